@@ -1,0 +1,266 @@
+/**
+ * Loop IR: what a kernel DOES. One level above WebAssembly: typed, explicit about memory, vector lanes and accumulators.
+ *
+ * A `LoopFunction` is a list of statements over 32-bit pointers into one linear memory. Nothing here knows graphs, shapes,
+ * layers or binaryen. Scalars live in four kinds of register (i32 i64 f32 f64) and 128-bit vectors in typed lanes; how an
+ * element is *stored* is the separate type `Elem`, so that an f16 tensor computes in f32 registers.
+ *
+ * Text form (printer and parser are exact inverses; `docs/IR.md` has the grammar):
+ *
+ *   func @relu(%x: i32 *f32, %y: i32 *f32, %n: i32) {
+ *     for %i = 0 to %n step 4 {
+ *       store f32x4 %y[%i] = max(load f32x4 %x[%i], splat f32x4 (0.0))
+ *     }
+ *   }
+ */
+
+/** How one element lies in memory. `bool` is stored as u8 holding 0 or 1. */
+export type Elem = "i8" | "u8" | "i16" | "u16" | "i32" | "u32" | "i64" | "u64" | "f16" | "bf16" | "f32" | "f64";
+
+export const elemBytes: Readonly<Record<Elem, 1 | 2 | 4 | 8>> = {
+  i8: 1,
+  u8: 1,
+  i16: 2,
+  u16: 2,
+  i32: 4,
+  u32: 4,
+  i64: 8,
+  u64: 8,
+  f16: 2,
+  bf16: 2,
+  f32: 4,
+  f64: 8,
+};
+
+/** Kinds of a scalar register. Comparison results are masks: i32 0/1 as scalars, all-zeros/all-ones lanes as vectors. */
+export type ScalarKind = "i32" | "i64" | "f32" | "f64" | "mask";
+/** Lane shapes of a 128-bit vector. The mask kinds name the lane width they were compared at. */
+export type VectorKind =
+  | "i8x16"
+  | "i16x8"
+  | "i32x4"
+  | "i64x2"
+  | "f32x4"
+  | "f64x2"
+  | "mask8x16"
+  | "mask16x8"
+  | "mask32x4"
+  | "mask64x2";
+/** Type of a Loop IR expression. */
+export type LoopType = ScalarKind | VectorKind;
+
+export type UnaryOp =
+  | "neg"
+  | "abs"
+  | "sqrt" // float
+  | "floor" // float
+  | "ceil" // float
+  | "trunc" // float
+  | "nearest" // float, ties to even
+  | "not" // integers: bitwise; masks: logical
+  | "clz" // scalar integers
+  | "ctz" // scalar integers
+  | "popcnt"; // scalar integers, i8x16
+
+/** `…S`/`…U` read integers as signed/unsigned. Float `min`/`max` are IEEE 754-2019 (NaN propagates, −0 < +0); `pmin(a,b)` = b<a?b:a, `pmax(a,b)` = a<b?b:a. */
+export type BinaryOp =
+  | "add"
+  | "sub"
+  | "mul"
+  | "div" // float
+  | "divS" // scalar integers; traps on zero, so lowerings guard it
+  | "divU"
+  | "remS"
+  | "remU"
+  | "min" // float; integers use minS/minU
+  | "max"
+  | "minS"
+  | "minU"
+  | "maxS"
+  | "maxU"
+  | "pmin" // float
+  | "pmax"
+  | "copysign" // scalar float
+  | "and" // integers and masks
+  | "or"
+  | "xor"
+  | "shl" // right operand: i32 scalar (also for vectors)
+  | "shrS"
+  | "shrU"
+  | "addSatS" // i8x16, i16x8
+  | "addSatU"
+  | "subSatS"
+  | "subSatU"
+  | "avgrU"
+  | "dotI16" // i16x8 · i16x8 → i32x4, neighbouring products summed
+  | "narrowS" // two wider vectors → one of half the lane width, saturating
+  | "narrowU"
+  | "extmulLowS" // i8x16 → i16x8, i16x8 → i32x4, i32x4 → i64x2
+  | "extmulHighS"
+  | "extmulLowU"
+  | "extmulHighU"
+  | "q15mulr" // i16x8
+  | "swizzle"; // i8x16 by i8x16 indices
+
+export type CompareOp = "eq" | "ne" | "ltS" | "leS" | "gtS" | "geS" | "ltU" | "leU" | "gtU" | "geU" | "lt" | "le" | "gt" | "ge"; // lt le gt ge: float
+
+/** Functions of the wasm math library (compiler/wasm/math). The same algorithm serves scalars and lanes, bit for bit. */
+export type MathFn =
+  | "exp"
+  | "expm1"
+  | "log"
+  | "log1p"
+  | "sin"
+  | "cos"
+  | "tan"
+  | "asin"
+  | "acos"
+  | "atan"
+  | "sinh"
+  | "cosh"
+  | "tanh"
+  | "asinh"
+  | "acosh"
+  | "atanh"
+  | "erf"
+  | "sigmoid"
+  | "pow" // two arguments
+  | "atan2" // two arguments
+  | "fmod" // two arguments, result has the sign of the dividend
+  | "exp2"
+  | "log2"
+  | "cbrt"
+  | "gelu" // exact: x·Φ(x)
+  | "lgamma";
+
+/** Conversions between registers. Names follow WebAssembly; scalars and vectors share a name where both exist. */
+export type ConvertOp =
+  | "f32.from_i32S"
+  | "f32.from_i32U"
+  | "f32.from_i64S"
+  | "f32.from_i64U"
+  | "f64.from_i32S" // vector: low two lanes
+  | "f64.from_i32U"
+  | "f64.from_i64S"
+  | "f64.from_i64U"
+  | "f64.from_f32" // vector: low two lanes
+  | "f32.from_f64" // vector: upper lanes zero
+  | "i32.from_f32S" // saturating, NaN → 0
+  | "i32.from_f32U"
+  | "i32.from_f64S" // vector: upper lanes zero
+  | "i32.from_f64U"
+  | "i64.from_f32S"
+  | "i64.from_f32U"
+  | "i64.from_f64S"
+  | "i64.from_f64U"
+  | "i64.from_i32S"
+  | "i64.from_i32U"
+  | "i32.from_i64" // wrap
+  | "i32.extend8S"
+  | "i32.extend16S"
+  | "i32.from_mask" // 0/1 in each lane of the same width (mask8x16 → i8x16 and so on)
+  | "mask.from_i32" // x ≠ 0
+  | "mask.from_i64"
+  | "extendLowS" // i8x16 → i16x8, i16x8 → i32x4, i32x4 → i64x2
+  | "extendHighS"
+  | "extendLowU"
+  | "extendHighU"
+  | "extaddPairwiseS" // i8x16 → i16x8, i16x8 → i32x4
+  | "extaddPairwiseU"
+  | "f16.round" // f32 value rounded to the nearest f16 (kept in f32)
+  | "bf16.round"
+  | "bitcast"; // same width, any kinds
+
+export type ReduceOp = "add" | "mul" | "min" | "max" | "minS" | "minU" | "maxS" | "maxU" | "and" | "or";
+
+export type Expr =
+  | { readonly kind: "const"; readonly type: LoopType; readonly value: number | bigint }
+  | { readonly kind: "constVector"; readonly type: VectorKind; readonly values: readonly (number | bigint)[] }
+  | { readonly kind: "var"; readonly type: LoopType; readonly name: string }
+  | { readonly kind: "unary"; readonly type: LoopType; readonly op: UnaryOp; readonly x: Expr }
+  | { readonly kind: "binary"; readonly type: LoopType; readonly op: BinaryOp; readonly a: Expr; readonly b: Expr }
+  | { readonly kind: "compare"; readonly type: LoopType; readonly op: CompareOp; readonly a: Expr; readonly b: Expr }
+  | { readonly kind: "select"; readonly type: LoopType; readonly cond: Expr; readonly a: Expr; readonly b: Expr }
+  /** a·b + c. The baseline rounds twice (mul, add); the relaxed variant may fuse. */
+  | { readonly kind: "fma"; readonly type: LoopType; readonly a: Expr; readonly b: Expr; readonly c: Expr }
+  | { readonly kind: "math"; readonly type: LoopType; readonly fn: MathFn; readonly args: readonly Expr[] }
+  | { readonly kind: "convert"; readonly type: LoopType; readonly op: ConvertOp; readonly x: Expr }
+  | { readonly kind: "splat"; readonly type: VectorKind; readonly x: Expr }
+  | { readonly kind: "extractLane"; readonly type: ScalarKind; readonly lane: number; readonly x: Expr }
+  | { readonly kind: "replaceLane"; readonly type: VectorKind; readonly lane: number; readonly x: Expr; readonly value: Expr }
+  /** Lanes chosen from the 2·L lanes of a and b (as lanes of `type`). */
+  | { readonly kind: "shuffle"; readonly type: VectorKind; readonly a: Expr; readonly b: Expr; readonly lanes: readonly number[] }
+  | { readonly kind: "reduceLanes"; readonly type: ScalarKind; readonly op: ReduceOp; readonly x: Expr }
+  /**
+   * Element `base + (index + offset)·elemBytes`. A scalar type loads one element and widens it to the register kind (f16/bf16
+   * to f32, small integers to i32). A vector type loads as many elements as it has lanes, widening likewise: u8 as i32x4 reads
+   * 4 bytes. `splat` loads ONE element into all lanes.
+   */
+  | {
+      readonly kind: "load";
+      readonly type: LoopType;
+      readonly elem: Elem;
+      readonly base: Expr;
+      readonly index: Expr;
+      readonly offset: number;
+      readonly splat?: boolean;
+    }
+  /** Call of another LoopFunction that returns a value. */
+  | { readonly kind: "call"; readonly type: LoopType; readonly fn: string; readonly args: readonly Expr[] };
+
+export type Stmt =
+  /** Immutable binding. */
+  | { readonly kind: "let"; readonly name: string; readonly value: Expr }
+  /** Mutable register (an accumulator) with its first value. */
+  | { readonly kind: "mut"; readonly name: string; readonly value: Expr }
+  | { readonly kind: "assign"; readonly name: string; readonly value: Expr }
+  /** Narrows to `elem` (f16/bf16 round to nearest even; integers wrap). A vector value stores all its lanes. */
+  | {
+      readonly kind: "store";
+      readonly elem: Elem;
+      readonly base: Expr;
+      readonly index: Expr;
+      readonly offset: number;
+      readonly value: Expr;
+    }
+  /**
+   * for name = begin; name < end (signed i32); name += step (a positive constant). `vectorize` asks the pass of that name
+   * to widen a step-1 loop whose iterations are independent apart from reductions into `mut` registers.
+   */
+  | {
+      readonly kind: "for";
+      readonly name: string;
+      readonly begin: Expr;
+      readonly end: Expr;
+      readonly step: number;
+      readonly vectorize?: boolean;
+      readonly body: readonly Stmt[];
+    }
+  | { readonly kind: "while"; readonly cond: Expr; readonly body: readonly Stmt[] }
+  | { readonly kind: "if"; readonly cond: Expr; readonly then: readonly Stmt[]; readonly else: readonly Stmt[] }
+  | { readonly kind: "call"; readonly fn: string; readonly args: readonly Expr[] }
+  | { readonly kind: "copy"; readonly dst: Expr; readonly src: Expr; readonly bytes: Expr }
+  | { readonly kind: "fill"; readonly dst: Expr; readonly byte: Expr; readonly bytes: Expr }
+  | { readonly kind: "return"; readonly value?: Expr }
+  /** Why the next statement is there; survives printing. */
+  | { readonly kind: "comment"; readonly text: string };
+
+export interface LoopParam {
+  readonly name: string;
+  readonly type: ScalarKind;
+  /** Set for pointers: what they point to. Documentation for readers and the printer. */
+  readonly points?: Elem;
+}
+
+/** One kernel or helper. `name` says what it is in XNNPACK's manner: `f32_gemm_bias_relu_4x8`. */
+export interface LoopFunction {
+  readonly name: string;
+  readonly params: readonly LoopParam[];
+  readonly result?: ScalarKind;
+  readonly body: readonly Stmt[];
+}
+
+/** A set of functions that may call one another by name. */
+export interface LoopModule {
+  readonly functions: readonly LoopFunction[];
+}
