@@ -1,0 +1,254 @@
+/**
+ * The artefact: what the compiler writes and the runtime reads. This file is the whole contract between both.
+ *
+ * ## The module
+ *
+ * One wasm module per variant, all with the same exports and the same memory layout. It has one or more *entries*: `main`
+ * for inference; `step`, `evaluate`, `predict` … for training, which share weights and state.
+ *
+ * - import `env.memory`: minimum `memory.minPages`; threaded variants import it shared, with maximum `memory.maxPages`.
+ * - export `plan_E(): i32` for each entry E: reads the dims of E from the table, writes all derived sizes and arena offsets
+ *   to the table, and returns the bytes of memory that a run needs, counted from address 0, as u32. It computes in 64 bits
+ *   and returns `planOverflow` where any value does not fit. It may be called with any dims ≥ 0 and never traps.
+ * - export `run_E(tid: i32, threads: i32, begin: i32, end: i32)`: executes the steps [begin, end) of the schedule. Every
+ *   thread calls it with the same arguments apart from `tid`; barriers inside separate dependent kernels. A run is any
+ *   partition of [0, steps) executed in order; between two slices all threads have returned, so a slice needs no barrier at
+ *   its end. Single-threaded variants are called with (0, 1, begin, end).
+ * - export `can_block`: mutable i32 global, in threaded variants only. 1 lets the barrier of this instance wait
+ *   (`memory.atomic.wait32`); 0 makes it spin, for a browser's main thread.
+ *
+ * ## Memory
+ *
+ * `[0, 256)` control block (`control`), then the table of i32 slots, the weights region, the state region, the arena. Regions
+ * start at constants of the manifest, each a multiple of 64, in that order. The runtime zeroes nothing in the arena.
+ * Elements lie dense and row-major. bool is one byte of 0 or 1; f16 and bf16 are their 16 bits; float8 one byte; i4, u4, i2
+ * and u2 one element a byte.
+ *
+ * ## The barrier
+ *
+ * Of `threads` threads on the words `arrived` and `generation`; it must give up when `poison` is set, so that a thread that
+ * trapped can't leave the others waiting:
+ *
+ *   g = atomic.load(generation)
+ *   if (atomic.load(poison)) unreachable
+ *   if (atomic.add(arrived, 1) == threads − 1) { arrived = 0; atomic.add(generation, 1); notify(generation, all) }
+ *   else while (atomic.load(generation) == g) { if (can_block) wait32(generation, g, −1) }
+ *   if (atomic.load(poison)) unreachable
+ *
+ * (Both checks are needed, the first after the load of g.) Spinning a little before wait32 is up to the emitter.
+ * A thread that traps sets `poison`, adds 1 to `generation` and notifies it (the runtime does this in JavaScript).
+ *
+ * ## Files
+ *
+ * `NAME.wasm` holds the first variant of the manifest, the others lie beside it under their `file` names; `NAME.weights` is
+ * a safetensors file. Each module has the custom sections `sections.manifest` (the SHA-256 of the JSON as 32 raw bytes, then
+ * the JSON) and `sections.variant` (which variant this module is). `--single-file` appends the other variants and the
+ * weights to the first as further custom sections. Hashes of modules are of the module without any of these sections.
+ */
+
+/** Raised when a reader of the previous version could misread the artefact. */
+export const formatVersion = 1;
+
+/** Byte addresses of the i32 words in the control block. Words from `job` on belong to the runtime. */
+export const control = {
+  /** Threads that have arrived at the barrier. */
+  arrived: 0,
+  /** Counts barriers passed. */
+  generation: 4,
+  /** Not 0: a thread trapped; leave the barrier by a trap. */
+  poison: 8,
+  /** Counts jobs; workers wait on it. */
+  job: 16,
+  /** What the job is: an index into the manifest's entries, or `quitJob`. */
+  entry: 20,
+  begin: 24,
+  end: 28,
+  /** Workers that have finished the job. */
+  done: 32,
+  /** Size of the block. */
+  bytes: 256,
+} as const;
+
+/** `plan_E` returns this (as u32) when the run can't be laid out in 4 GiB. */
+export const planOverflow = 0xffffffff;
+export const pageBytes = 65536;
+/** Alignment of regions, and of tensors in the weights file. */
+export const alignment = 64;
+
+/** Names of custom sections. */
+export const sections = {
+  manifest: "wasmith",
+  variant: "wasmith.variant",
+  /** Followed by the variant's id: another variant's module, in a single file. */
+  module: "wasmith.module.",
+  weights: "wasmith.weights",
+} as const;
+
+/** Bytes per element of each dtype, in memory and in the caller's arrays alike. */
+export const dtypeBytes = {
+  f32: 4,
+  f64: 8,
+  f16: 2,
+  bf16: 2,
+  i8: 1,
+  u8: 1,
+  i16: 2,
+  u16: 2,
+  i32: 4,
+  u32: 4,
+  i64: 8,
+  u64: 8,
+  bool: 1,
+  i4: 1,
+  u4: 1,
+  i2: 1,
+  u2: 1,
+  f8e4m3fn: 1,
+  f8e4m3fnuz: 1,
+  f8e5m2: 1,
+  f8e5m2fnuz: 1,
+  f8e8m0: 1,
+} as const satisfies Record<string, 1 | 2 | 4 | 8>;
+
+export type DType = keyof typeof dtypeBytes;
+
+/** In rising order of speed; `relaxed*` use relaxed SIMD, whose results may differ between machines. */
+export const variantIds = ["simd128", "simd128-threads", "relaxed", "relaxed-threads"] as const;
+export type VariantId = (typeof variantIds)[number];
+
+export interface Variant {
+  readonly id: VariantId;
+  /** File name beside the first variant's. */
+  readonly file: string;
+  /** SHA-256 in hex of the module without wasmith's custom sections. */
+  readonly hash: string;
+}
+
+/** A symbolic size: `dim` is its text (`batch`, `n*2`), `slot` the table slot that holds its value after plan (or run). */
+export interface SymbolicDim {
+  readonly dim: string;
+  readonly slot: number;
+}
+export type ManifestDim = number | SymbolicDim;
+
+/** A named size that the feeds of a run bind. Each must stand alone as a dim of some input, or is given by the caller. */
+export interface DimInfo {
+  readonly name: string;
+  /** Smallest and largest allowed value, inclusive; null: no upper bound. */
+  readonly min: number;
+  readonly max: number | null;
+  /** The runtime writes the value here before plan. */
+  readonly slot: number;
+}
+
+export interface TensorInfo {
+  readonly name: string;
+  readonly dtype: DType;
+  readonly shape: readonly ManifestDim[];
+  /** Byte address, or the slot that holds it after plan. */
+  readonly offset: number | { readonly slot: number };
+}
+
+export interface StepInfo {
+  /** The user's own name of what this step computes: layer or ONNX node; empty where there is none. */
+  readonly name: string;
+  /** The kernel, as in `f32_gemm_bias_relu_4x8__simd128` without the variant. */
+  readonly kernel: string;
+}
+
+export interface EntryInfo {
+  /** In the order in which they are bound. */
+  readonly dims: readonly DimInfo[];
+  readonly inputs: readonly TensorInfo[];
+  /** Shape slots of outputs may be written during the run by kernels that find sizes in data. */
+  readonly outputs: readonly TensorInfo[];
+  /** The schedule; `run_E` takes ranges of its indices. */
+  readonly steps: readonly StepInfo[];
+  /** True if a run changes state: it is then never cut short by an abort. */
+  readonly mutatesState: boolean;
+  /** Bytes of memory at the largest dims; null where a dim has no bound. */
+  readonly maxBytes: number | null;
+}
+
+export type StateRole = "param" | "optimizer" | "buffer" | "rng" | "counter" | "hyper";
+
+/** A tensor that outlives runs. */
+export interface StateInfo {
+  /** As in PyTorch's `state_dict` for parameters and buffers (`conv1.weight`). */
+  readonly name: string;
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly role: StateRole;
+  /** Byte address, inside the state region. */
+  readonly offset: number;
+  /** Where its first value lies in the data section of the weights file; null: zeros. */
+  readonly init: number | null;
+}
+
+export interface MemoryInfo {
+  readonly tableOffset: number;
+  readonly tableSlots: number;
+  /** The first `weightsBytes` of the weights file's data section are loaded here. */
+  readonly weightsOffset: number;
+  readonly weightsBytes: number;
+  readonly stateOffset: number;
+  readonly stateBytes: number;
+  readonly arenaOffset: number;
+  /** Limits of the memory import, in pages of 64 KiB. `minPages` covers everything before the arena. */
+  readonly minPages: number;
+  readonly maxPages: number;
+}
+
+export interface WeightsInfo {
+  readonly file: string;
+  readonly bytes: number;
+  /** SHA-256 in hex of the whole file. */
+  readonly hash: string;
+  /** Where the numbers came from, for people: a file name and its hash, an initialiser and its seed. */
+  readonly sources: readonly string[];
+}
+
+export interface TrainingInfo {
+  /** Entry that trains on one batch; it has the output `loss` and each of `metrics`, all f32 scalars, means over the batch. */
+  readonly step: string;
+  /** Entry with the same inputs that only measures; and one with the model's inputs and outputs alone. */
+  readonly evaluate: string | null;
+  readonly predict: string | null;
+  readonly loss: string;
+  readonly metrics: readonly string[];
+  /** Name of the dim that is the batch's size (axis 0 of every input); null when the batch has a fixed size. */
+  readonly batch: string | null;
+  readonly optimizer: { readonly name: string; readonly options: Readonly<Record<string, number | boolean | string>> };
+  /** State tensors: learning rate (f32 scalar; null when a schedule in the graph sets it), steps done, random key/counter. */
+  readonly learningRate: string | null;
+  readonly stepCounter: string | null;
+  readonly rng: string | null;
+}
+
+export interface Manifest {
+  readonly format: number;
+  /** Name and version of the compiler that wrote this. */
+  readonly producer: string;
+  /** Stem of the file names. */
+  readonly name: string;
+  /** The first one is in `NAME.wasm`. Not empty; no id twice. */
+  readonly variants: readonly Variant[];
+  readonly weights: WeightsInfo;
+  readonly memory: MemoryInfo;
+  readonly state: readonly StateInfo[];
+  /** By name; names are identifiers, as they appear in exports. */
+  readonly entries: Readonly<Record<string, EntryInfo>>;
+  readonly training: TrainingInfo | null;
+}
+
+/** An artefact in memory. `compile` returns one (with more methods); `load` takes it. */
+export interface ArtifactParts {
+  readonly manifest: Manifest;
+  /** The modules without wasmith's custom sections. */
+  readonly wasm: { readonly [id in VariantId]?: Uint8Array };
+  /** The weights file. */
+  readonly weights: Uint8Array;
+}
+
+/** A manifest before hashes and file names are known. */
+export type ManifestDraft = Omit<Manifest, "format" | "variants" | "weights"> & { readonly sources: readonly string[] };
