@@ -80,7 +80,7 @@ export type BinaryOp =
   | "maxU"
   | "pmin" // float
   | "pmax"
-  | "copysign" // scalar float
+  | "copysign" // float
   | "and" // integers and masks
   | "or"
   | "xor"
@@ -102,7 +102,21 @@ export type BinaryOp =
   | "q15mulr" // i16x8
   | "swizzle"; // i8x16 by i8x16 indices
 
-export type CompareOp = "eq" | "ne" | "ltS" | "leS" | "gtS" | "geS" | "ltU" | "leU" | "gtU" | "geU" | "lt" | "le" | "gt" | "ge"; // lt le gt ge: float
+export type CompareOp =
+  | "eq"
+  | "ne"
+  | "ltS"
+  | "leS"
+  | "gtS"
+  | "geS"
+  | "ltU"
+  | "leU"
+  | "gtU"
+  | "geU"
+  | "lt"
+  | "le"
+  | "gt"
+  | "ge"; // lt le gt ge: float
 
 /** Functions of the wasm math library (compiler/wasm/math). The same algorithm serves scalars and lanes, bit for bit. */
 export type MathFn =
@@ -133,7 +147,7 @@ export type MathFn =
   | "gelu" // exact: x·Φ(x)
   | "lgamma";
 
-/** Conversions between registers. Names follow WebAssembly; scalars and vectors share a name where both exist. */
+/** Conversions between registers. Names follow WebAssembly; scalars and vectors share a name where both exist. `convertResult` in loop-types.ts lists the legal types. */
 export type ConvertOp =
   | "f32.from_i32S"
   | "f32.from_i32U"
@@ -159,7 +173,7 @@ export type ConvertOp =
   | "i32.extend8S"
   | "i32.extend16S"
   | "i32.from_mask" // 0/1 in each lane of the same width (mask8x16 → i8x16 and so on)
-  | "mask.from_i32" // x ≠ 0
+  | "mask.from_i32" // x ≠ 0 (also i8x16, i16x8)
   | "mask.from_i64"
   | "extendLowS" // i8x16 → i16x8, i16x8 → i32x4, i32x4 → i64x2
   | "extendHighS"
@@ -171,10 +185,13 @@ export type ConvertOp =
   | "bf16.round"
   | "bitcast"; // same width, any kinds
 
+/** Lanes 32 or 64 bits wide, and masks (and = all, or = any). Float sums and products pair lanes as (l0∘l2)∘(l1∘l3). */
 export type ReduceOp = "add" | "mul" | "min" | "max" | "minS" | "minU" | "maxS" | "maxU" | "and" | "or";
 
 export type Expr =
-  | { readonly kind: "const"; readonly type: LoopType; readonly value: number | bigint }
+  /** A scalar constant: bigint for i64, number otherwise; f32 values are exactly representable; a mask is 0 or 1. */
+  | { readonly kind: "const"; readonly type: ScalarKind; readonly value: number | bigint }
+  /** One value per lane: bigint for i64x2, number otherwise (mask lanes 0 or 1, standing for all-zeros and all-ones). */
   | { readonly kind: "constVector"; readonly type: VectorKind; readonly values: readonly (number | bigint)[] }
   | { readonly kind: "var"; readonly type: LoopType; readonly name: string }
   | { readonly kind: "unary"; readonly type: LoopType; readonly op: UnaryOp; readonly x: Expr }
@@ -187,14 +204,29 @@ export type Expr =
   | { readonly kind: "convert"; readonly type: LoopType; readonly op: ConvertOp; readonly x: Expr }
   | { readonly kind: "splat"; readonly type: VectorKind; readonly x: Expr }
   | { readonly kind: "extractLane"; readonly type: ScalarKind; readonly lane: number; readonly x: Expr }
-  | { readonly kind: "replaceLane"; readonly type: VectorKind; readonly lane: number; readonly x: Expr; readonly value: Expr }
+  | {
+      readonly kind: "replaceLane";
+      readonly type: VectorKind;
+      readonly lane: number;
+      readonly x: Expr;
+      readonly value: Expr;
+    }
   /** Lanes chosen from the 2·L lanes of a and b (as lanes of `type`). */
-  | { readonly kind: "shuffle"; readonly type: VectorKind; readonly a: Expr; readonly b: Expr; readonly lanes: readonly number[] }
+  | {
+      readonly kind: "shuffle";
+      readonly type: VectorKind;
+      readonly a: Expr;
+      readonly b: Expr;
+      readonly lanes: readonly number[];
+    }
   | { readonly kind: "reduceLanes"; readonly type: ScalarKind; readonly op: ReduceOp; readonly x: Expr }
   /**
    * Element `base + (index + offset)·elemBytes`. A scalar type loads one element and widens it to the register kind (f16/bf16
    * to f32, small integers to i32). A vector type loads as many elements as it has lanes, widening likewise: u8 as i32x4 reads
-   * 4 bytes. `splat` loads ONE element into all lanes.
+   * 4 bytes. `splat` loads ONE element into all lanes. `loadElems` in loop-types.ts lists the legal pairs.
+   *
+   * `offset` is a constant ≥ 0 that becomes the instruction's immediate; `base + index·elemBytes` must by itself be an address
+   * ≥ 0, because wasm adds the immediate without wrapping.
    */
   | {
       readonly kind: "load";
@@ -241,22 +273,27 @@ export type Stmt =
   | { readonly kind: "call"; readonly fn: string; readonly args: readonly Expr[] }
   | { readonly kind: "copy"; readonly dst: Expr; readonly src: Expr; readonly bytes: Expr }
   | { readonly kind: "fill"; readonly dst: Expr; readonly byte: Expr; readonly bytes: Expr }
+  /**
+   * Waits until all `threads` (i32) threads of the SPMD team have come here; what they stored before is then visible to all.
+   * Every thread must reach it. A no-op in single-threaded variants and when `threads` is 1.
+   */
+  | { readonly kind: "barrier"; readonly threads: Expr }
   | { readonly kind: "return"; readonly value?: Expr }
   /** Why the next statement is there; survives printing. */
   | { readonly kind: "comment"; readonly text: string };
 
 export interface LoopParam {
   readonly name: string;
-  readonly type: ScalarKind;
+  readonly type: LoopType;
   /** Set for pointers: what they point to. Documentation for readers and the printer. */
   readonly points?: Elem;
 }
 
-/** One kernel or helper. `name` says what it is in XNNPACK's manner: `f32_gemm_bias_relu_4x8`. */
+/** One kernel or helper. `name` says what it is in XNNPACK's manner: `f32_gemm_bias_relu_4x8`. Names of variables do not shadow one another. */
 export interface LoopFunction {
   readonly name: string;
   readonly params: readonly LoopParam[];
-  readonly result?: ScalarKind;
+  readonly result?: LoopType;
   readonly body: readonly Stmt[];
 }
 

@@ -1,0 +1,441 @@
+/**
+ * Typed builders for Loop IR. Every function infers its result type from its operands and throws `InternalError` on
+ * ill-typed use, so a wrong kernel generator fails where it is written.
+ *
+ * A plain number may stand for an operand beside an expression and takes its type (`add(i, 4)`, `max(x, 0)`: a vector gets
+ * a constant in every lane); where no operand gives a type it is an i32. Constant i32 arithmetic folds while building, which
+ * keeps index expressions readable. Statements are made by the functions at the end or, imperatively, by `Block`
+ * (loop-block.ts).
+ */
+
+import { InternalError } from "./errors.js";
+import type {
+  BinaryOp,
+  CompareOp,
+  ConvertOp,
+  Elem,
+  Expr,
+  LoopFunction,
+  LoopParam,
+  LoopType,
+  MathFn,
+  ReduceOp,
+  ScalarKind,
+  Stmt,
+  UnaryOp,
+  VectorKind,
+} from "./loop.js";
+import { inferType, isVector, laneInfo, mathArity, scalarOf } from "./loop-types.js";
+
+/** An operand; a number takes the type of the other operand, or i32. */
+export type Operand = Expr | number;
+
+/** Checks one new node (its operands were checked when they were built). */
+function typed<E extends Expr>(e: E): E {
+  let found: LoopType;
+  try {
+    found = inferType(e);
+  } catch (error) {
+    throw new InternalError(`ill-typed Loop IR: ${(error as Error).message}`, { cause: error });
+  }
+  if (found !== e.type) throw new InternalError(`ill-typed Loop IR: ${e.kind} gives ${found}, not ${e.type}`);
+  return e;
+}
+
+/** Builds a node whose type is inferred: `type` is filled in. */
+function inferred(e: Expr): Expr {
+  let type: LoopType;
+  try {
+    type = inferType(e);
+  } catch (error) {
+    throw new InternalError(`ill-typed Loop IR: ${(error as Error).message}`, { cause: error });
+  }
+  return { ...e, type } as Expr;
+}
+
+/** Stands in for a type that `inferred` fills in. */
+const toInfer: LoopType & ScalarKind & VectorKind = "i32" as never;
+
+export const typeOf = (e: Expr): LoopType => e.type;
+
+// ---- leaves
+
+/** An i32 constant; integers beyond 32 bits wrap. */
+export function i32(value: number): Expr {
+  if (!Number.isInteger(value)) throw new InternalError(`${value} is not an i32 constant`);
+  return { kind: "const", type: "i32", value: value | 0 };
+}
+
+export const i64 = (value: number | bigint): Expr =>
+  typed({ kind: "const", type: "i64", value: BigInt.asIntN(64, BigInt(value)) });
+export const f32 = (value: number): Expr => typed({ kind: "const", type: "f32", value: Math.fround(value) });
+export const f64 = (value: number): Expr => typed({ kind: "const", type: "f64", value });
+export const bool = (value: boolean): Expr => ({ kind: "const", type: "mask", value: value ? 1 : 0 });
+
+/** A constant of any type: all lanes equal for vectors, rounded to f32 where the type says so. */
+export function constant(type: LoopType, value: number | bigint): Expr {
+  if (isVector(type)) return constVector(type, Array(laneInfo[type].lanes).fill(value));
+  switch (type) {
+    case "i32":
+      return i32(Number(value));
+    case "i64":
+      return i64(value);
+    case "f32":
+      return f32(Number(value));
+    case "f64":
+      return f64(Number(value));
+    case "mask":
+      return bool(Number(value) !== 0);
+    default:
+      return type satisfies never;
+  }
+}
+
+/** A vector constant, lane by lane. */
+export function constVector(type: VectorKind, values: readonly (number | bigint)[]): Expr {
+  const { scalar, laneBytes } = laneInfo[type];
+  const bits = laneBytes * 8;
+  return typed({
+    kind: "constVector",
+    type,
+    values: values.map((x) => {
+      if (scalar === "i64") return BigInt.asIntN(64, BigInt(x));
+      if (scalar === "i32") return Number(BigInt.asIntN(bits, BigInt(x)));
+      return scalar === "f32" ? Math.fround(Number(x)) : Number(x);
+    }),
+  });
+}
+
+/** A reference to a parameter, loop variable, `let` or `mut`. */
+export const v = (name: string, type: LoopType): Expr => ({ kind: "var", type, name });
+/** A reference to a parameter. */
+export const param = (p: LoopParam): Expr => v(p.name, p.type);
+
+const expr = (x: Operand, like?: LoopType): Expr => (typeof x === "number" ? constant(like ?? "i32", x) : x);
+
+function pair(a: Operand, b: Operand): [Expr, Expr] {
+  return [expr(a, typeof b === "number" ? undefined : b.type), expr(b, typeof a === "number" ? undefined : a.type)];
+}
+
+const constI32 = (e: Expr): number | undefined =>
+  e.kind === "const" && e.type === "i32" ? (e.value as number) : undefined;
+
+// ---- operations
+
+export function unary(op: UnaryOp, x: Expr): Expr {
+  return inferred({ kind: "unary", type: toInfer, op, x });
+}
+
+export function binary(op: BinaryOp, a: Operand, b: Operand): Expr {
+  const [x, y] = op === "shl" || op === "shrS" || op === "shrU" ? [expr(a), expr(b)] : pair(a, b);
+  return foldIndex(op, x, y) ?? inferred({ kind: "binary", type: toInfer, op, a: x, b: y });
+}
+
+/** i32 arithmetic with constants: const∘const, x+0, x·1, x·0, (x+c)+d. Keeps other forms as written. */
+function foldIndex(op: BinaryOp, a: Expr, b: Expr): Expr | undefined {
+  if (a.type !== "i32" || b.type !== "i32") return undefined;
+  const x = constI32(a);
+  const y = constI32(b);
+  if (x !== undefined && y !== undefined) {
+    const value = evalI32(op, x, y);
+    return value === undefined ? undefined : i32(value);
+  }
+  if (op === "add") {
+    if (y === 0) return a;
+    if (x === 0) return b;
+    if (x !== undefined) return binary("add", b, a);
+    if (y !== undefined && a.kind === "binary" && a.op === "add") {
+      const inner = constI32(a.b);
+      if (inner !== undefined) return binary("add", a.a, i32(inner + y));
+    }
+  }
+  if (op === "sub" && y === 0) return a;
+  if ((op === "divS" || op === "divU") && y === 1) return a;
+  if ((op === "shl" || op === "shrS" || op === "shrU") && y === 0) return a;
+  if (op === "mul") {
+    if (y === 1) return a;
+    if (x === 1) return b;
+    if ((y === 0 && isPure(a)) || (x === 0 && isPure(b))) return i32(0);
+  }
+  return undefined;
+}
+
+/** The value of constant i32 index arithmetic; undefined where it would trap or is not index arithmetic. */
+function evalI32(op: BinaryOp, x: number, y: number): number | undefined {
+  switch (op) {
+    case "add":
+      return x + y;
+    case "sub":
+      return x - y;
+    case "mul":
+      return Math.imul(x, y);
+    case "divS":
+      return y === 0 || (y === -1 && x === -(2 ** 31)) ? undefined : Math.trunc(x / y);
+    case "divU":
+      return y === 0 ? undefined : Math.trunc((x >>> 0) / (y >>> 0));
+    case "remS":
+      return y === 0 ? undefined : x % y;
+    case "remU":
+      return y === 0 ? undefined : (x >>> 0) % (y >>> 0);
+    case "minS":
+      return Math.min(x, y);
+    case "maxS":
+      return Math.max(x, y);
+    case "and":
+      return x & y;
+    case "or":
+      return x | y;
+    case "xor":
+      return x ^ y;
+    case "shl":
+      return x << y;
+    case "shrS":
+      return x >> y;
+    case "shrU":
+      return x >>> y;
+    default:
+      return undefined;
+  }
+}
+
+/** Whether an expression calls no function, so that it may be dropped. */
+function isPure(e: Expr): boolean {
+  switch (e.kind) {
+    case "const":
+    case "constVector":
+    case "var":
+      return true;
+    case "unary":
+      return isPure(e.x);
+    case "binary":
+      return e.op !== "divS" && e.op !== "divU" && e.op !== "remS" && e.op !== "remU" && isPure(e.a) && isPure(e.b);
+    default:
+      return false;
+  }
+}
+
+export function compare(op: CompareOp, a: Operand, b: Operand): Expr {
+  const [x, y] = pair(a, b);
+  return inferred({ kind: "compare", type: toInfer, op, a: x, b: y });
+}
+
+/** `cond ? a : b`, lane by lane for vector masks. */
+export function select(cond: Expr, a: Operand, b: Operand): Expr {
+  const [x, y] = pair(a, b);
+  return inferred({ kind: "select", type: toInfer, cond, a: x, b: y });
+}
+
+/** a·b + c; at least one of them is an expression that gives the type. */
+export function fma(a: Operand, b: Operand, c: Operand): Expr {
+  const like = [a, b, c].find((x) => typeof x !== "number")?.type ?? "f32";
+  return inferred({ kind: "fma", type: toInfer, a: expr(a, like), b: expr(b, like), c: expr(c, like) });
+}
+
+export function math(fn: MathFn, x: Expr, y?: Operand): Expr {
+  if ((y !== undefined) !== (mathArity[fn] === 2)) throw new InternalError(`${fn} takes ${mathArity[fn]} arguments`);
+  return inferred({ kind: "math", type: toInfer, fn, args: y === undefined ? [x] : [x, expr(y, x.type)] });
+}
+
+export function convert(op: Exclude<ConvertOp, "bitcast">, x: Expr): Expr {
+  return inferred({ kind: "convert", type: toInfer, op, x });
+}
+
+export function bitcast(type: LoopType, x: Expr): Expr {
+  return x.type === type ? x : typed({ kind: "convert", type, op: "bitcast", x });
+}
+
+/** All lanes `x`; a constant becomes a constant vector. */
+export function splat(type: VectorKind, x: Operand): Expr {
+  const e = expr(x, scalarOf(type));
+  if (e.kind === "const" && e.type === scalarOf(type)) return constant(type, e.value);
+  return typed({ kind: "splat", type, x: e });
+}
+
+/** `x` in every lane of `type`, or `x` itself where `type` is its scalar kind: for code generic over the lane type. */
+export function broadcast(type: LoopType, x: Operand): Expr {
+  return isVector(type) ? splat(type, x) : expr(x, type);
+}
+
+export function extractLane(x: Expr, lane: number): Expr {
+  return inferred({ kind: "extractLane", type: isVector(x.type) ? scalarOf(x.type) : toInfer, lane, x });
+}
+
+export function replaceLane(x: Expr, lane: number, value: Operand): Expr {
+  const e = expr(value, scalarOf(x.type));
+  return inferred({ kind: "replaceLane", type: toInfer, lane, x, value: e });
+}
+
+/** Lanes of a (0…L−1) and b (L…2L−1). */
+export function shuffle(a: Expr, b: Expr, lanes: readonly number[]): Expr {
+  return inferred({ kind: "shuffle", type: toInfer, a, b, lanes });
+}
+
+export function reduceLanes(op: ReduceOp, x: Expr): Expr {
+  return inferred({ kind: "reduceLanes", type: toInfer, op, x });
+}
+
+/** Element `base + (index + offset)·elemBytes` as a `type` register; a vector type reads one element per lane. */
+export function load(type: LoopType, elem: Elem, base: Expr, index: Operand, offset = 0): Expr {
+  return typed({ kind: "load", type, elem, base, index: expr(index), offset });
+}
+
+/** One element into all lanes. */
+export function loadSplat(type: VectorKind, elem: Elem, base: Expr, index: Operand, offset = 0): Expr {
+  return typed({ kind: "load", type, elem, base, index: expr(index), offset, splat: true });
+}
+
+/** Value of a call to a function whose result type is `type`. */
+export function call(type: LoopType, fn: string, args: readonly Operand[]): Expr {
+  return { kind: "call", type, fn, args: args.map((x) => expr(x)) };
+}
+
+export const add = (a: Operand, b: Operand): Expr => binary("add", a, b);
+export const sub = (a: Operand, b: Operand): Expr => binary("sub", a, b);
+export const mul = (a: Operand, b: Operand): Expr => binary("mul", a, b);
+export const div = (a: Operand, b: Operand): Expr => binary("div", a, b);
+export const divS = (a: Operand, b: Operand): Expr => binary("divS", a, b);
+export const divU = (a: Operand, b: Operand): Expr => binary("divU", a, b);
+export const remS = (a: Operand, b: Operand): Expr => binary("remS", a, b);
+export const remU = (a: Operand, b: Operand): Expr => binary("remU", a, b);
+export const min = (a: Operand, b: Operand): Expr => binary("min", a, b);
+export const max = (a: Operand, b: Operand): Expr => binary("max", a, b);
+export const minS = (a: Operand, b: Operand): Expr => binary("minS", a, b);
+export const maxS = (a: Operand, b: Operand): Expr => binary("maxS", a, b);
+export const minU = (a: Operand, b: Operand): Expr => binary("minU", a, b);
+export const maxU = (a: Operand, b: Operand): Expr => binary("maxU", a, b);
+export const pmin = (a: Operand, b: Operand): Expr => binary("pmin", a, b);
+export const pmax = (a: Operand, b: Operand): Expr => binary("pmax", a, b);
+export const copysign = (a: Operand, b: Operand): Expr => binary("copysign", a, b);
+export const and = (a: Operand, b: Operand): Expr => binary("and", a, b);
+export const or = (a: Operand, b: Operand): Expr => binary("or", a, b);
+export const xor = (a: Operand, b: Operand): Expr => binary("xor", a, b);
+export const shl = (a: Operand, b: Operand): Expr => binary("shl", a, b);
+export const shrS = (a: Operand, b: Operand): Expr => binary("shrS", a, b);
+export const shrU = (a: Operand, b: Operand): Expr => binary("shrU", a, b);
+export const neg = (x: Expr): Expr => unary("neg", x);
+export const abs = (x: Expr): Expr => unary("abs", x);
+export const sqrt = (x: Expr): Expr => unary("sqrt", x);
+export const floor = (x: Expr): Expr => unary("floor", x);
+export const ceil = (x: Expr): Expr => unary("ceil", x);
+export const trunc = (x: Expr): Expr => unary("trunc", x);
+export const nearest = (x: Expr): Expr => unary("nearest", x);
+export const not = (x: Expr): Expr => unary("not", x);
+export const eq = (a: Operand, b: Operand): Expr => compare("eq", a, b);
+export const ne = (a: Operand, b: Operand): Expr => compare("ne", a, b);
+export const lt = (a: Operand, b: Operand): Expr => compare("lt", a, b);
+export const le = (a: Operand, b: Operand): Expr => compare("le", a, b);
+export const gt = (a: Operand, b: Operand): Expr => compare("gt", a, b);
+export const ge = (a: Operand, b: Operand): Expr => compare("ge", a, b);
+export const ltS = (a: Operand, b: Operand): Expr => compare("ltS", a, b);
+export const leS = (a: Operand, b: Operand): Expr => compare("leS", a, b);
+export const gtS = (a: Operand, b: Operand): Expr => compare("gtS", a, b);
+export const geS = (a: Operand, b: Operand): Expr => compare("geS", a, b);
+export const ltU = (a: Operand, b: Operand): Expr => compare("ltU", a, b);
+export const leU = (a: Operand, b: Operand): Expr => compare("leU", a, b);
+export const gtU = (a: Operand, b: Operand): Expr => compare("gtU", a, b);
+export const geU = (a: Operand, b: Operand): Expr => compare("geU", a, b);
+
+// ---- statements
+
+export function store(elem: Elem, base: Expr, index: Operand, value: Expr, offset = 0): Stmt {
+  const at = expr(index);
+  typed({ kind: "load", type: value.type, elem, base, index: at, offset });
+  return { kind: "store", elem, base, index: at, offset, value };
+}
+
+/** An immutable binding, followed by the statements that use it. */
+export function letIn(name: string, value: Expr, body: (x: Expr) => readonly Stmt[]): Stmt[] {
+  return [{ kind: "let", name, value }, ...body(v(name, value.type))];
+}
+
+/** A mutable register with its first value; read it as `v(name, type)`. */
+export const mut = (name: string, value: Expr): Stmt => ({ kind: "mut", name, value });
+
+/** A mutable register, followed by the statements that use it. */
+export function mutIn(name: string, value: Expr, body: (x: Expr) => readonly Stmt[]): Stmt[] {
+  return [mut(name, value), ...body(v(name, value.type))];
+}
+
+/** Gives a `mut` register (its name, or the variable that reads it) a new value. */
+export function assign(target: string | Expr, value: Operand): Stmt {
+  if (typeof target === "string") return { kind: "assign", name: target, value: expr(value) };
+  if (target.kind !== "var") throw new InternalError(`assignment to a ${target.kind}`);
+  const e = expr(value, target.type);
+  if (e.type !== target.type)
+    throw new InternalError(`ill-typed Loop IR: ${e.type} assigned to ${target.name}: ${target.type}`);
+  return { kind: "assign", name: target.name, value: e };
+}
+
+/** for name = begin; name < end (signed); name += step. `vectorize` asks that pass to widen a step-1 loop. */
+export function forLoop(
+  name: string,
+  begin: Operand,
+  end: Operand,
+  step: number,
+  body: (i: Expr) => readonly Stmt[],
+  options: { readonly vectorize?: boolean } = {},
+): Stmt {
+  if (!Number.isInteger(step) || step <= 0)
+    throw new InternalError(`for ${name}: the step is a constant > 0, not ${step}`);
+  const loop = { kind: "for", name, begin: expr(begin), end: expr(end), step, body: body(v(name, "i32")) } as const;
+  requireI32(`for ${name}`, loop.begin, loop.end);
+  return options.vectorize ? { ...loop, vectorize: true } : loop;
+}
+
+export function whileLoop(cond: Expr, body: readonly Stmt[]): Stmt {
+  requireMask("while", cond);
+  return { kind: "while", cond, body };
+}
+
+export function ifThen(cond: Expr, then: readonly Stmt[], otherwise: readonly Stmt[] = []): Stmt {
+  requireMask("if", cond);
+  return { kind: "if", cond, then, else: otherwise };
+}
+
+export const callStmt = (fn: string, args: readonly Operand[]): Stmt => ({
+  kind: "call",
+  fn,
+  args: args.map((x) => expr(x)),
+});
+
+/** memmove of `bytes` bytes; all three are byte addresses or counts. */
+export function copy(dst: Expr, src: Expr, bytes: Operand): Stmt {
+  const n = expr(bytes);
+  requireI32("copy", dst, src, n);
+  return { kind: "copy", dst, src, bytes: n };
+}
+
+export function fill(dst: Expr, byte: Operand, bytes: Operand): Stmt {
+  const stmt = { kind: "fill", dst, byte: expr(byte), bytes: expr(bytes) } as const;
+  requireI32("fill", dst, stmt.byte, stmt.bytes);
+  return stmt;
+}
+
+export function barrier(threads: Operand): Stmt {
+  const n = expr(threads);
+  requireI32("barrier", n);
+  return { kind: "barrier", threads: n };
+}
+
+export const ret = (value?: Expr): Stmt => (value === undefined ? { kind: "return" } : { kind: "return", value });
+export const comment = (text: string): Stmt => ({ kind: "comment", text });
+
+/** A parameter that points to elements of a type. */
+export const pointer = (name: string, points: Elem): LoopParam => ({ name, type: "i32", points });
+
+export function func(
+  name: string,
+  params: readonly LoopParam[],
+  body: readonly Stmt[],
+  result?: LoopType,
+): LoopFunction {
+  return result === undefined ? { name, params, body } : { name, params, result, body };
+}
+
+function requireI32(what: string, ...operands: readonly Expr[]): void {
+  for (const e of operands) if (e.type !== "i32") throw new InternalError(`${what} takes i32, not ${e.type}`);
+}
+
+function requireMask(what: string, cond: Expr): void {
+  if (cond.type !== "mask") throw new InternalError(`${what} takes a scalar mask, not ${cond.type}`);
+}

@@ -1,0 +1,470 @@
+/**
+ * Typing rules of Loop IR, each written once: the builder, the verifier, the parser and the emitter read these tables.
+ * A table maps an operand type to the result type; an absent pair is ill-typed.
+ */
+
+import type {
+  BinaryOp,
+  CompareOp,
+  ConvertOp,
+  Elem,
+  Expr,
+  LoopType,
+  MathFn,
+  ReduceOp,
+  ScalarKind,
+  UnaryOp,
+  VectorKind,
+} from "./loop.js";
+
+/** An ill-typed expression; builder, verifier and parser turn it into their own error. */
+export class IllTyped extends Error {}
+
+export interface LaneInfo {
+  readonly lanes: 2 | 4 | 8 | 16;
+  readonly laneBytes: 1 | 2 | 4 | 8;
+  /** Register kind of one lane: the operand of `splat`, the result of `extractLane`. */
+  readonly scalar: ScalarKind;
+}
+
+export const laneInfo: Readonly<Record<VectorKind, LaneInfo>> = {
+  i8x16: { lanes: 16, laneBytes: 1, scalar: "i32" },
+  i16x8: { lanes: 8, laneBytes: 2, scalar: "i32" },
+  i32x4: { lanes: 4, laneBytes: 4, scalar: "i32" },
+  i64x2: { lanes: 2, laneBytes: 8, scalar: "i64" },
+  f32x4: { lanes: 4, laneBytes: 4, scalar: "f32" },
+  f64x2: { lanes: 2, laneBytes: 8, scalar: "f64" },
+  mask8x16: { lanes: 16, laneBytes: 1, scalar: "mask" },
+  mask16x8: { lanes: 8, laneBytes: 2, scalar: "mask" },
+  mask32x4: { lanes: 4, laneBytes: 4, scalar: "mask" },
+  mask64x2: { lanes: 2, laneBytes: 8, scalar: "mask" },
+};
+
+export const scalarKinds = ["i32", "i64", "f32", "f64", "mask"] as const satisfies readonly ScalarKind[];
+export const vectorKinds = Object.keys(laneInfo) as readonly VectorKind[];
+
+export function isVector(type: LoopType): type is VectorKind {
+  return type in laneInfo;
+}
+
+export function lanesOf(type: LoopType): number {
+  return isVector(type) ? laneInfo[type].lanes : 1;
+}
+
+export function scalarOf(type: LoopType): ScalarKind {
+  return isVector(type) ? laneInfo[type].scalar : type;
+}
+
+type TypeMap = Readonly<Partial<Record<LoopType, LoopType>>>;
+
+function same(...types: readonly LoopType[]): TypeMap {
+  return Object.fromEntries(types.map((t) => [t, t]));
+}
+
+const ints = ["i32", "i64", "i8x16", "i16x8", "i32x4", "i64x2"] as const;
+const floats = ["f32", "f64", "f32x4", "f64x2"] as const;
+const masks = ["mask", "mask8x16", "mask16x8", "mask32x4", "mask64x2"] as const;
+const floatOp = same(...floats);
+const scalarInt = same("i32", "i64");
+const narrowVec = same("i8x16", "i16x8");
+const minMaxSigned = same(...ints);
+const minMaxUnsigned = same("i32", "i64", "i8x16", "i16x8", "i32x4");
+const bitwise = same(...ints, ...masks);
+const shift = same(...ints);
+const widen: TypeMap = { i8x16: "i16x8", i16x8: "i32x4", i32x4: "i64x2" };
+const narrow: TypeMap = { i16x8: "i8x16", i32x4: "i16x8" };
+
+export const unaryResult: Readonly<Record<UnaryOp, TypeMap>> = {
+  neg: same(...ints, ...floats),
+  abs: same(...ints, ...floats),
+  sqrt: floatOp,
+  floor: floatOp,
+  ceil: floatOp,
+  trunc: floatOp,
+  nearest: floatOp,
+  not: bitwise,
+  clz: scalarInt,
+  ctz: scalarInt,
+  popcnt: same("i32", "i64", "i8x16"),
+};
+
+/** Both operands have the key's type, but for the shifts, whose right operand is i32. */
+export const binaryResult: Readonly<Record<BinaryOp, TypeMap>> = {
+  add: same(...ints, ...floats),
+  sub: same(...ints, ...floats),
+  mul: same("i32", "i64", "i16x8", "i32x4", "i64x2", ...floats),
+  div: floatOp,
+  divS: scalarInt,
+  divU: scalarInt,
+  remS: scalarInt,
+  remU: scalarInt,
+  min: floatOp,
+  max: floatOp,
+  minS: minMaxSigned,
+  minU: minMaxUnsigned,
+  maxS: minMaxSigned,
+  maxU: minMaxUnsigned,
+  pmin: floatOp,
+  pmax: floatOp,
+  copysign: floatOp,
+  and: bitwise,
+  or: bitwise,
+  xor: bitwise,
+  shl: shift,
+  shrS: shift,
+  shrU: shift,
+  addSatS: narrowVec,
+  addSatU: narrowVec,
+  subSatS: narrowVec,
+  subSatU: narrowVec,
+  avgrU: narrowVec,
+  dotI16: { i16x8: "i32x4" },
+  narrowS: narrow,
+  narrowU: narrow,
+  extmulLowS: widen,
+  extmulHighS: widen,
+  extmulLowU: widen,
+  extmulHighU: widen,
+  q15mulr: same("i16x8"),
+  swizzle: same("i8x16"),
+};
+
+export function isShift(op: BinaryOp): boolean {
+  return op === "shl" || op === "shrS" || op === "shrU";
+}
+
+const maskTypes: TypeMap = {
+  i32: "mask",
+  i64: "mask",
+  f32: "mask",
+  f64: "mask",
+  i8x16: "mask8x16",
+  i16x8: "mask16x8",
+  i32x4: "mask32x4",
+  f32x4: "mask32x4",
+  i64x2: "mask64x2",
+  f64x2: "mask64x2",
+};
+
+function toMask(...types: readonly LoopType[]): TypeMap {
+  return Object.fromEntries(types.map((t) => [t, maskTypes[t]]));
+}
+
+const equality = toMask(...ints, ...floats);
+const signed = toMask(...ints);
+const unsigned = toMask("i32", "i64", "i8x16", "i16x8", "i32x4");
+const floatCompare = toMask(...floats);
+
+export const compareResult: Readonly<Record<CompareOp, TypeMap>> = {
+  eq: equality,
+  ne: equality,
+  ltS: signed,
+  leS: signed,
+  gtS: signed,
+  geS: signed,
+  ltU: unsigned,
+  leU: unsigned,
+  gtU: unsigned,
+  geU: unsigned,
+  lt: floatCompare,
+  le: floatCompare,
+  gt: floatCompare,
+  ge: floatCompare,
+};
+
+const fromMask: TypeMap = { mask: "i32", mask8x16: "i8x16", mask16x8: "i16x8", mask32x4: "i32x4", mask64x2: "i64x2" };
+
+/** All but `bitcast`, whose result is chosen freely among the types of equal width. */
+export const convertResult: Readonly<Record<Exclude<ConvertOp, "bitcast">, TypeMap>> = {
+  "f32.from_i32S": { i32: "f32", i32x4: "f32x4" },
+  "f32.from_i32U": { i32: "f32", i32x4: "f32x4" },
+  "f32.from_i64S": { i64: "f32" },
+  "f32.from_i64U": { i64: "f32" },
+  "f64.from_i32S": { i32: "f64", i32x4: "f64x2" },
+  "f64.from_i32U": { i32: "f64", i32x4: "f64x2" },
+  "f64.from_i64S": { i64: "f64" },
+  "f64.from_i64U": { i64: "f64" },
+  "f64.from_f32": { f32: "f64", f32x4: "f64x2" },
+  "f32.from_f64": { f64: "f32", f64x2: "f32x4" },
+  "i32.from_f32S": { f32: "i32", f32x4: "i32x4" },
+  "i32.from_f32U": { f32: "i32", f32x4: "i32x4" },
+  "i32.from_f64S": { f64: "i32", f64x2: "i32x4" },
+  "i32.from_f64U": { f64: "i32", f64x2: "i32x4" },
+  "i64.from_f32S": { f32: "i64" },
+  "i64.from_f32U": { f32: "i64" },
+  "i64.from_f64S": { f64: "i64" },
+  "i64.from_f64U": { f64: "i64" },
+  "i64.from_i32S": { i32: "i64" },
+  "i64.from_i32U": { i32: "i64" },
+  "i32.from_i64": { i64: "i32" },
+  "i32.extend8S": { i32: "i32" },
+  "i32.extend16S": { i32: "i32" },
+  "i32.from_mask": fromMask,
+  "mask.from_i32": { i32: "mask", i8x16: "mask8x16", i16x8: "mask16x8", i32x4: "mask32x4" },
+  "mask.from_i64": { i64: "mask", i64x2: "mask64x2" },
+  extendLowS: widen,
+  extendHighS: widen,
+  extendLowU: widen,
+  extendHighU: widen,
+  extaddPairwiseS: { i8x16: "i16x8", i16x8: "i32x4" },
+  extaddPairwiseU: { i8x16: "i16x8", i16x8: "i32x4" },
+  "f16.round": { f32: "f32", f32x4: "f32x4" },
+  "bf16.round": { f32: "f32", f32x4: "f32x4" },
+};
+
+export const convertOps = [...Object.keys(convertResult), "bitcast"] as readonly ConvertOp[];
+
+export const mathArity: Readonly<Record<MathFn, 1 | 2>> = {
+  exp: 1,
+  expm1: 1,
+  log: 1,
+  log1p: 1,
+  sin: 1,
+  cos: 1,
+  tan: 1,
+  asin: 1,
+  acos: 1,
+  atan: 1,
+  sinh: 1,
+  cosh: 1,
+  tanh: 1,
+  asinh: 1,
+  acosh: 1,
+  atanh: 1,
+  erf: 1,
+  sigmoid: 1,
+  pow: 2,
+  atan2: 2,
+  fmod: 2,
+  exp2: 1,
+  log2: 1,
+  cbrt: 1,
+  gelu: 1,
+  lgamma: 1,
+};
+
+const reduceFloat: TypeMap = { f32x4: "f32", f64x2: "f64" };
+const reduceInt: TypeMap = { i32x4: "i32", i64x2: "i64" };
+const reduceMask: TypeMap = { mask8x16: "mask", mask16x8: "mask", mask32x4: "mask", mask64x2: "mask" };
+const reduceWide: TypeMap = { ...reduceFloat, ...reduceInt };
+
+export const reduceResult: Readonly<Record<ReduceOp, TypeMap>> = {
+  add: reduceWide,
+  mul: reduceWide,
+  min: reduceFloat,
+  max: reduceFloat,
+  minS: reduceInt,
+  minU: { i32x4: "i32" },
+  maxS: reduceInt,
+  maxU: { i32x4: "i32" },
+  and: { ...reduceInt, ...reduceMask },
+  or: { ...reduceInt, ...reduceMask },
+};
+
+/** Elements a register type may be loaded from and stored to; the first is its own. */
+export const loadElems: Readonly<Record<LoopType, readonly Elem[]>> = {
+  i32: ["i32", "u32", "i8", "u8", "i16", "u16"],
+  i64: ["i64", "u64", "i32", "u32", "i8", "u8", "i16", "u16"],
+  f32: ["f32", "f16", "bf16"],
+  f64: ["f64", "f32"],
+  i8x16: ["i8", "u8"],
+  i16x8: ["i16", "u16", "i8", "u8"],
+  i32x4: ["i32", "u32", "i8", "u8", "i16", "u16"],
+  i64x2: ["i64", "u64", "i32", "u32"],
+  f32x4: ["f32", "f16", "bf16"],
+  f64x2: ["f64", "f32"],
+  mask: [],
+  mask8x16: [],
+  mask16x8: [],
+  mask32x4: [],
+  mask64x2: [],
+};
+
+/** The register kind in which an element computes: f16 in f32, u8 in i32. */
+export const elemKind: Readonly<Record<Elem, "i32" | "i64" | "f32" | "f64">> = {
+  i8: "i32",
+  u8: "i32",
+  i16: "i32",
+  u16: "i32",
+  i32: "i32",
+  u32: "i32",
+  i64: "i64",
+  u64: "i64",
+  f16: "f32",
+  bf16: "f32",
+  f32: "f32",
+  f64: "f64",
+};
+
+function lookUp(op: string, table: TypeMap, operand: LoopType): LoopType {
+  const result = table[operand];
+  if (result === undefined) throw new IllTyped(`${op} takes ${Object.keys(table).join(" ")}, not ${operand}`);
+  return result;
+}
+
+function requireSame(op: string, a: LoopType, b: LoopType): void {
+  if (a !== b) throw new IllTyped(`${op} needs operands of one type, got ${a} and ${b}`);
+}
+
+export function unaryType(op: UnaryOp, x: LoopType): LoopType {
+  return lookUp(op, unaryResult[op], x);
+}
+
+export function binaryType(op: BinaryOp, a: LoopType, b: LoopType): LoopType {
+  if (isShift(op)) {
+    if (b !== "i32") throw new IllTyped(`${op} shifts by an i32, got ${b}`);
+  } else requireSame(op, a, b);
+  return lookUp(op, binaryResult[op], a);
+}
+
+export function compareType(op: CompareOp, a: LoopType, b: LoopType): LoopType {
+  requireSame(op, a, b);
+  return lookUp(op, compareResult[op], a);
+}
+
+export function selectType(cond: LoopType, a: LoopType, b: LoopType): LoopType {
+  requireSame("select", a, b);
+  if (cond === "mask") return a;
+  if (
+    isVector(cond) &&
+    laneInfo[cond].scalar === "mask" &&
+    isVector(a) &&
+    laneInfo[a].laneBytes === laneInfo[cond].laneBytes
+  )
+    return a;
+  throw new IllTyped(`select of ${a} by ${cond}`);
+}
+
+export function fmaType(a: LoopType, b: LoopType, c: LoopType): LoopType {
+  requireSame("fma", a, b);
+  requireSame("fma", a, c);
+  return lookUp("fma", floatOp, a);
+}
+
+export function mathType(fn: MathFn, args: readonly LoopType[]): LoopType {
+  if (args.length !== mathArity[fn]) throw new IllTyped(`${fn} takes ${mathArity[fn]} arguments, got ${args.length}`);
+  const [a, b] = args as readonly [LoopType, LoopType?];
+  if (b !== undefined) requireSame(fn, a, b);
+  return lookUp(fn, floatOp, a);
+}
+
+const bits: Readonly<Record<ScalarKind, number>> = { i32: 32, f32: 32, i64: 64, f64: 64, mask: 1 };
+
+export function convertType(op: ConvertOp, x: LoopType, wanted: LoopType | undefined): LoopType {
+  if (op !== "bitcast") return lookUp(op, convertResult[op], x);
+  if (wanted === undefined) throw new IllTyped("bitcast needs its result type");
+  const width = (t: LoopType) => (isVector(t) ? 128 : bits[t]);
+  if (width(x) !== width(wanted)) throw new IllTyped(`bitcast of ${x} to ${wanted}: widths differ`);
+  return wanted;
+}
+
+export function splatType(type: LoopType, x: LoopType): VectorKind {
+  if (!isVector(type)) throw new IllTyped(`splat makes a vector, not ${type}`);
+  if (laneInfo[type].scalar !== x) throw new IllTyped(`splat ${type} takes ${laneInfo[type].scalar}, not ${x}`);
+  return type;
+}
+
+export function laneType(op: string, x: LoopType, lane: number): ScalarKind {
+  if (!isVector(x)) throw new IllTyped(`${op} takes a vector, not ${x}`);
+  const { lanes, scalar } = laneInfo[x];
+  if (!Number.isInteger(lane) || lane < 0 || lane >= lanes) throw new IllTyped(`${op}: ${x} has no lane ${lane}`);
+  return scalar;
+}
+
+export function shuffleType(a: LoopType, b: LoopType, lanes: readonly number[]): VectorKind {
+  requireSame("shuffle", a, b);
+  if (!isVector(a)) throw new IllTyped(`shuffle takes vectors, not ${a}`);
+  const n = laneInfo[a].lanes;
+  if (lanes.length !== n || !lanes.every((l) => Number.isInteger(l) && l >= 0 && l < 2 * n))
+    throw new IllTyped(`shuffle of ${a} needs ${n} lanes in 0..${2 * n - 1}, got [${lanes.join(", ")}]`);
+  return a;
+}
+
+export function reduceType(op: ReduceOp, x: LoopType): ScalarKind {
+  return lookUp(`reduceLanes ${op}`, reduceResult[op], x) as ScalarKind;
+}
+
+/** Checks a load or store of `type` registers as `elem`. */
+export function checkAccess(
+  what: string,
+  type: LoopType,
+  elem: Elem,
+  base: LoopType,
+  index: LoopType,
+  offset: number,
+): void {
+  if (!loadElems[type].includes(elem)) throw new IllTyped(`${what}: ${type} registers do not hold ${elem} elements`);
+  if (base !== "i32") throw new IllTyped(`${what}: the base is an i32 pointer, not ${base}`);
+  if (index !== "i32") throw new IllTyped(`${what}: the index is an i32, not ${index}`);
+  if (!Number.isInteger(offset) || offset < 0)
+    throw new IllTyped(`${what}: the offset is a constant ≥ 0, not ${offset}`);
+}
+
+/** Checks that constants are canonical, so that equal constants have equal text and bits. */
+export function checkConst(type: LoopType, value: number | bigint): void {
+  const kind = scalarOf(type);
+  const fits = ((): boolean => {
+    if (kind === "i64") return typeof value === "bigint" && BigInt.asIntN(64, value) === value;
+    if (typeof value !== "number") return false;
+    if (kind === "f64") return true;
+    if (kind === "f32") return Object.is(Math.fround(value), value);
+    if (kind === "mask") return value === 0 || value === 1;
+    const width = isVector(type) ? laneInfo[type].laneBytes * 8 : 32;
+    return Number.isInteger(value) && !Object.is(value, -0) && value >= -(2 ** (width - 1)) && value < 2 ** (width - 1);
+  })();
+  if (!fits) throw new IllTyped(`${value} is not a canonical ${kind} constant of ${type}`);
+}
+
+/** Recomputes the type of an expression from those of its operands. `var` and `call` are taken at their word. */
+export function inferType(e: Expr): LoopType {
+  switch (e.kind) {
+    case "const":
+      checkConst(e.type, e.value);
+      if (isVector(e.type)) throw new IllTyped(`const is a scalar, not ${e.type}`);
+      return e.type;
+    case "constVector":
+      for (const x of e.values) checkConst(e.type, x);
+      if (e.values.length !== laneInfo[e.type].lanes)
+        throw new IllTyped(`${e.type} has ${laneInfo[e.type].lanes} lanes`);
+      return e.type;
+    case "var":
+    case "call":
+      return e.type;
+    case "unary":
+      return unaryType(e.op, e.x.type);
+    case "binary":
+      return binaryType(e.op, e.a.type, e.b.type);
+    case "compare":
+      return compareType(e.op, e.a.type, e.b.type);
+    case "select":
+      return selectType(e.cond.type, e.a.type, e.b.type);
+    case "fma":
+      return fmaType(e.a.type, e.b.type, e.c.type);
+    case "math":
+      return mathType(
+        e.fn,
+        e.args.map((x) => x.type),
+      );
+    case "convert":
+      return convertType(e.op, e.x.type, e.type);
+    case "splat":
+      return splatType(e.type, e.x.type);
+    case "extractLane":
+      return laneType("extractLane", e.x.type, e.lane);
+    case "replaceLane": {
+      const scalar = laneType("replaceLane", e.x.type, e.lane);
+      requireSame("replaceLane", scalar, e.value.type);
+      return e.x.type;
+    }
+    case "shuffle":
+      return shuffleType(e.a.type, e.b.type, e.lanes);
+    case "reduceLanes":
+      return reduceType(e.op, e.x.type);
+    case "load":
+      checkAccess("load", e.type, e.elem, e.base.type, e.index.type, e.offset);
+      if (e.splat && !isVector(e.type)) throw new IllTyped(`a splat load makes a vector, not ${e.type}`);
+      return e.type;
+    default:
+      return e satisfies never;
+  }
+}
