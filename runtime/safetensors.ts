@@ -1,0 +1,169 @@
+/**
+ * The safetensors format (https://github.com/huggingface/safetensors): u64 length of the header, a JSON header
+ * `{name: {dtype, shape, data_offsets: [begin, end]}, "__metadata__": {…}}`, then the data.
+ */
+import { describe, ModelError } from "./errors.js";
+import { type DType, dtypeBytes } from "./format.js";
+
+/** A tensor in a safetensors file; `data` is its bytes. */
+export interface StoredTensor {
+  readonly name: string;
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly data: Uint8Array;
+}
+
+export interface Safetensors {
+  /** In the order of the header. */
+  readonly tensors: ReadonlyMap<string, StoredTensor>;
+  readonly metadata: Readonly<Record<string, string>>;
+  /** Everything after the header. */
+  readonly data: Uint8Array;
+}
+
+/** Names of dtypes in files. Kinds that the format has no name for are stored as bytes and read back as `i8` or `u8`. */
+const fileNames = {
+  f32: "F32",
+  f64: "F64",
+  f16: "F16",
+  bf16: "BF16",
+  i8: "I8",
+  u8: "U8",
+  i16: "I16",
+  u16: "U16",
+  i32: "I32",
+  u32: "U32",
+  i64: "I64",
+  u64: "U64",
+  bool: "BOOL",
+  i4: "I8",
+  i2: "I8",
+  u4: "U8",
+  u2: "U8",
+  f8e4m3fn: "F8_E4M3",
+  f8e5m2: "F8_E5M2",
+  f8e8m0: "F8_E8M0",
+  f8e4m3fnuz: "F8_E4M3FNUZ",
+  f8e5m2fnuz: "F8_E5M2FNUZ",
+} as const satisfies Record<DType, string>;
+
+/** The dtype as which a tensor comes back from a file. */
+export function storedDtype(dtype: DType): DType {
+  return dtypeOf(fileNames[dtype])!;
+}
+
+function dtypeOf(name: unknown): DType | undefined {
+  return (Object.keys(fileNames) as DType[]).find((d) => fileNames[d] === name);
+}
+
+const headerLimit = 100_000_000;
+const padName = "__pad__.";
+
+/**
+ * Reads a file; tensors are views into `bytes`. Padding written by `writeSafetensors` is left out.
+ * @param what names the file in errors.
+ * @throws ModelError where the file is cut short, or its header is not one.
+ */
+export function readSafetensors(bytes: Uint8Array, what = "safetensors file"): Safetensors {
+  const bad = (message: string): never => {
+    throw new ModelError(what, message, "the file is damaged, incomplete, or not in the safetensors format");
+  };
+  if (bytes.length < 8) bad(`only ${bytes.length} bytes long`);
+  const length = Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true));
+  if (length > Math.min(headerLimit, bytes.length - 8))
+    bad(`the header's length is ${length}, the file's ${bytes.length}`);
+  const header = parseHeader(bytes.subarray(8, 8 + length), bad);
+  const data = bytes.subarray(8 + length);
+  const tensors = new Map<string, StoredTensor>();
+  let metadata: Record<string, string> = {};
+  for (const [name, entry] of Object.entries(header)) {
+    if (name === "__metadata__") {
+      metadata = Object.fromEntries(Object.entries(entry ?? {}).map(([k, v]) => [k, String(v)]));
+      continue;
+    }
+    const { dtype: kind, shape, data_offsets: range } = (entry ?? {}) as Record<string, unknown>;
+    const dtype = dtypeOf(kind) ?? bad(`tensor "${name}" has the unknown dtype ${describe(kind)}`);
+    const sizes = integers(shape) ?? bad(`tensor "${name}" has no valid shape`);
+    const [begin = -1, end = -1, more] = integers(range) ?? [];
+    const size = sizes.reduce((n, d) => n * d, dtypeBytes[dtype]);
+    if (begin < 0 || end > data.length || end - begin !== size || more !== undefined) {
+      bad(`tensor "${name}" ${dtype}[${sizes}] can't lie at bytes ${begin} to ${end} of ${data.length}`);
+    }
+    if (!name.startsWith(padName)) tensors.set(name, { name, dtype, shape: sizes, data: data.subarray(begin, end) });
+  }
+  return { tensors, metadata, data };
+}
+
+function parseHeader(bytes: Uint8Array, bad: (message: string) => never): Record<string, unknown> {
+  try {
+    const value: unknown = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+  } catch {
+    // The message below says it.
+  }
+  return bad("the header is not a JSON object");
+}
+
+function integers(value: unknown): number[] | undefined {
+  return Array.isArray(value) && value.every((d) => Number.isSafeInteger(d) && d >= 0) ? value : undefined;
+}
+
+export interface WriteOptions {
+  readonly metadata?: Readonly<Record<string, string>>;
+  /**
+   * Start the data section and each tensor at a multiple of this. The format allows no holes, so the space between becomes
+   * u8 tensors named `__pad__.N`. Without it tensors lie dense (as other tools write and expect it); put wide dtypes first.
+   */
+  readonly align?: number;
+}
+
+/** The placement that `writeSafetensors` chooses: offsets in the data section, in the given order. */
+export function placeTensors(
+  sizes: readonly number[],
+  align = 1,
+): { readonly offsets: readonly number[]; readonly bytes: number } {
+  let at = 0;
+  const offsets = sizes.map((size) => {
+    const begin = Math.ceil(at / align) * align;
+    at = begin + size;
+    return begin;
+  });
+  return { offsets, bytes: at };
+}
+
+/** Writes tensors in the given order. Equal input gives equal bytes. */
+export function writeSafetensors(
+  tensors: readonly StoredTensor[],
+  { metadata, align = 1 }: WriteOptions = {},
+): Uint8Array<ArrayBuffer> {
+  const { offsets, bytes } = placeTensors(
+    tensors.map((t) => t.data.length),
+    align,
+  );
+  const fields: string[] = [];
+  const field = (name: string, dtype: string, shape: readonly number[], begin: number, end: number): void => {
+    fields.push(`${JSON.stringify(name)}:{"dtype":"${dtype}","shape":[${shape}],"data_offsets":[${begin},${end}]}`);
+  };
+  if (metadata) fields.push(`"__metadata__":${JSON.stringify(metadata)}`);
+  let end = 0;
+  tensors.forEach(({ name, dtype, shape, data }, i) => {
+    const begin = offsets[i]!;
+    if (shape.reduce((n, d) => n * d, dtypeBytes[dtype]) !== data.length) {
+      throw new ModelError(`tensor "${name}"`, `${dtype}[${shape}] does not have ${data.length} bytes`);
+    }
+    if (begin > end) field(`${padName}${i}`, "U8", [begin - end], end, begin);
+    end = begin + data.length;
+    field(name, fileNames[dtype], shape, begin, end);
+  });
+  const header = new TextEncoder().encode(`{${fields.join(",")}}`);
+  const unit = Math.max(align, 8);
+  const start = Math.ceil((8 + header.length) / unit) * unit;
+  const out = new Uint8Array(start + bytes);
+  new DataView(out.buffer).setBigUint64(0, BigInt(start - 8), true);
+  out.fill(0x20, 8, start);
+  out.set(header, 8);
+  tensors.forEach((t, i) => {
+    out.set(t.data, start + offsets[i]!);
+  });
+  return out;
+}
