@@ -1,0 +1,161 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { inlineFunctions } from "../../compiler/onnx/functions.js";
+import { readOnnx } from "../../compiler/onnx/model.js";
+import type { GraphProto } from "../../compiler/onnx/proto-types.js";
+import { decodeModel, encodeModel } from "../../compiler/onnx/protobuf.js";
+import { ModelError } from "../../ir/errors.js";
+import { model, node, tensorInfo } from "./build.js";
+import { conformanceTests, DATA, hasConformance, hasExports } from "./data.js";
+
+/** Reads the bytes: a result or a ModelError; anything else fails the test. */
+function outcome(bytes: Uint8Array): "read" | "refused" {
+  try {
+    inlineFunctions(readOnnx(bytes));
+    return "read";
+  } catch (error) {
+    if (error instanceof ModelError) return "refused";
+    throw error;
+  }
+}
+
+/** mulberry32 */
+function random(seed: number): () => number {
+  let a = seed;
+  return () => {
+    a = (a + 0x6d2b79f5) | 0;
+    let t = Math.imul(a ^ (a >>> 15), 1 | a);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+}
+
+function mutate(bytes: Uint8Array, next: () => number): Uint8Array {
+  const pick = (n: number) => Math.floor(next() * n);
+  const copy = Uint8Array.from(bytes);
+  switch (pick(5)) {
+    case 0:
+      return copy.subarray(0, pick(copy.length));
+    case 1: {
+      for (let i = 1 + pick(8); i > 0; i--) copy[pick(copy.length)]! ^= 1 << pick(8);
+      return copy;
+    }
+    case 2: {
+      for (let i = 1 + pick(4); i > 0; i--) copy[pick(copy.length)] = [0, 1, 0x7f, 0x80, 0xff][pick(5)]!;
+      return copy;
+    }
+    case 3: {
+      const from = pick(copy.length);
+      const length = pick(Math.min(64, copy.length - from));
+      copy.copyWithin(pick(copy.length - length), from, from + length);
+      return copy;
+    }
+    default: {
+      const at = pick(copy.length);
+      const removed = pick(16);
+      return Uint8Array.from([...copy.subarray(0, at), ...copy.subarray(at + removed)]);
+    }
+  }
+}
+
+describe("what is not a model", () => {
+  it.each([
+    ["", /empty/],
+    ["PK\x03\x04....", /zip archive/],
+    ["<!DOCTYPE html>", /HTML/],
+    ["version https://git-lfs.github.com/spec/v1", /git lfs pull/],
+    ["hello, world", /not ONNX/],
+    ["\x08\x07", /without a graph/],
+  ])("%j is refused with a reason", (text, reason) => {
+    const bytes = Uint8Array.from(text, (c) => c.charCodeAt(0));
+    expect(() => decodeModel(bytes)).toThrow(ModelError);
+    expect(() => decodeModel(bytes)).toThrow(reason);
+  });
+
+  it("holds to its budgets", () => {
+    const nested = (depth: number): GraphProto => {
+      let graph: GraphProto = { name: "innermost" };
+      for (let i = 0; i < depth; i++)
+        graph = { name: "g", node: [node("If", ["c"], ["y"], { then_branch: { type: 5, g: graph } })] };
+      return graph;
+    };
+    expect(() => decodeModel(encodeModel(model(nested(200))))).toThrow(/nested deeper than 100/);
+    // A million empty nodes.
+    const graph = new Uint8Array(2_000_000).map((_, i) => (i % 2 === 0 ? 0x0a : 0));
+    const bytes = Uint8Array.from([0x3a, 0x80, 0x89, 0x7a, ...graph]);
+    expect(() => decodeModel(bytes, { maxDepth: 100, maxMessages: 1000, maxIntegers: 1000 })).toThrow(
+      /more than 1000 messages/,
+    );
+    // A length far beyond the file.
+    expect(() => decodeModel(Uint8Array.of(0x3a, 0xff, 0xff, 0xff, 0xff, 0x07))).toThrow(/declares 2147483647 bytes/);
+  });
+
+  it("reports all structural problems at once", () => {
+    const bytes = encodeModel(
+      model({
+        input: [tensorInfo("x", [1])],
+        output: [tensorInfo("nowhere", [1])],
+        node: [
+          node("Add", ["x", "missing"], ["a"], {}, { name: "first" }),
+          node("Neg", ["x"], ["a"]),
+          node("Neg", ["q"], ["p"]),
+          node("Neg", ["p"], ["q"]),
+        ],
+      }),
+    );
+    try {
+      readOnnx(bytes);
+      expect.unreachable();
+    } catch (error) {
+      const messages = (error as ModelError).problems.map((p) => `${p.where}: ${p.message}`);
+      expect(messages).toEqual([
+        'Neg node of "a": the name "a" is defined a second time',
+        'Add node "first": its input "missing" is not defined anywhere',
+        'graph "g": the output "nowhere" is not defined anywhere',
+        'graph "g": 2 nodes depend on themselves or on a cycle: Neg node of "p", Neg node of "q"',
+      ]);
+    }
+  });
+
+  it("sorts nodes that are out of order", () => {
+    const bytes = encodeModel(
+      model({
+        input: [tensorInfo("x", [1])],
+        output: [tensorInfo("c", [1])],
+        node: [node("Neg", ["b"], ["c"]), node("Neg", ["a"], ["b"]), node("Neg", ["x"], ["a"])],
+      }),
+    );
+    expect(readOnnx(bytes).graph.nodes.map((n) => n.outputs[0])).toEqual(["a", "b", "c"]);
+  });
+});
+
+describe.skipIf(!hasConformance || !hasExports)("mutated files", () => {
+  it("each end in a result or a ModelError", { timeout: 120_000 }, () => {
+    const names = [
+      "test_loop16_seq_none",
+      "test_if_opt",
+      "test_clip_default_min_expanded",
+      "test_scan9_sum",
+      "test_resize_upsample_sizes_cubic",
+    ];
+    const small = conformanceTests()
+      .filter((t) => names.includes(t.name))
+      .map((t) => t.model);
+    const exports = ["control_flow", "ops_shape", "lstm_packed_sequence", "frcnn_postprocess_nms"].map((name) =>
+      readFileSync(join(DATA, "reference/onnx", name, "model.onnx")),
+    );
+    const next = random(1);
+    const counts = { read: 0, refused: 0 };
+    let slowest = 0;
+    for (const file of [...small, ...exports])
+      for (let i = 0; i < 600; i++) {
+        const start = performance.now();
+        counts[outcome(mutate(file, next))]++;
+        slowest = Math.max(slowest, performance.now() - start);
+      }
+    expect(counts.read).toBeGreaterThan(100);
+    expect(counts.refused).toBeGreaterThan(1000);
+    expect(slowest).toBeLessThan(2000);
+  });
+});
