@@ -1,0 +1,430 @@
+/**
+ * Symbolic dimensions: integer expressions over named symbols with ranges.
+ *
+ * A `Dim` is a number or a `DimExpr`. Expressions are kept in one canonical form, a polynomial
+ *   c + Σ kᵢ · (atom · atom · …)      atom = symbol | floordiv(a,b) | mod(a,b) | min(a,b) | max(a,b)
+ * so that two expressions which the rules can prove equal have the same `key`. Text: `n*2 + floordiv(h + 1, 2)`.
+ */
+
+import { InternalError, ModelError } from "./errors.js";
+
+export interface DimSymbol {
+  readonly kind: "symbol";
+  readonly name: string;
+  /** Inclusive range of values the symbol may take. */
+  readonly min: number;
+  /** Infinity when unbounded. */
+  readonly max: number;
+  /** Set where a kernel finds the value at run time (NonZero, NMS …): an upper bound for planning. */
+  readonly bound?: Dim;
+}
+
+type AtomOp = "floordiv" | "mod" | "min" | "max";
+type Atom = DimSymbol | { readonly kind: AtomOp; readonly a: Dim; readonly b: Dim };
+
+interface Term {
+  readonly coefficient: number;
+  /** Sorted by key; never empty. */
+  readonly atoms: readonly Atom[];
+}
+
+export interface DimExpr {
+  readonly kind: "dim";
+  readonly constant: number;
+  readonly terms: readonly Term[];
+  /** Canonical text. Equal keys mean equal expressions. */
+  readonly key: string;
+}
+
+export type Dim = number | DimExpr;
+
+/** Values of symbols by name. */
+export type DimEnv = ReadonlyMap<string, number>;
+
+function atomKey(a: Atom): string {
+  return a.kind === "symbol" ? a.name : `${a.kind}(${dimText(a.a)}, ${dimText(a.b)})`;
+}
+
+function termText(t: Term): string {
+  const product = t.atoms.map(atomKey).join("*");
+  return t.coefficient === 1 ? product : `${t.coefficient}*${product}`;
+}
+
+function productKey(atoms: readonly Atom[]): string {
+  return atoms.map(atomKey).join("*");
+}
+
+function build(constant: number, terms: readonly Term[]): Dim {
+  const byProduct = new Map<string, Term>();
+  for (const t of terms) {
+    const key = productKey(t.atoms);
+    const old = byProduct.get(key);
+    byProduct.set(key, old ? { coefficient: old.coefficient + t.coefficient, atoms: t.atoms } : t);
+  }
+  const kept = [...byProduct.entries()].filter(([, t]) => t.coefficient !== 0);
+  if (kept.length === 0) return constant;
+  kept.sort(([a], [b]) => (a < b ? -1 : 1));
+  const sorted = kept.map(([, t]) => t);
+  const parts = sorted.map(termText);
+  if (constant !== 0) parts.push(String(constant));
+  return { kind: "dim", constant, terms: sorted, key: parts.join(" + ").replaceAll("+ -", "- ") };
+}
+
+function atomDim(a: Atom): Dim {
+  return build(0, [{ coefficient: 1, atoms: [a] }]);
+}
+
+/** A named symbol. Ranges are inclusive; the default is [1, ∞). */
+export function dimSymbol(name: string, range: { min?: number; max?: number; bound?: Dim } = {}): DimExpr {
+  if (!/^[A-Za-z_][\w.]*$/.test(name)) {
+    throw new ModelError({ message: `"${name}" is not a valid dimension name`, hint: "use letters, digits, _ and ." });
+  }
+  const bound = range.bound;
+  const max = range.max ?? (bound === undefined ? Infinity : dimBounds(bound).max);
+  const symbol: DimSymbol = { kind: "symbol", name, min: range.min ?? 1, max, ...(bound === undefined ? {} : { bound }) };
+  return atomDim(symbol) as DimExpr;
+}
+
+export const isStaticDim = (d: Dim): d is number => typeof d === "number";
+
+function parts(d: Dim): { constant: number; terms: readonly Term[] } {
+  return typeof d === "number" ? { constant: d, terms: [] } : d;
+}
+
+export function dimAdd(a: Dim, b: Dim): Dim {
+  if (typeof a === "number" && typeof b === "number") return a + b;
+  const x = parts(a);
+  const y = parts(b);
+  return build(x.constant + y.constant, [...x.terms, ...y.terms]);
+}
+
+export function dimMul(a: Dim, b: Dim): Dim {
+  if (typeof a === "number" && typeof b === "number") return a * b;
+  const x = parts(a);
+  const y = parts(b);
+  const terms: Term[] = [];
+  for (const t of x.terms) if (y.constant !== 0) terms.push({ coefficient: t.coefficient * y.constant, atoms: t.atoms });
+  for (const t of y.terms) if (x.constant !== 0) terms.push({ coefficient: t.coefficient * x.constant, atoms: t.atoms });
+  for (const s of x.terms) {
+    for (const t of y.terms) {
+      const atoms = [...s.atoms, ...t.atoms].sort((p, q) => (atomKey(p) < atomKey(q) ? -1 : 1));
+      terms.push({ coefficient: s.coefficient * t.coefficient, atoms });
+    }
+  }
+  return build(x.constant * y.constant, terms);
+}
+
+export const dimNeg = (a: Dim): Dim => dimMul(a, -1);
+export const dimSub = (a: Dim, b: Dim): Dim => dimAdd(a, dimNeg(b));
+
+function divisible(d: Dim, by: number): boolean {
+  const p = parts(d);
+  return p.constant % by === 0 && p.terms.every((t) => t.coefficient % by === 0);
+}
+
+function divideExactly(d: Dim, by: number): Dim {
+  const p = parts(d);
+  return build(
+    p.constant / by,
+    p.terms.map((t) => ({ coefficient: t.coefficient / by, atoms: t.atoms })),
+  );
+}
+
+/** d / (single product), when every term contains the product. Undefined otherwise. */
+function divideByProduct(d: Dim, by: DimExpr): Dim | undefined {
+  if (by.constant !== 0 || by.terms.length !== 1) return undefined;
+  const divisor = by.terms[0]!;
+  const p = parts(d);
+  if (p.constant !== 0) return undefined;
+  const quotients: Term[] = [];
+  let constant = 0;
+  for (const t of p.terms) {
+    if (t.coefficient % divisor.coefficient !== 0) return undefined;
+    const rest = [...t.atoms];
+    for (const a of divisor.atoms) {
+      const i = rest.findIndex((r) => atomKey(r) === atomKey(a));
+      if (i < 0) return undefined;
+      rest.splice(i, 1);
+    }
+    const coefficient = t.coefficient / divisor.coefficient;
+    if (rest.length === 0) constant += coefficient;
+    else quotients.push({ coefficient, atoms: rest });
+  }
+  return build(constant, quotients);
+}
+
+/** ⌊a / b⌋ (towards −∞). b must be positive for every value of its symbols. */
+export function dimFloorDiv(a: Dim, b: Dim): Dim {
+  if (b === 0) throw new ModelError("division of a dimension by zero");
+  if (typeof a === "number" && typeof b === "number") return Math.floor(a / b);
+  if (b === 1) return a;
+  if (dimEqual(a, b)) return 1;
+  if (typeof b === "number") {
+    if (divisible(a, b)) return divideExactly(a, b);
+    // floordiv(b·q + r, b) = q + floordiv(r, b)
+    const p = parts(a);
+    const whole = p.terms.filter((t) => t.coefficient % b === 0);
+    const rest = p.terms.filter((t) => t.coefficient % b !== 0);
+    const wholeConstant = Math.floor(p.constant / b) * b;
+    if (whole.length > 0 || wholeConstant !== 0) {
+      const r = build(p.constant - wholeConstant, rest);
+      const q = divideExactly(build(wholeConstant, whole), b);
+      return dimAdd(q, dimFloorDiv(r, b));
+    }
+    const only = p.terms[0]!;
+    // floordiv(floordiv(x, c), b) = floordiv(x, c·b)
+    const atom = only.atoms[0]!;
+    if (p.constant === 0 && p.terms.length === 1 && only.coefficient === 1 && only.atoms.length === 1 && atom.kind === "floordiv" && typeof atom.b === "number") {
+      return dimFloorDiv(atom.a, atom.b * b);
+    }
+    const range = dimBounds(a);
+    if (range.min >= 0 && range.max < b) return 0;
+  } else {
+    const exact = divideByProduct(a, b);
+    if (exact !== undefined) return exact;
+  }
+  return atomDim({ kind: "floordiv", a, b });
+}
+
+/** ⌈a / b⌉. */
+export const dimCeilDiv = (a: Dim, b: Dim): Dim =>
+  typeof b === "number" ? dimFloorDiv(dimAdd(a, b - 1), b) : dimNeg(dimFloorDiv(dimNeg(a), b));
+
+/** a − b·⌊a/b⌋. */
+export function dimMod(a: Dim, b: Dim): Dim {
+  if (typeof a === "number" && typeof b === "number") return a - b * Math.floor(a / b);
+  if (typeof b === "number") {
+    if (b === 1 || divisible(a, b)) return 0;
+    const range = dimBounds(a);
+    if (range.min >= 0 && range.max < b) return a;
+    const p = parts(a);
+    const reduced = build(p.constant - b * Math.floor(p.constant / b), p.terms.filter((t) => t.coefficient % b !== 0));
+    return typeof reduced === "number" ? reduced : atomDim({ kind: "mod", a: reduced, b });
+  }
+  if (dimEqual(a, b) || a === 0 || divideByProduct(a, b) !== undefined) return 0;
+  return atomDim({ kind: "mod", a, b });
+}
+
+export function dimMin(a: Dim, b: Dim): Dim {
+  if (typeof a === "number" && typeof b === "number") return Math.min(a, b);
+  const difference = dimBounds(dimSub(a, b));
+  if (difference.max <= 0) return a;
+  if (difference.min >= 0) return b;
+  return dimText(a) < dimText(b) ? atomDim({ kind: "min", a, b }) : atomDim({ kind: "min", a: b, b: a });
+}
+
+export function dimMax(a: Dim, b: Dim): Dim {
+  if (typeof a === "number" && typeof b === "number") return Math.max(a, b);
+  const difference = dimBounds(dimSub(a, b));
+  if (difference.min >= 0) return a;
+  if (difference.max <= 0) return b;
+  return dimText(a) < dimText(b) ? atomDim({ kind: "max", a, b }) : atomDim({ kind: "max", a: b, b: a });
+}
+
+/** Provably equal. Two different expressions may still be equal for some values of their symbols. */
+export function dimEqual(a: Dim, b: Dim): boolean {
+  if (typeof a === "number" || typeof b === "number") return a === b;
+  return a === b || a.key === b.key;
+}
+
+/** Provably different for every value of the symbols. */
+export function dimDiffers(a: Dim, b: Dim): boolean {
+  const { min, max } = dimBounds(dimSub(a, b));
+  return min > 0 || max < 0;
+}
+
+export interface Bounds {
+  readonly min: number;
+  readonly max: number;
+}
+
+// 0 · ∞ is 0 for bounds.
+const times = (a: number, b: number) => (a === 0 || b === 0 ? 0 : a * b);
+
+function multiply(x: Bounds, y: Bounds): Bounds {
+  const corners = [times(x.min, y.min), times(x.min, y.max), times(x.max, y.min), times(x.max, y.max)];
+  return { min: Math.min(...corners), max: Math.max(...corners) };
+}
+
+function atomBounds(a: Atom): Bounds {
+  if (a.kind === "symbol") return { min: a.min, max: a.max };
+  const x = dimBounds(a.a);
+  const y = dimBounds(a.b);
+  switch (a.kind) {
+    case "min":
+      return { min: Math.min(x.min, y.min), max: Math.min(x.max, y.max) };
+    case "max":
+      return { min: Math.max(x.min, y.min), max: Math.max(x.max, y.max) };
+    case "mod":
+      return { min: 0, max: Math.max(0, y.max - 1) };
+    case "floordiv": {
+      const low = Math.max(1, y.min);
+      const q = (n: number, d: number) => (Number.isFinite(n) ? (d === Infinity ? (n < 0 ? -1 : 0) : Math.floor(n / d)) : n);
+      const corners = [q(x.min, low), q(x.min, y.max), q(x.max, low), q(x.max, y.max)];
+      return { min: Math.min(...corners), max: Math.max(...corners) };
+    }
+  }
+}
+
+/** Interval that contains every value of the expression (not always tight). */
+export function dimBounds(d: Dim): Bounds {
+  if (typeof d === "number") return { min: d, max: d };
+  let min = d.constant;
+  let max = d.constant;
+  for (const t of d.terms) {
+    let b: Bounds = { min: t.coefficient, max: t.coefficient };
+    for (const a of t.atoms) b = multiply(b, atomBounds(a));
+    min += b.min;
+    max += b.max;
+  }
+  return { min, max };
+}
+
+export function dimText(d: Dim): string {
+  return typeof d === "number" ? String(d) : d.key;
+}
+
+/** All symbols of the expression, bounds of unknowns not included. */
+export function dimSymbols(d: Dim, into = new Map<string, DimSymbol>()): Map<string, DimSymbol> {
+  if (typeof d === "number") return into;
+  for (const t of d.terms) {
+    for (const a of t.atoms) {
+      if (a.kind === "symbol") into.set(a.name, a);
+      else {
+        dimSymbols(a.a, into);
+        dimSymbols(a.b, into);
+      }
+    }
+  }
+  return into;
+}
+
+/** Rebuilds the expression with each symbol replaced (undefined keeps it). */
+export function dimSubstitute(d: Dim, replace: (symbol: DimSymbol) => Dim | undefined): Dim {
+  if (typeof d === "number") return d;
+  let sum: Dim = d.constant;
+  for (const t of d.terms) {
+    let product: Dim = t.coefficient;
+    for (const a of t.atoms) {
+      if (a.kind === "symbol") product = dimMul(product, replace(a) ?? atomDim(a));
+      else product = dimMul(product, applyAtom(a.kind, dimSubstitute(a.a, replace), dimSubstitute(a.b, replace)));
+    }
+    sum = dimAdd(sum, product);
+  }
+  return sum;
+}
+
+function applyAtom(kind: AtomOp, a: Dim, b: Dim): Dim {
+  switch (kind) {
+    case "floordiv":
+      return dimFloorDiv(a, b);
+    case "mod":
+      return dimMod(a, b);
+    case "min":
+      return dimMin(a, b);
+    case "max":
+      return dimMax(a, b);
+  }
+}
+
+/** Value under an environment. Throws InternalError on an unbound symbol. */
+export function evaluateDim(d: Dim, env: DimEnv): number {
+  const value = dimSubstitute(d, (s) => {
+    const v = env.get(s.name);
+    if (v === undefined) throw new InternalError(`dimension ${s.name} has no value`);
+    return v;
+  });
+  if (typeof value !== "number") throw new InternalError(`dimension ${dimText(d)} did not evaluate to a number`);
+  return value;
+}
+
+/** The expression with each data-dependent symbol replaced by its upper bound: what buffers are planned for. */
+export function dimUpperBound(d: Dim): Dim {
+  return dimSubstitute(d, (s) => (s.bound === undefined ? undefined : dimUpperBound(s.bound)));
+}
+
+/** Walks the canonical form: how code generation and serialisation read an expression. */
+export function foldDim<T>(
+  d: Dim,
+  on: {
+    constant: (value: number) => T;
+    symbol: (symbol: DimSymbol) => T;
+    add: (a: T, b: T) => T;
+    mul: (a: T, b: T) => T;
+    op: (kind: AtomOp, a: T, b: T) => T;
+  },
+): T {
+  if (typeof d === "number") return on.constant(d);
+  let sum: T | undefined;
+  for (const t of d.terms) {
+    let product: T | undefined;
+    for (const a of t.atoms) {
+      const factor = a.kind === "symbol" ? on.symbol(a) : on.op(a.kind, foldDim(a.a, on), foldDim(a.b, on));
+      product = product === undefined ? factor : on.mul(product, factor);
+    }
+    if (product === undefined) throw new InternalError("a dimension term has no atoms");
+    if (t.coefficient !== 1) product = on.mul(product, on.constant(t.coefficient));
+    sum = sum === undefined ? product : on.add(sum, product);
+  }
+  if (sum === undefined) return on.constant(d.constant);
+  return d.constant === 0 ? sum : on.add(sum, on.constant(d.constant));
+}
+
+/** Parses the text of `dimText`. Symbols are looked up by name. Throws ModelError with the offending text. */
+export function parseDim(text: string, symbol: (name: string) => Dim): Dim {
+  let at = 0;
+  const fail = (what: string): never => {
+    throw new ModelError(`bad dimension "${text}": ${what} at column ${at + 1}`);
+  };
+  const skip = () => {
+    while (text[at] === " ") at++;
+  };
+  const take = (c: string): boolean => {
+    skip();
+    if (text[at] !== c) return false;
+    at++;
+    return true;
+  };
+  const primary = (): Dim => {
+    skip();
+    if (take("(")) {
+      const d = sum();
+      if (!take(")")) fail("expected )");
+      return d;
+    }
+    const number = /^-?\d+/.exec(text.slice(at));
+    if (number) {
+      at += number[0].length;
+      return Number(number[0]);
+    }
+    const name = /^[A-Za-z_][\w.]*/.exec(text.slice(at))?.[0];
+    if (name === undefined) return fail("expected a number, name or (");
+    at += name.length;
+    if (name === "floordiv" || name === "mod" || name === "min" || name === "max") {
+      if (!take("(")) fail("expected (");
+      const a = sum();
+      if (!take(",")) fail("expected ,");
+      const b = sum();
+      if (!take(")")) fail("expected )");
+      return applyAtom(name, a, b);
+    }
+    return symbol(name);
+  };
+  const product = (): Dim => {
+    let d = primary();
+    while (take("*")) d = dimMul(d, primary());
+    return d;
+  };
+  const sum = (): Dim => {
+    let d = product();
+    for (;;) {
+      if (take("+")) d = dimAdd(d, product());
+      else if (take("-")) d = dimSub(d, product());
+      else return d;
+    }
+  };
+  const d = sum();
+  skip();
+  if (at !== text.length) fail("unexpected text");
+  return d;
+}

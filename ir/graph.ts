@@ -1,0 +1,187 @@
+/**
+ * Graph IR: what a program IS. Immutable, purely functional, typed SSA.
+ *
+ * A `Graph` has parameters and results. A `Value` is a parameter or a result of a `Node`; a node reaches its operands
+ * directly (`value.def.operands[0]`), so patterns walk the values; order is a topological sort. There is no memory, no
+ * in-place update and no hidden randomness. Regions (the sub-graphs of control flow) are Graphs too and are isolated:
+ * what they use from outside is passed through operands.
+ */
+
+import type { DType } from "./dtype.js";
+import type { Dim, DimExpr } from "./dim.js";
+import { dimEqual, dimSymbols, type DimSymbol, dimText } from "./dim.js";
+import { InternalError } from "./errors.js";
+import type { AttrsOf, OpName } from "./ops/index.js";
+import type { Tensor } from "./tensor.js";
+
+export type Shape = readonly Dim[];
+
+export interface TensorType {
+  readonly dtype: DType;
+  readonly shape: Shape;
+}
+
+/** What an attribute may hold. Everything prints and parses. */
+export type Attr = number | boolean | string | DimExpr | Tensor | readonly Attr[];
+export type Attrs = { readonly [name: string]: Attr };
+export type NoAttrs = { readonly [name in never]: Attr };
+
+/** Where the user wrote it: a DSL layer path or an ONNX node name. */
+export type Loc = string;
+
+export interface Param {
+  readonly op: "param";
+  readonly name: string;
+}
+
+export interface Value {
+  readonly type: TensorType;
+  readonly def: GraphNode | Param;
+  /** Which result of `def` this is (0 for parameters). */
+  readonly index: number;
+}
+
+export interface NodeOf<N extends string, A> {
+  readonly op: N;
+  readonly operands: readonly Value[];
+  readonly attrs: A;
+  readonly regions: readonly Graph[];
+  readonly results: readonly Value[];
+  readonly loc: Loc | undefined;
+}
+
+/** Discriminated union of all ops: `switch (node.op)` narrows `attrs`. */
+export type GraphNode = { [N in OpName]: NodeOf<N, AttrsOf<N>> }[OpName];
+
+export interface Graph {
+  readonly name: string;
+  readonly params: readonly Value[];
+  readonly results: readonly Value[];
+  /** Names of the results, as the user sees them. */
+  readonly resultNames: readonly string[];
+  /**
+   * Donations for training: result i is written over parameter `donations.get(i)`'s memory (an updated weight over the old).
+   * Absent for inference.
+   */
+  readonly donations?: ReadonlyMap<number, number>;
+}
+
+export function paramName(v: Value): string {
+  if (v.def.op !== "param") throw new InternalError("not a parameter");
+  return v.def.name;
+}
+
+/** A new parameter value. */
+export function param(name: string, type: TensorType): Value {
+  return { type, def: { op: "param", name }, index: 0 };
+}
+
+export function graph(
+  name: string,
+  params: readonly Value[],
+  results: readonly Value[],
+  resultNames: readonly string[] = results.map((_, i) => `out${i}`),
+  donations?: ReadonlyMap<number, number>,
+): Graph {
+  return { name, params, results, resultNames, ...(donations ? { donations } : {}) };
+}
+
+export function sameType(a: TensorType, b: TensorType): boolean {
+  return a.dtype === b.dtype && sameShape(a.shape, b.shape);
+}
+
+export function sameShape(a: Shape, b: Shape): boolean {
+  return a.length === b.length && a.every((d, i) => dimEqual(d, b[i]!));
+}
+
+export function shapeText(shape: Shape): string {
+  return `[${shape.map(dimText).join(",")}]`;
+}
+
+/** `f32[n,3,32,32]` */
+export function typeText(t: TensorType): string {
+  return `${t.dtype}${shapeText(t.shape)}`;
+}
+
+/** The shape as numbers. Throws InternalError where a dim is symbolic. */
+export function staticShape(shape: Shape): readonly number[] {
+  return shape.map((d) => {
+    if (typeof d !== "number") throw new InternalError(`shape ${shapeText(shape)} is not static`);
+    return d;
+  });
+}
+
+export const isStaticShape = (shape: Shape): shape is readonly number[] => shape.every((d) => typeof d === "number");
+
+/** Nodes reachable from the results, each after its operands. Deterministic: depth-first from the first result. */
+export function topologicalOrder(results: readonly Value[]): GraphNode[] {
+  const order: GraphNode[] = [];
+  const done = new Set<GraphNode>();
+  for (const root of results) {
+    if (root.def.op === "param" || done.has(root.def)) continue;
+    const stack: { node: GraphNode; next: number }[] = [{ node: root.def, next: 0 }];
+    const open = new Set<GraphNode>([root.def]);
+    while (stack.length > 0) {
+      const top = stack[stack.length - 1]!;
+      const operand = top.node.operands[top.next++];
+      if (operand === undefined) {
+        stack.pop();
+        open.delete(top.node);
+        done.add(top.node);
+        order.push(top.node);
+      } else if (operand.def.op !== "param" && !done.has(operand.def)) {
+        if (open.has(operand.def)) throw new InternalError(`cycle through ${operand.def.op}`);
+        open.add(operand.def);
+        stack.push({ node: operand.def, next: 0 });
+      }
+    }
+  }
+  return order;
+}
+
+export const graphNodes = (g: Graph): GraphNode[] => topologicalOrder(g.results);
+
+/** How often each value is used, by nodes and as a result of the graph. */
+export function useCounts(g: Graph): Map<Value, number> {
+  const uses = new Map<Value, number>();
+  const count = (v: Value) => uses.set(v, (uses.get(v) ?? 0) + 1);
+  for (const n of graphNodes(g)) for (const v of n.operands) count(v);
+  for (const v of g.results) count(v);
+  return uses;
+}
+
+/** All dim symbols of the graph in order of first appearance (parameters, then nodes). */
+export function graphSymbols(g: Graph): Map<string, DimSymbol> {
+  const found = new Map<string, DimSymbol>();
+  const shape = (s: Shape) => {
+    for (const d of s) dimSymbols(d, found);
+  };
+  for (const p of g.params) shape(p.type.shape);
+  const attr = (a: Attr): void => {
+    if (Array.isArray(a)) for (const x of a as readonly Attr[]) attr(x);
+    else if (typeof a === "object" && "kind" in a) dimSymbols(a, found);
+  };
+  for (const n of graphNodes(g)) {
+    for (const a of Object.values(n.attrs as Attrs)) attr(a);
+    for (const r of n.results) shape(r.type.shape);
+    for (const r of n.regions) for (const [name, s] of graphSymbols(r)) if (!found.has(name)) found.set(name, s);
+  }
+  // The bound of an unknown may name further symbols.
+  for (const s of [...found.values()]) if (s.bound !== undefined) dimSymbols(s.bound, found);
+  return found;
+}
+
+let currentLoc: Loc | undefined;
+
+/** Nodes made by `body` get this location. Rewrites use it so that a decomposed layer keeps its name. */
+export function withLoc<T>(loc: Loc | undefined, body: () => T): T {
+  const saved = currentLoc;
+  if (loc !== undefined) currentLoc = loc;
+  try {
+    return body();
+  } finally {
+    currentLoc = saved;
+  }
+}
+
+export const activeLoc = (): Loc | undefined => currentLoc;

@@ -1,0 +1,120 @@
+/** Checks that inference functions share. All throw ModelError with what was expected. */
+
+import { type Dim, dimDiffers, dimEqual, dimText } from "./dim.js";
+import { type DType, isFloat, isInt, isStorageOnly } from "./dtype.js";
+import { ModelError } from "./errors.js";
+import { shapeText, type Shape, type TensorType, typeText } from "./graph.js";
+
+/** Which dtypes an operand may have. `any` includes the storage-only types. */
+export type DTypeClass = "float" | "int" | "number" | "signed" | "bool" | "logical" | "compute" | "any" | readonly DType[];
+
+const classText: Record<Exclude<DTypeClass, readonly DType[]>, string> = {
+  float: "a float type",
+  int: "an integer type",
+  number: "a float or integer type",
+  signed: "a float or signed integer type",
+  bool: "bool",
+  logical: "bool or an integer type",
+  compute: "a type that computes",
+  any: "any type",
+};
+
+export function isInClass(d: DType, c: DTypeClass): boolean {
+  if (typeof c !== "string") return c.includes(d);
+  switch (c) {
+    case "float":
+      return isFloat(d);
+    case "int":
+      return isInt(d);
+    case "number":
+      return isFloat(d) || isInt(d);
+    case "signed":
+      return isFloat(d) || (isInt(d) && d.startsWith("i"));
+    case "bool":
+      return d === "bool";
+    case "logical":
+      return d === "bool" || isInt(d);
+    case "compute":
+      return !isStorageOnly(d);
+    case "any":
+      return true;
+  }
+}
+
+export function requireDType(t: TensorType, c: DTypeClass, what = "operand"): TensorType {
+  if (!isInClass(t.dtype, c)) {
+    throw new ModelError({
+      message: `${what} must be of ${typeof c === "string" ? classText[c] : c.join(" or ")}, but is ${typeText(t)}`,
+      hint: "cast it first",
+    });
+  }
+  return t;
+}
+
+export function requireRank(t: TensorType, rank: number, what = "operand"): TensorType {
+  if (t.shape.length !== rank) throw new ModelError(`${what} must have rank ${rank}, but is ${typeText(t)}`);
+  return t;
+}
+
+/** Same dtype, and shapes that are not provably different. The result takes the more static dims. */
+export function requireSameType(types: readonly TensorType[]): TensorType {
+  const [first, ...rest] = types;
+  if (first === undefined) throw new ModelError("at least one operand is needed");
+  let shape = first.shape;
+  for (const t of rest) {
+    if (t.dtype !== first.dtype) {
+      throw new ModelError({ message: `operands must have one dtype, but are ${types.map(typeText).join(" and ")}`, hint: "cast one of them" });
+    }
+    shape = mergeShapes(shape, t.shape);
+  }
+  return { dtype: first.dtype, shape };
+}
+
+/** Shapes that must agree: a static dim wins over a symbolic one that may equal it. */
+export function mergeShapes(a: Shape, b: Shape): Shape {
+  if (a.length !== b.length) {
+    throw new ModelError({ message: `shapes ${shapeText(a)} and ${shapeText(b)} differ in rank`, hint: "broadcast or reshape one of them" });
+  }
+  return a.map((d, i) => mergeDims(d, b[i]!, () => `shapes ${shapeText(a)} and ${shapeText(b)} differ at axis ${i}`));
+}
+
+export function mergeDims(a: Dim, b: Dim, describe: () => string = () => `sizes ${dimText(a)} and ${dimText(b)} differ`): Dim {
+  if (dimEqual(a, b)) return a;
+  if (dimDiffers(a, b)) throw new ModelError(describe());
+  return typeof b === "number" ? b : a;
+}
+
+/** Axis in [0, rank), counting from the end when negative. */
+export function normalizeAxis(axis: number, rank: number, what = "axis"): number {
+  if (!Number.isInteger(axis) || axis < -rank || axis >= Math.max(rank, 1)) {
+    throw new ModelError(`${what} ${axis} is out of range for rank ${rank}`);
+  }
+  return axis < 0 ? axis + rank : axis;
+}
+
+/** Axes normalised, distinct and sorted. */
+export function normalizeAxes(axes: readonly number[], rank: number): readonly number[] {
+  const sorted = axes.map((a) => normalizeAxis(a, rank)).sort((a, b) => a - b);
+  if (new Set(sorted).size !== sorted.length) throw new ModelError(`axes [${axes}] name one axis twice`);
+  return sorted;
+}
+
+/** Numpy's rule for two dims: equal, or one of them is 1. Undecidable symbolic pairs are taken to be equal. */
+export function broadcastDims(a: Dim, b: Dim, describe?: () => string): Dim {
+  if (a === 1) return b;
+  if (b === 1) return a;
+  return mergeDims(a, b, describe);
+}
+
+/** Numpy's broadcasting of whole shapes, aligned at the last axis. */
+export function broadcastShapes(...shapes: readonly Shape[]): Shape {
+  const rank = Math.max(0, ...shapes.map((s) => s.length));
+  return Array.from({ length: rank }, (_, axis) => {
+    let d: Dim = 1;
+    for (const s of shapes) {
+      const own = s[axis - (rank - s.length)];
+      if (own !== undefined) d = broadcastDims(d, own, () => `shapes ${shapes.map(shapeText).join(" and ")} do not broadcast`);
+    }
+    return d;
+  });
+}

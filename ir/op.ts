@@ -1,0 +1,210 @@
+/**
+ * How an op is defined: once, with everything that is true of it on every target.
+ *
+ * A primitive states its inference, reference, gradient, accuracy and samples. A composite states a decomposition, from
+ * which inference, reference and gradient follow.
+ */
+
+import type { DType } from "./dtype.js";
+import { ModelError } from "./errors.js";
+import { activeLoc, type Attrs, type Graph, type GraphNode, type NodeOf, type TensorType, typeText, type Value } from "./graph.js";
+import type { Tensor } from "./tensor.js";
+
+/** What a kernel must meet, against the f64 reference. */
+export type Accuracy =
+  | "exact"
+  /** Units in the last place of the result dtype. */
+  | { readonly ulp: number }
+  /** |got − want| ≤ atol + rtol·|want|, in f32; scaled by the dtype's epsilon for others. */
+  | { readonly rtol: number; readonly atol: number };
+
+/** One operand of a sample: shape, dtype and how its values are drawn. */
+export interface SampleOperand {
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  /** Range of uniform values (floats) or inclusive integers. Default: [−2, 2] for floats, a small range for integers. */
+  readonly range?: readonly [number, number];
+  /** All elements differ by at least a margin (for max, sort: away from ties, where no gradient exists). */
+  readonly distinct?: boolean;
+  /** Exact values instead of drawn ones. */
+  readonly values?: readonly number[];
+  /** Left out of gradient checks (the function is not smooth in it, or it is a parameter such as a probability). */
+  readonly noGrad?: boolean;
+}
+
+export interface Sample<A> {
+  readonly operands: readonly SampleOperand[];
+  readonly attrs: A;
+  readonly regions?: () => readonly Graph[];
+  /** Skip the finite-difference check for this sample (kinks, discontinuities at these values). */
+  readonly noGrad?: boolean;
+}
+
+/** What a gradient rule sees. */
+export interface VjpContext<A> {
+  readonly node: GraphNode;
+  readonly operands: readonly Value[];
+  readonly attrs: A;
+  readonly results: readonly Value[];
+  /** First (usually only) result. */
+  readonly y: Value;
+  /** Cotangent of the first result. Only valid where the first result has one: use `dys` for multi-result ops. */
+  readonly dy: Value;
+  /** Cotangent of each result, undefined where nothing flows back. */
+  readonly dys: readonly (Value | undefined)[];
+  /** Which operands' gradients are wanted. Rules may skip the others. */
+  readonly needs: readonly boolean[];
+  /** Differentiates a region: see passes/graph/differentiate. */
+  readonly differentiateRegion: DifferentiateRegion;
+}
+
+/**
+ * For a region g(params) → results, builds the graph (params…, dResults…) → dParams… . Entries of `wrt` say which parameters'
+ * cotangents are produced, in order; cotangents of non-float results are not taken as parameters.
+ */
+export type DifferentiateRegion = (region: Graph, wrt: readonly boolean[]) => Graph;
+
+export type Vjp<A> =
+  /** No gradient exists. Asking for one is an error that names the node. */
+  | "none"
+  /** The gradient is zero everywhere it exists (floor, sign, comparisons). */
+  | "zero"
+  /** Cotangents of the operands, undefined where zero. Shapes and dtypes equal the operands'. */
+  | ((context: VjpContext<A>) => readonly (Value | undefined)[]);
+
+export interface ReferenceContext<A> {
+  readonly attrs: A;
+  /** Inferred result types; shapes are numbers except where data decides. */
+  readonly types: readonly TensorType[];
+  readonly regions: readonly Graph[];
+  /** Evaluates a region. */
+  readonly run: (region: Graph, operands: readonly Tensor[]) => readonly Tensor[];
+  /** Value of a dim known at this point. */
+  readonly dim: (d: import("./dim.js").Dim) => number;
+}
+
+interface Common<N extends string, A extends Attrs> {
+  readonly name: N;
+  /** Operand names. A last name that starts with `...` takes any number; one that ends in `?` may be left out (only at the end). */
+  readonly operands: readonly string[];
+  /** What it computes, for the generated op reference: formula, special values, overflow, source. */
+  readonly summary: string;
+  /** Attributes: meaning and units, for the generated op reference. */
+  readonly attrs?: { readonly [K in keyof A & string]: string };
+  /** What kernels must meet. A composite's default is the sum of its parts, checked at 1e-5 relative. */
+  readonly accuracy: Accuracy;
+  readonly samples: readonly Sample<A>[];
+}
+
+export interface Primitive<N extends string, A extends Attrs> extends Common<N, A> {
+  readonly kind: "primitive";
+  /**
+   * Result types of operand types. Throws ModelError with what was expected. Builder, parser and verifier call this one
+   * function.
+   */
+  readonly infer: (operands: readonly TensorType[], attrs: A, regions: readonly Graph[]) => TensorType | readonly TensorType[];
+  /** The definition: slow, obvious, in f64 (floats) or exact integers, then rounded to the result dtype. */
+  readonly reference: (operands: readonly Tensor[], context: ReferenceContext<A>) => Tensor | readonly Tensor[];
+  readonly vjp: Vjp<A>;
+}
+
+export interface Composite<N extends string, A extends Attrs> extends Common<N, A> {
+  readonly kind: "composite";
+  /** The definition in terms of other ops. */
+  readonly decompose: (operands: readonly Value[], attrs: A, regions: readonly Graph[]) => Value | readonly Value[];
+  /** A better gradient than the decomposition's (stability, less memory). */
+  readonly vjp?: Vjp<A>;
+}
+
+export type OpFacts<N extends string, A extends Attrs> = Primitive<N, A> | Composite<N, A>;
+
+/** An op is callable: `tanh([x])`, `transpose([x], { perm })`. Ops with several results return them all. */
+export type Op<N extends string, A extends Attrs, R extends "one" | "many" = "one"> = OpFacts<N, A> &
+  ((
+    operands: readonly Value[],
+    ...rest: keyof A extends never ? [attrs?: A, regions?: readonly Graph[]] : [attrs: A, regions?: readonly Graph[]]
+  ) => R extends "one" ? Value : readonly Value[]);
+
+function describe(name: string, operands: readonly Value[]): string {
+  return `${name}(${operands.map((v) => typeText(v.type)).join(", ")})`;
+}
+
+function checkCount(facts: { name: string; operands: readonly string[] }, given: number): void {
+  const names = facts.operands;
+  const variadic = names.at(-1)?.startsWith("...") ?? false;
+  const most = variadic ? Infinity : names.length;
+  const least = names.filter((n) => !n.startsWith("...") && !n.endsWith("?")).length;
+  if (given < least || given > most) {
+    throw new ModelError(`${facts.name} takes operands (${names.join(", ")}), but ${given} were given`);
+  }
+}
+
+/** Makes a node without going through an op's call signature. Types are inferred. */
+export function makeNode<N extends string, A extends Attrs>(
+  facts: OpFacts<N, A>,
+  operands: readonly Value[],
+  attrs: A,
+  regions: readonly Graph[] = [],
+  loc: string | undefined = activeLoc(),
+): NodeOf<N, A> {
+  checkCount(facts, operands.length);
+  let types: readonly TensorType[];
+  try {
+    types = inferTypes(facts, operands, attrs, regions);
+  } catch (error) {
+    if (!(error instanceof ModelError) || error.problems.some((p) => p.where !== undefined)) throw error;
+    throw new ModelError(
+      error.problems.map((p) => ({ where: loc ?? facts.name, message: `${describe(facts.name, operands)}: ${p.message}`, hint: p.hint })),
+      { cause: error },
+    );
+  }
+  const results: Value[] = [];
+  const node: NodeOf<N, A> = { op: facts.name, operands, attrs, regions, results, loc };
+  // The union GraphNode is closed over ops/index.ts; a facts object always belongs to it.
+  types.forEach((type, index) => {
+    results.push({ type, def: node as unknown as GraphNode, index });
+  });
+  return node;
+}
+
+/** Result types of an op on operands; for a composite, those of its decomposition. */
+export function inferTypes<N extends string, A extends Attrs>(
+  facts: OpFacts<N, A>,
+  operands: readonly Value[],
+  attrs: A,
+  regions: readonly Graph[] = [],
+): readonly TensorType[] {
+  if (facts.kind === "primitive") {
+    const types = facts.infer(operands.map((v) => v.type), attrs, regions);
+    return Array.isArray(types) ? types : [types as TensorType];
+  }
+  const values = facts.decompose(operands, attrs, regions);
+  return Array.isArray(values) ? values.map((v: Value) => v.type) : [(values as Value).type];
+}
+
+function callable<N extends string, A extends Attrs, R extends "one" | "many">(facts: OpFacts<N, A>, results: R): Op<N, A, R> {
+  const call = (operands: readonly Value[], attrs: A = {} as A, regions: readonly Graph[] = []) => {
+    const node = makeNode(facts, operands, attrs, regions);
+    return results === "one" ? node.results[0] : node.results;
+  };
+  Object.defineProperty(call, "name", { value: facts.name });
+  const { name: _, ...rest } = facts;
+  return Object.assign(call, rest) as unknown as Op<N, A, R>;
+}
+
+export function defineOp<N extends string, A extends Attrs>(facts: Omit<Primitive<N, A>, "kind">): Op<N, A> {
+  return callable({ kind: "primitive", ...facts }, "one");
+}
+
+/** An op with several results. */
+export function defineMultiOp<N extends string, A extends Attrs>(facts: Omit<Primitive<N, A>, "kind">): Op<N, A, "many"> {
+  return callable({ kind: "primitive", ...facts }, "many");
+}
+
+export function defineComposite<N extends string, A extends Attrs>(facts: Omit<Composite<N, A>, "kind">): Op<N, A> {
+  return callable({ kind: "composite", ...facts }, "one");
+}
+
+export function defineMultiComposite<N extends string, A extends Attrs>(facts: Omit<Composite<N, A>, "kind">): Op<N, A, "many"> {
+  return callable({ kind: "composite", ...facts }, "many");
+}
