@@ -81,7 +81,13 @@ export function dimSymbol(name: string, range: { min?: number; max?: number; bou
   }
   const bound = range.bound;
   const max = range.max ?? (bound === undefined ? Infinity : dimBounds(bound).max);
-  const symbol: DimSymbol = { kind: "symbol", name, min: range.min ?? 1, max, ...(bound === undefined ? {} : { bound }) };
+  const symbol: DimSymbol = {
+    kind: "symbol",
+    name,
+    min: range.min ?? 1,
+    max,
+    ...(bound === undefined ? {} : { bound }),
+  };
   return atomDim(symbol) as DimExpr;
 }
 
@@ -103,8 +109,10 @@ export function dimMul(a: Dim, b: Dim): Dim {
   const x = parts(a);
   const y = parts(b);
   const terms: Term[] = [];
-  for (const t of x.terms) if (y.constant !== 0) terms.push({ coefficient: t.coefficient * y.constant, atoms: t.atoms });
-  for (const t of y.terms) if (x.constant !== 0) terms.push({ coefficient: t.coefficient * x.constant, atoms: t.atoms });
+  for (const t of x.terms)
+    if (y.constant !== 0) terms.push({ coefficient: t.coefficient * y.constant, atoms: t.atoms });
+  for (const t of y.terms)
+    if (x.constant !== 0) terms.push({ coefficient: t.coefficient * x.constant, atoms: t.atoms });
   for (const s of x.terms) {
     for (const t of y.terms) {
       const atoms = [...s.atoms, ...t.atoms].sort((p, q) => (atomKey(p) < atomKey(q) ? -1 : 1));
@@ -174,7 +182,14 @@ export function dimFloorDiv(a: Dim, b: Dim): Dim {
     const only = p.terms[0]!;
     // floordiv(floordiv(x, c), b) = floordiv(x, c·b)
     const atom = only.atoms[0]!;
-    if (p.constant === 0 && p.terms.length === 1 && only.coefficient === 1 && only.atoms.length === 1 && atom.kind === "floordiv" && typeof atom.b === "number") {
+    if (
+      p.constant === 0 &&
+      p.terms.length === 1 &&
+      only.coefficient === 1 &&
+      only.atoms.length === 1 &&
+      atom.kind === "floordiv" &&
+      typeof atom.b === "number"
+    ) {
       return dimFloorDiv(atom.a, atom.b * b);
     }
     const range = dimBounds(a);
@@ -198,7 +213,10 @@ export function dimMod(a: Dim, b: Dim): Dim {
     const range = dimBounds(a);
     if (range.min >= 0 && range.max < b) return a;
     const p = parts(a);
-    const reduced = build(p.constant - b * Math.floor(p.constant / b), p.terms.filter((t) => t.coefficient % b !== 0));
+    const reduced = build(
+      p.constant - b * Math.floor(p.constant / b),
+      p.terms.filter((t) => t.coefficient % b !== 0),
+    );
     return typeof reduced === "number" ? reduced : atomDim({ kind: "mod", a: reduced, b });
   }
   if (dimEqual(a, b) || a === 0 || divideByProduct(a, b) !== undefined) return 0;
@@ -259,7 +277,8 @@ function atomBounds(a: Atom): Bounds {
       return { min: 0, max: Math.max(0, y.max - 1) };
     case "floordiv": {
       const low = Math.max(1, y.min);
-      const q = (n: number, d: number) => (Number.isFinite(n) ? (d === Infinity ? (n < 0 ? -1 : 0) : Math.floor(n / d)) : n);
+      const q = (n: number, d: number) =>
+        Number.isFinite(n) ? (d === Infinity ? (n < 0 ? -1 : 0) : Math.floor(n / d)) : n;
       const corners = [q(x.min, low), q(x.min, y.max), q(x.max, low), q(x.max, y.max)];
       return { min: Math.min(...corners), max: Math.max(...corners) };
     }

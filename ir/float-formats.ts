@@ -38,9 +38,7 @@ export function decodeFloat(format: NarrowFloat, bits: number): number {
   }
   if (f.specials === "nan-only" && exponent === top && mantissa === (1 << m) - 1) return Number.NaN;
   const magnitude =
-    exponent === 0
-      ? mantissa * 2 ** (1 - f.bias - m)
-      : (1 + mantissa / (1 << m)) * 2 ** (exponent - f.bias);
+    exponent === 0 ? mantissa * 2 ** (1 - f.bias - m) : (1 + mantissa / (1 << m)) * 2 ** (exponent - f.bias);
   return negative ? -magnitude : magnitude;
 }
 
@@ -75,7 +73,8 @@ export function encodeFloat(format: NarrowFloat, x: number, saturate = false): n
   if (a === 0) return signed(0);
   // Quantum of the binade that a lies in, then round the scaled value to an integer, ties to even.
   const exponent = Math.max(Math.floor(Math.log2(a)), 1 - f.bias);
-  const binade = 2 ** exponent > a && exponent > 1 - f.bias ? exponent - 1 : 2 ** (exponent + 1) <= a ? exponent + 1 : exponent;
+  const binade =
+    2 ** exponent > a && exponent > 1 - f.bias ? exponent - 1 : 2 ** (exponent + 1) <= a ? exponent + 1 : exponent;
   const scaled = a / 2 ** (binade - m);
   const floor = Math.floor(scaled);
   const rest = scaled - floor;

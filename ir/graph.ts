@@ -7,9 +7,9 @@
  * what they use from outside is passed through operands.
  */
 
-import type { DType } from "./dtype.js";
 import type { Dim, DimExpr } from "./dim.js";
-import { dimEqual, dimSymbols, type DimSymbol, dimText } from "./dim.js";
+import { type DimSymbol, dimEqual, dimSymbols, dimText } from "./dim.js";
+import type { DType } from "./dtype.js";
 import { InternalError } from "./errors.js";
 import type { AttrsOf, OpName } from "./ops/index.js";
 import type { Tensor } from "./tensor.js";
@@ -113,12 +113,15 @@ export function staticShape(shape: Shape): readonly number[] {
 
 export const isStaticShape = (shape: Shape): shape is readonly number[] => shape.every((d) => typeof d === "number");
 
-/** Nodes reachable from the results, each after its operands. Deterministic: depth-first from the first result. */
-export function topologicalOrder(results: readonly Value[]): GraphNode[] {
+/**
+ * Nodes reachable from the results, each after its operands. Deterministic: depth-first from the first result. Does not go
+ * beyond values that are `known`.
+ */
+export function topologicalOrder(results: readonly Value[], known: (v: Value) => boolean = () => false): GraphNode[] {
   const order: GraphNode[] = [];
   const done = new Set<GraphNode>();
   for (const root of results) {
-    if (root.def.op === "param" || done.has(root.def)) continue;
+    if (root.def.op === "param" || done.has(root.def) || known(root)) continue;
     const stack: { node: GraphNode; next: number }[] = [{ node: root.def, next: 0 }];
     const open = new Set<GraphNode>([root.def]);
     while (stack.length > 0) {
@@ -129,7 +132,7 @@ export function topologicalOrder(results: readonly Value[]): GraphNode[] {
         open.delete(top.node);
         done.add(top.node);
         order.push(top.node);
-      } else if (operand.def.op !== "param" && !done.has(operand.def)) {
+      } else if (operand.def.op !== "param" && !done.has(operand.def) && !known(operand)) {
         if (open.has(operand.def)) throw new InternalError(`cycle through ${operand.def.op}`);
         open.add(operand.def);
         stack.push({ node: operand.def, next: 0 });

@@ -3,10 +3,19 @@
 import { type Dim, dimDiffers, dimEqual, dimText } from "./dim.js";
 import { type DType, isFloat, isInt, isStorageOnly } from "./dtype.js";
 import { ModelError } from "./errors.js";
-import { shapeText, type Shape, type TensorType, typeText } from "./graph.js";
+import { type Shape, shapeText, type TensorType, typeText } from "./graph.js";
 
 /** Which dtypes an operand may have. `any` includes the storage-only types. */
-export type DTypeClass = "float" | "int" | "number" | "signed" | "bool" | "logical" | "compute" | "any" | readonly DType[];
+export type DTypeClass =
+  | "float"
+  | "int"
+  | "number"
+  | "signed"
+  | "bool"
+  | "logical"
+  | "compute"
+  | "any"
+  | readonly DType[];
 
 const classText: Record<Exclude<DTypeClass, readonly DType[]>, string> = {
   float: "a float type",
@@ -63,7 +72,10 @@ export function requireSameType(types: readonly TensorType[]): TensorType {
   let shape = first.shape;
   for (const t of rest) {
     if (t.dtype !== first.dtype) {
-      throw new ModelError({ message: `operands must have one dtype, but are ${types.map(typeText).join(" and ")}`, hint: "cast one of them" });
+      throw new ModelError({
+        message: `operands must have one dtype, but are ${types.map(typeText).join(" and ")}`,
+        hint: "cast one of them",
+      });
     }
     shape = mergeShapes(shape, t.shape);
   }
@@ -73,12 +85,19 @@ export function requireSameType(types: readonly TensorType[]): TensorType {
 /** Shapes that must agree: a static dim wins over a symbolic one that may equal it. */
 export function mergeShapes(a: Shape, b: Shape): Shape {
   if (a.length !== b.length) {
-    throw new ModelError({ message: `shapes ${shapeText(a)} and ${shapeText(b)} differ in rank`, hint: "broadcast or reshape one of them" });
+    throw new ModelError({
+      message: `shapes ${shapeText(a)} and ${shapeText(b)} differ in rank`,
+      hint: "broadcast or reshape one of them",
+    });
   }
   return a.map((d, i) => mergeDims(d, b[i]!, () => `shapes ${shapeText(a)} and ${shapeText(b)} differ at axis ${i}`));
 }
 
-export function mergeDims(a: Dim, b: Dim, describe: () => string = () => `sizes ${dimText(a)} and ${dimText(b)} differ`): Dim {
+export function mergeDims(
+  a: Dim,
+  b: Dim,
+  describe: () => string = () => `sizes ${dimText(a)} and ${dimText(b)} differ`,
+): Dim {
   if (dimEqual(a, b)) return a;
   if (dimDiffers(a, b)) throw new ModelError(describe());
   return typeof b === "number" ? b : a;
@@ -113,7 +132,8 @@ export function broadcastShapes(...shapes: readonly Shape[]): Shape {
     let d: Dim = 1;
     for (const s of shapes) {
       const own = s[axis - (rank - s.length)];
-      if (own !== undefined) d = broadcastDims(d, own, () => `shapes ${shapes.map(shapeText).join(" and ")} do not broadcast`);
+      if (own !== undefined)
+        d = broadcastDims(d, own, () => `shapes ${shapes.map(shapeText).join(" and ")} do not broadcast`);
     }
     return d;
   });

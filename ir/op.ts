@@ -7,7 +7,16 @@
 
 import type { DType } from "./dtype.js";
 import { ModelError } from "./errors.js";
-import { activeLoc, type Attrs, type Graph, type GraphNode, type NodeOf, type TensorType, typeText, type Value } from "./graph.js";
+import {
+  type Attrs,
+  activeLoc,
+  type Graph,
+  type GraphNode,
+  type NodeOf,
+  type TensorType,
+  typeText,
+  type Value,
+} from "./graph.js";
 import type { Tensor } from "./tensor.js";
 
 /** What a kernel must meet, against the f64 reference. */
@@ -102,7 +111,11 @@ export interface Primitive<N extends string, A extends Attrs> extends Common<N, 
    * Result types of operand types. Throws ModelError with what was expected. Builder, parser and verifier call this one
    * function.
    */
-  readonly infer: (operands: readonly TensorType[], attrs: A, regions: readonly Graph[]) => TensorType | readonly TensorType[];
+  readonly infer: (
+    operands: readonly TensorType[],
+    attrs: A,
+    regions: readonly Graph[],
+  ) => TensorType | readonly TensorType[];
   /** The definition: slow, obvious, in f64 (floats) or exact integers, then rounded to the result dtype. */
   readonly reference: (operands: readonly Tensor[], context: ReferenceContext<A>) => Tensor | readonly Tensor[];
   readonly vjp: Vjp<A>;
@@ -154,7 +167,11 @@ export function makeNode<N extends string, A extends Attrs>(
   } catch (error) {
     if (!(error instanceof ModelError) || error.problems.some((p) => p.where !== undefined)) throw error;
     throw new ModelError(
-      error.problems.map((p) => ({ where: loc ?? facts.name, message: `${describe(facts.name, operands)}: ${p.message}`, hint: p.hint })),
+      error.problems.map((p) => ({
+        where: loc ?? facts.name,
+        message: `${describe(facts.name, operands)}: ${p.message}`,
+        hint: p.hint,
+      })),
       { cause: error },
     );
   }
@@ -175,14 +192,21 @@ export function inferTypes<N extends string, A extends Attrs>(
   regions: readonly Graph[] = [],
 ): readonly TensorType[] {
   if (facts.kind === "primitive") {
-    const types = facts.infer(operands.map((v) => v.type), attrs, regions);
+    const types = facts.infer(
+      operands.map((v) => v.type),
+      attrs,
+      regions,
+    );
     return Array.isArray(types) ? types : [types as TensorType];
   }
   const values = facts.decompose(operands, attrs, regions);
   return Array.isArray(values) ? values.map((v: Value) => v.type) : [(values as Value).type];
 }
 
-function callable<N extends string, A extends Attrs, R extends "one" | "many">(facts: OpFacts<N, A>, results: R): Op<N, A, R> {
+function callable<N extends string, A extends Attrs, R extends "one" | "many">(
+  facts: OpFacts<N, A>,
+  results: R,
+): Op<N, A, R> {
   const call = (operands: readonly Value[], attrs: A = {} as A, regions: readonly Graph[] = []) => {
     const node = makeNode(facts, operands, attrs, regions);
     return results === "one" ? node.results[0] : node.results;
@@ -197,7 +221,9 @@ export function defineOp<N extends string, A extends Attrs>(facts: Omit<Primitiv
 }
 
 /** An op with several results. */
-export function defineMultiOp<N extends string, A extends Attrs>(facts: Omit<Primitive<N, A>, "kind">): Op<N, A, "many"> {
+export function defineMultiOp<N extends string, A extends Attrs>(
+  facts: Omit<Primitive<N, A>, "kind">,
+): Op<N, A, "many"> {
   return callable({ kind: "primitive", ...facts }, "many");
 }
 
@@ -205,6 +231,8 @@ export function defineComposite<N extends string, A extends Attrs>(facts: Omit<C
   return callable({ kind: "composite", ...facts }, "one");
 }
 
-export function defineMultiComposite<N extends string, A extends Attrs>(facts: Omit<Composite<N, A>, "kind">): Op<N, A, "many"> {
+export function defineMultiComposite<N extends string, A extends Attrs>(
+  facts: Omit<Composite<N, A>, "kind">,
+): Op<N, A, "many"> {
   return callable({ kind: "composite", ...facts }, "many");
 }

@@ -12,7 +12,10 @@ export const i64 = (...shape: number[]): SampleOperand => of("i64", ...shape);
 export const bool = (...shape: number[]): SampleOperand => of("bool", ...shape);
 
 /** Values drawn from [lo, hi]. */
-export const within = (lo: number, hi: number, operand: SampleOperand): SampleOperand => ({ ...operand, range: [lo, hi] });
+export const within = (lo: number, hi: number, operand: SampleOperand): SampleOperand => ({
+  ...operand,
+  range: [lo, hi],
+});
 export const distinct = (operand: SampleOperand): SampleOperand => ({ ...operand, distinct: true });
 export const exactly = (values: readonly number[], operand: SampleOperand): SampleOperand => ({ ...operand, values });
 export const noGrad = (operand: SampleOperand): SampleOperand => ({ ...operand, noGrad: true });

@@ -65,14 +65,45 @@ function floatToInt(x: number, to: DType): bigint {
 }
 
 function castSamples() {
-  const numbers: readonly DType[] = ["f32", "f64", "f16", "bf16", "i8", "u8", "i16", "u16", "i32", "u32", "i64", "u64", "bool"];
-  const targets: readonly DType[] = [...numbers, "f8e4m3fn", "f8e4m3fnuz", "f8e5m2", "f8e5m2fnuz", "f4e2m1", "i4", "u4", "i2", "u2"];
-  const source = (d: DType) => (d === "bool" ? bool(9) : isFloat(d) ? within(-9, 9, of(d, 9)) : within(0, 100, of(d, 9)));
-  const edge = exactly([Number.NaN, Infinity, -Infinity, -0, 300, -300, 3e9, -3e9, 1e20, 65520, 1e-8, 0.5, 1.5, 2.5, -1.5], f32(15));
+  const numbers: readonly DType[] = [
+    "f32",
+    "f64",
+    "f16",
+    "bf16",
+    "i8",
+    "u8",
+    "i16",
+    "u16",
+    "i32",
+    "u32",
+    "i64",
+    "u64",
+    "bool",
+  ];
+  const targets: readonly DType[] = [
+    ...numbers,
+    "f8e4m3fn",
+    "f8e4m3fnuz",
+    "f8e5m2",
+    "f8e5m2fnuz",
+    "f4e2m1",
+    "i4",
+    "u4",
+    "i2",
+    "u2",
+  ];
+  const source = (d: DType) =>
+    d === "bool" ? bool(9) : isFloat(d) ? within(-9, 9, of(d, 9)) : within(0, 100, of(d, 9));
+  const edge = exactly(
+    [Number.NaN, Infinity, -Infinity, -0, 300, -300, 3e9, -3e9, 1e20, 65520, 1e-8, 0.5, 1.5, 2.5, -1.5],
+    f32(15),
+  );
   // Rounding to a narrow type is a step function: finite differences say nothing about it.
   const smooth = (from: DType, to: DType) => (from === "f32" || from === "f64") && (to === "f32" || to === "f64");
   return [
-    ...numbers.flatMap((from) => targets.map((to) => ({ ...sampleWith({ to }, source(from)), noGrad: !smooth(from, to) }))),
+    ...numbers.flatMap((from) =>
+      targets.map((to) => ({ ...sampleWith({ to }, source(from)), noGrad: !smooth(from, to) })),
+    ),
     ...targets.map((to) => ({ ...sampleWith({ to }, edge), noGrad: true })),
     sampleWith({ to: "u8" as const }, exactly([-1, 256, 511, 70000], i32(4))),
     sampleWith({ to: "f32" as const }, exactly([16777217, 33554435, -16777219], i32(3))),

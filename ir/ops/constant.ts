@@ -70,7 +70,8 @@ export const dimSize: Op<"dimSize", { size: Dim }> = defineOp<"dimSize", { size:
 });
 
 /** A rank-0 constant. */
-export const scalarConstant = (dtype: DType, value: number | bigint): Value => constant([], { value: scalar(dtype, value) });
+export const scalarConstant = (dtype: DType, value: number | bigint): Value =>
+  constant([], { value: scalar(dtype, value) });
 
 /** A tensor filled with one value. */
 export const full = (dtype: DType, shape: Shape, value: number | bigint): Value =>

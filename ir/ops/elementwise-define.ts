@@ -12,7 +12,12 @@ export type IntRule = (...operands: bigint[]) => bigint;
 export type FloatRule = (...operands: number[]) => number;
 
 /** Applies a rule per element: doubles for floats, exact integers for integers (bool counts as an integer 0/1). */
-export function mapElements(dtype: DType, operands: readonly Tensor[], float: FloatRule | undefined, int: IntRule | undefined): Tensor {
+export function mapElements(
+  dtype: DType,
+  operands: readonly Tensor[],
+  float: FloatRule | undefined,
+  int: IntRule | undefined,
+): Tensor {
   const first = operands[0]!;
   const out = zeros(dtype, first.shape);
   const n = first.data.length;
@@ -60,7 +65,25 @@ function elementwise<N extends string>(operands: readonly string[], d: Elementwi
 export const unary = <N extends string>(d: Elementwise<N>): Op<N, NoAttrs> => elementwise(["x"], d);
 export const binary = <N extends string>(d: Elementwise<N>): Op<N, NoAttrs> => elementwise(["a", "b"], d);
 
-const specials = [0, -0, 1, -1, 0.5, -2.5, 1e-40, -1e-40, 3.4e38, -3.4e38, Infinity, -Infinity, Number.NaN, 2.5, 3.5, 88.8, -104];
+const specials = [
+  0,
+  -0,
+  1,
+  -1,
+  0.5,
+  -2.5,
+  1e-40,
+  -1e-40,
+  3.4e38,
+  -3.4e38,
+  Infinity,
+  -Infinity,
+  Number.NaN,
+  2.5,
+  3.5,
+  88.8,
+  -104,
+];
 /** Special values of f32: zeros, subnormals, extremes, infinities, NaN, ties. */
 export const special: Sample<NoAttrs> = { ...sample(exactly(specials, f32(specials.length))), noGrad: true };
 

@@ -1,12 +1,23 @@
 /** Arithmetic and functions of a float: one result element from the operand elements at the same index. Operands have equal shapes. */
 
-import type { Value } from "../graph.js";
-import type { NoAttrs } from "../graph.js";
+import type { NoAttrs, Value } from "../graph.js";
 import type { Op } from "../op.js";
 import { exactly, f32, i32, of, sample, within } from "../sample.js";
 import { erf as erfReference, roundHalfEven, sigmoid as sigmoidReference } from "../special.js";
 import { constantLike } from "./constant.js";
-import { allInts, binary, floatPairs, floats, intPairs, ints, pair, rounding, smooth, special, unary } from "./elementwise-define.js";
+import {
+  allInts,
+  binary,
+  floatPairs,
+  floats,
+  intPairs,
+  ints,
+  pair,
+  rounding,
+  smooth,
+  special,
+  unary,
+} from "./elementwise-define.js";
 import { eq, ge, gt, logicalAnd, lt, select } from "./logic.js";
 
 // ---------------------------------------------------------------------------------------------- arithmetic
@@ -86,7 +97,11 @@ export const pow: Op<"pow", NoAttrs> = binary({
   vjp: ({ dy, operands: [a, b], y, needs }) => [
     // d/da = b·a^(b−1), which is 0 (not NaN) where b = 0.
     needs[0]
-      ? select([eq([b!, constantLike(b!, 0)]), constantLike(a!, 0), mul([dy, mul([b!, pow([a!, sub([b!, constantLike(b!, 1)])])])])])
+      ? select([
+          eq([b!, constantLike(b!, 0)]),
+          constantLike(a!, 0),
+          mul([dy, mul([b!, pow([a!, sub([b!, constantLike(b!, 1)])])])]),
+        ])
       : undefined,
     // d/db = y·log a, and its limit 0 where a = 0 and b ≥ 0.
     needs[1]
@@ -189,37 +204,98 @@ export const round: Op<"round", NoAttrs> = rounding("round", "Nearest integer, t
 const one = (x: Value) => constantLike(x, 1);
 const square = (x: Value) => mul([x, x]);
 
-export const sqrt: Op<"sqrt", NoAttrs> = smooth("sqrt", "Square root, correctly rounded. NaN below −0.", Math.sqrt, [0.2, 4], 0, ({ dy, y }) => [
-  div([dy, mul([y, constantLike(y, 2)])]),
-]);
+export const sqrt: Op<"sqrt", NoAttrs> = smooth(
+  "sqrt",
+  "Square root, correctly rounded. NaN below −0.",
+  Math.sqrt,
+  [0.2, 4],
+  0,
+  ({ dy, y }) => [div([dy, mul([y, constantLike(y, 2)])])],
+);
 export const exp: Op<"exp", NoAttrs> = smooth("exp", "e^x.", Math.exp, [-3, 3], 2, ({ dy, y }) => [mul([dy, y])]);
-export const expm1: Op<"expm1", NoAttrs> = smooth("expm1", "e^x − 1 without cancellation near 0.", Math.expm1, [-3, 3], 4, ({ dy, y }) => [
-  mul([dy, add([y, one(y)])]),
+export const expm1: Op<"expm1", NoAttrs> = smooth(
+  "expm1",
+  "e^x − 1 without cancellation near 0.",
+  Math.expm1,
+  [-3, 3],
+  4,
+  ({ dy, y }) => [mul([dy, add([y, one(y)])])],
+);
+export const log: Op<"log", NoAttrs> = smooth(
+  "log",
+  "Natural logarithm. log 0 = −∞, NaN below.",
+  Math.log,
+  [0.2, 4],
+  2,
+  ({ dy, operands: [x] }) => [div([dy, x!])],
+);
+export const log1p: Op<"log1p", NoAttrs> = smooth(
+  "log1p",
+  "log(1 + x) without cancellation near 0.",
+  Math.log1p,
+  [-0.5, 4],
+  4,
+  ({ dy, operands: [x] }) => [div([dy, add([x!, one(x!)])])],
+);
+export const sin: Op<"sin", NoAttrs> = smooth(
+  "sin",
+  "Sine of radians, over the whole range.",
+  Math.sin,
+  [-3, 3],
+  2,
+  ({ dy, operands: [x] }) => [mul([dy, cos([x!])])],
+);
+export const cos: Op<"cos", NoAttrs> = smooth(
+  "cos",
+  "Cosine of radians, over the whole range.",
+  Math.cos,
+  [-3, 3],
+  2,
+  ({ dy, operands: [x] }) => [neg([mul([dy, sin([x!])])])],
+);
+export const tan: Op<"tan", NoAttrs> = smooth("tan", "Tangent of radians.", Math.tan, [-1.2, 1.2], 4, ({ dy, y }) => [
+  mul([dy, add([square(y), one(y)])]),
 ]);
-export const log: Op<"log", NoAttrs> = smooth("log", "Natural logarithm. log 0 = −∞, NaN below.", Math.log, [0.2, 4], 2, ({ dy, operands: [x] }) => [
-  div([dy, x!]),
-]);
-export const log1p: Op<"log1p", NoAttrs> = smooth("log1p", "log(1 + x) without cancellation near 0.", Math.log1p, [-0.5, 4], 4, ({ dy, operands: [x] }) => [
-  div([dy, add([x!, one(x!)])]),
-]);
-export const sin: Op<"sin", NoAttrs> = smooth("sin", "Sine of radians, over the whole range.", Math.sin, [-3, 3], 2, ({ dy, operands: [x] }) => [
-  mul([dy, cos([x!])]),
-]);
-export const cos: Op<"cos", NoAttrs> = smooth("cos", "Cosine of radians, over the whole range.", Math.cos, [-3, 3], 2, ({ dy, operands: [x] }) => [
-  neg([mul([dy, sin([x!])])]),
-]);
-export const tan: Op<"tan", NoAttrs> = smooth("tan", "Tangent of radians.", Math.tan, [-1.2, 1.2], 4, ({ dy, y }) => [mul([dy, add([square(y), one(y)])])]);
-export const asin: Op<"asin", NoAttrs> = smooth("asin", "Inverse sine. NaN outside [−1, 1].", Math.asin, [-0.9, 0.9], 4, ({ dy, operands: [x] }) => [
-  div([dy, sqrt([sub([one(x!), square(x!)])])]),
-]);
-export const acos: Op<"acos", NoAttrs> = smooth("acos", "Inverse cosine. NaN outside [−1, 1].", Math.acos, [-0.9, 0.9], 4, ({ dy, operands: [x] }) => [
-  neg([div([dy, sqrt([sub([one(x!), square(x!)])])])]),
-]);
-export const atan: Op<"atan", NoAttrs> = smooth("atan", "Inverse tangent.", Math.atan, [-3, 3], 4, ({ dy, operands: [x] }) => [
-  div([dy, add([one(x!), square(x!)])]),
-]);
-export const sinh: Op<"sinh", NoAttrs> = smooth("sinh", "Hyperbolic sine.", Math.sinh, [-3, 3], 4, ({ dy, operands: [x] }) => [mul([dy, cosh([x!])])]);
-export const cosh: Op<"cosh", NoAttrs> = smooth("cosh", "Hyperbolic cosine.", Math.cosh, [-3, 3], 4, ({ dy, operands: [x] }) => [mul([dy, sinh([x!])])]);
+export const asin: Op<"asin", NoAttrs> = smooth(
+  "asin",
+  "Inverse sine. NaN outside [−1, 1].",
+  Math.asin,
+  [-0.9, 0.9],
+  4,
+  ({ dy, operands: [x] }) => [div([dy, sqrt([sub([one(x!), square(x!)])])])],
+);
+export const acos: Op<"acos", NoAttrs> = smooth(
+  "acos",
+  "Inverse cosine. NaN outside [−1, 1].",
+  Math.acos,
+  [-0.9, 0.9],
+  4,
+  ({ dy, operands: [x] }) => [neg([div([dy, sqrt([sub([one(x!), square(x!)])])])])],
+);
+export const atan: Op<"atan", NoAttrs> = smooth(
+  "atan",
+  "Inverse tangent.",
+  Math.atan,
+  [-3, 3],
+  4,
+  ({ dy, operands: [x] }) => [div([dy, add([one(x!), square(x!)])])],
+);
+export const sinh: Op<"sinh", NoAttrs> = smooth(
+  "sinh",
+  "Hyperbolic sine.",
+  Math.sinh,
+  [-3, 3],
+  4,
+  ({ dy, operands: [x] }) => [mul([dy, cosh([x!])])],
+);
+export const cosh: Op<"cosh", NoAttrs> = smooth(
+  "cosh",
+  "Hyperbolic cosine.",
+  Math.cosh,
+  [-3, 3],
+  4,
+  ({ dy, operands: [x] }) => [mul([dy, sinh([x!])])],
+);
 export const tanh: Op<"tanh", NoAttrs> = smooth(
   "tanh",
   "Hyperbolic tangent. NaN → NaN, ±∞ → ±1, −0 → −0; never leaves [−1, 1].",
@@ -228,18 +304,38 @@ export const tanh: Op<"tanh", NoAttrs> = smooth(
   4,
   ({ dy, y }) => [mul([dy, sub([one(y), square(y)])])],
 );
-export const asinh: Op<"asinh", NoAttrs> = smooth("asinh", "Inverse hyperbolic sine.", Math.asinh, [-3, 3], 4, ({ dy, operands: [x] }) => [
-  div([dy, sqrt([add([square(x!), one(x!)])])]),
-]);
-export const acosh: Op<"acosh", NoAttrs> = smooth("acosh", "Inverse hyperbolic cosine. NaN below 1.", Math.acosh, [1.2, 4], 4, ({ dy, operands: [x] }) => [
-  div([dy, sqrt([sub([square(x!), one(x!)])])]),
-]);
-export const atanh: Op<"atanh", NoAttrs> = smooth("atanh", "Inverse hyperbolic tangent. NaN outside [−1, 1].", Math.atanh, [-0.8, 0.8], 4, ({ dy, operands: [x] }) => [
-  div([dy, sub([one(x!), square(x!)])]),
-]);
-export const erf: Op<"erf", NoAttrs> = smooth("erf", "Error function. Never leaves [−1, 1].", erfReference, [-2, 2], 4, ({ dy, operands: [x] }) => [
-  mul([dy, mul([constantLike(x!, 2 / Math.sqrt(Math.PI)), exp([neg([square(x!)])])])]),
-]);
+export const asinh: Op<"asinh", NoAttrs> = smooth(
+  "asinh",
+  "Inverse hyperbolic sine.",
+  Math.asinh,
+  [-3, 3],
+  4,
+  ({ dy, operands: [x] }) => [div([dy, sqrt([add([square(x!), one(x!)])])])],
+);
+export const acosh: Op<"acosh", NoAttrs> = smooth(
+  "acosh",
+  "Inverse hyperbolic cosine. NaN below 1.",
+  Math.acosh,
+  [1.2, 4],
+  4,
+  ({ dy, operands: [x] }) => [div([dy, sqrt([sub([square(x!), one(x!)])])])],
+);
+export const atanh: Op<"atanh", NoAttrs> = smooth(
+  "atanh",
+  "Inverse hyperbolic tangent. NaN outside [−1, 1].",
+  Math.atanh,
+  [-0.8, 0.8],
+  4,
+  ({ dy, operands: [x] }) => [div([dy, sub([one(x!), square(x!)])])],
+);
+export const erf: Op<"erf", NoAttrs> = smooth(
+  "erf",
+  "Error function. Never leaves [−1, 1].",
+  erfReference,
+  [-2, 2],
+  4,
+  ({ dy, operands: [x] }) => [mul([dy, mul([constantLike(x!, 2 / Math.sqrt(Math.PI)), exp([neg([square(x!)])])])])],
+);
 export const sigmoid: Op<"sigmoid", NoAttrs> = smooth(
   "sigmoid",
   "Logistic function 1 / (1 + e^−x). Never leaves [0, 1].",

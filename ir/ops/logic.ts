@@ -7,7 +7,16 @@ import { defineOp, type Op } from "../op.js";
 import { bool, exactly, f32, i32, of, sample, within } from "../sample.js";
 import { zeros } from "../tensor.js";
 import { constantLike } from "./constant.js";
-import { allInts, binary, floatPairs, type IntRule, intPairs, ints, mapElements, modest } from "./elementwise-define.js";
+import {
+  allInts,
+  binary,
+  floatPairs,
+  type IntRule,
+  intPairs,
+  ints,
+  mapElements,
+  modest,
+} from "./elementwise-define.js";
 
 const compare = <N extends string>(
   name: N,
@@ -52,7 +61,11 @@ export const select: Op<"select", NoAttrs> = defineOp<"select", NoAttrs>({
     for (let i = 0; i < out.data.length; i++) out.data[i] = (c!.data[i] ? a! : b!).data[i]!;
     return out;
   },
-  vjp: ({ dy, operands: [c] }) => [undefined, select([c!, dy, constantLike(dy, 0)]), select([c!, constantLike(dy, 0), dy])],
+  vjp: ({ dy, operands: [c] }) => [
+    undefined,
+    select([c!, dy, constantLike(dy, 0)]),
+    select([c!, constantLike(dy, 0), dy]),
+  ],
   accuracy: "exact",
   samples: [
     sample(bool(2, 3), f32(2, 3), f32(2, 3)),
@@ -70,7 +83,11 @@ const bits = <N extends string>(name: N, summary: string, int: IntRule): Op<N, N
 
 export const logicalAnd: Op<"and", NoAttrs> = bits("and", "Bitwise and; logical and on bool.", (a, b) => a! & b!);
 export const logicalOr: Op<"or", NoAttrs> = bits("or", "Bitwise or; logical or on bool.", (a, b) => a! | b!);
-export const logicalXor: Op<"xor", NoAttrs> = bits("xor", "Bitwise exclusive or; inequality on bool.", (a, b) => a! ^ b!);
+export const logicalXor: Op<"xor", NoAttrs> = bits(
+  "xor",
+  "Bitwise exclusive or; inequality on bool.",
+  (a, b) => a! ^ b!,
+);
 
 export const not: Op<"not", NoAttrs> = defineOp<"not", NoAttrs>({
   name: "not",
@@ -83,7 +100,11 @@ export const not: Op<"not", NoAttrs> = defineOp<"not", NoAttrs>({
   samples: [sample(bool(9)), ...ints],
 });
 
-const shift = <N extends string>(name: N, summary: string, int: (a: bigint, n: bigint, d: IntDType) => bigint): Op<N, NoAttrs> =>
+const shift = <N extends string>(
+  name: N,
+  summary: string,
+  int: (a: bigint, n: bigint, d: IntDType) => bigint,
+): Op<N, NoAttrs> =>
   defineOp<N, NoAttrs>({
     name,
     operands: ["x", "bits"],

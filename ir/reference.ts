@@ -1,0 +1,142 @@
+/**
+ * The reference evaluator: interprets any graph with each op's `reference`. Slow and obvious; this is the definition of what a
+ * graph computes, and every kernel and pass is tested against it.
+ */
+
+import { type Dim, dimSymbols, dimText, evaluateDim } from "./dim.js";
+import { InternalError, ModelError } from "./errors.js";
+import type { Attrs } from "./graph.js";
+import {
+  type Graph,
+  type GraphNode,
+  paramName,
+  type Shape,
+  shapeText,
+  topologicalOrder,
+  type Value,
+  withLoc,
+} from "./graph.js";
+import type { ReferenceContext } from "./op.js";
+import { opOf } from "./ops/index.js";
+import type { Tensor } from "./tensor.js";
+
+/** Values of dim symbols, found from the feeds and, for data-dependent sizes, while running. */
+export type DimBindings = Map<string, number>;
+
+/** Matches a shape of numbers against a symbolic one, binding symbols. Returns what is wrong, if anything. */
+export function bindShape(symbolic: Shape, actual: readonly number[], dims: DimBindings): string | undefined {
+  if (symbolic.length !== actual.length) return `rank ${actual.length} instead of ${symbolic.length}`;
+  for (const [axis, d] of symbolic.entries()) {
+    const got = actual[axis]!;
+    if (typeof d === "number") {
+      if (d !== got) return `size ${got} instead of ${d} at axis ${axis}`;
+      continue;
+    }
+    const unbound = [...dimSymbols(d).values()].filter((s) => !dims.has(s.name));
+    if (unbound.length === 0) {
+      const want = evaluateDim(d, dims);
+      if (want !== got) return `size ${got} instead of ${dimText(d)} = ${want} at axis ${axis}`;
+      continue;
+    }
+    const [symbol] = unbound;
+    if (unbound.length > 1 || symbol === undefined) continue;
+    const value = solve(d, symbol.name, got, dims);
+    if (value === undefined) return `size ${got} does not fit ${dimText(d)} at axis ${axis}`;
+    if (value < symbol.min || value > symbol.max)
+      return `${symbol.name} = ${value} is outside [${symbol.min}, ${symbol.max}]`;
+    dims.set(symbol.name, value);
+  }
+  return undefined;
+}
+
+/** Solves k·s + c = got for the symbol, when the expression is linear in it. */
+function solve(d: Dim, name: string, got: number, dims: DimBindings): number | undefined {
+  const at = (value: number) => evaluateDim(d, new Map([...dims, [name, value]]));
+  const c = at(0);
+  const k = at(1) - c;
+  const value = (got - c) / k;
+  return k !== 0 && Number.isInteger(value) && value >= 0 && at(value) === got ? value : undefined;
+}
+
+/**
+ * Runs the graph. `feeds` holds one tensor per parameter, in order or by name. Throws ModelError when a feed does not fit its
+ * parameter.
+ */
+export function evaluate(
+  g: Graph,
+  feeds: readonly Tensor[] | Readonly<Record<string, Tensor>>,
+  dims: DimBindings = new Map(),
+): readonly Tensor[] {
+  const values = new Map<Value, Tensor>();
+  g.params.forEach((p, i) => {
+    const name = paramName(p);
+    const t = Array.isArray(feeds)
+      ? (feeds as readonly Tensor[])[i]
+      : (feeds as Readonly<Record<string, Tensor>>)[name];
+    if (t === undefined) throw new ModelError({ where: name, message: "no value was given for this input" });
+    if (t.dtype !== p.type.dtype)
+      throw new ModelError({ where: name, message: `expected ${p.type.dtype}, got ${t.dtype}` });
+    const wrong = bindShape(p.type.shape, t.shape, dims);
+    if (wrong !== undefined) {
+      throw new ModelError({ where: name, message: `expected ${shapeText(p.type.shape)}, got [${t.shape}]: ${wrong}` });
+    }
+    values.set(p, t);
+  });
+  return evaluateValues(g.results, values, dims);
+}
+
+/** Computes values whose leaves are known. Adds everything it computes to `known`. */
+export function evaluateValues(
+  wanted: readonly Value[],
+  known: Map<Value, Tensor>,
+  dims: DimBindings,
+  onNode?: (node: GraphNode, results: readonly Tensor[]) => void,
+): readonly Tensor[] {
+  for (const node of topologicalOrder(wanted, (v) => known.has(v))) {
+    const results = evaluateNode(node, known, dims);
+    results.forEach((t, i) => {
+      const value = node.results[i]!;
+      const wrong = t.dtype === value.type.dtype ? bindShape(value.type.shape, t.shape, dims) : `dtype ${t.dtype}`;
+      if (wrong !== undefined) {
+        throw new InternalError(
+          `reference of ${node.op} gave ${t.dtype}[${t.shape}] where ${value.type.dtype}${shapeText(value.type.shape)} was inferred: ${wrong}`,
+        );
+      }
+      known.set(value, t);
+    });
+    onNode?.(node, results);
+  }
+  return wanted.map((v) => {
+    const t = known.get(v);
+    if (t === undefined) throw new InternalError("a wanted value is a parameter without a feed");
+    return t;
+  });
+}
+
+function evaluateNode(node: GraphNode, known: Map<Value, Tensor>, dims: DimBindings): readonly Tensor[] {
+  const facts = opOf(node);
+  const attrs = node.attrs as Attrs;
+  if (facts.kind === "composite") {
+    const parts = withLoc(node.loc, () => facts.decompose(node.operands, attrs, node.regions));
+    return evaluateValues(Array.isArray(parts) ? parts : [parts as Value], known, dims);
+  }
+  const operands = node.operands.map((v) => {
+    const t = known.get(v);
+    if (t === undefined) throw new InternalError(`operand of ${node.op} has no value`);
+    return t;
+  });
+  const context: ReferenceContext<Attrs> = {
+    attrs,
+    types: node.results.map((r) => ({ dtype: r.type.dtype, shape: r.type.shape.map((d) => knownDim(d, dims)) })),
+    regions: node.regions,
+    run: (region, feeds) => evaluate(region, feeds, new Map(dims)),
+    dim: (d) => evaluateDim(d, dims),
+  };
+  const results = facts.reference(operands, context);
+  return Array.isArray(results) ? results : [results as Tensor];
+}
+
+function knownDim(d: Dim, dims: DimBindings): Dim {
+  const bound = [...dimSymbols(d).values()].every((s) => dims.has(s.name));
+  return bound ? evaluateDim(d, dims) : d;
+}
