@@ -1,0 +1,120 @@
+/**
+ * What lowering makes of a graph: buffers, and a schedule of steps over them. No addresses yet; `plan.ts` finds those.
+ *
+ * A step reads and writes whole buffers through kernels (Loop IR functions). Everything a kernel needs comes in as an i32 (or
+ * float) argument: pointers, sizes, chunk ranges; so kernels are shared by all layers whose code is the same.
+ */
+
+import type { Dim } from "../ir/dim.js";
+import type { DType } from "../ir/dtype.js";
+import type { Shape } from "../ir/graph.js";
+import type { LoopFunction } from "../ir/loop.js";
+import type { Tensor } from "../ir/tensor.js";
+
+/** Where a buffer's memory comes from. */
+export type BufferSource =
+  /** Written by the runtime before a run. */
+  | { readonly kind: "input"; readonly name: string }
+  /** Lives in the weights region; filled at load. Read-only. */
+  | { readonly kind: "weight"; readonly value: Tensor }
+  /** Lives in the state region across runs (parameters, optimiser state). */
+  | { readonly kind: "state"; readonly name: string }
+  /** Lives in the arena while it is needed. Outputs are temporaries that stay to the end. */
+  | { readonly kind: "temp" };
+
+/** A dense row-major block of elements. */
+export interface Buffer {
+  readonly id: number;
+  readonly dtype: DType;
+  /** Sizes that data decides stand as their symbols; the plan reserves their bounds. */
+  readonly shape: Shape;
+  readonly source: BufferSource;
+}
+
+/** A buffer, or a part of it that starts `offset` elements in. Reshapes and leading slices are views. */
+export interface View {
+  readonly buffer: Buffer;
+  readonly offset: Dim;
+}
+
+export type Access = "read" | "write" | "readWrite";
+
+export type Arg =
+  /** Byte address of the view. */
+  | { readonly kind: "view"; readonly view: View; readonly access: Access }
+  /** A size or index as i32. */
+  | { readonly kind: "dim"; readonly value: Dim }
+  /** A float known at compile time. */
+  | { readonly kind: "f32"; readonly value: number }
+  /** Address of memory that is only used inside this call. `perThread`: each thread gets its own. */
+  | { readonly kind: "scratch"; readonly bytes: Dim; readonly perThread: boolean }
+  /** Address of the i32 table slot of a data-dependent dim; the kernel stores the size it found there. */
+  | { readonly kind: "sizeSlot"; readonly symbol: string };
+
+/**
+ * A call of a kernel. With `chunks`, the first two parameters of `fn` are `begin` and `end` of a range of chunks; ranges are
+ * given to threads, and the result must not depend on how. Without, one thread makes the call. `args` are the other parameters.
+ */
+export interface KernelStep {
+  readonly kind: "kernel";
+  readonly fn: LoopFunction;
+  /** Functions that `fn` calls, themselves included transitively. */
+  readonly helpers: readonly LoopFunction[];
+  readonly args: readonly Arg[];
+  readonly chunks?: Dim;
+  /**
+   * Pairs [written argument, read argument] (indices into `args`) that may share memory: the kernel reads each element of
+   * the second only before it writes the element of the first at the same byte.
+   */
+  readonly inPlace: readonly (readonly [number, number])[];
+  /** The user's own name of what this computes. */
+  readonly loc: string | undefined;
+}
+
+/** Copies a whole view (same dtype and number of elements). */
+export interface CopyStep {
+  readonly kind: "copy";
+  readonly from: View;
+  readonly to: View;
+  readonly loc: string | undefined;
+}
+
+/** Runs `then` where the bool scalar is true, else `else`. */
+export interface IfStep {
+  readonly kind: "if";
+  readonly condition: View;
+  readonly then: readonly Step[];
+  readonly else: readonly Step[];
+  readonly loc: string | undefined;
+}
+
+/** Runs `body` while the bool scalar is true; it is read before each round. */
+export interface WhileStep {
+  readonly kind: "while";
+  readonly condition: View;
+  readonly body: readonly Step[];
+  readonly loc: string | undefined;
+}
+
+export type Step = KernelStep | CopyStep | IfStep | WhileStep;
+
+export interface ScheduledInput {
+  readonly name: string;
+  readonly view: View;
+  readonly dtype: DType;
+  readonly shape: Shape;
+}
+
+/** One entry of the artefact, lowered. */
+export interface Schedule {
+  readonly name: string;
+  readonly steps: readonly Step[];
+  readonly inputs: readonly ScheduledInput[];
+  readonly outputs: readonly ScheduledInput[];
+  /**
+   * State that must hold a new value after the run: the state buffer and the view that holds the value. Lowering lets
+   * kernels write the state buffer directly where it can, else it appends a copy step; so this is empty of work and only
+   * tells the verifier what was meant.
+   */
+  readonly stateResults: readonly { readonly state: Buffer; readonly value: View }[];
+}
