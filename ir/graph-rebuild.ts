@@ -1,0 +1,59 @@
+/** Building graphs out of graphs: nodes with other operands, graphs put in place of a call, mapped copies. */
+
+import {
+  type Attrs,
+  type Graph,
+  type GraphNode,
+  graph,
+  type Loc,
+  param,
+  paramName,
+  topologicalOrder,
+  type Value,
+} from "./graph.js";
+import { makeNode } from "./op.js";
+import { opOf } from "./ops/index.js";
+
+/** The node's op applied to other operands (and regions); types are inferred anew, the location is kept. */
+export function remake(
+  node: GraphNode,
+  operands: readonly Value[],
+  regions: readonly Graph[] = node.regions,
+  loc: Loc | undefined = node.loc,
+): GraphNode {
+  // A facts object of an op gives nodes of the closed union.
+  return makeNode(opOf(node), operands, node.attrs as Attrs, regions, loc) as unknown as GraphNode;
+}
+
+/**
+ * Copies what the wanted values depend on, with the given replacements; parts that depend on no replaced value are shared.
+ * Adds every copied value to `replaced`.
+ */
+export function copyWith(wanted: readonly Value[], replaced: Map<Value, Value>): readonly Value[] {
+  for (const node of topologicalOrder(wanted, (v) => replaced.has(v))) {
+    if (!node.operands.some((v) => replaced.has(v))) continue;
+    const copy = remake(
+      node,
+      node.operands.map((v) => replaced.get(v) ?? v),
+    );
+    node.results.forEach((r, i) => {
+      replaced.set(r, copy.results[i]!);
+    });
+  }
+  return wanted.map((v) => replaced.get(v) ?? v);
+}
+
+/** The results of the graph applied to arguments: what a call of it would give. */
+export function inline(g: Graph, args: readonly Value[]): readonly Value[] {
+  const replaced = new Map<Value, Value>();
+  g.params.forEach((p, i) => {
+    replaced.set(p, args[i]!);
+  });
+  return copyWith(g.results, replaced);
+}
+
+/** The same graph over fresh parameters. */
+export function copyGraph(g: Graph): Graph {
+  const params = g.params.map((p) => param(paramName(p), p.type));
+  return graph(g.name, params, inline(g, params), g.resultNames, g.donations);
+}
