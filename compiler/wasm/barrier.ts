@@ -1,0 +1,70 @@
+/**
+ * The team's barrier: raw wasm, since Loop IR has no atomics. A generation counter in a control block at a fixed address of
+ * the shared memory; the last thread to arrive starts the next generation. Waiting threads spin first and then sleep, unless
+ * their global `can_block` is 0 (a browser's main thread may not sleep and goes on spinning).
+ */
+
+import type { Ref, WasmModule } from "./module.js";
+
+/**
+ * Byte addresses of the control block's i32 words; the memory's first `bytes` bytes belong to it and start as zeros.
+ * `poison`: set ≠ 0 from outside (then wake the sleepers on `generation`), it makes every waiting thread trap, so that a
+ * thread that died does not leave the others waiting for ever.
+ */
+export const controlBlock = { arrived: 0, generation: 4, sleepers: 8, poison: 12, bytes: 64 } as const;
+
+/** Exported mutable i32 global: 1 where the thread of this instance may sleep (workers, Node), 0 by default. */
+export const canBlockExport = "can_block";
+
+export const barrierName = "team_barrier";
+
+/** About 20 µs of polling; a sleep and wake-up through the operating system costs more than that. */
+const spins = 4000;
+
+export function addBarrier(m: WasmModule): void {
+  const [threads, mine, left] = [0, 1, 2];
+  const get = (local: number): Ref => m.get(local, "i32");
+  const stillWaiting = () => m.binary("EqInt32", m.atomicLoad(controlBlock.generation), get(mine));
+  const trapIfPoisoned = () => m.if(m.atomicLoad(controlBlock.poison), m.unreachable());
+
+  const release = m.block(null, [
+    m.atomicStore(controlBlock.arrived, m.i32(0)),
+    m.atomicStore(controlBlock.generation, m.binary("AddInt32", get(mine), m.i32(1))),
+    // A sleeper counts itself before it compares the generation, so either it is seen here or it does not sleep.
+    m.if(m.atomicLoad(controlBlock.sleepers), m.drop(m.atomicNotifyAll(controlBlock.generation))),
+    m.return(),
+  ]);
+  const spin = m.loop(
+    "spin",
+    m.block(null, [
+      m.if(m.unary("EqZInt32", stillWaiting()), m.return()),
+      trapIfPoisoned(),
+      m.set(left, m.binary("SubInt32", get(left), m.i32(1))),
+      m.brIf("spin", m.binary("OrInt32", get(left), m.unary("EqZInt32", m.globalGet(canBlockExport, "i32")))),
+    ]),
+  );
+  const sleep = m.loop(
+    "sleep",
+    m.block(null, [
+      m.drop(m.atomicWait(controlBlock.generation, get(mine))),
+      trapIfPoisoned(),
+      m.brIf("sleep", stillWaiting()),
+    ]),
+  );
+  const lastToArrive = m.binary(
+    "EqInt32",
+    m.atomicAdd(controlBlock.arrived, m.i32(1)),
+    m.binary("SubInt32", get(threads), m.i32(1)),
+  );
+  const body = m.block(null, [
+    m.if(m.binary("LeSInt32", get(threads), m.i32(1)), m.return()),
+    m.set(mine, m.atomicLoad(controlBlock.generation)),
+    m.if(lastToArrive, release),
+    m.set(left, m.i32(spins)),
+    spin,
+    m.drop(m.atomicAdd(controlBlock.sleepers, m.i32(1))),
+    sleep,
+    m.drop(m.atomicAdd(controlBlock.sleepers, m.i32(-1))),
+  ]);
+  m.addFunction(barrierName, ["i32"], undefined, ["i32", "i32"], body);
+}

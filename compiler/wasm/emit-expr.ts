@@ -1,0 +1,292 @@
+/** Loop IR expressions → wasm expressions. Operands are evaluated once, left to right. */
+
+import { InternalError } from "../../ir/errors.js";
+import type { Expr, LoopType, VectorKind } from "../../ir/loop.js";
+import { isShift, isVector, laneInfo, scalarOf } from "../../ir/loop-types.js";
+import type { FunctionContext, Local } from "./emit-context.js";
+import { emitLoad } from "./emit-memory.js";
+import type { Ref } from "./module.js";
+import { binaryCode, compareCode, convertCode, suffix, unaryCode, wasmType } from "./opcodes.js";
+
+export function emitExpr(ctx: FunctionContext, e: Expr): Ref {
+  const m = ctx.module;
+  const emit = (x: Expr): Ref => emitExpr(ctx, x);
+  switch (e.kind) {
+    case "const":
+      return scalarConst(ctx, e.type, e.value);
+    case "constVector":
+      return m.v128(vectorBytes(e.type, e.values));
+    case "var":
+      return ctx.get(ctx.lookUp(e.name));
+    case "unary": {
+      const code = unaryCode(e.op, e.type);
+      return code === undefined ? unaryByHand(ctx, e) : m.unary(code, emit(e.x));
+    }
+    case "binary": {
+      const code = binaryCode(e.op, e.a.type);
+      if (code === undefined) return binaryByHand(ctx, e);
+      const [a, b] = [emit(e.a), emit(e.b)];
+      if (!isShift(e.op)) return m.binary(code, a, b);
+      if (isVector(e.type)) return m.vectorShift(code, a, b);
+      return m.binary(code, a, e.type === "i64" ? m.unary("ExtendUInt32", b) : b);
+    }
+    case "compare":
+      return m.binary(compareCode(e.op, e.a.type), emit(e.a), emit(e.b));
+    case "select":
+      if (!isVector(e.cond.type)) {
+        const [a, b] = [emit(e.a), emit(e.b)];
+        return m.select(emit(e.cond), a, b);
+      }
+      {
+        const [a, b] = [emit(e.a), emit(e.b)];
+        return m.ternary("BitselectVec128", a, b, emit(e.cond));
+      }
+    case "fma":
+      return fma(ctx, e.type, emit(e.a), emit(e.b), emit(e.c));
+    case "math": {
+      const name = ctx.need({ kind: "math", fn: e.fn, type: e.type });
+      return m.call(name, e.args.map(emit), wasmType[e.type]);
+    }
+    case "convert":
+      return convert(ctx, e);
+    case "splat":
+      return splat(ctx, e.type, e.x);
+    case "extractLane":
+      return extractLane(ctx, e.x.type as VectorKind, emit(e.x), e.lane);
+    case "replaceLane":
+      return m.replaceLane(`ReplaceLane${suffix[e.type]}`, emit(e.x), e.lane, laneValue(ctx, e.type, e.value));
+    case "shuffle": {
+      const { laneBytes } = laneInfo[e.type];
+      const bytes = e.lanes.flatMap((l) => Array.from({ length: laneBytes }, (_, k) => l * laneBytes + k));
+      return m.shuffle(emit(e.a), emit(e.b), bytes);
+    }
+    case "reduceLanes":
+      return reduceLanes(ctx, e);
+    case "load":
+      return emitLoad(ctx, emit, e);
+    case "call":
+      return m.call(e.fn, e.args.map(emit), wasmType[e.type]);
+    default:
+      return e satisfies never;
+  }
+}
+
+function scalarConst(ctx: FunctionContext, type: LoopType, value: number | bigint): Ref {
+  const m = ctx.module;
+  switch (wasmType[type]) {
+    case "i32":
+      return m.i32(value as number);
+    case "i64":
+      return m.i64(value as bigint);
+    case "f32":
+      return m.f32(value as number);
+    case "f64":
+      return m.f64(value as number);
+    case "v128":
+      throw new InternalError(`a scalar constant of type ${type}`);
+  }
+}
+
+function vectorBytes(type: VectorKind, values: readonly (number | bigint)[]): Uint8Array {
+  const view = new DataView(new ArrayBuffer(16));
+  const { laneBytes, scalar } = laneInfo[type];
+  for (const [k, value] of values.entries()) {
+    const at = k * laneBytes;
+    const x = scalar === "mask" ? -Number(value) : value;
+    if (scalar === "f32") view.setFloat32(at, x as number, true);
+    else if (scalar === "f64") view.setFloat64(at, x as number, true);
+    else if (laneBytes === 8) view.setBigInt64(at, BigInt(x), true);
+    else if (laneBytes === 4) view.setInt32(at, x as number, true);
+    else if (laneBytes === 2) view.setInt16(at, x as number, true);
+    else view.setInt8(at, x as number);
+  }
+  return new Uint8Array(view.buffer);
+}
+
+/** Zero of a scalar integer type or mask. */
+function zero(ctx: FunctionContext, type: LoopType): Ref {
+  return type === "i64" ? ctx.module.i64(0n) : ctx.module.i32(0);
+}
+
+type Unary = Extract<Expr, { kind: "unary" }>;
+
+function unaryByHand(ctx: FunctionContext, e: Unary): Ref {
+  const m = ctx.module;
+  const s = suffix[e.type];
+  if (e.op === "neg") return m.binary(`Sub${s}`, zero(ctx, e.type), emitExpr(ctx, e.x));
+  if (e.op === "not") {
+    if (e.type === "mask") return m.unary("EqZInt32", emitExpr(ctx, e.x));
+    return m.binary(`Xor${s}`, emitExpr(ctx, e.x), e.type === "i64" ? m.i64(-1n) : m.i32(-1));
+  }
+  if (e.op === "abs")
+    return withOperands(ctx, [e.x], (first, again) =>
+      m.select(
+        m.binary(`GeS${s}`, again(0), zero(ctx, e.type)),
+        first(0),
+        m.binary(`Sub${s}`, zero(ctx, e.type), again(0)),
+      ),
+    );
+  throw new InternalError(`no way to emit ${e.op} of ${e.type}`);
+}
+
+type Binary = Extract<Expr, { kind: "binary" }>;
+
+function binaryByHand(ctx: FunctionContext, e: Binary): Ref {
+  const m = ctx.module;
+  const s = suffix[e.type];
+  return withOperands(ctx, [e.a, e.b], (first, again) => {
+    const pick = (code: string, swapped: boolean): Ref => {
+      const [a, b] = [first(0), first(1)];
+      const cond = swapped ? m.binary(code + s, again(1), again(0)) : m.binary(code + s, again(0), again(1));
+      return isVector(e.type) ? m.ternary("BitselectVec128", a, b, cond) : m.select(cond, a, b);
+    };
+    switch (e.op) {
+      case "minS":
+        return pick("LtS", false);
+      case "minU":
+        return pick("LtU", false);
+      case "maxS":
+        return pick("GtS", false);
+      case "maxU":
+        return pick("GtU", false);
+      // pmin = b < a ? b : a, so that NaN and equal zeros give a: the same as not (b < a) ? a : b.
+      case "pmin":
+        return m.select(m.unary("EqZInt32", m.binary(`Lt${s}`, again(1), again(0))), first(0), first(1));
+      case "pmax":
+        return m.select(m.unary("EqZInt32", m.binary(`Lt${s}`, again(0), again(1))), first(0), first(1));
+      case "copysign": {
+        const values = e.type === "f32x4" ? Array(4).fill(0x7fffffff) : Array(2).fill(2n ** 63n - 1n);
+        const magnitude = m.v128(vectorBytes(e.type === "f32x4" ? "i32x4" : "i64x2", values));
+        return m.ternary("BitselectVec128", first(0), first(1), magnitude);
+      }
+      default:
+        throw new InternalError(`no way to emit ${e.op} of ${e.type}`);
+    }
+  });
+}
+
+/**
+ * Evaluates operands once where they are needed several times. `first(k)` must be used exactly once, and stand before every
+ * `again(k)` in evaluation order.
+ */
+function withOperands(
+  ctx: FunctionContext,
+  operands: readonly Expr[],
+  build: (first: (k: number) => Ref, again: (k: number) => Ref) => Ref,
+): Ref {
+  const temporaries: Local[] = [];
+  const ready = operands.map((e) => {
+    if (e.kind === "const" || e.kind === "constVector" || e.kind === "var")
+      return { first: () => emitExpr(ctx, e), again: () => emitExpr(ctx, e) };
+    const value = emitExpr(ctx, e);
+    const local = ctx.allocate(e.type);
+    temporaries.push(local);
+    return { first: () => ctx.tee(local, value), again: () => ctx.get(local) };
+  });
+  const at = (k: number) => ready[k] as (typeof ready)[number];
+  const result = build(
+    (k) => at(k).first(),
+    (k) => at(k).again(),
+  );
+  for (const local of temporaries) ctx.release(local);
+  return result;
+}
+
+/** Scalars go through the vector instruction, so that a loop's tail rounds as its vector part does. */
+function fma(ctx: FunctionContext, type: LoopType, a: Ref, b: Ref, c: Ref): Ref {
+  const m = ctx.module;
+  const s = suffix[type];
+  if (ctx.variant.simd !== "relaxed") return m.binary(`Add${s}`, m.binary(`Mul${s}`, a, b), c);
+  if (isVector(type)) return m.ternary(`RelaxedMadd${s}`, a, b, c);
+  const vector = type === "f32" ? "VecF32x4" : "VecF64x2";
+  const lane = (x: Ref) => m.unary(`Splat${vector}`, x);
+  return m.extractLane(`ExtractLane${vector}`, m.ternary(`RelaxedMadd${vector}`, lane(a), lane(b), lane(c)), 0);
+}
+
+function convert(ctx: FunctionContext, e: Extract<Expr, { kind: "convert" }>): Ref {
+  const m = ctx.module;
+  const from = e.x.type;
+  const x = emitExpr(ctx, e.x);
+  const code = convertCode(e.op, from, e.type);
+  if (code !== undefined) return m.unary(code, x);
+  switch (e.op) {
+    case "bitcast":
+      return x;
+    case "i32.from_mask": {
+      if (!isVector(e.type)) return x;
+      const one = laneInfo[e.type].scalar === "i64" ? 1n : 1;
+      return m.binary("AndVec128", x, m.v128(vectorBytes(e.type, Array(laneInfo[e.type].lanes).fill(one))));
+    }
+    case "mask.from_i32":
+    case "mask.from_i64": {
+      const none = isVector(from) ? m.v128(new Uint8Array(16)) : zero(ctx, from);
+      return m.binary(`Ne${suffix[from]}`, x, none);
+    }
+    case "f16.round":
+    case "bf16.round": {
+      const format = e.op === "f16.round" ? "f16" : "bf16";
+      const lanes = e.type === "f32x4" ? "f32x4" : "f32";
+      const narrow = ctx.need({ kind: "half", format, lanes, direction: "narrow" });
+      const widen = ctx.need({ kind: "half", format, lanes, direction: "widen" });
+      return m.call(widen, [m.call(narrow, [x], lanes === "f32" ? "i32" : "v128")], wasmType[e.type]);
+    }
+    default:
+      throw new InternalError(`no way to emit ${e.op} of ${from}`);
+  }
+}
+
+/** The scalar that an integer lane instruction takes for a value: masks become 0 or −1. */
+function laneValue(ctx: FunctionContext, type: VectorKind, value: Expr): Ref {
+  const m = ctx.module;
+  const x = emitExpr(ctx, value);
+  if (scalarOf(type) !== "mask") return x;
+  const all = m.binary("SubInt32", m.i32(0), x);
+  return type === "mask64x2" ? m.unary("ExtendSInt32", all) : all;
+}
+
+function splat(ctx: FunctionContext, type: VectorKind, x: Expr): Ref {
+  return ctx.module.unary(`Splat${suffix[type]}`, laneValue(ctx, type, x));
+}
+
+function extractLane(ctx: FunctionContext, type: VectorKind, x: Ref, lane: number): Ref {
+  const m = ctx.module;
+  const narrow = laneInfo[type].laneBytes < 4;
+  const value = m.extractLane(`ExtractLane${narrow ? "S" : ""}${suffix[type]}`, x, lane);
+  if (scalarOf(type) !== "mask") return value;
+  const word = type === "mask64x2" ? m.unary("WrapInt64", value) : value;
+  return m.binary("AndInt32", word, m.i32(1));
+}
+
+function reduceLanes(ctx: FunctionContext, e: Extract<Expr, { kind: "reduceLanes" }>): Ref {
+  const m = ctx.module;
+  const type = e.x.type as VectorKind;
+  const x = emitExpr(ctx, e.x);
+  if (scalarOf(type) === "mask") return m.unary(e.op === "and" ? `AllTrue${suffix[type]}` : "AnyTrueVec128", x);
+  const whole = ctx.allocate(type);
+  const statements: Ref[] = [ctx.set(whole, x)];
+  if (laneInfo[type].lanes === 4) {
+    const swapped = m.shuffle(ctx.get(whole), ctx.get(whole), [8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7]);
+    statements.push(ctx.set(whole, m.binary(binaryCode(e.op, type) as string, ctx.get(whole), swapped)));
+  }
+  const first = ctx.allocate(e.type);
+  const second = ctx.allocate(e.type);
+  statements.push(
+    ctx.set(first, extractLane(ctx, type, ctx.get(whole), 0)),
+    ctx.set(second, extractLane(ctx, type, ctx.get(whole), 1)),
+  );
+  const code = binaryCode(e.op, e.type);
+  const combined =
+    code === undefined
+      ? m.select(
+          m.binary(
+            `${e.op.startsWith("min") ? "Lt" : "Gt"}${e.op.at(-1)}${suffix[e.type]}`,
+            ctx.get(first),
+            ctx.get(second),
+          ),
+          ctx.get(first),
+          ctx.get(second),
+        )
+      : m.binary(code, ctx.get(first), ctx.get(second));
+  for (const local of [whole, first, second]) ctx.release(local);
+  return m.block(null, [...statements, combined], wasmType[e.type]);
+}

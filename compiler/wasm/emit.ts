@@ -1,0 +1,98 @@
+/**
+ * Loop IR module → WebAssembly bytes. Verifies what it gets, emits every function, generates the helpers they need (math
+ * library, half-precision conversions, the team's barrier) once each, runs binaryen's passes, and encodes.
+ */
+
+import { InternalError } from "../../ir/errors.js";
+import type { LoopFunction, LoopType } from "../../ir/loop.js";
+import { isVector } from "../../ir/loop-types.js";
+import { verifyLoop } from "../../ir/loop-verify.js";
+import { addBarrier, barrierName, canBlockExport } from "./barrier.js";
+import type { Helper } from "./emit-context.js";
+import { emitFunction } from "./emit-stmt.js";
+import { halfFunction, halfName } from "./half.js";
+import { mathFunction, mathName } from "./math.js";
+import { type MemoryLimits, toWat, type Variant, WasmModule } from "./module.js";
+
+export type { MemoryLimits, Variant } from "./module.js";
+
+export interface EmitOptions {
+  readonly functions: readonly LoopFunction[];
+  /** Names of functions to export, under the same names. Their parameters and results are scalars. */
+  readonly exports: readonly string[];
+  /** The memory is imported as `env.memory`. */
+  readonly memory: MemoryLimits;
+  readonly customSections?: readonly { readonly name: string; readonly contents: Uint8Array }[];
+  readonly variant: Variant;
+  /** Keep function names, for profilers and stack traces (default true). */
+  readonly names?: boolean;
+  /** binaryen passes, in order; `defaultPasses` where absent. */
+  readonly passes?: readonly string[];
+}
+
+export interface EmittedModule {
+  readonly bytes: Uint8Array;
+  /** Text form, made on demand. */
+  wat(): string;
+}
+
+/** What pays, by docs/KERNELS.md: V8 optimises within functions itself, so size and duplicated addresses are what is left. */
+export const defaultPasses: readonly string[] = [];
+
+/** @throws VerifyError if the functions are ill-formed */
+export function emitModule(options: EmitOptions): EmittedModule {
+  const { variant } = options;
+  verifyLoop({ functions: options.functions });
+  checkExports(options);
+  const m = new WasmModule(variant);
+  m.importMemory(options.memory);
+  if (variant.threads) m.addGlobalI32(canBlockExport, 0, canBlockExport);
+
+  const known = new Map(options.functions.map((f) => [f.name, f]));
+  const queue = [...options.functions];
+  let barrier = false;
+  const need = (helper: Helper): string => {
+    if (helper.kind === "barrier") {
+      if (!barrier) addBarrier(m);
+      barrier = true;
+      return barrierName;
+    }
+    const name = helperName(helper);
+    if (!known.has(name)) {
+      const f = helperFunction(helper);
+      known.set(name, f);
+      queue.push(f);
+    }
+    return name;
+  };
+  const results = (name: string) => known.get(name)?.result;
+  for (const f of queue) emitFunction(m, variant, f, results, need);
+
+  for (const name of options.exports) m.exportFunction(name, name);
+  for (const s of options.customSections ?? []) m.addCustomSection(s.name, s.contents);
+  m.optimize(options.passes ?? defaultPasses);
+  const bytes = m.finish({ names: options.names ?? true });
+  return { bytes, wat: () => toWat(bytes) };
+}
+
+function checkExports({ exports, functions, memory, variant }: EmitOptions): void {
+  if (memory.shared !== variant.threads) throw new InternalError("the memory is shared exactly in threaded variants");
+  const byName = new Map(functions.map((f) => [f.name, f]));
+  for (const name of exports) {
+    const f = byName.get(name);
+    if (f === undefined) throw new InternalError(`no function @${name} to export`);
+    const types: LoopType[] = f.params.map((p) => p.type);
+    if (f.result !== undefined) types.push(f.result);
+    if (types.some(isVector)) throw new InternalError(`@${name} is exported, so it cannot take or return vectors`);
+  }
+}
+
+type GeneratedHelper = Exclude<Helper, { kind: "barrier" }>;
+
+function helperName(h: GeneratedHelper): string {
+  return h.kind === "half" ? halfName(h.format, h.lanes, h.direction) : mathName(h.fn, h.type);
+}
+
+function helperFunction(h: GeneratedHelper): LoopFunction {
+  return h.kind === "half" ? halfFunction(h.format, h.lanes, h.direction) : mathFunction(h.fn, h.type);
+}
