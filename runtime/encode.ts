@@ -1,6 +1,6 @@
 /** Writes artefacts: the compiler's half of the format, and the inverse of `container.ts`. Not part of the runtime's bundle. */
 import { type Bytes, concatBytes, sha256, toHex } from "./container.js";
-import { InternalError, ModelError } from "./errors.js";
+import { InternalError, modelError } from "./errors.js";
 import {
   type ArtifactParts,
   formatVersion,
@@ -20,7 +20,7 @@ export async function sealArtifact(
   weights: Uint8Array,
 ): Promise<ArtifactParts> {
   if (!/^[^/\\:\0]+$/.test(draft.name)) {
-    throw new ModelError("name", `${JSON.stringify(draft.name)} can't be a file name`, "choose one without / \\ and :");
+    throw modelError("name", `${JSON.stringify(draft.name)} can't be a file name`, "choose one without / \\ and :");
   }
   const ids = variantIds.filter((id) => wasm[id]);
   const variants = await Promise.all(
@@ -93,7 +93,7 @@ function moduleOf(artifact: ArtifactParts, id: VariantId): Uint8Array {
 
 async function digestOf(bytes: Uint8Array): Promise<Bytes> {
   const digest = await sha256(bytes);
-  if (!digest) throw new ModelError("platform", "WebCrypto is missing", "compile on https, localhost or in Node");
+  if (!digest) throw modelError("platform", "WebCrypto is missing", "compile on https, localhost or in Node");
   return digest;
 }
 

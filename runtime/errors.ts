@@ -3,14 +3,30 @@
  * compiler; tell them apart by `error.name`.
  */
 
+/** One thing that is wrong. */
+export interface Problem {
+  /** The place: an input, an option, the artefact. */
+  readonly where?: string | undefined;
+  readonly message: string;
+  /** What to do about it. */
+  readonly hint?: string | undefined;
+}
+
+const format = (p: Problem): string => `${p.where ? `${p.where}: ` : ""}${p.message}${p.hint ? `\n  → ${p.hint}` : ""}`;
+
 /** The user's artefact, feeds or options are wrong. Says where, what was expected, what came, what to do. */
 export class ModelError extends Error {
   override readonly name = "ModelError";
-  readonly problems: readonly { readonly where?: string; readonly message: string; readonly hint?: string }[];
+  /** All problems found, at least one. */
+  readonly problems: readonly Problem[];
 
-  constructor(where: string, message: string, hint?: string, options?: ErrorOptions) {
-    super(`${where}: ${message}${hint ? `\n  → ${hint}` : ""}`, options);
-    this.problems = [{ where, message, ...(hint ? { hint } : {}) }];
+  constructor(problems: Problem | readonly Problem[], options?: ErrorOptions) {
+    const list: readonly Problem[] = "message" in problems ? [problems] : problems;
+    super(
+      list.length > 1 ? `${list.length} problems:\n${list.map((p) => `- ${format(p)}`).join("\n")}` : format(list[0]!),
+      options,
+    );
+    this.problems = list;
   }
 }
 
@@ -22,9 +38,15 @@ export class InternalError extends Error {
   }
 }
 
+/** One problem with one place. */
+export function modelError(where: string, message: string, hint?: string, cause?: unknown): ModelError {
+  return new ModelError({ where, message, hint }, cause === undefined ? undefined : { cause });
+}
+
 /** The artefact can't be read. */
-export const corrupted = (message: string): ModelError =>
-  new ModelError("artefact", message, "the file is damaged or incomplete: compile it again or copy it anew");
+export function corrupted(message: string): ModelError {
+  return modelError("artefact", message, "the file is damaged or incomplete: compile it again or copy it anew");
+}
 
 /** What a caller gave, in a few words, for messages. */
 export function describe(value: unknown): string {

@@ -59,12 +59,14 @@ export const control = {
   poison: 8,
   /** Counts jobs; workers wait on it. */
   job: 16,
-  /** What the job is: an index into the manifest's entries, or `quitJob`. */
+  /** What the job is: an index into the manifest's entries, and the range of steps. */
   entry: 20,
   begin: 24,
   end: 28,
   /** Workers that have finished the job. */
   done: 32,
+  /** Length and, from `message` + 4 to the end, UTF-8 text of what the first trapping thread says. */
+  message: 36,
   /** Size of the block. */
   bytes: 256,
 } as const;

@@ -2,7 +2,7 @@
  * The safetensors format (https://github.com/huggingface/safetensors): u64 length of the header, a JSON header
  * `{name: {dtype, shape, data_offsets: [begin, end]}, "__metadata__": {…}}`, then the data.
  */
-import { describe, ModelError } from "./errors.js";
+import { describe, modelError } from "./errors.js";
 import { type DType, dtypeBytes } from "./format.js";
 
 /** A tensor in a safetensors file; `data` is its bytes. */
@@ -66,7 +66,7 @@ const padName = "__pad__.";
  */
 export function readSafetensors(bytes: Uint8Array, what = "safetensors file"): Safetensors {
   const bad = (message: string): never => {
-    throw new ModelError(what, message, "the file is damaged, incomplete, or not in the safetensors format");
+    throw modelError(what, message, "the file is damaged, incomplete, or not in the safetensors format");
   };
   if (bytes.length < 8) bad(`only ${bytes.length} bytes long`);
   const length = Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true));
@@ -149,7 +149,7 @@ export function writeSafetensors(
   tensors.forEach(({ name, dtype, shape, data }, i) => {
     const begin = offsets[i]!;
     if (shape.reduce((n, d) => n * d, dtypeBytes[dtype]) !== data.length) {
-      throw new ModelError(`tensor "${name}"`, `${dtype}[${shape}] does not have ${data.length} bytes`);
+      throw modelError(`tensor "${name}"`, `${dtype}[${shape}] does not have ${data.length} bytes`);
     }
     if (begin > end) field(`${padName}${i}`, "U8", [begin - end], end, begin);
     end = begin + data.length;

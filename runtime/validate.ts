@@ -1,5 +1,5 @@
 /** Checks that a parsed manifest is what `format.ts` says, down to what memory safety and clear errors rest on. */
-import { corrupted, describe, ModelError } from "./errors.js";
+import { corrupted, describe, modelError } from "./errors.js";
 import {
   alignment,
   control,
@@ -126,7 +126,7 @@ export function validateManifest(value: unknown): Manifest {
   const format = int()(object(value, "").format, ".format");
   if (format !== formatVersion) {
     const what = format > formatVersion ? "use a newer wasmith runtime" : "compile the model again";
-    throw new ModelError("artefact", `format version ${format}, this runtime reads version ${formatVersion}`, what);
+    throw modelError("artefact", `format version ${format}, this runtime reads version ${formatVersion}`, what);
   }
   const m = manifest(value, "");
   checkLayout(m);

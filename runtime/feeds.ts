@@ -1,0 +1,192 @@
+/** Checks feeds against an entry's signature and finds the dims that they bind. */
+import { describe, ModelError, modelError, type Problem } from "./errors.js";
+import type { DType, EntryInfo, ManifestDim, TensorInfo } from "./format.js";
+import { arrayTypes, holds, sizeOf, type Tensor, type TensorData } from "./tensor.js";
+
+/** A tensor, or its data alone where the shape follows from the length. */
+export type Feed = Tensor | TensorData;
+export type Feeds = { readonly [name: string]: Feed };
+
+/** Checked feeds of one run. */
+export interface Bound {
+  /** In the order of the entry's inputs. */
+  readonly data: readonly TensorData[];
+  /** Shapes given by the caller; null for bare arrays. */
+  readonly shapes: readonly (readonly number[] | null)[];
+  /** In the order of the entry's dims. */
+  readonly dims: readonly number[];
+}
+
+const bare = (d: ManifestDim): string => (typeof d === "number" ? String(d) : d.dim);
+/** `f32[batch, 3, 224, 224]` */
+export const signature = (t: { readonly dtype: DType; readonly shape: readonly ManifestDim[] }): string =>
+  `${t.dtype}[${t.shape.map(bare).join(", ")}]`;
+
+/**
+ * @param given dims that the caller fixes; needed for those that stand alone in no input.
+ * @throws ModelError with all problems: names, dtypes, ranks, sizes, dims that contradict each other or leave their range.
+ */
+export function bindFeeds(entry: EntryInfo, feeds: Feeds, given: Readonly<Record<string, number>> = {}): Bound {
+  if (typeof feeds !== "object" || feeds === null || ArrayBuffer.isView(feeds)) {
+    throw modelError(
+      "feeds",
+      `expected an object of inputs by name, got ${describe(feeds)}`,
+      `pass { ${entry.inputs.map((i) => i.name).join(", ")} }`,
+    );
+  }
+  const problems: Problem[] = [];
+  const data: TensorData[] = [];
+  const shapes: (readonly number[] | null)[] = [];
+  const names = entry.inputs.map((i) => i.name);
+  for (const name of Object.keys(feeds)) {
+    if (!names.includes(name)) {
+      problems.push({
+        where: `input "${name}"`,
+        message: "the model has no such input",
+        hint: `its inputs are: ${names.join(", ") || "none"}`,
+      });
+    }
+  }
+  for (const input of entry.inputs) {
+    const { array, shape, problem } = readFeed(input, Object.hasOwn(feeds, input.name) ? feeds[input.name] : undefined);
+    if (problem) problems.push({ where: `input "${input.name}"`, ...problem });
+    data.push(array);
+    shapes.push(shape);
+  }
+  if (problems.length > 0) throw new ModelError(problems);
+  const dims = bindDims(entry, data, shapes, given, problems);
+  if (problems.length > 0) throw new ModelError(problems);
+  return { data, shapes, dims };
+}
+
+interface ReadFeed {
+  readonly array: TensorData;
+  readonly shape: readonly number[] | null;
+  readonly problem?: Problem;
+}
+
+function readFeed(input: TensorInfo, feed: unknown): ReadFeed {
+  const none = new Uint8Array();
+  const want = signature(input);
+  if (feed === undefined) return { array: none, shape: null, problem: { message: `missing; expected ${want}` } };
+  const isView = ArrayBuffer.isView(feed);
+  const { dtype, shape, data } = (
+    isView ? { dtype: input.dtype, shape: null, data: feed } : (feed ?? {})
+  ) as Partial<Tensor> & { shape: readonly number[] | null };
+  const wrong = (message: string, hint?: string): ReadFeed => ({
+    array: none,
+    shape: null,
+    problem: { message: `expected ${want}, got ${message}`, hint },
+  });
+  if (data === undefined) return wrong(describe(feed), "pass { dtype, shape, data } or a typed array");
+  if (dtype !== input.dtype) return wrong(`dtype ${describe(dtype)}`, "convert the data to the model's dtype");
+  if (!holds(input.dtype, data))
+    return wrong(describe(data), `${input.dtype} elements come in a ${arrayTypes[input.dtype].name}`);
+  if (shape !== null) {
+    if (!Array.isArray(shape) || !shape.every((d) => Number.isInteger(d) && d >= 0))
+      return wrong(`shape ${describe(shape)}`);
+    if (sizeOf(shape) !== data.length) return wrong(`shape [${shape}] with ${data.length} elements of data`);
+    const fits =
+      shape.length === input.shape.length && input.shape.every((d, i) => typeof d !== "number" || d === shape[i]);
+    if (!fits) return wrong(`${input.dtype}[${shape.join(", ")}]`);
+  }
+  if (input.dtype === "bool") {
+    const at = (data as Uint8Array).findIndex((b) => b > 1);
+    if (at >= 0) return wrong(`the value ${data[at]} at index ${at}`, "bool elements are 0 or 1");
+  }
+  return { array: data, shape };
+}
+
+function bindDims(
+  entry: EntryInfo,
+  data: readonly TensorData[],
+  shapes: readonly (readonly number[] | null)[],
+  given: Readonly<Record<string, number>>,
+  problems: Problem[],
+): number[] {
+  const known = new Set(entry.dims.map((d) => d.name));
+  const values = new Map<string, { value: number; by: string }>();
+  const bind = (name: string, value: number, by: string): void => {
+    const before = values.get(name);
+    if (!before) values.set(name, { value, by });
+    else if (before.value !== value) {
+      problems.push({
+        where: by,
+        message: `dim "${name}" is ${value} here, but ${before.value} in ${before.by}`,
+        hint: "give all inputs the same size there",
+      });
+    }
+  };
+  for (const [name, value] of Object.entries(given)) {
+    if (!known.has(name)) problems.push({ where: "option dims", message: `the model has no dim "${name}"` });
+    bind(name, value, "option dims");
+  }
+  entry.inputs.forEach((input, i) => {
+    shapes[i]?.forEach((size, axis) => {
+      const d = input.shape[axis]!;
+      if (typeof d !== "number" && known.has(d.dim)) bind(d.dim, size, `input "${input.name}"`);
+    });
+  });
+  // Bare arrays: each may bind one dim, which may make another's unambiguous.
+  const open = new Set(entry.inputs.keys());
+  for (const i of open) if (shapes[i]) open.delete(i);
+  for (let progress = true; progress; ) {
+    progress = false;
+    for (const i of open) {
+      const result = inferFromLength(entry.inputs[i]!, data[i]!.length, known, values);
+      if (result === "later") continue;
+      open.delete(i);
+      progress = true;
+      if ("message" in result) problems.push(result);
+      else if (result.name !== null) bind(result.name, result.value, `input "${entry.inputs[i]!.name}"`);
+    }
+  }
+  for (const dim of entry.dims) {
+    const bound = values.get(dim.name);
+    const range = `[${dim.min}, ${dim.max ?? "∞"}]`;
+    if (!bound) {
+      const inputs = entry.inputs.filter(
+        (t, i) => open.has(i) && t.shape.some((d) => typeof d !== "number" && d.dim === dim.name),
+      );
+      const where = inputs.length > 0 ? `input ${inputs.map((t) => `"${t.name}"`).join(", ")}` : "option dims";
+      const hint =
+        inputs.length > 0
+          ? "pass { dtype, shape, data } instead of the data alone"
+          : `pass { dims: { ${dim.name}: … } } in ${range}`;
+      problems.push({ where, message: `the size of dim "${dim.name}" is not known`, hint });
+    } else if (!Number.isInteger(bound.value) || bound.value < dim.min || bound.value > (dim.max ?? 2 ** 31 - 1)) {
+      problems.push({
+        where: bound.by,
+        message: `dim "${dim.name}" is ${bound.value}, outside its range ${range}`,
+        hint: "compile the model with a wider range",
+      });
+    }
+  }
+  return entry.dims.map((d) => values.get(d.name)?.value ?? 0);
+}
+
+function inferFromLength(
+  input: TensorInfo,
+  length: number,
+  known: ReadonlySet<string>,
+  values: ReadonlyMap<string, { value: number }>,
+): "later" | Problem | { readonly name: string | null; readonly value: number } {
+  let rest = 1;
+  const unknown: string[] = [];
+  for (const d of input.shape) {
+    if (typeof d === "number") rest *= d;
+    else if (values.has(d.dim)) rest *= values.get(d.dim)!.value;
+    // A derived size (`n*2`) is compared after plan has computed it.
+    else if (!known.has(d.dim)) return "later";
+    else unknown.push(d.dim);
+  }
+  const [name = null, more] = unknown;
+  if (more !== undefined || (name !== null && rest === 0)) return "later";
+  const value = name === null ? 1 : length / rest;
+  if (Number.isInteger(value) && rest * value === length) return { name, value };
+  const multiple = name === null ? `${rest} elements` : `a multiple of ${rest} elements`;
+  return {
+    where: `input "${input.name}"`,
+    message: `expected ${signature(input)}, that is ${multiple}, got ${length}`,
+  };
+}

@@ -1,0 +1,140 @@
+/** From a stored or just compiled artefact to a session. */
+import { modelError } from "./errors.js";
+import { type ArtifactParts, dtypeBytes, type Manifest, pageBytes, type VariantId, variantIds } from "./format.js";
+import { Machine } from "./machine.js";
+import { isNode, nodeModule, obstacle, threadObstacle } from "./platform.js";
+import { readSafetensors } from "./safetensors.js";
+import { type Report, Session } from "./session.js";
+import { type BinarySource, type OpenArtifact, openArtifact, type Source } from "./source.js";
+import { sizeOf } from "./tensor.js";
+import { TrainingSession } from "./train.js";
+
+export interface LoadOptions {
+  /** How many threads run a model together, or "auto": as many as the machine has cores, at most 8. Default 1. */
+  readonly threads?: number | "auto" | undefined;
+  /** Stops the loading. */
+  readonly signal?: AbortSignal | undefined;
+  /** Takes exactly this variant. By default the fastest that the engine runs. */
+  readonly variant?: VariantId | undefined;
+  /** Never takes relaxed SIMD, whose results may differ in the last bits between machines. Default false. */
+  readonly deterministic?: boolean | undefined;
+  /** Upper limit of the session's WebAssembly memory. Default 4 GiB. */
+  readonly maxMemoryBytes?: number | undefined;
+  /** Where `worker.js` is, if not beside the runtime's own file. */
+  readonly workerUrl?: URL | string | undefined;
+  /** Where the weights are, if not beside or inside the module. */
+  readonly weights?: BinarySource | undefined;
+}
+
+/** An artefact of a training graph, in memory. */
+export type TrainingArtifact = ArtifactParts & {
+  readonly manifest: { readonly training: NonNullable<Manifest["training"]> };
+};
+
+/**
+ * Loads an artefact and starts its threads. One that was compiled from a training step gives a `TrainingSession`.
+ * @throws ModelError when it can't be read, is damaged or newer, or the engine can't run it.
+ */
+export function load(source: TrainingArtifact, options?: LoadOptions): Promise<TrainingSession>;
+export function load<S extends Session<never, unknown> = Session>(
+  source: Source | Promise<Response>,
+  options?: LoadOptions,
+): Promise<S>;
+export async function load(source: Source | Promise<Response>, options: LoadOptions = {}): Promise<Session> {
+  const { signal, maxMemoryBytes = 65536 * pageBytes } = options;
+  const artifact = await openArtifact(source, options.weights, signal);
+  const { manifest } = artifact;
+  const notes: string[] = artifact.unchecked && artifact.hash !== null ? [artifact.unchecked] : [];
+  const wanted = await countThreads(options.threads ?? 1);
+  const variant = chooseVariant(artifact, wanted, options, notes);
+  const shared = variant.endsWith("threads");
+  const threads = shared ? wanted : 1;
+  const [module, weights] = await Promise.all([artifact.module(variant), artifact.weights()]);
+  signal?.throwIfAborted();
+  const machine = await Machine.create(module, manifest, {
+    threads,
+    shared,
+    maxMemoryBytes,
+    workerUrl: options.workerUrl,
+  });
+  try {
+    signal?.throwIfAborted();
+    fillMemory(machine, weights);
+    const report: Report = { variant, threads, notes, hash: artifact.hash, producer: manifest.producer };
+    return manifest.training ? new TrainingSession(machine, report) : new Session(machine, report);
+  } catch (error) {
+    machine.dispose();
+    throw error;
+  }
+}
+
+async function countThreads(threads: number | "auto"): Promise<number> {
+  if (threads === "auto") {
+    const cores = isNode
+      ? (await nodeModule<typeof import("node:os")>("os")).availableParallelism()
+      : (globalThis.navigator?.hardwareConcurrency ?? 1);
+    return Math.min(8, cores);
+  }
+  if (Number.isInteger(threads) && threads >= 1 && threads <= 256) return threads;
+  throw modelError("option threads", `expected "auto" or an integer from 1 to 256, got ${threads}`);
+}
+
+/** The fastest variant that the engine runs; notes say why a faster one was passed over. */
+function chooseVariant(
+  { manifest, variants }: OpenArtifact,
+  threads: number,
+  options: LoadOptions,
+  notes: string[],
+): VariantId {
+  const { variant, deterministic = false } = options;
+  if (variant !== undefined) {
+    if (!variants.includes(variant)) {
+      throw modelError("option variant", `"${variant}" is not in the artefact`, `it has: ${variants.join(", ")}`);
+    }
+    const why = obstacle(variant);
+    if (why) throw modelError("option variant", `"${variant}" can't run: ${why}`);
+    if (deterministic && variant.startsWith("relaxed")) {
+      throw modelError("option variant", `"${variant}" contradicts deterministic: true`);
+    }
+    if (threads > 1 && !variant.endsWith("threads"))
+      notes.push(`1 thread instead of ${threads}: variant "${variant}" was asked for`);
+    return variant;
+  }
+  const rank = (id: VariantId): number =>
+    (id.endsWith("threads") === threads > 1 ? 2 : 0) + (id.startsWith("relaxed") ? 1 : 0);
+  const order = [...variantIds].sort((a, b) => rank(b) - rank(a));
+  const listed = manifest.variants.map((v) => v.id);
+  for (const id of order) {
+    const better = notes.length;
+    const why = deterministic && id.startsWith("relaxed") ? "deterministic: true" : obstacle(id);
+    if (variants.includes(id) && why === null) {
+      if (threads > 1 && !id.endsWith("threads")) {
+        const reason =
+          threadObstacle() ??
+          (listed.some((v) => v.endsWith("threads"))
+            ? "its threaded variants can't be had"
+            : "the artefact was compiled without threads");
+        notes.push(`1 thread instead of ${threads}: ${reason}`);
+      }
+      return id;
+    }
+    // A variant with threads is no loss where one thread was asked for.
+    const matters = listed.includes(id) && (threads > 1 || !id.endsWith("threads"));
+    if (matters) notes.push(`variant "${id}" is not used: ${why ?? "its file is not part of what was loaded"}`);
+    else notes.length = better;
+  }
+  throw modelError("artefact", "no variant can run here", notes.join("; ") || `it has: ${listed.join(", ")}`);
+}
+
+function fillMemory({ bytes, manifest }: Machine, file: Uint8Array): void {
+  const { data } = readSafetensors(file, `"${manifest.weights.file}"`);
+  const { weightsOffset, weightsBytes } = manifest.memory;
+  const short = manifest.state.some(
+    (s) => s.init !== null && s.init + sizeOf(s.shape) * dtypeBytes[s.dtype] > data.length,
+  );
+  if (weightsBytes > data.length || short) throw modelError("artefact", `"${manifest.weights.file}" is too short`);
+  bytes.set(data.subarray(0, weightsBytes), weightsOffset);
+  for (const { init, offset, shape, dtype } of manifest.state) {
+    if (init !== null) bytes.set(data.subarray(init, init + sizeOf(shape) * dtypeBytes[dtype]), offset);
+  }
+}

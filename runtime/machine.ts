@@ -1,0 +1,222 @@
+/** One instance of a module with its memory and threads: lays out a run and executes ranges of its schedule. */
+import { InternalError, modelError } from "./errors.js";
+import {
+  control,
+  type EntryInfo,
+  type Manifest,
+  type ManifestDim,
+  pageBytes,
+  planOverflow,
+  type TensorInfo,
+} from "./format.js";
+import { canBlock } from "./platform.js";
+import { Pool } from "./pool.js";
+import { poison, type RunFunction } from "./thread.js";
+
+export interface MachineOptions {
+  readonly threads: number;
+  readonly shared: boolean;
+  readonly maxMemoryBytes: number;
+  readonly workerUrl?: URL | string | undefined;
+}
+
+const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+
+// A session that is dropped without dispose must not leave its workers waiting for ever.
+const abandoned = new FinalizationRegistry<Pool>((pool) => pool.terminate());
+
+export class Machine {
+  readonly manifest: Manifest;
+  readonly threads: number;
+  readonly #memory: WebAssembly.Memory;
+  readonly #limit: number;
+  readonly #plans: Readonly<Record<string, () => number>>;
+  readonly #runs: Readonly<Record<string, RunFunction>>;
+  readonly #entryNames: readonly string[];
+  readonly #mayBlock: boolean;
+  #pool: Pool | null = null;
+  #planned = "";
+  #plannedDims: readonly number[] = [];
+  /** All of memory; read again after `plan`, which may grow it. */
+  bytes: Uint8Array = new Uint8Array();
+  #table: Int32Array = new Int32Array();
+  #words: Int32Array = new Int32Array();
+
+  private constructor(
+    manifest: Manifest,
+    memory: WebAssembly.Memory,
+    instance: WebAssembly.Instance,
+    options: MachineOptions,
+  ) {
+    this.manifest = manifest;
+    this.threads = options.threads;
+    this.#memory = memory;
+    this.#limit = options.maxMemoryBytes;
+    this.#entryNames = Object.keys(manifest.entries);
+    this.#mayBlock = options.shared && canBlock();
+    const exported = <T>(name: string): T => {
+      const value = instance.exports[name];
+      if (value === undefined)
+        throw modelError("artefact", `the module has no export "${name}"`, "compile the model again");
+      return value as T;
+    };
+    const each = <T>(prefix: string): Record<string, T> =>
+      Object.fromEntries(this.#entryNames.map((name) => [name, exported<T>(prefix + name)]));
+    this.#plans = each("plan_");
+    this.#runs = each("run_");
+    if (options.shared) exported<WebAssembly.Global>("can_block").value = this.#mayBlock ? 1 : 0;
+    this.#refresh();
+  }
+
+  static async create(module: WebAssembly.Module, manifest: Manifest, options: MachineOptions): Promise<Machine> {
+    const memory = createMemory(manifest, options);
+    const instance = await WebAssembly.instantiate(module, { env: { memory } });
+    const machine = new Machine(manifest, memory, instance, options);
+    if (options.threads > 1) {
+      machine.#pool = await Pool.start(module, memory, manifest, options.threads, options.workerUrl);
+      abandoned.register(machine, machine.#pool, machine);
+    }
+    return machine;
+  }
+
+  #refresh(): void {
+    const { buffer } = this.#memory;
+    if (this.bytes.buffer === buffer) return;
+    this.bytes = new Uint8Array(buffer);
+    this.#table = new Int32Array(buffer, this.manifest.memory.tableOffset, this.manifest.memory.tableSlots);
+    this.#words = new Int32Array(buffer, 0, control.bytes >> 2);
+  }
+
+  /**
+   * Writes the dims, lets the module evaluate sizes and offsets, and grows the memory once if needed. The same entry with
+   * the same dims is not planned again.
+   * @throws ModelError if the run needs more memory than allowed or to be had.
+   */
+  plan(name: string, entry: EntryInfo, dims: readonly number[]): void {
+    if (this.#planned === name && dims.every((d, i) => d === this.#plannedDims[i])) return;
+    this.#planned = "";
+    entry.dims.forEach((d, i) => {
+      this.#table[d.slot] = dims[i]!;
+    });
+    const needed = this.#plans[name]!() >>> 0;
+    const sizes = entry.dims.map((d, i) => `${d.name}=${dims[i]}`).join(", ");
+    const tooLarge = (what: string, cause?: unknown): Error =>
+      modelError(
+        "memory",
+        `a run${sizes && ` with ${sizes}`} needs ${what}`,
+        "use smaller sizes, or raise maxMemoryBytes",
+        cause,
+      );
+    if (needed === planOverflow) throw tooLarge("more than 4 GiB, the most that WebAssembly can address");
+    if (needed > this.#limit) throw tooLarge(`${mebibytes(needed)}, maxMemoryBytes allows ${mebibytes(this.#limit)}`);
+    const missing = needed - this.#memory.buffer.byteLength;
+    if (missing > 0) {
+      try {
+        this.#memory.grow(Math.ceil(missing / pageBytes));
+      } catch (cause) {
+        throw tooLarge(`${mebibytes(needed)}, which the platform does not give`, cause);
+      }
+      this.#refresh();
+    }
+    this.#planned = name;
+    this.#plannedDims = dims;
+  }
+
+  /** The byte address of a tensor of the planned entry. */
+  address(t: TensorInfo): number {
+    return typeof t.offset === "number" ? t.offset : this.#table[t.offset.slot]! >>> 0;
+  }
+
+  /** The shape after plan; of outputs whose size lies in data, after the run. */
+  shape(dims: readonly ManifestDim[]): number[] {
+    return dims.map((d) => (typeof d === "number" ? d : this.#table[d.slot]!));
+  }
+
+  /** Executes the steps [begin, end) of the planned entry on all threads; returns when all are done. */
+  run(name: string, begin: number, end: number): void {
+    const run = this.#runs[name]!;
+    if (!this.#pool) {
+      try {
+        run(0, 1, begin, end);
+      } catch (cause) {
+        throw this.#trapped(name, begin, end, String(cause), cause);
+      }
+      return;
+    }
+    const words = this.#words;
+    Pool.announce(words, this.#entryNames.indexOf(name), begin, end);
+    let cause: unknown;
+    try {
+      run(0, this.threads, begin, end);
+    } catch (error) {
+      cause = error;
+      poison(words, error);
+    }
+    Pool.join(words, this.threads - 1, this.#mayBlock);
+    if (words[control.poison >> 2]) {
+      const at = control.message + 4;
+      const text = new TextDecoder().decode(this.bytes.slice(at, at + words[control.message >> 2]!));
+      // All threads have left; the barrier can start afresh.
+      words[control.arrived >> 2] = 0;
+      words[control.poison >> 2] = 0;
+      throw this.#trapped(name, begin, end, text, cause);
+    }
+  }
+
+  #trapped(name: string, begin: number, end: number, message: string, cause: unknown): Error {
+    const { steps } = this.manifest.entries[name]!;
+    const place = steps
+      .slice(begin, end)
+      .map((s) => s.name || s.kernel)
+      .filter((s, i, all) => s !== all[i - 1]);
+    const where = place.length > 3 ? `${place[0]} … ${place.at(-1)}` : place.join(", ");
+    return new InternalError(`"${name}" trapped in ${where || `steps ${begin} to ${end}`}: ${message}`, { cause });
+  }
+
+  /** Bytes of memory held now. */
+  get memoryBytes(): number {
+    return this.bytes.byteLength;
+  }
+
+  dispose(): void {
+    abandoned.unregister(this);
+    this.#pool?.terminate();
+    this.#pool = null;
+    this.bytes = new Uint8Array();
+    this.#table = new Int32Array();
+    this.#words = new Int32Array();
+  }
+}
+
+/** Shared memory reserves its maximum at once, so that is kept as small as the sizes allow. */
+function createMemory(manifest: Manifest, { shared, maxMemoryBytes }: MachineOptions): WebAssembly.Memory {
+  const { minPages, maxPages } = manifest.memory;
+  const allowed = Math.min(maxPages, Math.floor(maxMemoryBytes / pageBytes));
+  if (allowed < minPages) {
+    const needed = mebibytes(minPages * pageBytes);
+    throw modelError(
+      "option maxMemoryBytes",
+      `the model alone takes ${needed}, ${mebibytes(maxMemoryBytes)} are allowed`,
+    );
+  }
+  if (!shared) return new WebAssembly.Memory({ initial: minPages, maximum: allowed });
+  const most = Object.values(manifest.entries).map((e) =>
+    e.maxBytes === null ? allowed : Math.ceil(e.maxBytes / pageBytes),
+  );
+  let maximum = Math.min(allowed, Math.max(minPages, ...most));
+  for (;;) {
+    try {
+      return new WebAssembly.Memory({ initial: minPages, maximum, shared });
+    } catch (cause) {
+      // A 32-bit platform can't reserve gigabytes; a run that needs them will say so.
+      if (maximum === minPages)
+        throw modelError(
+          "memory",
+          `${mebibytes(minPages * pageBytes)} of shared memory can't be had`,
+          "load with { threads: 1 }",
+          cause,
+        );
+      maximum = Math.max(minPages, maximum >> 1);
+    }
+  }
+}

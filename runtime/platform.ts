@@ -1,0 +1,71 @@
+/** What differs between Node and browsers, and what an engine can do. */
+import type { VariantId } from "./format.js";
+
+export const isNode = typeof process !== "undefined" && !!process.versions?.node;
+
+/**
+ * A builtin of Node. The specifier is not a literal, so that bundles for browsers neither contain nor look for it.
+ * Only called where `isNode`.
+ */
+export function nodeModule<T>(name: string): Promise<T> {
+  const specifier = `node:${name}`;
+  return import(/* webpackIgnore: true */ /* @vite-ignore */ specifier) as Promise<T>;
+}
+
+const validates = (body: string): boolean => {
+  const bytes = Uint8Array.from(`\0asm\x01\0\0\0${body}`, (c) => c.charCodeAt(0));
+  return WebAssembly.validate(bytes);
+};
+
+/** Does the engine compile i8x16.popcnt, i8x16.relaxed_swizzle, and i32.atomic.load on a shared memory? */
+const simd = (): boolean =>
+  validates("\x01\x05\x01\x60\0\x01\x7b\x03\x02\x01\0\x0a\x0a\x01\x08\0\x41\0\xfd\x0f\xfd\x62\x0b");
+const relaxed = (): boolean =>
+  validates(
+    "\x01\x05\x01\x60\0\x01\x7b\x03\x02\x01\0\x0a\x0f\x01\x0d\0\x41\x01\xfd\x0f\x41\x02\xfd\x0f\xfd\x80\x02\x0b",
+  );
+const atomics = (): boolean =>
+  validates("\x01\x04\x01\x60\0\0\x03\x02\x01\0\x05\x04\x01\x03\x01\x01\x0a\x0b\x01\x09\0\x41\0\xfe\x10\x02\0\x1a\x0b");
+
+/** Why the engine can't run the variant, or null if it can. */
+export function obstacle(id: VariantId): string | null {
+  if (!simd()) return "this engine has no WebAssembly SIMD";
+  if (id.startsWith("relaxed") && !relaxed()) return "this engine has no relaxed SIMD";
+  return id.endsWith("threads") ? threadObstacle() : null;
+}
+
+/** Why threads can't be had, or null if they can. */
+export function threadObstacle(): string | null {
+  if (typeof SharedArrayBuffer === "undefined") {
+    return globalThis.crossOriginIsolated === false
+      ? "SharedArrayBuffer is missing, because the page is not cross-origin isolated (serve it with the headers " +
+          "Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp)"
+      : "SharedArrayBuffer is missing";
+  }
+  return atomics() ? null : "this engine has no WebAssembly threads";
+}
+
+/** May this thread wait in Atomics.wait? Not a browser's main thread. */
+export function canBlock(): boolean {
+  try {
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 1);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Lets the event loop take one turn. */
+export function yieldToLoop(): Promise<void> {
+  return new Promise((resolve) => {
+    if (typeof setImmediate === "function") setImmediate(resolve);
+    else {
+      const { port1, port2 } = new MessageChannel();
+      port1.onmessage = () => {
+        port1.close();
+        resolve();
+      };
+      port2.postMessage(0);
+    }
+  });
+}

@@ -1,0 +1,228 @@
+/** A loaded model, ready to run. */
+import { describe, InternalError, modelError } from "./errors.js";
+import { bindFeeds, type Feed, type Feeds, signature } from "./feeds.js";
+import { type DType, dtypeBytes, type EntryInfo, type TensorInfo, type VariantId } from "./format.js";
+import type { Machine } from "./machine.js";
+import { yieldToLoop } from "./platform.js";
+import { arrayTypes, bytesOf, sizeOf, type Tensor, viewOf } from "./tensor.js";
+
+/** What was chosen at load, and why not more. */
+export interface Report {
+  readonly variant: VariantId;
+  readonly threads: number;
+  /** Why a faster variant or more threads are not used, or a check was not made. Empty when all was had. */
+  readonly notes: readonly string[];
+  /** Identity of the artefact (SHA-256 of its manifest); null for one that was never stored. */
+  readonly hash: string | null;
+  /** The compiler that wrote it. */
+  readonly producer: string;
+}
+
+/** An input or output; symbolic dims by name (`["batch", 3, "n*2"]`). */
+export interface Signature {
+  readonly name: string;
+  readonly dtype: DType;
+  readonly shape: readonly (number | string)[];
+}
+
+export interface RunOptions {
+  /** Makes the run stop between kernels, and yield to the event loop every few milliseconds. */
+  readonly signal?: AbortSignal | undefined;
+  /** Names of the outputs to return; all by default. */
+  readonly outputs?: readonly string[] | undefined;
+  /** Return views of the session's memory instead of copies. They hold until the next run or dispose. */
+  readonly reuse?: boolean | undefined;
+  /** Sizes of dims that no input shows. */
+  readonly dims?: Readonly<Record<string, number>> | undefined;
+}
+
+/** Time spent in one step of the schedule. */
+export interface ProfileRow {
+  /** The user's own name of the layer or node. */
+  readonly name: string;
+  readonly kernel: string;
+  /** Least of the repetitions, in milliseconds. */
+  readonly ms: number;
+}
+
+export type Results = { readonly [name: string]: Tensor };
+
+/** How long a run may keep the event loop waiting when it can be aborted, in ms. */
+const slice = 8;
+
+export class Session<I = Feeds, O = Results> {
+  readonly report: Report;
+  readonly inputs: readonly Signature[];
+  readonly outputs: readonly Signature[];
+  /** Named sizes with their inclusive ranges; max null: no bound. */
+  readonly dims: readonly { readonly name: string; readonly min: number; readonly max: number | null }[];
+  readonly #main: string;
+  #machine: Machine | null;
+  #tail: Promise<unknown> = Promise.resolve();
+  /** Steps that took about half a slice in the last abortable run. */
+  #stride = 1;
+
+  constructor(machine: Machine, report: Report) {
+    const { entries, training } = machine.manifest;
+    this.#machine = machine;
+    this.report = report;
+    this.#main = entries.main ? "main" : (training?.predict ?? training?.step ?? Object.keys(entries)[0] ?? "");
+    const entry = entries[this.#main];
+    if (!entry) throw modelError("artefact", "the model has no entry to run");
+    this.inputs = entry.inputs.map(publicSignature);
+    this.outputs = entry.outputs.map(publicSignature);
+    this.dims = entry.dims.map(({ name, min, max }) => ({ name, min, max }));
+  }
+
+  /**
+   * Runs the model once. Calls made while another run is under way wait for it; do not change the arrays of feeds before the
+   * promise settles.
+   * @throws ModelError naming each input that does not fit; the signal's reason when aborted.
+   */
+  async run(feeds: I, options: RunOptions = {}): Promise<O> {
+    return (await this.runEntry(this.#main, feeds as Feeds, options)) as O;
+  }
+
+  /** Runs an entry by name (`predict`, `evaluate` …) as `run` does. */
+  protected runEntry(name: string, feeds: Feeds, options: RunOptions): Promise<Results> {
+    return this.enqueue(async () => {
+      const { machine, entry } = this.#begin(name, feeds, options);
+      const wanted = options.outputs ?? entry.outputs.map((o) => o.name);
+      const outputs = wanted.map((output) => outputOf(entry, output));
+      await this.#execute(machine, name, entry, options.signal);
+      const results = outputs.map((t) => [t.name, readTensor(machine, t, options.reuse ?? false)] as const);
+      return Object.fromEntries(results);
+    });
+  }
+
+  /** Runs an entry that changes state as a whole and reads scalar f32 outputs. */
+  protected runScalars(name: string, feeds: Feeds, scalars: readonly string[]): Promise<number[]> {
+    return this.enqueue(() => {
+      const { machine, entry } = this.#begin(name, feeds, {});
+      machine.run(name, 0, entry.steps.length);
+      return scalars.map(
+        (s) => viewOf("f32", machine.bytes.buffer, machine.address(outputOf(entry, s)), 1)[0] as number,
+      );
+    });
+  }
+
+  /** Runs one thing after the other. */
+  protected enqueue<T>(job: () => T | Promise<T>): Promise<T> {
+    const result = this.#tail.then(job);
+    this.#tail = result.catch(() => {});
+    return result;
+  }
+
+  /** @throws ModelError after dispose. */
+  protected get machine(): Machine {
+    if (!this.#machine) throw modelError("session", "it was disposed", "load the artefact again");
+    return this.#machine;
+  }
+
+  /** Checks and binds the feeds, plans, copies the inputs in. */
+  #begin(name: string, feeds: Feeds, { signal, dims }: RunOptions): { machine: Machine; entry: EntryInfo } {
+    signal?.throwIfAborted();
+    const { machine } = this;
+    const entry = machine.manifest.entries[name]!;
+    const bound = bindFeeds(entry, feeds, dims);
+    machine.plan(name, entry, bound.dims);
+    entry.inputs.forEach((input, i) => {
+      const data = bound.data[i]!;
+      const shape = machine.shape(input.shape);
+      if (sizeOf(shape) !== data.length || bound.shapes[i]?.some((d, axis) => d !== shape[axis])) {
+        const got = bound.shapes[i] ? `[${bound.shapes[i].join(", ")}]` : `${data.length} elements`;
+        throw modelError(
+          `input "${input.name}"`,
+          `expected ${signature(input)}, here [${shape.join(", ")}], got ${got}`,
+        );
+      }
+      machine.bytes.set(bytesOf(data), machine.address(input));
+    });
+    return { machine, entry };
+  }
+
+  async #execute(machine: Machine, name: string, entry: EntryInfo, signal: AbortSignal | undefined): Promise<void> {
+    const count = entry.steps.length;
+    if (!signal || entry.mutatesState) {
+      machine.run(name, 0, count);
+      return;
+    }
+    let resumed = performance.now();
+    for (let at = 0; at < count; ) {
+      const begin = performance.now();
+      const end = Math.min(count, at + this.#stride);
+      machine.run(name, at, end);
+      at = end;
+      const now = performance.now();
+      if (now - begin < slice / 4) this.#stride *= 2;
+      else if (now - begin > slice / 2) this.#stride = Math.max(1, this.#stride >> 1);
+      if (at < count && now - resumed + (now - begin) >= slice) {
+        await yieldToLoop();
+        signal.throwIfAborted();
+        if (machine !== this.#machine) throw modelError("session", "it was disposed while running");
+        resumed = performance.now();
+      }
+    }
+  }
+
+  /** Times each step of `run`, as the least of `repeat` runs. */
+  profile(
+    feeds: I,
+    { repeat = 10, dims }: { repeat?: number; dims?: Readonly<Record<string, number>> } = {},
+  ): Promise<ProfileRow[]> {
+    return this.enqueue(() => {
+      let rows: ProfileRow[] = [];
+      for (let i = 0; i < repeat; i++) {
+        const { machine, entry } = this.#begin(this.#main, feeds as Feeds, { dims });
+        const before = rows;
+        rows = entry.steps.map(({ name, kernel }, step) => {
+          const begin = performance.now();
+          machine.run(this.#main, step, step + 1);
+          return { name, kernel, ms: Math.min(performance.now() - begin, before[step]?.ms ?? Infinity) };
+        });
+      }
+      return rows;
+    });
+  }
+
+  /** Bytes of WebAssembly memory that the session holds. */
+  get memoryBytes(): number {
+    return this.#machine?.memoryBytes ?? 0;
+  }
+
+  /** Ends the threads and gives the memory back. A run that is under way rejects; views handed out are not to be used. */
+  dispose(): void {
+    this.#machine?.dispose();
+    this.#machine = null;
+  }
+}
+
+function publicSignature({ name, dtype, shape }: TensorInfo): Signature {
+  return { name, dtype, shape: shape.map((d) => (typeof d === "number" ? d : d.dim)) };
+}
+
+function outputOf(entry: EntryInfo, name: string): TensorInfo {
+  const found = entry.outputs.find((o) => o.name === name);
+  if (found) return found;
+  throw modelError(
+    "option outputs",
+    `no output ${describe(name)}`,
+    `the outputs are: ${entry.outputs.map((o) => o.name).join(", ")}`,
+  );
+}
+
+function readTensor(machine: Machine, t: TensorInfo, reuse: boolean): Tensor {
+  const shape = machine.shape(t.shape);
+  const count = sizeOf(shape);
+  const at = machine.address(t);
+  const end = at + count * dtypeBytes[t.dtype];
+  if (shape.some((d) => d < 0) || end > machine.bytes.length)
+    throw new InternalError(`output "${t.name}" [${shape}] lies outside memory`);
+  // A slice of shared memory is not shared.
+  const data = reuse
+    ? viewOf(t.dtype, machine.bytes.buffer, at, count)
+    : new arrayTypes[t.dtype](machine.bytes.slice(at, end).buffer as ArrayBuffer);
+  return { dtype: t.dtype, shape, data } as Tensor;
+}
+
+export type { Feed };

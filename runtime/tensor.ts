@@ -1,0 +1,95 @@
+/** Tensors as callers see them, and their element types. */
+import { describe } from "./errors.js";
+import type { DType } from "./format.js";
+
+/** The array type of each dtype. f16, bf16 and float8 are bit patterns; bool is 0 or 1; i4, u4, i2, u2 one element a byte. */
+export const arrayTypes = {
+  f32: Float32Array,
+  f64: Float64Array,
+  f16: Uint16Array,
+  bf16: Uint16Array,
+  i8: Int8Array,
+  u8: Uint8Array,
+  i16: Int16Array,
+  u16: Uint16Array,
+  i32: Int32Array,
+  u32: Uint32Array,
+  i64: BigInt64Array,
+  u64: BigUint64Array,
+  bool: Uint8Array,
+  i4: Int8Array,
+  u4: Uint8Array,
+  i2: Int8Array,
+  u2: Uint8Array,
+  f8e4m3fn: Uint8Array,
+  f8e4m3fnuz: Uint8Array,
+  f8e5m2: Uint8Array,
+  f8e5m2fnuz: Uint8Array,
+  f8e8m0: Uint8Array,
+} as const satisfies Record<DType, unknown>;
+
+export type DataOf<D extends DType> = InstanceType<(typeof arrayTypes)[D]>;
+export type TensorData = DataOf<DType>;
+
+/** A dense, row-major tensor. */
+export type Tensor<D extends DType = DType> = {
+  [K in D]: { readonly dtype: K; readonly shape: readonly number[]; readonly data: DataOf<K> };
+}[D];
+
+export const sizeOf = (shape: readonly number[]): number => shape.reduce((n, d) => n * d, 1);
+
+/** A view of `count` elements at a byte address. */
+export function viewOf(dtype: DType, buffer: ArrayBufferLike, at: number, count: number): TensorData {
+  return new arrayTypes[dtype](buffer as ArrayBuffer, at, count);
+}
+
+/** The bytes of an array, without a copy. */
+export function bytesOf(data: ArrayBufferView): Uint8Array {
+  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+}
+
+/** True if the array may hold elements of the dtype. A `Float16Array`, where the platform has one, may hold f16. */
+export function holds(dtype: DType, data: unknown): data is TensorData {
+  return data instanceof arrayTypes[dtype] || (dtype === "f16" && describe(data).startsWith("Float16Array "));
+}
+
+// Bits of the exponent and the mantissa.
+type Layout = readonly [exponent: number, mantissa: number];
+const f16: Layout = [5, 10];
+const bf16: Layout = [8, 7];
+const scratch = new DataView(new ArrayBuffer(8));
+
+/** Rounds to nearest, ties to even; too large gives ∞. */
+function encode(x: number, [eb, mb]: Layout): number {
+  const infinity = (2 ** eb - 1) * 2 ** mb;
+  if (Number.isNaN(x)) return infinity + 2 ** (mb - 1);
+  const sign = x < 0 || Object.is(x, -0) ? 2 ** (eb + mb) : 0;
+  const a = Math.abs(x);
+  if (a === Infinity) return sign + infinity;
+  scratch.setFloat64(0, a);
+  const lowest = 2 - 2 ** (eb - 1);
+  const e = Math.max(lowest, (scratch.getUint16(0) >> 4) - 1023);
+  // Adding and taking away 2^52 rounds to an integer. The leading 1 of a normal number carries into the exponent.
+  const rounded = a / 2 ** (e - mb) + 2 ** 52 - 2 ** 52;
+  return sign + Math.min(infinity, (e - lowest) * 2 ** mb + rounded);
+}
+
+function decode(bits: number, [eb, mb]: Layout): number {
+  const sign = bits >> (eb + mb) ? -1 : 1;
+  const e = (bits >> mb) & (2 ** eb - 1);
+  const m = bits & (2 ** mb - 1);
+  if (e === 2 ** eb - 1) return m ? NaN : sign * Infinity;
+  const lowest = 2 - 2 ** (eb - 1);
+  return sign * (e ? (m + 2 ** mb) * 2 ** (e - 1 + lowest - mb) : m * 2 ** (lowest - mb));
+}
+
+/** Bit patterns of IEEE 754 half precision; rounds to nearest even. */
+export const toFloat16 = (values: ArrayLike<number>): Uint16Array<ArrayBuffer> =>
+  Uint16Array.from(values, (x) => encode(x, f16));
+export const fromFloat16 = (bits: ArrayLike<number>): Float32Array<ArrayBuffer> =>
+  Float32Array.from(bits, (x) => decode(x, f16));
+/** Bit patterns of bfloat16; rounds to nearest even. */
+export const toBFloat16 = (values: ArrayLike<number>): Uint16Array<ArrayBuffer> =>
+  Uint16Array.from(values, (x) => encode(x, bf16));
+export const fromBFloat16 = (bits: ArrayLike<number>): Float32Array<ArrayBuffer> =>
+  Float32Array.from(bits, (x) => decode(x, bf16));
