@@ -1,11 +1,12 @@
 /** State of a training session as safetensors, and files written whole or not at all. */
 import { ModelError, modelError, type Problem } from "./errors.js";
-import { dtypeBytes, type StateInfo } from "./format.js";
+import type { StateInfo } from "./format.js";
 import { isNode, nodeModule } from "./platform.js";
 import { type Safetensors, storedDtype, writeSafetensors } from "./safetensors.js";
-import { sizeOf } from "./tensor.js";
+import { byteSize } from "./tensor.js";
 
-export const stateBytes = (s: StateInfo): number => sizeOf(s.shape) * dtypeBytes[s.dtype];
+export const stateBytes = (s: StateInfo): number => byteSize(s.dtype, s.shape);
+const width = (s: StateInfo): number => byteSize(s.dtype, []);
 const typeOf = (t: { dtype: string; shape: readonly number[] }): string => `${t.dtype}[${t.shape.join(", ")}]`;
 
 /** Copies tensors of state out of memory, widest dtype first so that each lies aligned in the file. */
@@ -14,7 +15,7 @@ export function encodeState(
   state: readonly StateInfo[],
   metadata: Readonly<Record<string, string>>,
 ): Uint8Array<ArrayBuffer> {
-  const order = [...state].sort((a, b) => dtypeBytes[b.dtype] - dtypeBytes[a.dtype]);
+  const order = [...state].sort((a, b) => width(b) - width(a));
   return writeSafetensors(
     order.map((s) => ({
       name: s.name,

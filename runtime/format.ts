@@ -19,14 +19,14 @@
  *
  * ## Memory
  *
- * `[0, 256)` control block (`control`), then the table of i32 slots, the weights region, the state region, the arena. Regions
+ * `[0, 256)` control block, then the table of i32 slots, the weights region, the state region, the arena. Regions
  * start at constants of the manifest, each a multiple of 64, in that order. The runtime zeroes nothing in the arena.
  * Elements lie dense and row-major. bool is one byte of 0 or 1; f16 and bf16 are their 16 bits; float8 one byte; i4, u4, i2
  * and u2 one element a byte.
  *
  * ## The barrier
  *
- * Of `threads` threads on the words `arrived` and `generation`; it must give up when `poison` is set, so that a thread that
+ * Of `threads` threads on the i32 words `wordArrived`, `wordGeneration`; it must give up when `wordPoison` is set, so that a thread that
  * trapped can't leave the others waiting:
  *
  *   g = atomic.load(generation)
@@ -49,27 +49,26 @@
 /** Raised when a reader of the previous version could misread the artefact. */
 export const formatVersion = 1;
 
-/** Byte addresses of the i32 words in the control block. Words from `job` on belong to the runtime. */
-export const control = {
-  /** Threads that have arrived at the barrier. */
-  arrived: 0,
-  /** Counts barriers passed. */
-  generation: 4,
-  /** Not 0: a thread trapped; leave the barrier by a trap. */
-  poison: 8,
-  /** Counts jobs; workers wait on it. */
-  job: 16,
-  /** What the job is: an index into the manifest's entries, and the range of steps. */
-  entry: 20,
-  begin: 24,
-  end: 28,
-  /** Workers that have finished the job. */
-  done: 32,
-  /** Length and, from `message` + 4 to the end, UTF-8 text of what the first trapping thread says. */
-  message: 36,
-  /** Size of the block. */
-  bytes: 256,
-} as const;
+// The control block's i32 words, as indices (byte address / 4). Those from `wordJob` on belong to the runtime.
+
+/** Threads that have arrived at the barrier. */
+export const wordArrived = 0;
+/** Counts barriers passed. */
+export const wordGeneration = 1;
+/** Not 0: a thread trapped; leave the barrier by a trap. */
+export const wordPoison = 2;
+/** Counts jobs; workers wait on it. */
+export const wordJob = 4;
+/** What the job is: an index into the manifest's entries, and the range of steps. */
+export const wordEntry = 5;
+export const wordBegin = 6;
+export const wordEnd = 7;
+/** Workers that have finished the job. */
+export const wordDone = 8;
+/** Length in bytes of what the first trapping thread says; the UTF-8 text fills the words after it. */
+export const wordMessage = 9;
+/** Size of the block. */
+export const controlBytes = 256;
 
 /** `plan_E` returns this (as u32) when the run can't be laid out in 4 GiB. */
 export const planOverflow = 0xffffffff;

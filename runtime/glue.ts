@@ -1,35 +1,7 @@
 /** The typed glue beside an artefact: `NAME.js` loads it, `NAME.d.ts` says what goes in and comes out. */
-import type { DType, EntryInfo, Manifest, TensorInfo } from "./format.js";
-
-const arrayTypes = {
-  f32: "Float32Array",
-  f64: "Float64Array",
-  f16: "Uint16Array",
-  bf16: "Uint16Array",
-  i8: "Int8Array",
-  u8: "Uint8Array",
-  i16: "Int16Array",
-  u16: "Uint16Array",
-  i32: "Int32Array",
-  u32: "Uint32Array",
-  i64: "BigInt64Array",
-  u64: "BigUint64Array",
-  bool: "Uint8Array",
-  i4: "Int8Array",
-  u4: "Uint8Array",
-  i2: "Int8Array",
-  u2: "Uint8Array",
-  f8e4m3fn: "Uint8Array",
-  f8e4m3fnuz: "Uint8Array",
-  f8e5m2: "Uint8Array",
-  f8e5m2fnuz: "Uint8Array",
-  f8e8m0: "Uint8Array",
-} as const satisfies Record<DType, string>;
-
-/** `f32[batch, 3, 224, 224]` */
-export function signatureOf(t: Pick<TensorInfo, "dtype" | "shape">): string {
-  return `${t.dtype}[${t.shape.map((d) => (typeof d === "number" ? d : d.dim)).join(", ")}]`;
-}
+import { signature } from "./feeds.js";
+import type { EntryInfo, Manifest, TensorInfo } from "./format.js";
+import { arrayTypes } from "./tensor.js";
 
 export function glueModule(manifest: Manifest): string {
   return `// Written by ${oneLine(manifest.producer)}. Loads the artefact that lies beside this file.
@@ -77,10 +49,10 @@ export interface Outputs {${fields(entry.outputs, false)}
 function fields(tensors: readonly TensorInfo[], bare: boolean): string {
   return tensors
     .map((t) => {
-      const array = arrayTypes[t.dtype];
+      const array = arrayTypes[t.dtype].name;
       const shape = t.shape.map((d) => (typeof d === "number" ? d : "number")).join(", ");
       const type = `Tensor<${JSON.stringify(t.dtype)}, ${array}, readonly [${shape}]>`;
-      return `\n  /** ${oneLine(signatureOf(t)).replaceAll("*/", "*\\/")} */\n  readonly ${JSON.stringify(t.name)}: ${type}${bare ? ` | ${array}` : ""};`;
+      return `\n  /** ${oneLine(signature(t)).replaceAll("*/", "*\\/")} */\n  readonly ${JSON.stringify(t.name)}: ${type}${bare ? ` | ${array}` : ""};`;
     })
     .join("");
 }

@@ -1,12 +1,12 @@
 /** From a stored or just compiled artefact to a session. */
 import { modelError } from "./errors.js";
-import { type ArtifactParts, dtypeBytes, type Manifest, pageBytes, type VariantId, variantIds } from "./format.js";
+import { type ArtifactParts, type Manifest, pageBytes, type VariantId, variantIds } from "./format.js";
 import { Machine } from "./machine.js";
 import { isNode, nodeModule, obstacle, threadObstacle } from "./platform.js";
 import { readSafetensors } from "./safetensors.js";
 import { type Report, Session } from "./session.js";
 import { type BinarySource, type OpenArtifact, openArtifact, type Source } from "./source.js";
-import { sizeOf } from "./tensor.js";
+import { byteSize } from "./tensor.js";
 import { TrainingSession } from "./train.js";
 
 export interface LoadOptions {
@@ -129,12 +129,10 @@ function chooseVariant(
 function fillMemory({ bytes, manifest }: Machine, file: Uint8Array): void {
   const { data } = readSafetensors(file, `"${manifest.weights.file}"`);
   const { weightsOffset, weightsBytes } = manifest.memory;
-  const short = manifest.state.some(
-    (s) => s.init !== null && s.init + sizeOf(s.shape) * dtypeBytes[s.dtype] > data.length,
-  );
+  const short = manifest.state.some((s) => s.init !== null && s.init + byteSize(s.dtype, s.shape) > data.length);
   if (weightsBytes > data.length || short) throw modelError("artefact", `"${manifest.weights.file}" is too short`);
   bytes.set(data.subarray(0, weightsBytes), weightsOffset);
   for (const { init, offset, shape, dtype } of manifest.state) {
-    if (init !== null) bytes.set(data.subarray(init, init + sizeOf(shape) * dtypeBytes[dtype]), offset);
+    if (init !== null) bytes.set(data.subarray(init, init + byteSize(dtype, shape)), offset);
   }
 }

@@ -1,7 +1,7 @@
 /** One instance of a module with its memory and threads: lays out a run and executes ranges of its schedule. */
 import { InternalError, modelError } from "./errors.js";
 import {
-  control,
+  controlBytes,
   type EntryInfo,
   type Manifest,
   type ManifestDim,
@@ -11,7 +11,7 @@ import {
 } from "./format.js";
 import { canBlock } from "./platform.js";
 import { Pool } from "./pool.js";
-import { poison, type RunFunction } from "./thread.js";
+import { announce, join, poison, type RunFunction, takePoison } from "./thread.js";
 
 export interface MachineOptions {
   readonly threads: number;
@@ -73,8 +73,10 @@ export class Machine {
     const instance = await WebAssembly.instantiate(module, { env: { memory } });
     const machine = new Machine(manifest, memory, instance, options);
     if (options.threads > 1) {
-      machine.#pool = await Pool.start(module, memory, manifest, options.threads, options.workerUrl);
-      abandoned.register(machine, machine.#pool, machine);
+      const pool = new Pool();
+      await pool.start(module, memory, manifest, options.threads, options.workerUrl);
+      machine.#pool = pool;
+      abandoned.register(machine, pool, machine);
     }
     return machine;
   }
@@ -84,7 +86,7 @@ export class Machine {
     if (this.bytes.buffer === buffer) return;
     this.bytes = new Uint8Array(buffer);
     this.#table = new Int32Array(buffer, this.manifest.memory.tableOffset, this.manifest.memory.tableSlots);
-    this.#words = new Int32Array(buffer, 0, control.bytes >> 2);
+    this.#words = new Int32Array(buffer, 0, controlBytes / 4);
   }
 
   /**
@@ -144,7 +146,7 @@ export class Machine {
       return;
     }
     const words = this.#words;
-    Pool.announce(words, this.#entryNames.indexOf(name), begin, end);
+    announce(words, this.#entryNames.indexOf(name), begin, end);
     let cause: unknown;
     try {
       run(0, this.threads, begin, end);
@@ -152,15 +154,9 @@ export class Machine {
       cause = error;
       poison(words, error);
     }
-    Pool.join(words, this.threads - 1, this.#mayBlock);
-    if (words[control.poison >> 2]) {
-      const at = control.message + 4;
-      const text = new TextDecoder().decode(this.bytes.slice(at, at + words[control.message >> 2]!));
-      // All threads have left; the barrier can start afresh.
-      words[control.arrived >> 2] = 0;
-      words[control.poison >> 2] = 0;
-      throw this.#trapped(name, begin, end, text, cause);
-    }
+    join(words, this.threads - 1, this.#mayBlock);
+    const message = takePoison(words);
+    if (message !== null) throw this.#trapped(name, begin, end, message, cause);
   }
 
   #trapped(name: string, begin: number, end: number, message: string, cause: unknown): Error {

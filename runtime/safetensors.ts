@@ -3,7 +3,8 @@
  * `{name: {dtype, shape, data_offsets: [begin, end]}, "__metadata__": {…}}`, then the data.
  */
 import { describe, modelError } from "./errors.js";
-import { type DType, dtypeBytes } from "./format.js";
+import type { DType } from "./format.js";
+import { arrayTypes, byteSize } from "./tensor.js";
 
 /** A tensor in a safetensors file; `data` is its bytes. */
 export interface StoredTensor {
@@ -21,39 +22,24 @@ export interface Safetensors {
   readonly data: Uint8Array;
 }
 
-/** Names of dtypes in files. Kinds that the format has no name for are stored as bytes and read back as `i8` or `u8`. */
-const fileNames = {
-  f32: "F32",
-  f64: "F64",
-  f16: "F16",
-  bf16: "BF16",
-  i8: "I8",
-  u8: "U8",
-  i16: "I16",
-  u16: "U16",
-  i32: "I32",
-  u32: "U32",
-  i64: "I64",
-  u64: "U64",
-  bool: "BOOL",
-  i4: "I8",
-  i2: "I8",
-  u4: "U8",
-  u2: "U8",
-  f8e4m3fn: "F8_E4M3",
-  f8e5m2: "F8_E5M2",
-  f8e8m0: "F8_E8M0",
-  f8e4m3fnuz: "F8_E4M3FNUZ",
-  f8e5m2fnuz: "F8_E5M2FNUZ",
-} as const satisfies Record<DType, string>;
+/**
+ * The name of a dtype in files: F32, BOOL, F8_E4M3 for f8e4m3fn. Kinds that the format has no name for (i4, u2 …) are stored
+ * as bytes and read back as i8 or u8.
+ */
+function fileName(dtype: DType): string {
+  const upper = dtype.toUpperCase();
+  if (upper.length === 2) return `${upper[0]}8`;
+  return upper.replace(/^F8(.*?)(FN)?$/, "F8_$1");
+}
 
 /** The dtype as which a tensor comes back from a file. */
 export function storedDtype(dtype: DType): DType {
-  return dtypeOf(fileNames[dtype])!;
+  return dtypeOf(fileName(dtype))!;
 }
 
 function dtypeOf(name: unknown): DType | undefined {
-  return (Object.keys(fileNames) as DType[]).find((d) => fileNames[d] === name);
+  const all = Object.keys(arrayTypes) as DType[];
+  return all.find((d) => d.toUpperCase() === name) ?? all.find((d) => fileName(d) === name);
 }
 
 const headerLimit = 100_000_000;
@@ -85,7 +71,7 @@ export function readSafetensors(bytes: Uint8Array, what = "safetensors file"): S
     const dtype = dtypeOf(kind) ?? bad(`tensor "${name}" has the unknown dtype ${describe(kind)}`);
     const sizes = integers(shape) ?? bad(`tensor "${name}" has no valid shape`);
     const [begin = -1, end = -1, more] = integers(range) ?? [];
-    const size = sizes.reduce((n, d) => n * d, dtypeBytes[dtype]);
+    const size = byteSize(dtype, sizes);
     if (begin < 0 || end > data.length || end - begin !== size || more !== undefined) {
       bad(`tensor "${name}" ${dtype}[${sizes}] can't lie at bytes ${begin} to ${end} of ${data.length}`);
     }
@@ -148,12 +134,12 @@ export function writeSafetensors(
   let end = 0;
   tensors.forEach(({ name, dtype, shape, data }, i) => {
     const begin = offsets[i]!;
-    if (shape.reduce((n, d) => n * d, dtypeBytes[dtype]) !== data.length) {
+    if (byteSize(dtype, shape) !== data.length) {
       throw modelError(`tensor "${name}"`, `${dtype}[${shape}] does not have ${data.length} bytes`);
     }
     if (begin > end) field(`${padName}${i}`, "U8", [begin - end], end, begin);
     end = begin + data.length;
-    field(name, fileNames[dtype], shape, begin, end);
+    field(name, fileName(dtype), shape, begin, end);
   });
   const header = new TextEncoder().encode(`{${fields.join(",")}}`);
   const unit = Math.max(align, 8);

@@ -1,10 +1,10 @@
 /** A loaded model, ready to run. */
 import { describe, InternalError, modelError } from "./errors.js";
 import { bindFeeds, type Feed, type Feeds, signature } from "./feeds.js";
-import { type DType, dtypeBytes, type EntryInfo, type TensorInfo, type VariantId } from "./format.js";
+import type { DType, EntryInfo, TensorInfo, VariantId } from "./format.js";
 import type { Machine } from "./machine.js";
 import { yieldToLoop } from "./platform.js";
-import { arrayTypes, bytesOf, sizeOf, type Tensor, viewOf } from "./tensor.js";
+import { arrayTypes, byteSize, bytesOf, sizeOf, type Tensor, viewOf } from "./tensor.js";
 
 /** What was chosen at load, and why not more. */
 export interface Report {
@@ -215,7 +215,7 @@ function readTensor(machine: Machine, t: TensorInfo, reuse: boolean): Tensor {
   const shape = machine.shape(t.shape);
   const count = sizeOf(shape);
   const at = machine.address(t);
-  const end = at + count * dtypeBytes[t.dtype];
+  const end = at + byteSize(t.dtype, shape);
   if (shape.some((d) => d < 0) || end > machine.bytes.length)
     throw new InternalError(`output "${t.name}" [${shape}] lies outside memory`);
   // A slice of shared memory is not shared.

@@ -38,6 +38,10 @@ export type Tensor<D extends DType = DType> = {
 
 export const sizeOf = (shape: readonly number[]): number => shape.reduce((n, d) => n * d, 1);
 
+/** Bytes that a tensor takes. */
+export const byteSize = (dtype: DType, shape: readonly number[]): number =>
+  sizeOf(shape) * arrayTypes[dtype].BYTES_PER_ELEMENT;
+
 /** A view of `count` elements at a byte address. */
 export function viewOf(dtype: DType, buffer: ArrayBufferLike, at: number, count: number): TensorData {
   return new arrayTypes[dtype](buffer as ArrayBuffer, at, count);

@@ -3,8 +3,19 @@
  * the control block (`format.ts`). Built as a file of its own; works as a worker of Node and as a module worker of browsers.
  */
 
-import { control } from "./format.js";
-import { nodeModule } from "./platform.js";
+import {
+  controlBytes,
+  wordArrived,
+  wordBegin,
+  wordDone,
+  wordEnd,
+  wordEntry,
+  wordGeneration,
+  wordJob,
+  wordMessage,
+  wordPoison,
+} from "./format.js";
+import { isNode, nodeModule } from "./platform.js";
 
 /** Sent by the main thread once, at the start. */
 export interface WorkerStart {
@@ -15,62 +26,91 @@ export interface WorkerStart {
   /** Names of entries; jobs name one by its index. */
   readonly entries: readonly string[];
 }
-/** The worker's only answer: it waits for jobs, or could not start. */
-export type WorkerReady = { readonly ready: true } | { readonly ready: false; readonly error: string };
+/** The worker's only answer: null when it waits for jobs, else why it could not start. */
+export type WorkerReady = string | null;
 
 /** `run_E` of format.ts. */
 export type RunFunction = (tid: number, threads: number, begin: number, end: number) => void;
 
+/** Byte address of the message's text. */
+const textAt = (wordMessage + 1) * 4;
+
 /** Tells the other threads that this one trapped; the first to do so leaves its message. Also used by the main thread. */
 export function poison(words: Int32Array, error: unknown): void {
-  if (Atomics.compareExchange(words, control.poison >> 2, 0, 1) === 0) {
-    const text = new TextEncoder().encode(String(error)).subarray(0, control.bytes - control.message - 4);
-    new Uint8Array(words.buffer).set(text, control.message + 4);
-    Atomics.store(words, control.message >> 2, text.length);
+  if (Atomics.compareExchange(words, wordPoison, 0, 1) === 0) {
+    const text = new TextEncoder().encode(String(error)).subarray(0, controlBytes - textAt);
+    new Uint8Array(words.buffer).set(text, textAt);
+    Atomics.store(words, wordMessage, text.length);
   }
-  Atomics.add(words, control.generation >> 2, 1);
-  Atomics.notify(words, control.generation >> 2);
+  Atomics.add(words, wordGeneration, 1);
+  Atomics.notify(words, wordGeneration);
+}
+
+/** Main thread, when all have left: what the first thread that trapped said, or null. The barrier starts afresh. */
+export function takePoison(words: Int32Array): string | null {
+  if (words[wordPoison] === 0) return null;
+  words[wordArrived] = 0;
+  words[wordPoison] = 0;
+  // A copy, since decoders refuse shared memory.
+  return new TextDecoder().decode(new Uint8Array(words.buffer).slice(textAt, textAt + words[wordMessage]!));
+}
+
+/** Main thread: announces a job to all workers; each reads the words that were stored before. */
+export function announce(words: Int32Array, entry: number, begin: number, end: number): void {
+  words[wordEntry] = entry;
+  words[wordBegin] = begin;
+  words[wordEnd] = end;
+  Atomics.store(words, wordDone, 0);
+  Atomics.add(words, wordJob, 1);
+  Atomics.notify(words, wordJob);
+}
+
+/** Main thread: returns when `workers` workers have finished the job. Spins where it must not block. */
+export function join(words: Int32Array, workers: number, mayBlock: boolean): void {
+  for (;;) {
+    const done = Atomics.load(words, wordDone);
+    if (done >= workers) return;
+    if (mayBlock) Atomics.wait(words, wordDone, done);
+  }
 }
 
 async function start(
   { module, memory, tid, threads, entries }: WorkerStart,
   answer: (ready: WorkerReady) => void,
 ): Promise<void> {
-  const words = new Int32Array(memory.buffer, 0, control.bytes >> 2);
+  const words = new Int32Array(memory.buffer, 0, controlBytes / 4);
   let runs: RunFunction[];
   try {
     const { exports } = await WebAssembly.instantiate(module, { env: { memory } });
     (exports.can_block as WebAssembly.Global).value = 1;
     runs = entries.map((name) => exports[`run_${name}`] as RunFunction);
   } catch (error) {
-    answer({ ready: false, error: String(error) });
+    answer(String(error));
     return;
   }
-  let job = Atomics.load(words, control.job >> 2);
-  answer({ ready: true });
+  let job = Atomics.load(words, wordJob);
+  answer(null);
   for (;;) {
-    Atomics.wait(words, control.job >> 2, job);
-    const next = Atomics.load(words, control.job >> 2);
+    Atomics.wait(words, wordJob, job);
+    const next = Atomics.load(words, wordJob);
     if (next === job) continue;
     job = next;
     try {
-      runs[words[control.entry >> 2]!]!(tid, threads, words[control.begin >> 2]!, words[control.end >> 2]!);
+      runs[words[wordEntry]!]!(tid, threads, words[wordBegin]!, words[wordEnd]!);
     } catch (error) {
       poison(words, error);
     }
-    Atomics.add(words, control.done >> 2, 1);
-    Atomics.notify(words, control.done >> 2);
+    Atomics.add(words, wordDone, 1);
+    Atomics.notify(words, wordDone);
   }
 }
 
-type Port = { on(event: "message", listener: (start: WorkerStart) => void): void; postMessage(message: unknown): void };
-
 /** Waits for the main thread's message. `worker.ts` calls it. */
 export async function listen(): Promise<void> {
-  if (typeof process !== "undefined" && process.versions?.node) {
-    const { parentPort } = await nodeModule<{ parentPort: Port | null }>("worker_threads");
-    parentPort?.on("message", (message) => void start(message, (ready) => parentPort.postMessage(ready)));
+  if (isNode) {
+    const { parentPort } = await nodeModule<typeof import("node:worker_threads")>("worker_threads");
+    parentPort!.on("message", (message) => start(message, (ready) => parentPort!.postMessage(ready)));
   } else {
-    self.onmessage = (event: MessageEvent<WorkerStart>) => void start(event.data, (ready) => self.postMessage(ready));
+    self.onmessage = (event: MessageEvent<WorkerStart>) => start(event.data, postMessage);
   }
 }

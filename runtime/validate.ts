@@ -1,196 +1,159 @@
 /** Checks that a parsed manifest is what `format.ts` says, down to what memory safety and clear errors rest on. */
 import { corrupted, describe, modelError } from "./errors.js";
-import {
-  alignment,
-  control,
-  dtypeBytes,
-  formatVersion,
-  type Manifest,
-  pageBytes,
-  type StateRole,
-  variantIds,
-} from "./format.js";
+import { alignment, controlBytes, formatVersion, type Manifest, pageBytes, variantIds } from "./format.js";
+import { arrayTypes, byteSize } from "./tensor.js";
 
-type Check<T> = (value: unknown, path: string) => T;
+/** A leaf's name, with `?` where null may stand; [S]: a list; { "*": S }: a dictionary; else an object with these fields; or what fits the value. */
+type Schema = string | readonly [Schema] | { readonly [field: string]: Schema } | ((value: unknown) => Schema);
 
-const fail = (path: string, expected: string, value: unknown): never => {
-  throw corrupted(`manifest${path}: expected ${expected}, got ${describe(value)}`);
+const count = (max: number) => (v: unknown) => Number.isSafeInteger(v) && (v as number) >= 0 && (v as number) <= max;
+const pattern = (regex: RegExp) => (v: unknown) => typeof v === "string" && regex.test(v);
+const member = (values: readonly string[]) => (v: unknown) => values.includes(v as string);
+
+const leaves: Readonly<Record<string, (value: unknown) => boolean>> = {
+  string: pattern(/^/),
+  boolean: (v) => typeof v === "boolean",
+  "31-bit size": count(2 ** 31 - 1),
+  "32-bit size": count(2 ** 32),
+  size: count(2 ** 53),
+  identifier: pattern(/^[A-Za-z_]\w*$/),
+  // No separators: a manifest can't point outside its own folder.
+  "file name": pattern(/^[^/\\:\0]+$/),
+  "SHA-256": pattern(/^[0-9a-f]{64}$/),
+  dtype: member(Object.keys(arrayTypes)),
+  variant: member(variantIds),
+  role: member(["param", "optimizer", "buffer", "rng", "counter", "hyper"]),
+  option: (v) => typeof v !== "object",
 };
-const int =
-  (min = 0, max: number = Number.MAX_SAFE_INTEGER): Check<number> =>
-  (v, path) =>
-    Number.isSafeInteger(v) && (v as number) >= min && (v as number) <= max
-      ? (v as number)
-      : fail(path, `an integer in [${min}, ${max}]`, v);
-const text: Check<string> = (v, path) => (typeof v === "string" ? v : fail(path, "a string", v));
-const bool: Check<boolean> = (v, path) => (typeof v === "boolean" ? v : fail(path, "true or false", v));
-const oneOf =
-  <T extends string>(values: readonly T[]): Check<T> =>
-  (v, path) =>
-    values.includes(v as T) ? (v as T) : fail(path, `one of ${values.join(", ")}`, v);
-const match =
-  (pattern: RegExp, what: string): Check<string> =>
-  (v, path) =>
-    typeof v === "string" && pattern.test(v) ? v : fail(path, what, v);
-const orNull =
-  <T>(check: Check<T>): Check<T | null> =>
-  (v, path) =>
-    v === null ? null : check(v, path);
-const list =
-  <T>(check: Check<T>): Check<readonly T[]> =>
-  (v, path) =>
-    Array.isArray(v) ? v.map((item, i) => check(item, `${path}[${i}]`)) : fail(path, "an array", v);
-const object = (v: unknown, path: string): Record<string, unknown> =>
-  typeof v === "object" && v !== null && !Array.isArray(v)
-    ? (v as Record<string, unknown>)
-    : fail(path, "an object", v);
-/** Every field checked, others dropped. */
-const record =
-  <T>(fields: { [K in keyof T]: Check<T[K]> }): Check<T> =>
-  (v, path) => {
-    const from = object(v, path);
-    const to = {} as T;
-    for (const key in fields) to[key] = fields[key](from[key], `${path}.${key}`);
-    return to;
+
+const slot = "32-bit size";
+const sizeOrSlot = (v: unknown): Schema => (typeof v === "number" ? slot : { slot });
+const dim = (v: unknown): Schema => (typeof v === "number" ? "31-bit size" : { dim: "string", slot });
+const tensors: Schema = [{ name: "string", dtype: "dtype", shape: [dim], offset: sizeOrSlot }];
+const training: Schema = {
+  step: "string",
+  evaluate: "string?",
+  predict: "string?",
+  loss: "string",
+  metrics: ["string"],
+  batch: "string?",
+  optimizer: { name: "string", options: { "*": "option" } },
+  learningRate: "string?",
+  stepCounter: "string?",
+  rng: "string?",
+};
+const manifest: Schema = {
+  producer: "string",
+  name: "string",
+  variants: [{ id: "variant", file: "file name", hash: "SHA-256" }],
+  weights: { file: "file name", bytes: "size", hash: "SHA-256", sources: ["string"] },
+  memory: {
+    tableOffset: slot,
+    tableSlots: slot,
+    weightsOffset: slot,
+    weightsBytes: slot,
+    stateOffset: slot,
+    stateBytes: slot,
+    arenaOffset: slot,
+    minPages: slot,
+    maxPages: slot,
+  },
+  state: [{ name: "string", dtype: "dtype", shape: ["31-bit size"], role: "role", offset: slot, init: "size?" }],
+  entries: {
+    "*": {
+      dims: [{ name: "string", min: "31-bit size", max: "31-bit size?", slot }],
+      inputs: tensors,
+      outputs: tensors,
+      steps: [{ name: "string", kernel: "string" }],
+      mutatesState: "boolean",
+      maxBytes: "size?",
+    },
+  },
+  training: (v) => (v === null ? "string?" : training),
+};
+
+function check(schema: Schema, value: unknown, path: string): void {
+  const expect = (ok: boolean, what: string): void => {
+    if (!ok) throw corrupted(`manifest${path}: expected ${what}, got ${describe(value)}`);
   };
-const dictionary =
-  <T>(key: Check<string>, check: Check<T>): Check<Readonly<Record<string, T>>> =>
-  (v, path) =>
-    Object.fromEntries(Object.entries(object(v, path)).map(([k, item]) => [key(k, path), check(item, `${path}.${k}`)]));
-
-const u32 = int(0, 2 ** 32);
-const i32 = int(0, 2 ** 31 - 1);
-const hash = match(/^[0-9a-f]{64}$/, "a SHA-256 in hex");
-/** No separators: a manifest can't point outside its own folder. */
-const fileName = match(/^[^/\\:\0]+$/, "a plain file name");
-const identifier = match(/^[A-Za-z_][A-Za-z0-9_]*$/, "an identifier");
-const dtype = oneOf(Object.keys(dtypeBytes) as (keyof typeof dtypeBytes)[]);
-const roles = ["param", "optimizer", "buffer", "rng", "counter", "hyper"] as const satisfies readonly StateRole[];
-const symbolic = record({ dim: text, slot: u32 });
-const tensor = record({
-  name: text,
-  dtype,
-  shape: list((v, path) => (typeof v === "number" ? i32(v, path) : symbolic(v, path))),
-  offset: (v: unknown, path: string) => (typeof v === "number" ? u32(v, path) : record({ slot: u32 })(v, path)),
-});
-const option: Check<number | boolean | string> = (v, path) =>
-  typeof v === "number" || typeof v === "boolean" ? v : text(v, path);
-
-const manifest: Check<Manifest> = record({
-  format: int(),
-  producer: text,
-  name: text,
-  variants: list(record({ id: oneOf(variantIds), file: fileName, hash })),
-  weights: record({ file: fileName, bytes: int(), hash, sources: list(text) }),
-  memory: record({
-    tableOffset: u32,
-    tableSlots: u32,
-    weightsOffset: u32,
-    weightsBytes: u32,
-    stateOffset: u32,
-    stateBytes: u32,
-    arenaOffset: u32,
-    minPages: int(1, pageBytes),
-    maxPages: int(1, pageBytes),
-  }),
-  state: list(record({ name: text, dtype, shape: list(i32), role: oneOf(roles), offset: u32, init: orNull(int()) })),
-  entries: dictionary(
-    identifier,
-    record({
-      dims: list(record({ name: text, min: i32, max: orNull(i32), slot: u32 })),
-      inputs: list(tensor),
-      outputs: list(tensor),
-      steps: list(record({ name: text, kernel: text })),
-      mutatesState: bool,
-      maxBytes: orNull(int()),
-    }),
-  ),
-  training: orNull(
-    record({
-      step: text,
-      evaluate: orNull(text),
-      predict: orNull(text),
-      loss: text,
-      metrics: list(text),
-      batch: orNull(text),
-      optimizer: record({ name: text, options: dictionary(text, option) }),
-      learningRate: orNull(text),
-      stepCounter: orNull(text),
-      rng: orNull(text),
-    }),
-  ),
-});
+  if (typeof schema === "function") check(schema(value), value, path);
+  else if (typeof schema === "string") {
+    const leaf = schema.replace("?", "");
+    expect((value === null && leaf !== schema) || leaves[leaf]!(value), leaf);
+  } else if (Array.isArray(schema)) {
+    expect(Array.isArray(value), "a list");
+    (value as unknown[]).forEach((item, i) => {
+      check(schema[0], item, `${path}[${i}]`);
+    });
+  } else {
+    expect(typeof value === "object" && value !== null && !Array.isArray(value), "an object");
+    const fields = schema as { readonly [field: string]: Schema };
+    for (const key of Object.keys(fields["*"] ? (value as object) : fields)) {
+      check(fields["*"] ?? fields[key]!, (value as Record<string, unknown>)[key], `${path}.${key}`);
+    }
+  }
+}
 
 /** @throws ModelError when the value is not a manifest of a version that this runtime reads. */
 export function validateManifest(value: unknown): Manifest {
-  const format = int()(object(value, "").format, ".format");
-  if (format !== formatVersion) {
-    const what = format > formatVersion ? "use a newer wasmith runtime" : "compile the model again";
-    throw modelError("artefact", `format version ${format}, this runtime reads version ${formatVersion}`, what);
+  check({ format: "size" }, value, "");
+  const m = value as Manifest;
+  if (m.format !== formatVersion) {
+    const hint = m.format > formatVersion ? "use a newer wasmith runtime" : "compile the model again";
+    throw modelError("artefact", `format version ${m.format}, this runtime reads version ${formatVersion}`, hint);
   }
-  const m = manifest(value, "");
+  check(manifest, m, "");
   checkLayout(m);
   checkNames(m);
   return m;
 }
 
-function checkLayout(m: Manifest): void {
-  const { tableOffset, tableSlots, weightsOffset, weightsBytes, stateOffset, stateBytes, arenaOffset, minPages } =
-    m.memory;
-  const ends = [control.bytes, tableOffset + tableSlots * 4, weightsOffset + weightsBytes, stateOffset + stateBytes];
+function checkLayout({ memory, state, weights, entries }: Manifest): void {
+  const { tableOffset, tableSlots, weightsOffset, weightsBytes, stateOffset, stateBytes, arenaOffset } = memory;
+  const ends = [controlBytes, tableOffset + tableSlots * 4, weightsOffset + weightsBytes, stateOffset + stateBytes];
   [tableOffset, weightsOffset, stateOffset, arenaOffset].forEach((start, i) => {
-    if (start < ends[i]! || start % alignment) {
-      throw corrupted(
-        `manifest.memory: region ${i} at ${start} overlaps the one before or is not a multiple of ${alignment}`,
-      );
-    }
+    if (start < ends[i]! || start % alignment) throw corrupted(`manifest.memory: region ${i} can't start at ${start}`);
   });
-  if (minPages * pageBytes < arenaOffset || m.memory.maxPages < minPages) {
+  if (memory.minPages * pageBytes < arenaOffset || memory.maxPages < memory.minPages || memory.maxPages > pageBytes) {
     throw corrupted("manifest.memory: the page limits do not hold the regions");
   }
-  if (m.variants.length === 0) throw corrupted("manifest.variants: empty");
-  for (const s of m.state) {
-    const bytes = s.shape.reduce((n, d) => n * d, dtypeBytes[s.dtype]);
+  for (const s of state) {
+    const bytes = byteSize(s.dtype, s.shape);
     const outside = s.offset < stateOffset || s.offset + bytes > stateOffset + stateBytes || s.offset % 8 !== 0;
-    if (outside || (s.init !== null && s.init + bytes > m.weights.bytes)) {
+    if (outside || (s.init !== null && s.init + bytes > weights.bytes)) {
       throw corrupted(`manifest.state: "${s.name}" lies outside its region`);
     }
   }
-  const slots = Object.values(m.entries).flatMap((e) => [
-    ...e.dims.map((d) => d.slot),
-    ...[...e.inputs, ...e.outputs].flatMap((t) =>
-      [t.offset, ...t.shape].map((x) => (typeof x === "number" ? 0 : x.slot)),
-    ),
-  ]);
-  if (slots.some((slot) => slot >= Math.max(1, tableSlots)))
-    throw corrupted("manifest.entries: a slot lies outside the table");
+  for (const { dims, inputs, outputs } of Object.values(entries)) {
+    const places = [...inputs, ...outputs].flatMap((t) => [t.offset, ...t.shape]);
+    for (const place of [...dims, ...places]) {
+      if (typeof place !== "number" && place.slot >= tableSlots) throw corrupted(`manifest: no slot ${place.slot}`);
+    }
+  }
 }
 
-function checkNames(m: Manifest): void {
-  const distinct = (what: string, items: readonly { readonly name?: string; readonly id?: string }[]): void => {
-    const names = items.map((i) => i.name ?? i.id);
-    const twice = names.find((n, i) => names.indexOf(n) !== i);
-    if (twice !== undefined) throw corrupted(`manifest.${what}: "${twice}" occurs twice`);
+function checkNames({ entries, state, training: t, variants }: Manifest): void {
+  const distinct = (where: string, names: readonly string[]): void => {
+    if (new Set(names).size !== names.length) throw corrupted(`manifest.${where}: a name occurs twice`);
   };
-  distinct("variants", m.variants);
-  if (new Set(m.state.map((s) => s.name)).size !== m.state.length)
-    throw corrupted("manifest.state: a name occurs twice");
-  for (const [name, e] of Object.entries(m.entries)) {
-    distinct(`${name}.dims`, e.dims);
-    distinct(`${name}.inputs`, e.inputs);
-    distinct(`${name}.outputs`, e.outputs);
+  const within = (names: readonly string[], wanted: readonly (string | null)[]): void => {
+    for (const name of wanted)
+      if (name !== null && !names.includes(name)) throw corrupted(`manifest.training: no "${name}"`);
+  };
+  const named = (items: readonly { readonly name: string }[]): string[] => items.map((i) => i.name);
+  if (variants.length === 0) throw corrupted("manifest.variants: none");
+  distinct(
+    "variants",
+    variants.map((v) => v.id),
+  );
+  distinct("state", named(state));
+  for (const [name, { dims, inputs, outputs }] of Object.entries(entries)) {
+    check("identifier", name, ".entries");
+    for (const items of [dims, inputs, outputs]) distinct(name, named(items));
   }
-  const t = m.training;
   if (!t) return;
-  for (const name of [t.step, t.evaluate, t.predict]) {
-    if (name !== null && !Object.hasOwn(m.entries, name)) throw corrupted(`manifest.training: no entry "${name}"`);
-  }
-  for (const name of [t.learningRate, t.stepCounter, t.rng]) {
-    if (name !== null && !m.state.some((s) => s.name === name))
-      throw corrupted(`manifest.training: no state "${name}"`);
-  }
-  const outputs = m.entries[t.step]!.outputs;
-  for (const name of [t.loss, ...t.metrics]) {
-    if (!outputs.some((o) => o.name === name)) throw corrupted(`manifest.training: step has no output "${name}"`);
-  }
+  within(Object.keys(entries), [t.step, t.evaluate, t.predict]);
+  within(named(state), [t.learningRate, t.stepCounter, t.rng]);
+  for (const entry of [t.step, t.evaluate])
+    if (entry !== null) within(named(entries[entry]!.outputs), [t.loss, ...t.metrics]);
 }
