@@ -1,8 +1,9 @@
 /** Ops that matter to differentiation only. */
 
+import { np } from "../build.js";
 import type { NoAttrs } from "../graph.js";
 import { defineComposite, type Op } from "../op.js";
-import { f32, i32, noGrad, sample } from "../sample.js";
+import { f32, i32, noGrad, sample, sampleWith } from "../sample.js";
 
 export const stopGradient: Op<"stopGradient", NoAttrs> = defineComposite<"stopGradient", NoAttrs>({
   name: "stopGradient",
@@ -12,4 +13,18 @@ export const stopGradient: Op<"stopGradient", NoAttrs> = defineComposite<"stopGr
   vjp: "zero",
   accuracy: "exact",
   samples: [sample(noGrad(f32(2, 3))), sample(noGrad(f32(0))), sample(i32(3))],
+});
+
+export const scaleGradient: Op<"scaleGradient", { factor: number }> = defineComposite<
+  "scaleGradient",
+  { factor: number }
+>({
+  name: "scaleGradient",
+  operands: ["x"],
+  summary: "x itself; its cotangent is multiplied by a factor (−1 reverses it, https://arxiv.org/abs/1505.07818).",
+  attrs: { factor: "of the cotangent" },
+  decompose: ([x]) => x!,
+  vjp: ({ dy, attrs: { factor } }) => [np.mul(dy, factor)],
+  accuracy: "exact",
+  samples: [sampleWith({ factor: -0.7 }, noGrad(f32(3)))],
 });

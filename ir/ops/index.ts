@@ -5,6 +5,7 @@
 
 import type { Attrs, GraphNode } from "../graph.js";
 import type { Composite, OpFacts, Primitive, Sample } from "../op.js";
+import * as activation from "./activation.js";
 import * as cast from "./cast.js";
 import * as constant from "./constant.js";
 import * as elementwise from "./elementwise.js";
@@ -13,7 +14,7 @@ import * as logic from "./logic.js";
 import * as movement from "./movement.js";
 import * as reduce from "./reduce.js";
 
-const families = { cast, constant, elementwise, gradient, logic, movement, reduce };
+const families = { activation, cast, constant, elementwise, gradient, logic, movement, reduce };
 
 type Families = (typeof families)[keyof typeof families];
 type ExportsOf<M> = M extends unknown ? M[keyof M] : never;
