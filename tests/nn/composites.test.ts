@@ -5,7 +5,7 @@ import { makeNode, type Sample, type SampleOperand } from "../../ir/op.js";
 import { constant } from "../../ir/ops/constant.js";
 import { opsOfFamily } from "../../ir/ops/index.js";
 import { evaluate } from "../../ir/reference.js";
-import { element, type Tensor, tensorFrom, zeros } from "../../ir/tensor.js";
+import { element, type Tensor, tensorFrom, toNumbers, zeros } from "../../ir/tensor.js";
 import { gradients } from "../../passes/graph/differentiate.js";
 import { type Random, sampleTensor, seeded } from "../graph/random.js";
 
@@ -68,7 +68,7 @@ function checkGradient(op: ReturnType<typeof opsOfFamily>[number], s: Sample<Att
   const wrt = params.filter((_, i) => smooth[i]);
   if (wrt.length === 0) return;
   const found = evaluate(graph("d", params, gradients(loss, wrt)), feeds);
-  const directions = wrt.map((p) => Array.from(zeros("f64", p.type.shape as number[]).data, () => random() - 0.5));
+  const directions = wrt.map((p) => toNumbers(zeros("f64", p.type.shape as number[])).map(() => random() - 0.5));
   const h = 1e-5;
   const at = (sign: number) => {
     let k = 0;
