@@ -8,13 +8,26 @@ import type { Composite, OpFacts, Primitive, Sample } from "../op.js";
 import * as activation from "./activation.js";
 import * as cast from "./cast.js";
 import * as constant from "./constant.js";
+import * as contraction from "./contraction.js";
+import * as conv from "./conv.js";
 import * as elementwise from "./elementwise.js";
 import * as gradient from "./gradient.js";
 import * as logic from "./logic.js";
 import * as movement from "./movement.js";
 import * as reduce from "./reduce.js";
 
-const families = { activation, cast, constant, elementwise, gradient, logic, movement, reduce };
+const families = {
+  activation,
+  cast,
+  constant,
+  contraction,
+  conv,
+  elementwise,
+  gradient,
+  logic,
+  movement,
+  reduce,
+};
 
 type Families = (typeof families)[keyof typeof families];
 type ExportsOf<M> = M extends unknown ? M[keyof M] : never;
