@@ -142,7 +142,8 @@ function describe(name: string, operands: readonly Value[]): string {
   return `${name}(${operands.map((v) => typeText(v.type)).join(", ")})`;
 }
 
-function checkCount(facts: { name: string; operands: readonly string[] }, given: number): void {
+/** Throws ModelError when the op does not take that many operands. */
+export function checkCount(facts: { name: string; operands: readonly string[] }, given: number): void {
   const names = facts.operands;
   const variadic = names.at(-1)?.startsWith("...") ?? false;
   const most = variadic ? Infinity : names.length;
