@@ -15,6 +15,7 @@ import * as gradient from "./gradient.js";
 import * as logic from "./logic.js";
 import * as movement from "./movement.js";
 import * as reduce from "./reduce.js";
+import * as window from "./window.js";
 
 const families = {
   activation,
@@ -27,6 +28,7 @@ const families = {
   logic,
   movement,
   reduce,
+  window,
 };
 
 type Families = (typeof families)[keyof typeof families];

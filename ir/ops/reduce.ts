@@ -1,6 +1,6 @@
 /** Reductions over axes. */
 
-import { isFloat } from "../dtype.js";
+import { type DType, intRange, isFloat, isInt } from "../dtype.js";
 import type { Value } from "../graph.js";
 import { type DTypeClass, normalizeAxes, requireDType } from "../infer.js";
 import { type Accuracy, defineOp, type Op, type Sample, type SampleOperand, type Vjp } from "../op.js";
@@ -72,14 +72,18 @@ function reduction<N extends string>(d: Reduction<N>): Op<N, ReduceAttrs> {
   });
 }
 
+/** The smallest and largest value of a dtype; ∓∞ for floats. */
+export function lowestOf(d: DType): number | bigint {
+  return isFloat(d) ? -Infinity : isInt(d) ? intRange(d).min : 0n;
+}
+export function highestOf(d: DType): number | bigint {
+  return isFloat(d) ? Infinity : isInt(d) ? intRange(d).max : 1n;
+}
+
 function initialValue(x: Tensor, initial: Reduction<string>["initial"]): number | bigint {
-  if (typeof initial === "number") return isFloat(x.dtype) ? initial : BigInt(initial);
-  const high = initial === "highest";
-  if (isFloat(x.dtype)) return high ? Infinity : -Infinity;
-  const bits = BigInt(8 * x.data.BYTES_PER_ELEMENT);
-  const signed = x.dtype.startsWith("i");
-  if (x.dtype === "bool") return high ? 1n : 0n;
-  return high ? (1n << (signed ? bits - 1n : bits)) - 1n : signed ? -(1n << (bits - 1n)) : 0n;
+  if (initial === "highest") return highestOf(x.dtype);
+  if (initial === "lowest") return lowestOf(x.dtype);
+  return isFloat(x.dtype) ? initial : BigInt(initial);
 }
 
 function reduceTensor(x: Tensor, { axes, keepDims }: ReduceAttrs, d: Reduction<string>): Tensor {
