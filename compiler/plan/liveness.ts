@@ -1,0 +1,113 @@
+/** When each buffer is needed: positions of its first and last use in the flattened schedule. */
+
+import type { Access, Arg, Buffer, Schedule, Step, View } from "../schedule.js";
+
+export interface Use {
+  readonly view: View;
+  readonly access: Access;
+}
+
+/** What a step itself touches; the steps inside control flow are not included. */
+export function usesOf(step: Step): readonly Use[] {
+  switch (step.kind) {
+    case "kernel":
+      return step.args.flatMap((a: Arg) => (a.kind === "view" ? [{ view: a.view, access: a.access }] : []));
+    case "copy":
+      return [
+        { view: step.from, access: "read" },
+        { view: step.to, access: "write" },
+      ];
+    case "if":
+    case "while":
+      return [{ view: step.condition, access: "read" }];
+  }
+}
+
+export interface Interval {
+  /** First and last position at which the buffer holds something that is needed, inclusive. */
+  readonly start: number;
+  readonly end: number;
+}
+
+export interface Liveness {
+  readonly intervals: ReadonlyMap<Buffer, Interval>;
+  /** Position of each kernel, copy and control-flow step. */
+  readonly positions: ReadonlyMap<Step, number>;
+}
+
+/**
+ * Numbers all steps in order of text. Inputs live from before the first step, outputs to after the last. A buffer used in a
+ * loop body lives through the whole loop, unless it is only used in one list of steps of the body and written there first.
+ */
+export function liveness(schedule: Schedule): Liveness {
+  const intervals = new Map<Buffer, { start: number; end: number }>();
+  const positions = new Map<Step, number>();
+  const extend = (b: Buffer, from: number, to = from) => {
+    const i = intervals.get(b);
+    if (i === undefined) intervals.set(b, { start: from, end: to });
+    else {
+      i.start = Math.min(i.start, from);
+      i.end = Math.max(i.end, to);
+    }
+  };
+  let next = 0;
+
+  const number = (steps: readonly Step[]): void => {
+    for (const step of steps) {
+      const at = next++;
+      positions.set(step, at);
+      for (const u of usesOf(step)) extend(u.view.buffer, at);
+      if (step.kind === "if") {
+        number(step.then);
+        number(step.else);
+      } else if (step.kind === "while") {
+        number(step.body);
+        // The condition is read again after each round.
+        extend(step.condition.buffer, at, next - 1);
+        const local = localBuffers(step.body);
+        for (const b of touched(step.body)) {
+          if (!local.has(b) || usedOutside(schedule.steps, b, step)) extend(b, at, next - 1);
+        }
+      }
+    }
+  };
+  number(schedule.steps);
+  for (const i of schedule.inputs) extend(i.view.buffer, -1);
+  for (const o of schedule.outputs) extend(o.view.buffer, next);
+  return { intervals, positions };
+}
+
+function touched(steps: readonly Step[], into = new Set<Buffer>()): Set<Buffer> {
+  for (const step of steps) {
+    for (const u of usesOf(step)) into.add(u.view.buffer);
+    if (step.kind === "if") {
+      touched(step.then, into);
+      touched(step.else, into);
+    } else if (step.kind === "while") touched(step.body, into);
+  }
+  return into;
+}
+
+/** Buffers whose uses all lie directly in this list, the first of them a plain write: dead between rounds. */
+function localBuffers(steps: readonly Step[]): Set<Buffer> {
+  const first = new Map<Buffer, Access>();
+  for (const step of steps) {
+    const uses = [...usesOf(step)].sort((a, b) => Number(a.access === "write") - Number(b.access === "write"));
+    for (const u of uses) if (!first.has(u.view.buffer)) first.set(u.view.buffer, u.access);
+  }
+  const nested = new Set<Buffer>();
+  for (const step of steps) {
+    if (step.kind === "if") touched(step.else, touched(step.then, nested));
+    else if (step.kind === "while") touched(step.body, nested);
+  }
+  return new Set([...first].filter(([b, access]) => access === "write" && !nested.has(b)).map(([b]) => b));
+}
+
+function usedOutside(steps: readonly Step[], b: Buffer, loop: Step): boolean {
+  return steps.some((step) => {
+    if (step === loop) return usesOf(step).some((u) => u.view.buffer === b);
+    if (usesOf(step).some((u) => u.view.buffer === b)) return true;
+    if (step.kind === "if") return usedOutside(step.then, b, loop) || usedOutside(step.else, b, loop);
+    return step.kind === "while" && usedOutside(step.body, b, loop);
+  });
+}
