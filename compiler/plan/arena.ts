@@ -6,7 +6,18 @@
  * large as its largest block, and pools follow one another, so offsets are integer expressions of the dims.
  */
 
-import { type Dim, dimAdd, dimBounds, dimCeilDiv, dimEqual, dimMax, dimMul, dimSymbols, dimUpperBound, evaluateDim } from "../../ir/dim.js";
+import {
+  type Dim,
+  dimAdd,
+  dimBounds,
+  dimCeilDiv,
+  dimEqual,
+  dimMax,
+  dimMul,
+  dimSymbols,
+  dimUpperBound,
+  evaluateDim,
+} from "../../ir/dim.js";
 import { dtypeInfo } from "../../ir/dtype.js";
 import { productOf } from "../../ir/ops/movement.js";
 import { alignment } from "../../runtime/format.js";
@@ -90,7 +101,11 @@ function blocksOf(schedule: Schedule, maxThreads: number): Block[] {
   return blocks;
 }
 
-function shareInPlace(step: KernelStep, at: number, group: Map<Buffer, { buffers: Buffer[]; start: number; end: number }>): void {
+function shareInPlace(
+  step: KernelStep,
+  at: number,
+  group: Map<Buffer, { buffers: Buffer[]; start: number; end: number }>,
+): void {
   for (const [w, r] of step.inPlace) {
     const written = step.args[w];
     const read = step.args[r];
@@ -103,7 +118,9 @@ function shareInPlace(step: KernelStep, at: number, group: Map<Buffer, { buffers
     const dies = source.end === at && target.start === at;
     if (!dies || !dimEqual(bufferBytes(to), bufferBytes(from)) || !inPlaceAt(step, to, from)) continue;
     // Another operand of this step must not lie in the same block, unless it too is read in place.
-    const others = step.args.filter((a) => a.kind === "view" && source.buffers.includes(a.view.buffer) && a.view.buffer !== from);
+    const others = step.args.filter(
+      (a) => a.kind === "view" && source.buffers.includes(a.view.buffer) && a.view.buffer !== from,
+    );
     if (others.length > 0) continue;
     const merged = { buffers: [...source.buffers, ...target.buffers], start: source.start, end: target.end };
     for (const b of merged.buffers) group.set(b, merged);
@@ -153,14 +170,18 @@ function packPools(blocks: readonly Block[]): Packing {
   }
   const pools: Pool[] = [];
   const poolOf = new Array<Pool>(blocks.length);
-  const order = blocks.map((_, i) => i).sort((a, b) => typicalSize(blocks[b]!.bytes) - typicalSize(blocks[a]!.bytes) || a - b);
+  const order = blocks
+    .map((_, i) => i)
+    .sort((a, b) => typicalSize(blocks[b]!.bytes) - typicalSize(blocks[a]!.bytes) || a - b);
   for (const i of order) {
     const { bytes, interval } = blocks[i]!;
     const free = pools.filter((p) => !p.members.some((m) => overlap(m, interval)));
     // A pool that already is this large for every value of the dims costs nothing; else the one nearest in size.
     const covers = (p: Pool) => dimEqual(dimMax(p.bytes, bytes), p.bytes);
     const distance = (p: Pool) => Math.abs(typicalSize(p.bytes) - typicalSize(bytes));
-    const best = free.filter(covers).sort((a, b) => distance(a) - distance(b))[0] ?? free.filter((p) => comparable(p.bytes, bytes)).sort((a, b) => distance(a) - distance(b))[0];
+    const best =
+      free.filter(covers).sort((a, b) => distance(a) - distance(b))[0] ??
+      free.filter((p) => comparable(p.bytes, bytes)).sort((a, b) => distance(a) - distance(b))[0];
     if (best) {
       best.bytes = dimMax(best.bytes, bytes);
       best.members.push(interval);

@@ -91,7 +91,9 @@ export class EntryEmitter {
     // Sizes that data decides start at their bounds.
     for (const symbol of this.unknownSymbols()) {
       const slot = this.#table.address(this.#table.slot(symbol));
-      statements.push(b.store("i32", b.i32(slot), b.i32(0), b.convert("i32.from_f64S", this.#table.inDoubles(dimUpperBound(symbol)))));
+      statements.push(
+        b.store("i32", b.i32(slot), b.i32(0), b.convert("i32.from_f64S", this.#table.inDoubles(dimUpperBound(symbol)))),
+      );
     }
     this.#table.derived().forEach(({ slot, value }, i) => {
       statements.push(
@@ -113,7 +115,8 @@ export class EntryEmitter {
     const found = new Map<string, Dim>();
     const visit = (d: Dim) => {
       for (const s of dimSymbols(d).values()) {
-        if (s.bound !== undefined) found.set(s.name, { kind: "dim", constant: 0, terms: [{ coefficient: 1, atoms: [s] }], key: s.name });
+        if (s.bound !== undefined)
+          found.set(s.name, { kind: "dim", constant: 0, terms: [{ coefficient: 1, atoms: [s] }], key: s.name });
       }
     };
     const walk = (steps: readonly Step[]): void => {
@@ -151,7 +154,10 @@ export class EntryEmitter {
         return [...(hazards.before(step) ? [barrier] : []), b.ifThen(b.eq(this.#tid, b.i32(0)), [copy])];
       }
       case "if": {
-        const condition = b.ne(b.load("i32", "u8", this.#table.read(this.viewAddress(step.condition)), b.i32(0)), b.i32(0));
+        const condition = b.ne(
+          b.load("i32", "u8", this.#table.read(this.viewAddress(step.condition)), b.i32(0)),
+          b.i32(0),
+        );
         const branch = (steps: readonly Step[]) => {
           const inner = this.#hazards();
           return steps.flatMap((s) => this.#step(s, inner));
@@ -161,7 +167,10 @@ export class EntryEmitter {
         return [barrier, b.ifThen(condition, branch(step.then), branch(step.else)), barrier];
       }
       case "while": {
-        const condition = b.ne(b.load("i32", "u8", this.#table.read(this.viewAddress(step.condition)), b.i32(0)), b.i32(0));
+        const condition = b.ne(
+          b.load("i32", "u8", this.#table.read(this.viewAddress(step.condition)), b.i32(0)),
+          b.i32(0),
+        );
         const inner = this.#hazards();
         const body = step.body.flatMap((s) => this.#step(s, inner));
         hazards.clear();
@@ -177,7 +186,9 @@ export class EntryEmitter {
     const written = step.args.flatMap((a) => (a.kind === "sizeSlot" ? [a.symbol] : []));
     const call: Stmt[] = [];
     if (step.chunks === undefined) {
-      call.push(b.ifThen(b.eq(this.#tid, b.i32(0)), [{ kind: "call", fn, args }, ...this.#table.refresh(new Set(written))]));
+      call.push(
+        b.ifThen(b.eq(this.#tid, b.i32(0)), [{ kind: "call", fn, args }, ...this.#table.refresh(new Set(written))]),
+      );
     } else {
       const chunks = this.#table.read(step.chunks);
       const begin = b.divU(b.mul(chunks, this.#tid), this.#threads);
@@ -213,4 +224,3 @@ export class EntryEmitter {
     }
   }
 }
-

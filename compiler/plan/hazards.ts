@@ -56,14 +56,19 @@ export class Hazards {
         if (a.kind !== "scratch") continue;
         const place = this.#placement.arena.scratch.get(a);
         if (place === undefined) throw new InternalError("scratch has no place");
-        touches.push({ ...this.#range(dimAdd(place.offset, this.#placement.arenaOffset), place.bytes), write: true, parallel });
+        touches.push({
+          ...this.#range(dimAdd(place.offset, this.#placement.arenaOffset), place.bytes),
+          write: true,
+          parallel,
+        });
       }
     }
     return touches;
   }
 
   #range(address: Dim, bytes: Dim): { from: number | string; to: number } {
-    if (this.#static && typeof address === "number" && typeof bytes === "number") return { from: address, to: address + bytes };
+    if (this.#static && typeof address === "number" && typeof bytes === "number")
+      return { from: address, to: address + bytes };
     return { from: dimText(address), to: 0 };
   }
 }

@@ -31,7 +31,11 @@ export function placeStateResults(schedule: Schedule): Schedule {
 }
 
 /** States that exchange their values: everything is saved first, then stored. */
-function withBouncedCopies(schedule: Schedule, replaced: ReadonlyMap<Buffer, Buffer>, copies: readonly CopyStep[]): Schedule {
+function withBouncedCopies(
+  schedule: Schedule,
+  replaced: ReadonlyMap<Buffer, Buffer>,
+  copies: readonly CopyStep[],
+): Schedule {
   let id = Math.max(0, ...allBuffers(schedule).map((b) => b.id));
   const saves: CopyStep[] = [];
   const stores: CopyStep[] = [];
@@ -91,7 +95,8 @@ function canWriteOver(schedule: Schedule, state: Buffer, value: View): boolean {
     }
   }
   if (written < 0) return false;
-  for (const step of schedule.steps.slice(written + 1)) if (usesOf(step).some((u) => u.view.buffer === state)) return false;
+  for (const step of schedule.steps.slice(written + 1))
+    if (usesOf(step).some((u) => u.view.buffer === state)) return false;
   const writer = schedule.steps[written]!;
   if (!usesOf(writer).some((u) => u.view.buffer === state)) return true;
   return writer.kind === "kernel" && inPlaceAt(writer, b, state);

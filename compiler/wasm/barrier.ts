@@ -4,14 +4,8 @@
  * their global `can_block` is 0 (a browser's main thread may not sleep and goes on spinning).
  */
 
+import { control } from "../../runtime/format.js";
 import type { Ref, WasmModule } from "./module.js";
-
-/**
- * Byte addresses of the control block's i32 words; the memory's first `bytes` bytes belong to it and start as zeros.
- * `poison`: set ≠ 0 from outside (then wake the sleepers on `generation`), it makes every waiting thread trap, so that a
- * thread that died does not leave the others waiting for ever.
- */
-export const controlBlock = { arrived: 0, generation: 4, sleepers: 8, poison: 12, bytes: 64 } as const;
 
 /** Exported mutable i32 global: 1 where the thread of this instance may sleep (workers, Node), 0 by default. */
 export const canBlockExport = "can_block";
@@ -24,20 +18,20 @@ const spins = 4000;
 export function addBarrier(m: WasmModule): void {
   const [threads, mine, left] = [0, 1, 2];
   const get = (local: number): Ref => m.get(local, "i32");
-  const stillWaiting = () => m.binary("EqInt32", m.atomicLoad(controlBlock.generation), get(mine));
-  const trapIfPoisoned = () => m.if(m.atomicLoad(controlBlock.poison), m.unreachable());
+  const stillWaiting = () => m.binary("EqInt32", m.atomicLoad(control.generation), get(mine));
+  const trapIfPoisoned = () => m.if(m.atomicLoad(control.poison), m.unreachable());
 
   const release = m.block(null, [
-    m.atomicStore(controlBlock.arrived, m.i32(0)),
-    m.atomicStore(controlBlock.generation, m.binary("AddInt32", get(mine), m.i32(1))),
+    m.atomicStore(control.arrived, m.i32(0)),
+    m.atomicStore(control.generation, m.binary("AddInt32", get(mine), m.i32(1))),
     // A sleeper counts itself before it compares the generation, so either it is seen here or it does not sleep.
-    m.if(m.atomicLoad(controlBlock.sleepers), m.drop(m.atomicNotifyAll(controlBlock.generation))),
+    m.if(m.atomicLoad(control.sleepers), m.drop(m.atomicNotifyAll(control.generation))),
     m.return(),
   ]);
   const spin = m.loop(
     "spin",
     m.block(null, [
-      m.if(m.unary("EqZInt32", stillWaiting()), m.return()),
+      m.if(m.unary("EqZInt32", stillWaiting()), m.block(null, [trapIfPoisoned(), m.return()])),
       trapIfPoisoned(),
       m.set(left, m.binary("SubInt32", get(left), m.i32(1))),
       m.brIf("spin", m.binary("OrInt32", get(left), m.unary("EqZInt32", m.globalGet(canBlockExport, "i32")))),
@@ -46,25 +40,26 @@ export function addBarrier(m: WasmModule): void {
   const sleep = m.loop(
     "sleep",
     m.block(null, [
-      m.drop(m.atomicWait(controlBlock.generation, get(mine))),
+      m.drop(m.atomicWait(control.generation, get(mine))),
       trapIfPoisoned(),
       m.brIf("sleep", stillWaiting()),
     ]),
   );
   const lastToArrive = m.binary(
     "EqInt32",
-    m.atomicAdd(controlBlock.arrived, m.i32(1)),
+    m.atomicAdd(control.arrived, m.i32(1)),
     m.binary("SubInt32", get(threads), m.i32(1)),
   );
   const body = m.block(null, [
     m.if(m.binary("LeSInt32", get(threads), m.i32(1)), m.return()),
-    m.set(mine, m.atomicLoad(controlBlock.generation)),
+    m.set(mine, m.atomicLoad(control.generation)),
+    trapIfPoisoned(),
     m.if(lastToArrive, release),
     m.set(left, m.i32(spins)),
     spin,
-    m.drop(m.atomicAdd(controlBlock.sleepers, m.i32(1))),
+    m.drop(m.atomicAdd(control.sleepers, m.i32(1))),
     sleep,
-    m.drop(m.atomicAdd(controlBlock.sleepers, m.i32(-1))),
+    m.drop(m.atomicAdd(control.sleepers, m.i32(-1))),
   ]);
   m.addFunction(barrierName, ["i32"], undefined, ["i32", "i32"], body);
 }

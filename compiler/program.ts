@@ -1,0 +1,29 @@
+/**
+ * What `compile` takes: one or more graphs that share state. An inference model is a program with the one entry `main` and no
+ * state; a training program has `step`, `evaluate` and `predict`.
+ */
+
+import type { Graph } from "../ir/graph.js";
+import type { Tensor } from "../ir/tensor.js";
+import type { StateRole, TrainingInfo } from "../runtime/format.js";
+
+/** A tensor that outlives runs: a parameter, a running statistic, a moment of the optimiser … */
+export interface ProgramState {
+  /** As in PyTorch's `state_dict` for parameters and buffers. */
+  readonly name: string;
+  readonly role: StateRole;
+  /** Its first value. */
+  readonly tensor: Tensor;
+}
+
+export interface Program {
+  /**
+   * Graphs by entry name. A parameter that bears the name of a state is that state; the others are inputs. A result that is
+   * donated to a state's parameter is its next value; the others are outputs.
+   */
+  readonly entries: Readonly<Record<string, Graph>>;
+  readonly state: readonly ProgramState[];
+  readonly training?: TrainingInfo;
+  /** Where the weights came from, for people. */
+  readonly sources?: readonly string[];
+}
