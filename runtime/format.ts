@@ -49,7 +49,6 @@
 /** Raised when a reader of the previous version could misread the artefact. */
 export const formatVersion = 1;
 
-<<<<<<< HEAD
 // The control block's i32 words, as indices (byte address / 4). Those from `wordJob` on belong to the runtime.
 
 /** Threads that have arrived at the barrier. */
@@ -58,6 +57,8 @@ export const wordArrived = 0;
 export const wordGeneration = 1;
 /** Not 0: a thread trapped; leave the barrier by a trap. */
 export const wordPoison = 2;
+/** Threads asleep in the barrier (the barrier's own). */
+export const wordSleepers = 3;
 /** Counts jobs; workers wait on it. */
 export const wordJob = 4;
 /** What the job is: an index into the manifest's entries, and the range of steps. */
@@ -70,29 +71,6 @@ export const wordDone = 8;
 export const wordMessage = 9;
 /** Size of the block. */
 export const controlBytes = 256;
-=======
-/** Byte addresses of the i32 words in the control block. Words from `job` on belong to the runtime. */
-export const control = {
-  /** Threads that have arrived at the barrier. */
-  arrived: 0,
-  /** Counts barriers passed. */
-  generation: 4,
-  /** Not 0: a thread trapped; leave the barrier by a trap. */
-  poison: 8,
-  /** Counts jobs; workers wait on it. */
-  job: 16,
-  /** What the job is: an index into the manifest's entries, or `quitJob`. */
-  entry: 20,
-  begin: 24,
-  end: 28,
-  /** Workers that have finished the job. */
-  done: 32,
-  /** Threads asleep in the barrier (the barrier's own). */
-  sleepers: 36,
-  /** Size of the block. */
-  bytes: 256,
-} as const;
->>>>>>> de7c8bb (Let the barrier use the artefact's control block)
 
 /** `plan_E` returns this (as u32) when the run can't be laid out in 4 GiB. */
 export const planOverflow = 0xffffffff;

@@ -4,8 +4,16 @@
  * their global `can_block` is 0 (a browser's main thread may not sleep and goes on spinning).
  */
 
-import { control } from "../../runtime/format.js";
+import { wordArrived, wordGeneration, wordPoison, wordSleepers } from "../../runtime/format.js";
 import type { Ref, WasmModule } from "./module.js";
+
+/** Byte addresses of the barrier's words. */
+const at = {
+  arrived: 4 * wordArrived,
+  generation: 4 * wordGeneration,
+  poison: 4 * wordPoison,
+  sleepers: 4 * wordSleepers,
+};
 
 /** Exported mutable i32 global: 1 where the thread of this instance may sleep (workers, Node), 0 by default. */
 export const canBlockExport = "can_block";
@@ -18,14 +26,14 @@ const spins = 4000;
 export function addBarrier(m: WasmModule): void {
   const [threads, mine, left] = [0, 1, 2];
   const get = (local: number): Ref => m.get(local, "i32");
-  const stillWaiting = () => m.binary("EqInt32", m.atomicLoad(control.generation), get(mine));
-  const trapIfPoisoned = () => m.if(m.atomicLoad(control.poison), m.unreachable());
+  const stillWaiting = () => m.binary("EqInt32", m.atomicLoad(at.generation), get(mine));
+  const trapIfPoisoned = () => m.if(m.atomicLoad(at.poison), m.unreachable());
 
   const release = m.block(null, [
-    m.atomicStore(control.arrived, m.i32(0)),
-    m.atomicStore(control.generation, m.binary("AddInt32", get(mine), m.i32(1))),
+    m.atomicStore(at.arrived, m.i32(0)),
+    m.atomicStore(at.generation, m.binary("AddInt32", get(mine), m.i32(1))),
     // A sleeper counts itself before it compares the generation, so either it is seen here or it does not sleep.
-    m.if(m.atomicLoad(control.sleepers), m.drop(m.atomicNotifyAll(control.generation))),
+    m.if(m.atomicLoad(at.sleepers), m.drop(m.atomicNotifyAll(at.generation))),
     m.return(),
   ]);
   const spin = m.loop(
@@ -39,27 +47,23 @@ export function addBarrier(m: WasmModule): void {
   );
   const sleep = m.loop(
     "sleep",
-    m.block(null, [
-      m.drop(m.atomicWait(control.generation, get(mine))),
-      trapIfPoisoned(),
-      m.brIf("sleep", stillWaiting()),
-    ]),
+    m.block(null, [m.drop(m.atomicWait(at.generation, get(mine))), trapIfPoisoned(), m.brIf("sleep", stillWaiting())]),
   );
   const lastToArrive = m.binary(
     "EqInt32",
-    m.atomicAdd(control.arrived, m.i32(1)),
+    m.atomicAdd(at.arrived, m.i32(1)),
     m.binary("SubInt32", get(threads), m.i32(1)),
   );
   const body = m.block(null, [
     m.if(m.binary("LeSInt32", get(threads), m.i32(1)), m.return()),
-    m.set(mine, m.atomicLoad(control.generation)),
+    m.set(mine, m.atomicLoad(at.generation)),
     trapIfPoisoned(),
     m.if(lastToArrive, release),
     m.set(left, m.i32(spins)),
     spin,
-    m.drop(m.atomicAdd(control.sleepers, m.i32(1))),
+    m.drop(m.atomicAdd(at.sleepers, m.i32(1))),
     sleep,
-    m.drop(m.atomicAdd(control.sleepers, m.i32(-1))),
+    m.drop(m.atomicAdd(at.sleepers, m.i32(-1))),
   ]);
   m.addFunction(barrierName, ["i32"], undefined, ["i32", "i32"], body);
 }

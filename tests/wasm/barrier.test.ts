@@ -4,7 +4,7 @@ import { canBlockExport } from "../../compiler/wasm/barrier.js";
 import { emitModule } from "../../compiler/wasm/emit.js";
 import { buildFunction } from "../../ir/loop-block.js";
 import * as B from "../../ir/loop-build.js";
-import { control } from "../../runtime/format.js";
+import { wordArrived, wordGeneration, wordPoison } from "../../runtime/format.js";
 
 /** Each round, thread `tid` writes round·threads + tid to its slot; after a barrier it adds up all slots. */
 const run = buildFunction(
@@ -72,8 +72,8 @@ it.each([
 it("lets waiting threads trap when the team is poisoned", async () => {
   const { memory, results } = team(3, 2, 1, () => 1);
   const words = new Int32Array(memory.buffer);
-  while (Atomics.load(words, control.arrived / 4) < 2) await new Promise((done) => setTimeout(done, 5));
-  Atomics.store(words, control.poison / 4, 1);
-  Atomics.notify(words, control.generation / 4);
+  while (Atomics.load(words, wordArrived) < 2) await new Promise((done) => setTimeout(done, 5));
+  Atomics.store(words, wordPoison, 1);
+  Atomics.notify(words, wordGeneration);
   expect(await Promise.all(results)).toEqual(Array(2).fill("RuntimeError: unreachable"));
 });
