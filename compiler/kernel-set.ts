@@ -1,0 +1,48 @@
+/** The functions of a module: kernels with equal code are emitted once, under one name. */
+
+import type { LoopFunction } from "../ir/loop.js";
+import { printLoopFunction } from "../ir/loop-print.js";
+
+export class KernelSet {
+  readonly #byCode = new Map<string, string>();
+  readonly #byFunction = new Map<LoopFunction, string>();
+  readonly #functions = new Map<string, LoopFunction>();
+  readonly #optimize: (fn: LoopFunction) => LoopFunction;
+
+  constructor(optimize: (fn: LoopFunction) => LoopFunction) {
+    this.#optimize = optimize;
+  }
+
+  /** All functions, optimised, in order of first use. */
+  get functions(): readonly LoopFunction[] {
+    return [...this.#functions.values()];
+  }
+
+  /** Adds a kernel and the functions it calls. Returns the name it goes by. */
+  add(fn: LoopFunction, helpers: readonly LoopFunction[]): string {
+    const known = this.#byFunction.get(fn);
+    if (known !== undefined) return known;
+    for (const h of helpers) this.#insert(h);
+    return this.#insert(fn);
+  }
+
+  #insert(fn: LoopFunction): string {
+    const known = this.#byFunction.get(fn);
+    if (known !== undefined) return known;
+    const code = printLoopFunction({ ...fn, name: "_" });
+    let name = this.#byCode.get(code);
+    if (name === undefined) {
+      name = this.#freeName(fn.name);
+      this.#byCode.set(code, name);
+      this.#functions.set(name, { ...this.#optimize(fn), name });
+    }
+    this.#byFunction.set(fn, name);
+    return name;
+  }
+
+  #freeName(wanted: string): string {
+    if (!this.#functions.has(wanted)) return wanted;
+    for (let i = 2; ; i++) if (!this.#functions.has(`${wanted}_${i}`)) return `${wanted}_${i}`;
+  }
+}
+
