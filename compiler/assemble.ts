@@ -1,6 +1,6 @@
 /** Schedules → modules, weights and manifest: the last stage of compilation. */
 
-import { type Dim, dimAdd, dimBounds, dimSymbols, dimText, evaluateDim } from "../ir/dim.js";
+import { type Dim, dimAdd, dimBounds, dimSymbols, dimText } from "../ir/dim.js";
 import { InternalError, ModelError } from "../ir/errors.js";
 import type { LoopFunction } from "../ir/loop.js";
 import {
@@ -84,7 +84,9 @@ export function assemble(lowered: readonly Schedule[], program: Program, options
     const schedule = placeStateResults(s);
     return { schedule, arena: planArena(schedule, options.maxThreads) };
   });
-  const weightBuffers = entries.flatMap(({ schedule }) => allBuffers(schedule).filter((b) => b.source.kind === "weight"));
+  const weightBuffers = entries.flatMap(({ schedule }) =>
+    allBuffers(schedule).filter((b) => b.source.kind === "weight"),
+  );
   const weights = placeWeights(weightBuffers, program.state);
   const kernels = new KernelSet(options.optimizeKernel);
   for (const { schedule } of entries) addKernels(schedule.steps, kernels);
@@ -94,10 +96,13 @@ export function assemble(lowered: readonly Schedule[], program: Program, options
   const slots = measured.reduce((n, e) => n + e.slots, 0);
   const layout = layoutFor(slots, weights);
   const emitted = emitEntries(entries, weights, kernels, layout);
-  if (emitted.reduce((n, e) => n + e.slots, 0) !== slots) throw new InternalError("the table's size changed between emissions");
+  if (emitted.reduce((n, e) => n + e.slots, 0) !== slots)
+    throw new InternalError("the table's size changed between emissions");
 
   const largest = emitted.map((e) => e.info.maxBytes);
-  const bound = largest.includes(null) ? options.maxMemoryBytes : Math.max(layout.arenaOffset, ...(largest as number[]));
+  const bound = largest.includes(null)
+    ? options.maxMemoryBytes
+    : Math.max(layout.arenaOffset, ...(largest as number[]));
   if (layout.arenaOffset > options.maxMemoryBytes || (!largest.includes(null) && bound > options.maxMemoryBytes)) {
     throw new ModelError({
       message: `a run needs up to ${bound} bytes of memory, the limit is ${options.maxMemoryBytes}`,
@@ -146,7 +151,12 @@ function addKernels(steps: readonly Step[], kernels: KernelSet): void {
   }
 }
 
-function emitEntries(entries: readonly Entry[], weights: PlacedWeights, kernels: KernelSet, layout: Layout): EmittedEntry[] {
+function emitEntries(
+  entries: readonly Entry[],
+  weights: PlacedWeights,
+  kernels: KernelSet,
+  layout: Layout,
+): EmittedEntry[] {
   let firstSlot = 0;
   return entries.map((entry) => {
     const emitted = emitEntry(entry, weights, kernels, layout, firstSlot);
@@ -155,7 +165,13 @@ function emitEntries(entries: readonly Entry[], weights: PlacedWeights, kernels:
   });
 }
 
-function emitEntry({ schedule, arena }: Entry, weights: PlacedWeights, kernels: KernelSet, layout: Layout, firstSlot: number): EmittedEntry {
+function emitEntry(
+  { schedule, arena }: Entry,
+  weights: PlacedWeights,
+  kernels: KernelSet,
+  layout: Layout,
+  firstSlot: number,
+): EmittedEntry {
   const fixed = new Map<Buffer, number>();
   const stateOffsets = new Map(weights.state.map((s) => [s.name, s.offset + layout.stateOffset]));
   for (const b of allBuffers(schedule)) {
@@ -167,7 +183,9 @@ function emitEntry({ schedule, arena }: Entry, weights: PlacedWeights, kernels: 
     }
   }
   const table = new EntryTable(layout.tableOffset, firstSlot);
-  const emitter = new EntryEmitter(schedule, { fixed, arena, arenaOffset: layout.arenaOffset }, table, (fn) => kernels.add(fn, []));
+  const emitter = new EntryEmitter(schedule, { fixed, arena, arenaOffset: layout.arenaOffset }, table, (fn) =>
+    kernels.add(fn, []),
+  );
   const dims = dimsOf(schedule, table);
   const tensors = (list: readonly ScheduledInput[]): TensorInfo[] =>
     list.map(({ name, view, dtype, shape }) => {
@@ -202,7 +220,12 @@ function dimsOf(schedule: Schedule, table: EntryTable): DimInfo[] {
       for (const s of dimSymbols(d).values()) {
         if (found.has(s.name)) continue;
         const symbol: Dim = { kind: "dim", constant: 0, terms: [{ coefficient: 1, atoms: [s] }], key: s.name };
-        found.set(s.name, { name: s.name, min: s.min, max: Number.isFinite(s.max) ? s.max : null, slot: table.slot(symbol) });
+        found.set(s.name, {
+          name: s.name,
+          min: s.min,
+          max: Number.isFinite(s.max) ? s.max : null,
+          slot: table.slot(symbol),
+        });
       }
     }
   }
@@ -216,10 +239,6 @@ function stepInfo(s: Step, kernels: KernelSet): StepInfo {
 
 function largestRun(total: Dim): number | null {
   if (typeof total === "number") return total;
-  const symbols = [...dimSymbols(total).values()];
-  if (symbols.some((s) => !Number.isFinite(s.max))) return null;
-  // Sizes grow with their dims, so the corner of the largest dims is the largest; the interval covers the rest.
-  const corner = evaluateDim(total, new Map(symbols.map((s) => [s.name, s.max])));
   const { max } = dimBounds(total);
-  return Number.isFinite(max) ? Math.max(corner, Math.min(max, 2 * corner)) : corner;
+  return Number.isFinite(max) ? max : null;
 }

@@ -45,4 +45,3 @@ export class KernelSet {
     for (let i = 2; ; i++) if (!this.#functions.has(`${wanted}_${i}`)) return `${wanted}_${i}`;
   }
 }
-

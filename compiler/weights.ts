@@ -48,10 +48,21 @@ export function placeWeights(weights: readonly Buffer[], state: readonly Program
       byKey.set(key, [...candidates, entry]);
     }
   }
-  const stored = (name: string, t: Tensor): StoredTensor => ({ name, dtype: t.dtype as StoredTensor["dtype"], shape: t.shape, data: bytesOf(t) });
+  const stored = (name: string, t: Tensor): StoredTensor => ({
+    name,
+    dtype: t.dtype as StoredTensor["dtype"],
+    shape: t.shape,
+    data: bytesOf(t),
+  });
   const initialised = state.filter((s) => !isZero(s.tensor));
-  const tensors = [...unique.map(({ value }, i) => stored(`constant.${i}`, value)), ...initialised.map((s) => stored(s.name, s.tensor))];
-  const placed = placeTensors(tensors.map((t) => t.data.length), alignment);
+  const tensors = [
+    ...unique.map(({ value }, i) => stored(`constant.${i}`, value)),
+    ...initialised.map((s) => stored(s.name, s.tensor)),
+  ];
+  const placed = placeTensors(
+    tensors.map((t) => t.data.length),
+    alignment,
+  );
   const last = unique.length - 1;
   const offsets = new Map<Buffer, number>();
   unique.forEach(({ buffers }, i) => {
@@ -79,4 +90,3 @@ export function placeWeights(weights: readonly Buffer[], state: readonly Program
     stateBytes: at,
   };
 }
-
