@@ -14,6 +14,7 @@ import * as elementwise from "./elementwise.js";
 import * as gradient from "./gradient.js";
 import * as logic from "./logic.js";
 import * as movement from "./movement.js";
+import * as normalize from "./normalize.js";
 import * as reduce from "./reduce.js";
 import * as window from "./window.js";
 
@@ -27,6 +28,7 @@ const families = {
   gradient,
   logic,
   movement,
+  normalize,
   reduce,
   window,
 };

@@ -1,0 +1,397 @@
+/** Softmax and normalisation layers. Composites: kernels may do a row at once, the decomposition is the definition. */
+
+import {
+  amax,
+  dimScalar,
+  mean,
+  np,
+  padConstant,
+  reducedCount,
+  reshapeTo,
+  rsqrt,
+  sizeOf,
+  sliceAxis,
+  square,
+  sum,
+  where,
+} from "../build.js";
+import { type Dim, dimFloorDiv, dimMod, dimSub } from "../dim.js";
+import { ModelError } from "../errors.js";
+import { shapeText, typeText, type Value } from "../graph.js";
+import { normalizeAxis, requireDType } from "../infer.js";
+import { type Accuracy, defineComposite, defineMultiComposite, type Op, type Sample, type SampleOperand } from "../op.js";
+import { exactly, f32, noGrad, of, sampleWith, within } from "../sample.js";
+import { constantLike } from "./constant.js";
+import { abs, add, exp, log, mul, pow, sqrt, sub } from "./elementwise.js";
+import { stopGradient } from "./gradient.js";
+import { lt } from "./logic.js";
+import { type ReduceAttrs, reducedShape, spread } from "./reduce.js";
+
+const accuracy: Accuracy = { rtol: 1e-5, atol: 1e-5 };
+const keep = { keepDims: true } as const;
+
+/** Axes from `axis` (negative: from the end) to the last. */
+function trailingAxes(x: Value, axis: number): readonly number[] {
+  const first = normalizeAxis(axis, x.type.shape.length);
+  return x.type.shape.map((_, a) => a).slice(first);
+}
+
+/** A vector over channels (axis 1), shaped so that it broadcasts with x. */
+export function perChannel(x: Value, v: Value, axis = 1): Value {
+  const rank = x.type.shape.length;
+  const a = normalizeAxis(axis, rank);
+  return reshapeTo(v, [...v.type.shape, ...new Array<Dim>(rank - 1 - a).fill(1)]);
+}
+
+/** x · scale + bias, where both may be absent. */
+function affine(x: Value, scale: Value | undefined, bias: Value | undefined): Value {
+  const scaled = scale === undefined ? x : np.mul(x, scale);
+  return bias === undefined ? scaled : np.add(scaled, bias);
+}
+
+// ---------------------------------------------------------------------------------------------------- softmax
+
+const axisSamples: readonly Sample<{ axis: number }>[] = [
+  sampleWith({ axis: 1 }, f32(2, 5)),
+  sampleWith({ axis: 0 }, f32(9, 3)),
+  sampleWith({ axis: -1 }, f32(2, 3, 17)),
+  sampleWith({ axis: 1 }, f32(2, 7, 4)),
+  sampleWith({ axis: 0 }, of("f64", 5)),
+  sampleWith({ axis: 1 }, f32(0, 4)),
+  // Without subtracting the largest element these overflow.
+  sampleWith({ axis: 1 }, within(900, 1000, f32(2, 9))),
+  { ...sampleWith({ axis: 0 }, exactly([1, -Infinity, 2, 3], f32(4))), noGrad: true },
+];
+
+/** x minus its largest element along the axis. */
+function shifted(x: Value, axis: number): Value {
+  return np.sub(x, stopGradient([amax(x, axis, keep)]));
+}
+
+export const softmax: Op<"softmax", { axis: number }> = defineComposite<"softmax", { axis: number }>({
+  name: "softmax",
+  operands: ["x"],
+  summary: "e^x divided by its sum along an axis, without overflow. NaN where all elements are −∞ or one is +∞.",
+  attrs: { axis: "axis that sums to 1; negative ones count from the end" },
+  decompose: ([x], { axis }) => {
+    requireDType(x!.type, "float");
+    const e = exp([shifted(x!, axis)]);
+    return np.div(e, sum(e, axis, keep));
+  },
+  vjp: ({ dy, y, attrs: { axis } }) => [mul([y, np.sub(dy, sum(mul([dy, y]), axis, keep))])],
+  accuracy,
+  samples: axisSamples,
+});
+
+export const logSoftmax: Op<"logSoftmax", { axis: number }> = defineComposite<"logSoftmax", { axis: number }>({
+  name: "logSoftmax",
+  operands: ["x"],
+  summary: "log(softmax(x)), without overflow and without the log of an underflow.",
+  attrs: { axis: "axis whose exponentials sum to 1; negative ones count from the end" },
+  decompose: ([x], { axis }) => {
+    requireDType(x!.type, "float");
+    const s = shifted(x!, axis);
+    return np.sub(s, log([sum(exp([s]), axis, keep)]));
+  },
+  vjp: ({ dy, y, attrs: { axis } }) => [sub([dy, np.mul(exp([y]), sum(dy, axis, keep))])],
+  accuracy,
+  samples: axisSamples,
+});
+
+export const logSumExp: Op<"logSumExp", ReduceAttrs> = defineComposite<"logSumExp", ReduceAttrs>({
+  name: "logSumExp",
+  operands: ["x"],
+  summary: "log of the sum of exponentials over axes, without overflow. −∞ where all elements are −∞.",
+  attrs: { axes: "axes to reduce, increasing, not negative", keepDims: "keep reduced axes with size 1" },
+  decompose: ([x], { axes, keepDims }) => {
+    requireDType(x!.type, "float");
+    const largest = stopGradient([amax(x!, axes, keep)]);
+    const finite = lt([abs([largest]), constantLike(largest, Infinity)]);
+    const shift = where(finite, largest, 0);
+    const total = add([log([sum(exp([np.sub(x!, shift)]), axes, keep)]), shift]);
+    return reshapeTo(total, reducedShape<Dim>(x!.type.shape, axes, keepDims));
+  },
+  vjp: ({ dy, y, operands: [x], attrs: { axes, keepDims } }) => [
+    mul([spread(dy, x!, axes, keepDims), exp([sub([x!, spread(y, x!, axes, keepDims)])])]),
+  ],
+  accuracy,
+  samples: [
+    sampleWith({ axes: [1], keepDims: false }, f32(3, 9)),
+    sampleWith({ axes: [0, 2], keepDims: true }, f32(2, 3, 5)),
+    sampleWith({ axes: [0], keepDims: false }, within(900, 1000, f32(17))),
+    { ...sampleWith({ axes: [0], keepDims: false }, exactly([-Infinity, -Infinity], f32(2))), noGrad: true },
+    { ...sampleWith({ axes: [0], keepDims: false }, exactly([Infinity, 1], f32(2))), noGrad: true },
+  ],
+});
+
+// ----------------------------------------------------------------------------------------- layer and RMS norm
+
+type NormAttrs = { readonly axis: number; readonly epsilon: number };
+const normAttrs = {
+  axis: "first of the normalised axes, which run to the last; negative ones count from the end",
+  epsilon: "added to the variance",
+} as const;
+
+const normSamples = (operands: (...shape: number[]) => readonly SampleOperand[]): readonly Sample<NormAttrs>[] => [
+  sampleWith({ axis: -1, epsilon: 1e-5 }, f32(2, 3, 9), ...operands(9)),
+  sampleWith({ axis: 1, epsilon: 1e-3 }, f32(2, 3, 5), ...operands(3, 5)),
+  sampleWith({ axis: -1, epsilon: 1e-5 }, f32(4, 33)),
+  sampleWith({ axis: 0, epsilon: 1e-5 }, f32(7)),
+];
+
+function checkScale(x: Value, axes: readonly number[], v: Value | undefined, what: string): void {
+  if (v === undefined) return;
+  const want = axes.map((a) => x.type.shape[a]!);
+  if (v.type.shape.length > want.length)
+    throw new ModelError(`the ${what} ${typeText(v.type)} must broadcast to ${shapeText(want)}`);
+}
+
+export const layerNorm: Op<"layerNorm", NormAttrs> = defineComposite<"layerNorm", NormAttrs>({
+  name: "layerNorm",
+  operands: ["x", "scale?", "bias?"],
+  summary:
+    "(x − mean) / √(variance + ε) · scale + bias, with mean and (biased) variance over the trailing axes. https://arxiv.org/abs/1607.06450",
+  attrs: normAttrs,
+  decompose: ([x, scale, bias], { axis, epsilon }) => {
+    requireDType(x!.type, "float");
+    const axes = trailingAxes(x!, axis);
+    checkScale(x!, axes, scale, "scale");
+    checkScale(x!, axes, bias, "bias");
+    const centred = np.sub(x!, mean(x!, axes, keep));
+    const inverse = rsqrt(np.add(mean(square(centred), axes, keep), epsilon));
+    return affine(np.mul(centred, inverse), scale, bias);
+  },
+  accuracy,
+  samples: normSamples((...shape) => [f32(...shape), f32(...shape)]),
+});
+
+export const rmsNorm: Op<"rmsNorm", NormAttrs> = defineComposite<"rmsNorm", NormAttrs>({
+  name: "rmsNorm",
+  operands: ["x", "scale?"],
+  summary: "x / √(mean(x²) + ε) · scale, with the mean over the trailing axes. https://arxiv.org/abs/1910.07467",
+  attrs: { ...normAttrs, epsilon: "added to the mean of squares" },
+  decompose: ([x, scale], { axis, epsilon }) => {
+    requireDType(x!.type, "float");
+    const axes = trailingAxes(x!, axis);
+    checkScale(x!, axes, scale, "scale");
+    return affine(np.mul(x!, rsqrt(np.add(mean(square(x!), axes, keep), epsilon))), scale, undefined);
+  },
+  accuracy,
+  samples: normSamples((...shape) => [f32(...shape)]),
+});
+
+export const groupNorm: Op<"groupNorm", { groups: number; epsilon: number }> = defineComposite<
+  "groupNorm",
+  { groups: number; epsilon: number }
+>({
+  name: "groupNorm",
+  operands: ["x", "scale?", "bias?"],
+  summary:
+    "Channels (axis 1) in groups; each group of each sample is normalised over its channels and all further axes, then scaled and shifted per channel. https://arxiv.org/abs/1803.08494",
+  attrs: { groups: "number of groups, divides the channels", epsilon: "added to the variance" },
+  decompose: ([x, scale, bias], { groups, epsilon }) => {
+    requireDType(x!.type, "float");
+    const [n, channels, ...rest] = x!.type.shape;
+    if (n === undefined || channels === undefined || dimMod(channels, groups) !== 0) {
+      throw new ModelError(`axis 1 of ${typeText(x!.type)} does not divide into ${groups} groups`);
+    }
+    const grouped = reshapeTo(x!, [n, groups, dimFloorDiv(channels, groups), ...rest]);
+    const normalized = layerNorm([grouped], { axis: 2, epsilon });
+    return affine(
+      reshapeTo(normalized, x!.type.shape),
+      scale && perChannel(x!, scale),
+      bias && perChannel(x!, bias),
+    );
+  },
+  accuracy,
+  samples: [
+    sampleWith({ groups: 2, epsilon: 1e-5 }, f32(2, 4, 3, 3), f32(4), f32(4)),
+    sampleWith({ groups: 3, epsilon: 1e-5 }, f32(2, 9, 5)),
+    sampleWith({ groups: 1, epsilon: 1e-5 }, f32(3, 4, 5), f32(4)),
+  ],
+});
+
+export const instanceNorm: Op<"instanceNorm", { epsilon: number }> = defineComposite<
+  "instanceNorm",
+  { epsilon: number }
+>({
+  name: "instanceNorm",
+  operands: ["x", "scale?", "bias?"],
+  summary:
+    "Each channel (axis 1) of each sample normalised over all further axes, then scaled and shifted per channel. https://arxiv.org/abs/1607.08022",
+  attrs: { epsilon: "added to the variance" },
+  decompose: ([x, scale, bias], { epsilon }) => {
+    if (x!.type.shape.length < 3) throw new ModelError(`instanceNorm needs axes after the channels, got ${typeText(x!.type)}`);
+    const normalized = layerNorm([x!], { axis: 2, epsilon });
+    return affine(normalized, scale && perChannel(x!, scale), bias && perChannel(x!, bias));
+  },
+  accuracy,
+  samples: [
+    sampleWith({ epsilon: 1e-5 }, f32(2, 3, 4, 5), f32(3), f32(3)),
+    sampleWith({ epsilon: 1e-5 }, f32(2, 3, 17)),
+  ],
+});
+
+// ------------------------------------------------------------------------------------------------- batch norm
+
+type BatchNormAttrs = { readonly axis: number; readonly epsilon: number };
+const channelAxis = "axis of the channels" as const;
+
+export const batchNorm: Op<"batchNorm", BatchNormAttrs> = defineComposite<"batchNorm", BatchNormAttrs>({
+  name: "batchNorm",
+  operands: ["x", "mean", "variance", "scale?", "bias?"],
+  summary:
+    "(x − mean) / √(variance + ε) · scale + bias per channel, with given statistics (inference). https://arxiv.org/abs/1502.03167",
+  attrs: { axis: channelAxis, epsilon: "added to the variance" },
+  decompose: ([x, average, spread_, scale, bias], { axis, epsilon }) => {
+    requireDType(x!.type, "float");
+    const inverse = rsqrt(np.add(spread_!, epsilon));
+    const factor = scale === undefined ? inverse : mul([inverse, scale]);
+    const centred = np.sub(x!, perChannel(x!, average!, axis));
+    return affine(np.mul(centred, perChannel(x!, factor, axis)), undefined, bias && perChannel(x!, bias, axis));
+  },
+  accuracy,
+  samples: [
+    sampleWith({ axis: 1, epsilon: 1e-5 }, f32(2, 3, 4, 5), f32(3), within(0.5, 2, f32(3)), f32(3), f32(3)),
+    sampleWith({ axis: 1, epsilon: 1e-3 }, f32(4, 9), f32(9), within(0.5, 2, f32(9))),
+    sampleWith({ axis: 3, epsilon: 1e-5 }, f32(2, 4, 5, 3), f32(3), within(0.5, 2, f32(3)), f32(3), f32(3)),
+  ],
+});
+
+type BatchNormTrainAttrs = {
+  readonly axis: number;
+  readonly epsilon: number;
+  readonly momentum: number;
+  readonly correction: number;
+};
+
+export const batchNormTrain: Op<"batchNormTrain", BatchNormTrainAttrs, "many"> = defineMultiComposite<
+  "batchNormTrain",
+  BatchNormTrainAttrs
+>({
+  name: "batchNormTrain",
+  operands: ["x", "runningMean", "runningVariance", "scale?", "bias?"],
+  summary:
+    "Batch normalisation with the statistics of this batch. Results: y, and the running mean and variance moved towards them: (1 − momentum) · old + momentum · new. y uses the biased variance.",
+  attrs: {
+    axis: channelAxis,
+    epsilon: "added to the variance",
+    momentum: "weight of this batch in the running statistics (PyTorch's meaning; ONNX states 1 − this)",
+    correction: "subtracted from the count in the variance that goes to the running one: 1 as PyTorch, 0 as ONNX",
+  },
+  decompose: ([x, runningMean, runningVariance, scale, bias], { axis, epsilon, momentum, correction }) => {
+    requireDType(x!.type, "float");
+    const channel = normalizeAxis(axis, x!.type.shape.length);
+    const axes = x!.type.shape.map((_, a) => a).filter((a) => a !== channel);
+    const average = mean(x!, axes);
+    const centred = np.sub(x!, perChannel(x!, average, channel));
+    const biased = mean(square(centred), axes);
+    const y = affine(
+      np.mul(centred, perChannel(x!, rsqrt(np.add(biased, epsilon)), channel)),
+      scale && perChannel(x!, scale, channel),
+      bias && perChannel(x!, bias, channel),
+    );
+    const count = reducedCount(x!, axes);
+    const { dtype } = x!.type;
+    const unbiased =
+      correction === 0
+        ? biased
+        : np.mul(biased, np.div(dimScalar(count, dtype), dimScalar(dimSub(count, correction), dtype)));
+    const move = (old: Value, fresh: Value) =>
+      add([np.mul(old, 1 - momentum), np.mul(fresh, momentum)]);
+    return [y, move(runningMean!, average), move(runningVariance!, unbiased)];
+  },
+  accuracy,
+  samples: [
+    sampleWith(
+      { axis: 1, epsilon: 1e-5, momentum: 0.1, correction: 1 },
+      f32(3, 4, 3, 5),
+      noGrad(f32(4)),
+      noGrad(within(0.5, 2, f32(4))),
+      f32(4),
+      f32(4),
+    ),
+    sampleWith(
+      { axis: 1, epsilon: 1e-5, momentum: 0.3, correction: 0 },
+      f32(6, 9),
+      noGrad(f32(9)),
+      noGrad(within(0.5, 2, f32(9))),
+    ),
+    sampleWith(
+      { axis: 2, epsilon: 1e-3, momentum: 0.1, correction: 1 },
+      f32(2, 5, 3),
+      noGrad(f32(3)),
+      noGrad(within(0.5, 2, f32(3))),
+      f32(3),
+      f32(3),
+    ),
+  ],
+});
+
+// ---------------------------------------------------------------------------------------------- other norms
+
+type LrnAttrs = {
+  readonly before: number;
+  readonly after: number;
+  readonly alpha: number;
+  readonly beta: number;
+  readonly bias: number;
+};
+
+export const lrn: Op<"lrn", LrnAttrs> = defineComposite<"lrn", LrnAttrs>({
+  name: "lrn",
+  operands: ["x"],
+  summary:
+    "Local response normalisation: x / (bias + α · mean of squares over neighbouring channels)^β. The mean divides by the whole window, also at the edges. https://papers.nips.cc/paper/4824",
+  attrs: {
+    before: "channels (axis 1) before the own one in the window",
+    after: "channels after it",
+    alpha: "α",
+    beta: "β",
+    bias: "added, > 0",
+  },
+  decompose: ([x], { before, after, alpha, beta, bias }) => {
+    requireDType(x!.type, "float");
+    const channels = sizeOf(x!, 1);
+    const ends = (n: number) => x!.type.shape.map((_, a) => (a === 1 ? n : 0));
+    const padded = padConstant(square(x!), ends(before), ends(after));
+    const size = before + 1 + after;
+    const total = Array.from({ length: size }, (_, i) => sliceAxis(padded, 1, i, channels)).reduce((a, b) => add([a, b]));
+    const base = np.add(np.mul(total, alpha / size), bias);
+    return np.div(x!, np.pow(base, beta));
+  },
+  accuracy,
+  samples: [
+    sampleWith({ before: 1, after: 1, alpha: 0.1, beta: 0.75, bias: 1 }, f32(2, 5, 3, 3)),
+    sampleWith({ before: 1, after: 2, alpha: 1e-4, beta: 0.75, bias: 2 }, f32(1, 9, 4)),
+  ],
+});
+
+type LpAttrs = { readonly axis: number; readonly p: number; readonly epsilon: number };
+
+export const lpNormalize: Op<"lpNormalize", LpAttrs> = defineComposite<"lpNormalize", LpAttrs>({
+  name: "lpNormalize",
+  operands: ["x"],
+  summary: "x divided by max(ε, its p-norm along an axis).",
+  attrs: { axis: "axis of the norm; negative ones count from the end", p: "order of the norm, ≥ 1", epsilon: "least divisor" },
+  decompose: ([x], { axis, p, epsilon }) => {
+    requireDType(x!.type, "float");
+    const norm = lpNorm(x!, [normalizeAxis(axis, x!.type.shape.length)], p);
+    return np.div(x!, epsilon === 0 ? norm : np.max(norm, epsilon));
+  },
+  accuracy,
+  samples: [
+    sampleWith({ axis: 1, p: 2, epsilon: 1e-12 }, f32(3, 5)),
+    sampleWith({ axis: -1, p: 1, epsilon: 1e-12 }, f32(2, 9)),
+    sampleWith({ axis: 0, p: 3, epsilon: 1e-12 }, within(0.5, 2, f32(4, 3))),
+  ],
+});
+
+/** p-norm over axes, which are kept with size 1. */
+function lpNorm(x: Value, axes: readonly number[], p: number): Value {
+  if (p === 1) return sum(abs([x]), axes, keep);
+  if (p === 2) return sqrt([sum(square(x), axes, keep)]);
+  const powers = sum(pow([abs([x]), constantLike(x, p)]), axes, keep);
+  return np.pow(powers, 1 / p);
+}
+
