@@ -19,7 +19,14 @@ import { type Dim, dimFloorDiv, dimMod, dimSub } from "../dim.js";
 import { ModelError } from "../errors.js";
 import { shapeText, typeText, type Value } from "../graph.js";
 import { normalizeAxis, requireDType } from "../infer.js";
-import { type Accuracy, defineComposite, defineMultiComposite, type Op, type Sample, type SampleOperand } from "../op.js";
+import {
+  type Accuracy,
+  defineComposite,
+  defineMultiComposite,
+  type Op,
+  type Sample,
+  type SampleOperand,
+} from "../op.js";
 import { exactly, f32, noGrad, of, sampleWith, within } from "../sample.js";
 import { constantLike } from "./constant.js";
 import { abs, add, exp, log, mul, pow, sqrt, sub } from "./elementwise.js";
@@ -197,11 +204,7 @@ export const groupNorm: Op<"groupNorm", { groups: number; epsilon: number }> = d
     }
     const grouped = reshapeTo(x!, [n, groups, dimFloorDiv(channels, groups), ...rest]);
     const normalized = layerNorm([grouped], { axis: 2, epsilon });
-    return affine(
-      reshapeTo(normalized, x!.type.shape),
-      scale && perChannel(x!, scale),
-      bias && perChannel(x!, bias),
-    );
+    return affine(reshapeTo(normalized, x!.type.shape), scale && perChannel(x!, scale), bias && perChannel(x!, bias));
   },
   accuracy,
   samples: [
@@ -221,7 +224,8 @@ export const instanceNorm: Op<"instanceNorm", { epsilon: number }> = defineCompo
     "Each channel (axis 1) of each sample normalised over all further axes, then scaled and shifted per channel. https://arxiv.org/abs/1607.08022",
   attrs: { epsilon: "added to the variance" },
   decompose: ([x, scale, bias], { epsilon }) => {
-    if (x!.type.shape.length < 3) throw new ModelError(`instanceNorm needs axes after the channels, got ${typeText(x!.type)}`);
+    if (x!.type.shape.length < 3)
+      throw new ModelError(`instanceNorm needs axes after the channels, got ${typeText(x!.type)}`);
     const normalized = layerNorm([x!], { axis: 2, epsilon });
     return affine(normalized, scale && perChannel(x!, scale), bias && perChannel(x!, bias));
   },
@@ -297,8 +301,7 @@ export const batchNormTrain: Op<"batchNormTrain", BatchNormTrainAttrs, "many"> =
       correction === 0
         ? biased
         : np.mul(biased, np.div(dimScalar(count, dtype), dimScalar(dimSub(count, correction), dtype)));
-    const move = (old: Value, fresh: Value) =>
-      add([np.mul(old, 1 - momentum), np.mul(fresh, momentum)]);
+    const move = (old: Value, fresh: Value) => add([np.mul(old, 1 - momentum), np.mul(fresh, momentum)]);
     return [y, move(runningMean!, average), move(runningVariance!, unbiased)];
   },
   accuracy,
@@ -356,7 +359,9 @@ export const lrn: Op<"lrn", LrnAttrs> = defineComposite<"lrn", LrnAttrs>({
     const ends = (n: number) => x!.type.shape.map((_, a) => (a === 1 ? n : 0));
     const padded = padConstant(square(x!), ends(before), ends(after));
     const size = before + 1 + after;
-    const total = Array.from({ length: size }, (_, i) => sliceAxis(padded, 1, i, channels)).reduce((a, b) => add([a, b]));
+    const total = Array.from({ length: size }, (_, i) => sliceAxis(padded, 1, i, channels)).reduce((a, b) =>
+      add([a, b]),
+    );
     const base = np.add(np.mul(total, alpha / size), bias);
     return np.div(x!, np.pow(base, beta));
   },
@@ -373,7 +378,11 @@ export const lpNormalize: Op<"lpNormalize", LpAttrs> = defineComposite<"lpNormal
   name: "lpNormalize",
   operands: ["x"],
   summary: "x divided by max(ε, its p-norm along an axis).",
-  attrs: { axis: "axis of the norm; negative ones count from the end", p: "order of the norm, ≥ 1", epsilon: "least divisor" },
+  attrs: {
+    axis: "axis of the norm; negative ones count from the end",
+    p: "order of the norm, ≥ 1",
+    epsilon: "least divisor",
+  },
   decompose: ([x], { axis, p, epsilon }) => {
     requireDType(x!.type, "float");
     const norm = lpNorm(x!, [normalizeAxis(axis, x!.type.shape.length)], p);
@@ -394,4 +403,3 @@ function lpNorm(x: Value, axes: readonly number[], p: number): Value {
   const powers = sum(pow([abs([x]), constantLike(x, p)]), axes, keep);
   return np.pow(powers, 1 / p);
 }
-
