@@ -1,0 +1,356 @@
+/**
+ * General matrix product: C[b, m, n] = epilogue(Σ_k A[b, m, k] · B[b, k, n]).
+ *
+ *   for each chunk of (batch, block of ROWS rows, block of COLUMNS columns):      @…_gemm…: begin, end count chunks
+ *     for each panel of NR columns:                                                its B stays in the L1 cache
+ *       for each tile of MR rows:                                                  @…_gemmstrip_…_MRxNR
+ *         acc[MR][NR] = Σ_k A · B
+ *         C = epilogue(acc)
+ *
+ * All strides are in elements and come as i32 parameters, so that layers of one network share the functions. Nothing outside
+ * the operands is read or written.
+ */
+
+import { InternalError } from "../../ir/errors.js";
+import type { Elem, Expr, LoopFunction, LoopParam } from "../../ir/loop.js";
+import { elemBytes } from "../../ir/loop.js";
+import { type Block, buildFunction } from "../../ir/loop-block.js";
+import {
+  add,
+  constant,
+  divS,
+  geS,
+  gtS,
+  i32,
+  leS,
+  load,
+  loadSplat,
+  ltS,
+  minS,
+  mul,
+  pointer,
+  remS,
+  replaceLane,
+  select,
+  splat,
+  sub,
+} from "../../ir/loop-build.js";
+import { type Epilogue, identity } from "./epilogue.js";
+import { int, type Lane, lanes, reduction, storeTile, tileStep, zeroTile } from "./tile.js";
+
+/** Which stride of A is known to be 1; the kernel's other stride parameter is then the only one it reads. */
+export type Rows = "rows" | "columns" | "strided";
+
+export interface GemmSpec {
+  readonly lane: Lane["name"];
+  /**
+   * `rows`: A[m, k] at a[m·aRow + k] (aColumn is not read); `columns`: at a[m + k·aColumn] (a transposed operand, aRow is not
+   * read); `strided`: at a[m·aRow + k·aColumn].
+   */
+  readonly a: Rows;
+  /**
+   * `packed`: panels of NR columns as `packPanels` writes them, [ceil(N/NR)][K][NR] with zeros beyond N (bRow is not read).
+   * `rows`: B[k, n] at b[k·bRow + n].
+   */
+  readonly b: "packed" | "rows";
+  readonly epilogue?: Epilogue;
+  /** Rows of a tile; default 4. */
+  readonly mr?: number;
+  /** Columns of a tile, a multiple of the lanes; also the width of packed panels. Default 2 vectors. */
+  readonly nr?: number;
+  /** Storage of A, B and C; default the lane's own element. Must load into the lane's registers. */
+  readonly aElem?: Elem;
+  readonly bElem?: Elem;
+  readonly cElem?: Elem;
+  /** N, where it is known when compiling: tails that can't occur are left out. */
+  readonly n?: number;
+}
+
+/** The functions of a kernel; `entry` is the one to call, the others are its helpers. Equal names are equal functions. */
+export interface Kernel {
+  readonly entry: LoopFunction;
+  readonly functions: readonly LoopFunction[];
+}
+
+export interface GemmKernel extends Kernel {
+  /** Rows and columns of C in one chunk: the chunk axis has batch · ceil(M/rows) · ceil(N/columns) values. */
+  readonly chunkRows: number;
+  readonly chunkColumns: number;
+  readonly mr: number;
+  readonly nr: number;
+}
+
+/** Parameters of every GEMM entry, before those of the epilogue. */
+export const gemmParams = (aElem: Elem, bElem: Elem, cElem: Elem): readonly LoopParam[] => [
+  int("begin"),
+  int("end"),
+  pointer("a", aElem),
+  pointer("b", bElem),
+  pointer("c", cElem),
+  int("m"),
+  int("n"),
+  int("k"),
+  int("aRow"),
+  int("aColumn"),
+  int("bRow"),
+  int("cRow"),
+  int("aBatch"),
+  int("bBatch"),
+  int("cBatch"),
+];
+
+/** Row counts of the tiles that cover any M, largest first. */
+export function rowTiles(mr: number): readonly number[] {
+  return mr === 1 ? [1] : mr <= 3 ? [mr, 1] : [mr, 2, 1];
+}
+
+interface Full extends Required<Omit<GemmSpec, "lane" | "n">> {
+  readonly lane: Lane;
+  readonly n: number | undefined;
+}
+
+function complete(spec: GemmSpec): Full {
+  const lane = lanes[spec.lane];
+  const nr = spec.nr ?? 2 * lane.count;
+  if (nr % lane.count !== 0) throw new InternalError(`a tile of ${nr} columns is no multiple of ${lane.count} lanes`);
+  return {
+    lane,
+    a: spec.a,
+    b: spec.b,
+    epilogue: spec.epilogue ?? identity,
+    mr: spec.mr ?? 4,
+    nr,
+    aElem: spec.aElem ?? lane.elem,
+    bElem: spec.bElem ?? lane.elem,
+    cElem: spec.cElem ?? lane.elem,
+    n: spec.n,
+  };
+}
+
+const storage = (s: Full): string =>
+  s.aElem === s.lane.elem && s.bElem === s.lane.elem && s.cElem === s.lane.elem
+    ? ""
+    : `_${s.aElem}_${s.bElem}_${s.cElem}`;
+
+function stem(s: Full, part = "gemm"): string {
+  const epilogue = s.epilogue.name === "" ? "" : `_${s.epilogue.name}`;
+  return `${s.lane.name}_${part}_${s.a}_${s.b}${storage(s)}${epilogue}`;
+}
+
+/** Steps of the reduction in one turn of the inner loop: fewer pointer updates where consecutive A[m, k] are neighbours. */
+const unroll = Number(process.env.U ?? 4);
+
+/** Rows of A that a chunk walks while a panel of B is hot: A's block should stay in the L2 cache. */
+const chunkRows = 96;
+
+/** Columns of one chunk; a multiple of every NR in use. */
+const chunkColumns = 96;
+
+/**
+ * All tiles of MR rows in a strip of rows, against one panel (or its first NV vectors):
+ *
+ *   for (i = 0; i + MR ≤ rows; i += MR) C[i … i+MR, column …] = epilogue(A[i … i+MR, :] · B)
+ *
+ * a, b and c point to the strip's first row, the panel and the strip's first element; row, column and batch are its logical
+ * place. With `cut`, only `columns` columns exist, between (NV−1)·L+1 and NV·L.
+ */
+function strip(s: Full, mr: number, nv: number, cut: boolean): LoopFunction {
+  const { lane } = s;
+  const L = lane.count;
+  const aBytes = elemBytes[s.aElem];
+  const bBytes = elemBytes[s.bElem];
+  const cBytes = elemBytes[s.cElem];
+  const params = [
+    pointer("a", s.aElem),
+    pointer("b", s.bElem),
+    pointer("c", s.cElem),
+    int("rows"),
+    int("k"),
+    int("aRow"),
+    int("aColumn"),
+    int("bRow"),
+    int("cRow"),
+    int("batch"),
+    int("row"),
+    int("column"),
+    int("columns"),
+    ...s.epilogue.params,
+  ];
+  return buildFunction(stripName(s, mr, nv, cut), params, undefined, (f, args) => {
+    const [a, b, c, rows, k, aRow, aColumn, bRow, cRow, batch, row, column, columns, ...extra] = args as Expr[];
+    const aRowBytes = s.a === "columns" ? i32(aBytes) : f.let("aRowBytes", mul(aRow!, aBytes));
+    const aStep = s.a === "rows" ? i32(aBytes) : f.let("aStep", mul(aColumn!, aBytes));
+    const bStep = s.b === "packed" ? i32(s.nr * bBytes) : f.let("bStep", mul(bRow!, bBytes));
+    const cRowBytes = f.let("cRowBytes", mul(cRow!, cBytes));
+    const aTile = f.mut("aTile", a!);
+    const cTile = f.mut("cTile", c!);
+    f.for("i", 0, sub(rows!, mr - 1), mr, (i) => {
+      const acc = zeroTile(f, lane, mr, nv);
+      // One pointer per row, or one for all where the rows of A are neighbours.
+      const aAt: Expr[] = [];
+      for (let r = 0; r < (s.a === "columns" ? 1 : mr); r++)
+        aAt.push(f.mut(`a_${r}`, r === 0 ? aTile : add(aAt[r - 1]!, aRowBytes)));
+      const bAt = f.mut("b_", b!);
+      const loadA = (u: number) => (r: number) =>
+        s.a === "columns" ? splatOf(lane, s.aElem, aAt[0]!, r) : splatOf(lane, s.aElem, aAt[r]!, u);
+      const advance = (steps: number) => {
+        for (const p of aAt) f.assign(p, add(p, s.a === "rows" ? i32(steps * aBytes) : aStep));
+        f.assign(bAt, add(bAt, s.b === "packed" ? i32(steps * s.nr * bBytes) : bStep));
+      };
+      const vectorB = (u: number) => (v: number) => vectorOf(lane, s.bElem, bAt, u * s.nr + v * L);
+      const one = () => {
+        tileStep(f, acc, loadA(0), vectorB(0));
+        advance(1);
+      };
+      if (s.b === "rows" && cut) {
+        // A vector of the last rows of B may reach beyond the operand: these are read element by element.
+        const loose = select(geS(bRow!, L), i32(1), k!);
+        const safe = f.let("safe", select(gtS(k!, loose), sub(k!, loose), 0));
+        f.for("kk", 0, safe, 1, one);
+        f.for("kk", safe, k!, 1, () => {
+          tileStep(f, acc, loadA(0), (v) =>
+            v < nv - 1 ? vectorB(0)(v) : partial(f, lane, s.bElem, bAt, v * L, columns!),
+          );
+          advance(1);
+        });
+      } else if (s.a === "rows" && s.b === "packed") {
+        reduction(f, k!, unroll, (u) => tileStep(f, acc, loadA(u), vectorB(u)), advance);
+      } else f.for("kk", 0, k!, 1, one);
+
+      const cAt: Expr[] = [cTile];
+      for (let r = 1; r < mr; r++) cAt.push(f.let(`c_${r}`, add(cAt[r - 1]!, cRowBytes)));
+      storeTile(f, lane, acc, {
+        elem: s.cElem,
+        rowPointer: (r) => cAt[r]!,
+        epilogue: s.epilogue,
+        params: extra,
+        at: (r) => ({ batch: batch!, row: add(add(row!, i), r), column: column! }),
+        ...(cut ? { columns: columns! } : {}),
+      });
+      f.assign(aTile, add(aTile, mul(aRowBytes, mr)));
+      f.assign(cTile, add(cTile, mul(cRowBytes, mr)));
+    });
+  });
+}
+
+const stripName = (s: Full, mr: number, nv: number, cut: boolean): string =>
+  `${stem(s, "gemmstrip")}_${mr}x${nv * s.lane.count}${nv * s.lane.count === s.nr ? "" : `of${s.nr}`}${cut ? "_cut" : ""}`;
+
+/** One element of A in all lanes. */
+function splatOf(lane: Lane, elem: Elem, pointer: Expr, offset: number): Expr {
+  return elemBytes[elem] === elemBytes[lane.elem]
+    ? loadSplat(lane.vector, elem, pointer, 0, offset)
+    : splat(lane.vector, load(lane.scalar, elem, pointer, 0, offset));
+}
+
+function vectorOf(lane: Lane, elem: Elem, pointer: Expr, offset: number): Expr {
+  return load(lane.vector, elem, pointer, 0, offset);
+}
+
+/** The elements below `columns` of a vector that starts at column `from`, zeros above them; at least one exists. */
+function partial(f: Block, lane: Lane, elem: Elem, pointer: Expr, from: number, columns: Expr): Expr {
+  const x = f.mut("edge", constant(lane.vector, 0));
+  for (let l = 0; l < lane.count; l++) {
+    const put = () => f.assign(x, replaceLane(x, l, load(lane.scalar, elem, pointer, 0, from + l)));
+    if (l === 0) put();
+    else f.if(ltS(i32(from + l), columns), put);
+  }
+  return x;
+}
+
+/**
+ * The matrix product as a kernel over chunks. Entry parameters: `gemmParams`, then the epilogue's. C[b, m, n] lies at
+ * c[b·cBatch + m·cRow + n]; A and B at their own batch strides, 0 where an operand is shared by the batch.
+ */
+export function gemm(spec: GemmSpec): GemmKernel {
+  const s = complete(spec);
+  const { lane, mr, nr } = s;
+  const L = lane.count;
+  const NV = nr / L;
+  if (chunkColumns % nr !== 0) throw new InternalError(`panels of ${nr} columns do not fill chunks of ${chunkColumns}`);
+  const tiles = rowTiles(mr);
+  const functions = new Map<string, LoopFunction>();
+  const add_ = (fn: LoopFunction): string => {
+    functions.set(fn.name, fn);
+    return fn.name;
+  };
+  // Vectors that the last, narrower panel can need; all, unless N is known.
+  const tail = spec.n === undefined ? undefined : spec.n % nr;
+  const cutWidths =
+    tail === undefined ? Array.from({ length: NV }, (_, v) => v + 1) : tail === 0 ? [] : [Math.ceil(tail / L)];
+  const hasWhole = spec.n === undefined || spec.n >= nr;
+
+  const name = `${stem(s)}_${mr}x${nr}${spec.n === undefined ? "" : `_n${spec.n % nr}${hasWhole ? "" : "only"}`}`;
+  const aBytes = elemBytes[s.aElem];
+  const bBytes = elemBytes[s.bElem];
+  const cBytes = elemBytes[s.cElem];
+  const params = [...gemmParams(s.aElem, s.bElem, s.cElem), ...s.epilogue.params];
+  const entry = buildFunction(name, params, undefined, (f, args) => {
+    const [begin, end, a, b, c, m, n, k, aRow, aColumn, bRow, cRow, aBatch, bBatch, cBatch, ...extra] = args as Expr[];
+    const rowBlocks = f.let("rowBlocks", divS(add(m!, chunkRows - 1), chunkRows));
+    const columnBlocks = f.let("columnBlocks", divS(add(n!, chunkColumns - 1), chunkColumns));
+    f.for("chunk", begin!, end!, 1, (chunk) => {
+      const outer = f.let("outer", divS(chunk, columnBlocks));
+      const column0 = f.let("column0", mul(remS(chunk, columnBlocks), chunkColumns));
+      const row0 = f.let("row0", mul(remS(outer, rowBlocks), chunkRows));
+      const batch = f.let("batch", divS(outer, rowBlocks));
+      const rows = f.let("rows", minS(sub(m!, row0), chunkRows));
+      const columnEnd = f.let("columnEnd", minS(n!, add(column0, chunkColumns)));
+      const aRowStride = s.a === "columns" ? i32(1) : aRow!;
+      const aAt = f.let("aAt", add(a!, mul(add(mul(batch, aBatch!), mul(row0, aRowStride)), aBytes)));
+      const bAt = f.let("bAt", add(b!, mul(mul(batch, bBatch!), bBytes)));
+      const cAt = f.let("cAt", add(c!, mul(add(mul(batch, cBatch!), mul(row0, cRow!)), cBytes)));
+
+      /** Covers the rows of one panel with the largest tiles first. */
+      const panel = (nv: number, cut: boolean, column: Expr, width: Expr) => {
+        const bPanel = f.let("bPanel", add(bAt, mul(s.b === "packed" ? mul(column, k!) : column, bBytes)));
+        let done: Expr = i32(0);
+        for (const size of tiles) {
+          // A whole panel's last rows share the code of the cut one.
+          const cutTile = cut || (size < mr && cutWidths.includes(nv));
+          const fn = add_(strip(s, size, nv, cutTile));
+          const at = done;
+          const left = f.let("left", sub(rows, at));
+          f.if(geS(left, size), () =>
+            f.call(fn, [
+              add(aAt, mul(mul(at, aRowStride), aBytes)),
+              bPanel,
+              add(cAt, mul(add(mul(at, cRow!), column), cBytes)),
+              left,
+              k!,
+              aRow!,
+              aColumn!,
+              bRow!,
+              cRow!,
+              batch,
+              add(row0, at),
+              column,
+              width,
+              ...extra,
+            ]),
+          );
+          if (size > 1) done = f.let("done", sub(rows, remS(left, size)));
+        }
+      };
+      const wholeEnd = hasWhole ? f.let("wholeEnd", sub(columnEnd, remS(sub(columnEnd, column0), nr))) : column0;
+      if (hasWhole) f.for("column", column0, wholeEnd, nr, (column) => panel(NV, false, column, i32(nr)));
+      if (cutWidths.length > 0) {
+        const width = f.let("width", sub(columnEnd, wholeEnd));
+        f.if(gtS(width, 0), () => {
+          const byWidth = (v: number): void => {
+            const nv = cutWidths[v]!;
+            if (v === cutWidths.length - 1) panel(nv, true, wholeEnd, width);
+            else
+              f.if(
+                leS(width, nv * L),
+                () => panel(nv, true, wholeEnd, width),
+                () => byWidth(v + 1),
+              );
+          };
+          byWidth(0);
+        });
+      }
+    });
+  });
+  return { entry, functions: [...functions.values(), entry], chunkRows, chunkColumns, mr, nr };
+}

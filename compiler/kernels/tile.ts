@@ -1,0 +1,154 @@
+/**
+ * The register tile that all contraction kernels share: MR rows by NV vectors of accumulators that stay in registers while
+ * the reduction runs.
+ *
+ *   acc[r][v] = Σ_k A[r, k] · B[k, v·L … v·L + L−1]        A is read by splat loads, B by vector loads
+ *
+ * Every element adds its products one by one in the order of k, in every tile shape, so that a result depends neither on
+ * the tile an element falls into nor on how the work is cut.
+ */
+
+import type { Elem, Expr, LoopParam, ScalarKind, VectorKind } from "../../ir/loop.js";
+import type { Block } from "../../ir/loop-block.js";
+import { add, constant, extractLane, fma, i32, load, ltS, mul, sub } from "../../ir/loop-build.js";
+import { isVector, laneInfo, scalarOf } from "../../ir/loop-types.js";
+import type { Epilogue, Position } from "./epilogue.js";
+
+/** What a kernel computes in: a scalar kind and, where SIMD has it, the vector of the same. */
+export interface Lane {
+  readonly name: "f32" | "f64" | "i32" | "i64";
+  readonly elem: Elem;
+  readonly scalar: ScalarKind;
+  readonly vector: VectorKind;
+  /** Elements in a vector, L. */
+  readonly count: number;
+}
+
+export const lanes = {
+  f32: { name: "f32", elem: "f32", scalar: "f32", vector: "f32x4", count: 4 },
+  f64: { name: "f64", elem: "f64", scalar: "f64", vector: "f64x2", count: 2 },
+  i32: { name: "i32", elem: "i32", scalar: "i32", vector: "i32x4", count: 4 },
+  i64: { name: "i64", elem: "i64", scalar: "i64", vector: "i64x2", count: 2 },
+} as const satisfies { readonly [N in Lane["name"]]: Lane };
+
+/** a·b + c: two roundings on the baseline, perhaps one in the relaxed variant; wraps for integers. */
+export function multiplyAdd(a: Expr, b: Expr, c: Expr): Expr {
+  const kind = scalarOf(a.type);
+  return kind === "f32" || kind === "f64" ? fma(a, b, c) : add(mul(a, b), c);
+}
+
+/** MR × NV accumulators, as `mut` variables. */
+export type Accumulators = readonly (readonly Expr[])[];
+
+/** Declares the accumulators, all zero. */
+export function zeroTile(b: Block, lane: Lane, mr: number, nv: number): Accumulators {
+  return Array.from({ length: mr }, (_, r) =>
+    Array.from({ length: nv }, (_, v) => b.mut(`acc${r}_${v}`, constant(lane.vector, 0))),
+  );
+}
+
+/** One step of the reduction: reads NV vectors of B and MR splats of A, and multiplies each with each. */
+export function tileStep(
+  b: Block,
+  acc: Accumulators,
+  loadA: (row: number) => Expr,
+  loadB: (vector: number) => Expr,
+): void {
+  const nv = acc[0]?.length ?? 0;
+  const bs = Array.from({ length: nv }, (_, v) => b.let(`b${v}`, loadB(v)));
+  for (const [r, row] of acc.entries()) {
+    const a = b.let(`a${r}`, loadA(r));
+    for (const [v, x] of row.entries()) b.assign(x, multiplyAdd(a, bs[v]!, x));
+  }
+}
+
+/**
+ * for (i = 0; i < count; i++) step(i mod unroll), with `advance(n)` moving the pointers past n steps.
+ *
+ * The steps of one turn are separated by branches on purpose. V8 schedules all loads of a basic block before its arithmetic,
+ * so that two steps in one block need twice the registers and spill; a branch whose other side needs the accumulators keeps
+ * each step in a block of its own, while the pointers still move only once a turn.
+ */
+export function reduction(
+  b: Block,
+  count: Expr,
+  unroll: number,
+  step: (u: number) => void,
+  advance: (steps: number) => void,
+): void {
+  const ends = Array.from({ length: unroll - 1 }, (_, u) => b.let(`end${u + 1}`, sub(count, u + 1)));
+  b.for("kk", 0, count, unroll, (k) => {
+    const from = (u: number): void => {
+      step(u);
+      if (u + 1 < unroll) b.if(ltS(k, ends[u]!), () => from(u + 1));
+    };
+    from(0);
+    advance(unroll);
+  });
+}
+
+/** Where a finished tile goes. */
+export interface TileOutput {
+  readonly elem: Elem;
+  /** Pointer to element (row r, first column of the tile). */
+  readonly rowPointer: (row: number) => Expr;
+  readonly epilogue: Epilogue;
+  readonly params: readonly Expr[];
+  /** Logical place of element (row r, first column of the tile). */
+  readonly at: (row: number) => Position;
+  /**
+   * Columns of the tile that exist: undefined for all; otherwise an i32 expression in ((NV−1)·L, NV·L], so that only the
+   * last vector is cut.
+   */
+  readonly columns?: Expr;
+}
+
+/** Applies the epilogue to each accumulator and stores it; cut columns go element by element. */
+export function storeTile(b: Block, lane: Lane, acc: Accumulators, out: TileOutput): void {
+  const L = lane.count;
+  const whole = (r: number, v: number, x: Expr): void => {
+    const at = shift(out.at(r), v * L);
+    b.store(out.elem, out.rowPointer(r), 0, out.epilogue.apply(b, x, at, out.params), v * L);
+  };
+  const single = (r: number, v: number, l: number, x: Expr): void => {
+    const at = shift(out.at(r), v * L + l);
+    const value = b.let("x", extractLane(x, l));
+    b.store(out.elem, out.rowPointer(r), 0, out.epilogue.apply(b, value, at, out.params), v * L + l);
+  };
+  const last = (acc[0]?.length ?? 0) - 1;
+  for (const [r, row] of acc.entries()) {
+    for (const [v, x] of row.entries()) if (v < last || out.columns === undefined) whole(r, v, x);
+  }
+  if (out.columns === undefined) return;
+  const columns = out.columns;
+  b.if(
+    ltS(columns, (last + 1) * L),
+    () => {
+      for (let l = 0; l < L - 1; l++) {
+        const lane = l;
+        const put = () => {
+          for (const [r, row] of acc.entries()) single(r, last, lane, row[last]!);
+        };
+        if (l === 0) put();
+        else b.if(ltS(i32(last * L + l), columns), put);
+      }
+    },
+    () => {
+      for (const [r, row] of acc.entries()) whole(r, last, row[last]!);
+    },
+  );
+}
+
+function shift(at: Position, columns: number): Position {
+  return { ...at, column: add(at.column, columns) };
+}
+
+/** A vector, or one element, of `elem` storage in the lane's registers. */
+export function loadAs(lane: Lane, type: "scalar" | "vector", elem: Elem, pointer: Expr, offset: number): Expr {
+  return load(type === "vector" ? lane.vector : lane.scalar, elem, pointer, 0, offset);
+}
+
+/** How many elements a value of this type holds. */
+export const lanesIn = (e: Expr): number => (isVector(e.type) ? laneInfo[e.type].lanes : 1);
+
+export const int = (name: string): LoopParam => ({ name, type: "i32" });
