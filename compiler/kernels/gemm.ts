@@ -66,10 +66,10 @@ export interface GemmSpec {
   readonly n?: number;
 }
 
-/** The functions of a kernel; `entry` is the one to call, the others are its helpers. Equal names are equal functions. */
+/** A kernel and the functions it calls. Functions of equal name are equal. */
 export interface Kernel {
-  readonly entry: LoopFunction;
-  readonly functions: readonly LoopFunction[];
+  readonly fn: LoopFunction;
+  readonly helpers: readonly LoopFunction[];
 }
 
 export interface GemmKernel extends Kernel {
@@ -138,7 +138,7 @@ function stem(s: Full, part = "gemm"): string {
 }
 
 /** Steps of the reduction in one turn of the inner loop: fewer pointer updates where consecutive A[m, k] are neighbours. */
-const unroll = Number(process.env.U ?? 4);
+const unroll = 4;
 
 /** Rows of A that a chunk walks while a panel of B is hot: A's block should stay in the L2 cache. */
 const chunkRows = 96;
@@ -269,10 +269,10 @@ export function gemm(spec: GemmSpec): GemmKernel {
   const NV = nr / L;
   if (chunkColumns % nr !== 0) throw new InternalError(`panels of ${nr} columns do not fill chunks of ${chunkColumns}`);
   const tiles = rowTiles(mr);
-  const functions = new Map<string, LoopFunction>();
-  const add_ = (fn: LoopFunction): string => {
-    functions.set(fn.name, fn);
-    return fn.name;
+  const helpers = new Map<string, LoopFunction>();
+  const helper = (f: LoopFunction): string => {
+    helpers.set(f.name, f);
+    return f.name;
   };
   // Vectors that the last, narrower panel can need; all, unless N is known.
   const tail = spec.n === undefined ? undefined : spec.n % nr;
@@ -285,7 +285,7 @@ export function gemm(spec: GemmSpec): GemmKernel {
   const bBytes = elemBytes[s.bElem];
   const cBytes = elemBytes[s.cElem];
   const params = [...gemmParams(s.aElem, s.bElem, s.cElem), ...s.epilogue.params];
-  const entry = buildFunction(name, params, undefined, (f, args) => {
+  const fn = buildFunction(name, params, undefined, (f, args) => {
     const [begin, end, a, b, c, m, n, k, aRow, aColumn, bRow, cRow, aBatch, bBatch, cBatch, ...extra] = args as Expr[];
     const rowBlocks = f.let("rowBlocks", divS(add(m!, chunkRows - 1), chunkRows));
     const columnBlocks = f.let("columnBlocks", divS(add(n!, chunkColumns - 1), chunkColumns));
@@ -308,11 +308,11 @@ export function gemm(spec: GemmSpec): GemmKernel {
         for (const size of tiles) {
           // A whole panel's last rows share the code of the cut one.
           const cutTile = cut || (size < mr && cutWidths.includes(nv));
-          const fn = add_(strip(s, size, nv, cutTile));
+          const tileFn = helper(strip(s, size, nv, cutTile));
           const at = done;
           const left = f.let("left", sub(rows, at));
           f.if(geS(left, size), () =>
-            f.call(fn, [
+            f.call(tileFn, [
               add(aAt, mul(mul(at, aRowStride), aBytes)),
               bPanel,
               add(cAt, mul(add(mul(at, cRow!), column), cBytes)),
@@ -352,5 +352,5 @@ export function gemm(spec: GemmSpec): GemmKernel {
       }
     });
   });
-  return { entry, functions: [...functions.values(), entry], chunkRows, chunkColumns, mr, nr };
+  return { fn, helpers: [...helpers.values()], chunkRows, chunkColumns, mr, nr };
 }

@@ -1,0 +1,230 @@
+import { describe, expect, it } from "vitest";
+import {
+  addTensor,
+  biasColumns,
+  biasRows,
+  chain,
+  clamp,
+  type Epilogue,
+  relu,
+} from "../../compiler/kernels/epilogue.js";
+import { type GemmSpec, gemm } from "../../compiler/kernels/gemm.js";
+import { packedLength, packKernel, packPanels } from "../../compiler/kernels/pack.js";
+import { Arena, expectClose, type NumberArray, randomArray } from "./run.js";
+
+interface Case {
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  readonly batch?: number;
+}
+
+/** C = post(A·B) by the definition, in f64. */
+function reference(
+  a: Float64Array,
+  b: Float64Array,
+  { m, n, k, batch = 1 }: Case,
+  post: (sum: number, i: number, j: number, batch: number) => number = (x) => x,
+): Float64Array {
+  const c = new Float64Array(batch * m * n);
+  for (let t = 0; t < batch; t++)
+    for (let i = 0; i < m; i++)
+      for (let j = 0; j < n; j++) {
+        let sum = 0;
+        for (let x = 0; x < k; x++) sum += a[(t * m + i) * k + x]! * b[(t * k + x) * n + j]!;
+        c[(t * m + i) * n + j] = post(sum, i, j, t);
+      }
+  return c;
+}
+
+function transpose(a: Float64Array, rows: number, columns: number): Float64Array {
+  const out = new Float64Array(a.length);
+  for (let at = 0; at < a.length; at += rows * columns)
+    for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) out[at + j * rows + i] = a[at + i * columns + j]!;
+  return out;
+}
+
+const arrays = { f32: Float32Array, f64: Float64Array, i32: Int32Array } as const;
+
+/** Runs one product through the kernel, cut into the given chunk ranges, and compares. */
+function check(spec: GemmSpec & { lane: keyof typeof arrays }, sizes: Case, cutChunks = false): void {
+  const { m, n, k, batch = 1 } = sizes;
+  const kernel = gemm(spec);
+  const arena = new Arena(32);
+  const run = arena.instantiate(kernel);
+  const round = (x: Float64Array) => (spec.lane === "i32" ? x.map((y) => Math.round(y * 100)) : x);
+  const a = round(randomArray(batch * m * k, 1 + m));
+  const b = round(randomArray(batch * k * n, 2 + n));
+  const type = arrays[spec.lane] as new (b: ArrayBufferLike, o: number, l: number) => NumberArray;
+  const buffer = (values: ArrayLike<number>) => {
+    const view = arena.alloc(type as never, values.length, 0) as NumberArray;
+    view.set(values);
+    return view;
+  };
+  const aView = buffer(spec.a === "columns" ? transpose(a, m, k) : a);
+  let bView: NumberArray;
+  if (spec.b === "packed") {
+    const one = packedLength(k, n, kernel.nr);
+    const packed = new Float64Array(batch * one);
+    for (let t = 0; t < batch; t++)
+      packPanels(
+        b.subarray(t * k * n, (t + 1) * k * n),
+        k,
+        n,
+        kernel.nr,
+        n,
+        1,
+        packed.subarray(t * one, (t + 1) * one),
+      );
+    bView = buffer(packed);
+  } else bView = buffer(b);
+  const c = buffer(new Float64Array(batch * m * n).fill(7));
+  const bBatch = spec.b === "packed" ? packedLength(k, n, kernel.nr) : k * n;
+  const extra = extraOperands(spec.epilogue, sizes, buffer, c);
+  const chunks = batch * Math.ceil(m / kernel.chunkRows) * Math.ceil(n / kernel.chunkColumns);
+  const call = (from: number, to: number) =>
+    run(from, to, aView, bView, c, m, n, k, k, spec.a === "columns" ? m : 1, n, n, m * k, bBatch, m * n, ...extra.args);
+  if (cutChunks) for (let i = chunks - 1; i >= 0; i--) call(i, i + 1);
+  else call(0, chunks);
+  arena.checkGuards();
+  const want = reference(a, b, sizes, extra.post);
+  const eps = spec.lane === "f32" ? 2 ** -23 : spec.lane === "f64" ? 2 ** -52 : 0;
+  expectClose(c, want, (k + 4) * eps * 2, `${kernel.fn.name} ${JSON.stringify(sizes)}`);
+}
+
+function extraOperands(
+  epilogue: Epilogue | undefined,
+  { m, n, batch = 1 }: Case,
+  buffer: (x: ArrayLike<number>) => NumberArray,
+  c: NumberArray,
+): { args: (number | NumberArray)[]; post?: (sum: number, i: number, j: number, t: number) => number } {
+  switch (epilogue?.name) {
+    case "bias_relu": {
+      const bias = randomArray(n, 5);
+      return { args: [buffer(bias)], post: (x, _i, j) => Math.max(x + bias[j]!, 0) };
+    }
+    case "rowbias_clamp_m0p5_0p5": {
+      const bias = randomArray(m, 6);
+      return { args: [buffer(bias)], post: (x, i) => Math.min(Math.max(x + bias[i]!, -0.5), 0.5) };
+    }
+    case "add": {
+      // Accumulates into C itself.
+      const old = randomArray(batch * m * n, 7);
+      c.set(old);
+      return { args: [c, n, m * n], post: (x, i, j, t) => x + old[(t * m + i) * n + j]! };
+    }
+    default:
+      return { args: [] };
+  }
+}
+
+const edges = [0, 1, 3, 4, 5, 7, 8, 9, 17];
+
+describe("gemm f32", () => {
+  for (const a of ["rows", "columns", "strided"] as const)
+    for (const b of ["packed", "rows"] as const)
+      for (const [mr, nr] of [
+        [4, 8],
+        [2, 16],
+      ] as const)
+        it(`${a} ${b} ${mr}x${nr}: sizes around the tile`, () => {
+          const spec = { lane: "f32", a, b, mr, nr } as const;
+          for (const m of edges) for (const n of edges) check(spec, { m, n, k: 5 });
+          for (const k of [0, 1, 2, 3, 4, 9]) check(spec, { m: mr + 1, n: nr + 3, k });
+          check(spec, { m: 2 * mr + 1, n: 2 * nr + 1, k: 33 });
+        });
+
+  it("batches, in chunks of any order", () => {
+    check({ lane: "f32", a: "rows", b: "packed" }, { m: 100, n: 101, k: 7, batch: 3 }, true);
+    check({ lane: "f32", a: "rows", b: "rows" }, { m: 97, n: 200, k: 7, batch: 2 }, true);
+  });
+
+  it("fuses epilogues in vectors and at the edges", () => {
+    for (const epilogue of [
+      chain(biasColumns("f32"), relu),
+      chain(biasRows("f32"), clamp(-0.5, 0.5)),
+      addTensor("f32"),
+    ])
+      for (const n of [1, 7, 8, 10]) {
+        check({ lane: "f32", a: "rows", b: "packed", epilogue }, { m: 5, n, k: 9 });
+        check({ lane: "f32", a: "rows", b: "rows", epilogue }, { m: 6, n, k: 9, batch: 2 });
+      }
+  });
+
+  it("leaves out tails that a known N can't have", () => {
+    for (const n of [10, 84, 120, 6, 16, 3]) {
+      const spec = { lane: "f32", a: "rows", b: "packed", nr: 16, mr: 2, n } as const;
+      check(spec, { m: 5, n, k: 11 });
+      expect(gemm(spec).helpers.length).toBeLessThan(gemm({ ...spec, n: undefined as never }).helpers.length);
+    }
+  });
+
+  it("gives a row the same bits wherever it stands in the tiling", () => {
+    const kernel = gemm({ lane: "f32", a: "rows", b: "packed" });
+    const arena = new Arena(32);
+    const run = arena.instantiate(kernel);
+    const [m, n, k] = [7, 21, 50];
+    const a = arena.f32(randomArray(m * k, 1));
+    const b = arena.f32(packPanels(randomArray(k * n, 2), k, n, 8, n, 1, new Float64Array(packedLength(k, n, 8))));
+    const all = arena.f32(m * n);
+    const one = arena.f32(n);
+    run(0, 1, a, b, all, m, n, k, k, 1, n, n, 0, 0, 0);
+    for (let i = 0; i < m; i++) {
+      run(0, 1, a.byteOffset + i * k * 4, b, one, 1, n, k, k, 1, n, n, 0, 0, 0);
+      expect([...one]).toEqual([...all.subarray(i * n, (i + 1) * n)]);
+    }
+  });
+});
+
+describe("gemm in other types", () => {
+  for (const lane of ["f64", "i32"] as const)
+    it(lane, () => {
+      for (const b of ["packed", "rows"] as const)
+        for (const m of [1, 4, 6]) for (const n of [1, 3, 4, 5, 8, 11]) check({ lane, a: "rows", b }, { m, n, k: 13 });
+    });
+
+  it("u8 · i8 → i32, with operands stored as bytes", () => {
+    const kernel = gemm({ lane: "i32", a: "rows", b: "packed", aElem: "u8", bElem: "i8" });
+    for (const n of [1, 5, 8, 19]) {
+      const [m, k] = [6, 10];
+      const arena = new Arena(8);
+      const a = arena.alloc(Uint8Array, m * k).map((_, i) => (i * 37) % 256);
+      const aView = arena.alloc(Uint8Array, m * k);
+      aView.set(a);
+      const b = Int8Array.from({ length: k * n }, (_, i) => ((i * 91) % 256) - 128);
+      const packed = arena.alloc(Int8Array, packedLength(k, n, 8));
+      packed.set(packPanels(b, k, n, 8, n, 1, new Int8Array(packed.length)));
+      const c = arena.alloc(Int32Array, m * n);
+      arena.instantiate(kernel)(0, 1, aView, packed, c, m, n, k, k, 1, n, n, 0, 0, 0);
+      arena.checkGuards();
+      expect([...c]).toEqual([...reference(Float64Array.from(a), Float64Array.from(b), { m, n, k })]);
+    }
+  });
+});
+
+describe("pack", () => {
+  it("packs as packPanels does", () => {
+    for (const n of [1, 7, 8, 9, 70])
+      for (const transposed of [false, true]) {
+        const k = 5;
+        const arena = new Arena(8);
+        const b = arena.f32(randomArray(k * n, 3));
+        const [rowStride, columnStride] = transposed ? [1, k] : [n, 1];
+        const packed = arena.f32(packedLength(k, n, 8));
+        arena.instantiate(packKernel("f32", 8))(
+          0,
+          Math.ceil(Math.ceil(n / 8) / 4),
+          b,
+          packed,
+          k,
+          n,
+          rowStride,
+          columnStride,
+        );
+        arena.checkGuards();
+        expect([...packed]).toEqual([
+          ...packPanels(b, k, n, 8, rowStride, columnStride, new Float32Array(packed.length)),
+        ]);
+      }
+  });
+});
