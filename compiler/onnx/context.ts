@@ -1,0 +1,240 @@
+/** What an op's import function sees of its node: inputs, attributes, opset version, and what is known at compile time. */
+import { type Dim, dimBounds, dimSymbol } from "../../ir/dim.js";
+import type { DType } from "../../ir/dtype.js";
+import { ModelError } from "../../ir/errors.js";
+import { type TensorType, topologicalOrder, typeText, type Value } from "../../ir/graph.js";
+import type { Tensor } from "../../ir/tensor.js";
+import { toNumbers } from "../../ir/tensor.js";
+import { Attributes, describeNode } from "./attributes.js";
+import { asDim, type Contents, type KnownContents } from "./contents.js";
+import type { OnnxGraph, OnnxNode } from "./model.js";
+import type { OnnxTensor } from "./tensor.js";
+
+/** A sequence whose length is known at compile time. */
+export interface SequenceValue {
+  readonly kind: "sequence";
+  readonly items: readonly Bound[];
+}
+
+/** An optional without a value. */
+export interface AbsentValue {
+  readonly kind: "absent";
+}
+
+/** Strings, which the IR has no type for; only ops that work at compile time take them. */
+export interface StringsValue {
+  readonly kind: "strings";
+  readonly tensor: OnnxTensor;
+}
+
+/** The result of a node that could not be imported; its users are skipped, so that one cause is reported once. */
+export interface FailedValue {
+  readonly kind: "failed";
+}
+
+/** What a name of the ONNX graph stands for. */
+export type Bound = Value | SequenceValue | AbsentValue | StringsValue | FailedValue;
+
+export const isValue = (b: Bound | undefined): b is Value => b !== undefined && "def" in b;
+
+/** Names that are visible at a place, innermost first. */
+export class Scope {
+  readonly outer: Scope | undefined;
+  private readonly names = new Map<string, Bound>();
+
+  constructor(outer?: Scope) {
+    this.outer = outer;
+  }
+
+  set(name: string, bound: Bound): void {
+    this.names.set(name, bound);
+  }
+
+  get(name: string): Bound | undefined {
+    return this.names.get(name) ?? this.outer?.get(name);
+  }
+}
+
+/** The services of the importer that ops need. */
+export interface ImportServices {
+  readonly contents: KnownContents;
+  /** A new dim symbol whose value only the running program knows. */
+  freshSymbol(hint: string, bound: Dim, min?: number): Dim;
+  /** Imports the nodes of a subgraph in place, with its inputs bound; gives its outputs. */
+  inline(graph: OnnxGraph, inputs: readonly Bound[], scope: Scope): readonly Bound[];
+  /** What a subgraph uses from outside, as values. */
+  captures(graphs: readonly OnnxGraph[], scope: Scope): readonly { readonly name: string; readonly value: Value }[];
+  /** Imports a subgraph as an isolated graph with the parameters `inputs` (bound to its inputs) and `captured`. */
+  region(
+    graph: OnnxGraph,
+    inputs: readonly { readonly name: string; readonly type: TensorType }[],
+    captured: readonly { readonly name: string; readonly value: Value }[],
+    scope: Scope,
+  ): { readonly params: readonly Value[]; readonly results: readonly Bound[] };
+}
+
+export class NodeContext {
+  readonly node: OnnxNode;
+  readonly attrs: Attributes;
+  /** The version of the op's definition that holds: the latest that is not newer than the model's opset. */
+  readonly since: number;
+  readonly services: ImportServices;
+  readonly scope: Scope;
+  readonly inputs: readonly (Bound | undefined)[];
+
+  constructor(node: OnnxNode, since: number, services: ImportServices, scope: Scope) {
+    this.node = node;
+    this.attrs = new Attributes(node);
+    this.since = since;
+    this.services = services;
+    this.scope = scope;
+    this.inputs = node.inputs.map((name) => (name === "" ? undefined : scope.get(name)));
+  }
+
+  /** An error about this node. */
+  error(message: string, hint?: string): ModelError {
+    return new ModelError({ where: describeNode(this.node), message, hint });
+  }
+
+  /** How many inputs the node has, absent ones in between included. */
+  get count(): number {
+    return this.inputs.length;
+  }
+
+  has(i: number): boolean {
+    return this.inputs[i] !== undefined && (this.inputs[i] as { kind?: string }).kind !== "absent";
+  }
+
+  /** A required tensor input. */
+  input(i: number): Value {
+    const value = this.optional(i);
+    if (value === undefined) throw this.error(`input ${i} is required, but is absent`);
+    return value;
+  }
+
+  /** A tensor input that may be absent. */
+  optional(i: number): Value | undefined {
+    const bound = this.inputs[i];
+    if (bound === undefined || isValue(bound)) return bound;
+    if (bound.kind === "absent") return undefined;
+    throw this.error(
+      `input ${i} should be a tensor of numbers, but is ${bound.kind === "strings" ? "a tensor of strings" : `a ${bound.kind}`}`,
+    );
+  }
+
+  /** All inputs, each a tensor. */
+  values(): readonly Value[] {
+    return this.inputs.map((_, i) => this.input(i));
+  }
+
+  sequence(i: number): SequenceValue {
+    const bound = this.inputs[i];
+    if (bound !== undefined && !isValue(bound) && bound.kind === "sequence") return bound;
+    throw this.error(`input ${i} should be a sequence`);
+  }
+
+  /** The input as a host tensor, if it follows from constants. */
+  constant(i: number): Tensor | undefined {
+    const value = this.optional(i);
+    return value && this.services.contents.constant(value);
+  }
+
+  contents(i: number): Contents | undefined {
+    return this.services.contents.of(this.input(i));
+  }
+
+  /** Elements of an integer input that must be known when compiling, as dims. */
+  dims(i: number, what: string): readonly Dim[] {
+    const contents = this.contents(i);
+    const dims = contents?.map(asDim);
+    if (dims?.every((d) => d !== undefined)) return dims as Dim[];
+    throw this.dependsOnData(i, what);
+  }
+
+  /** Integers of an input that must be constant. */
+  ints(i: number, what: string): readonly number[] {
+    return this.dims(i, what).map((d) => {
+      if (typeof d === "number") return d;
+      throw this.error(
+        `${what} (input ${i}) depends on a dynamic dimension (${d.key}); a constant is needed`,
+        "fix the dimension when importing",
+      );
+    });
+  }
+
+  /** An error that says which graph inputs decide the value of input i. */
+  dependsOnData(i: number, what: string): ModelError {
+    const names = inputsOf(this.input(i)).slice(0, 4);
+    const values = names.map((name) => `${JSON.stringify(name)}: …`).join(", ");
+    return this.error(
+      `${what} (input ${i}, ${typeText(this.input(i).type)}) depends on the data, so its value is not known when compiling`,
+      `fix the inputs that decide it with the option values: { ${values} }, or make it a constant`,
+    );
+  }
+
+  optionalInts(i: number, what: string): readonly number[] | undefined {
+    return this.optional(i) === undefined ? undefined : this.ints(i, what);
+  }
+
+  /** Numbers of an input that must be constant. */
+  floats(i: number, what: string): readonly number[] {
+    const tensor = this.constant(i);
+    if (tensor) return toNumbers(tensor);
+    throw this.dependsOnData(i, what);
+  }
+
+  /** A constant scalar (rank 0 or a single element). */
+  scalar(i: number, what: string): number {
+    const values = this.floats(i, what);
+    if (values.length !== 1)
+      throw this.error(`${what} (input ${i}) should be a single value, but has ${values.length}`);
+    return values[0]!;
+  }
+
+  /** The attribute axis (or another) as an index in [0, rank). */
+  axis(value: number, rank: number): number {
+    if (!Number.isInteger(value) || value < -rank || value >= rank)
+      throw this.error(`axis ${value} is outside the ${rank} axes of the input`);
+    return value < 0 ? value + rank : value;
+  }
+
+  axes(values: readonly number[], rank: number): readonly number[] {
+    const axes = values.map((v) => this.axis(v, rank)).sort((a, b) => a - b);
+    if (new Set(axes).size !== axes.length) throw this.error(`axes [${values.join(", ")}] name an axis twice`);
+    return axes;
+  }
+
+  requireDType(value: Value, allowed: readonly DType[], what: string): void {
+    if (!allowed.includes(value.type.dtype))
+      throw this.error(`${what} should be ${allowed.join(" or ")}, but is ${typeText(value.type)}`);
+  }
+}
+
+/** Names of the graph's inputs that a value depends on. */
+function inputsOf(value: Value): readonly string[] {
+  const names = new Set<string>();
+  for (const node of topologicalOrder([value]))
+    for (const operand of node.operands) if (operand.def.op === "param") names.add(operand.def.name);
+  if (value.def.op === "param") names.add(value.def.name);
+  return [...names];
+}
+
+/** A symbol with a legal name made of a hint and a number. */
+export function makeSymbol(hint: string, serial: number, bound: Dim, min: number): Dim {
+  const name = `${hint.replace(/[^A-Za-z0-9_.]/g, "_").replace(/^[^A-Za-z_]/, "_")}_${serial}`;
+  const { max } = dimBounds(bound);
+  if (max === min) return min;
+  return dimSymbol(name, { min, bound });
+}
+
+/** Imports one node: its results in the order of its outputs; trailing results that the node doesn't name may be left out. */
+export type ImportOp = (context: NodeContext) => Bound | readonly Bound[];
+
+/** An op that is known but not imported. */
+export interface UnsupportedOp {
+  readonly unsupported: string;
+  /** What to do about it. */
+  readonly hint?: string;
+}
+
+export type OpRow = ImportOp | UnsupportedOp;

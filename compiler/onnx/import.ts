@@ -1,0 +1,277 @@
+/**
+ * ONNX → Graph IR.
+ *
+ * The nodes are taken in order; each is rewritten by its op's row in ops/. What can't be imported is collected, its users
+ * are skipped, and at the end ONE ModelError lists everything.
+ */
+import { type Dim, dimSymbol } from "../../ir/dim.js";
+import { isDType } from "../../ir/dtype.js";
+import { InternalError, ModelError, type Problem } from "../../ir/errors.js";
+import { type Graph, graph as makeGraph, param, type TensorType, type Value, withLoc } from "../../ir/graph.js";
+import { type Tensor, tensor } from "../../ir/tensor.js";
+import { describeNode } from "./attributes.js";
+import { host } from "./build.js";
+import { capturedNames } from "./check.js";
+import { KnownContents } from "./contents.js";
+import { type Bound, type ImportServices, isValue, makeSymbol, NodeContext, Scope } from "./context.js";
+import { inlineFunctions } from "./functions.js";
+import {
+  type OnnxDim,
+  type OnnxGraph,
+  type OnnxModel,
+  type OnnxNode,
+  type OnnxValueInfo,
+  type ReadModelOptions,
+  readOnnx,
+} from "./model.js";
+import { findOp, type UnsupportedUse } from "./ops/index.js";
+import type { OnnxTensor } from "./tensor.js";
+
+export interface ImportOptions extends ReadModelOptions {
+  /** Fixes a named dimension, or bounds it (inclusive). */
+  readonly dims?: Readonly<Record<string, number | readonly [number, number]>>;
+  /** Shapes of inputs, over what the file says: sizes, or names of dimensions. */
+  readonly shapes?: Readonly<Record<string, readonly (number | string)[]>>;
+  /**
+   * Values of inputs that become constants of the program, such as target shapes and axes. These inputs disappear from the
+   * signature.
+   */
+  readonly values?: Readonly<Record<string, Tensor>>;
+  /** Nodes after unrolling and inlining. */
+  readonly maxNodes?: number;
+}
+
+/** How a graph input or output is made of parameters or results: one, several (a sequence), or none (an absent optional). */
+export type Structure =
+  | { readonly kind: "tensor"; readonly at: number }
+  | { readonly kind: "sequence"; readonly items: readonly Structure[] }
+  | { readonly kind: "absent" };
+
+export interface ImportedModel {
+  readonly graph: Graph;
+  readonly outputs: readonly { readonly name: string; readonly structure: Structure }[];
+}
+
+const FAILED: Bound = { kind: "failed" };
+
+/** The IR's constant of an initializer, or strings. */
+export function bindTensor(t: OnnxTensor): Bound {
+  if (t.dtype === "string") return { kind: "strings", tensor: t };
+  if (!isDType(t.dtype)) throw new InternalError(`no dtype ${t.dtype}`);
+  return host(tensor(t.dtype, t.shape, t.data as Exclude<OnnxTensor["data"], readonly string[]>));
+}
+
+class Importer implements ImportServices {
+  readonly contents = new KnownContents();
+  readonly problems: Problem[] = [];
+  readonly unsupported = new Map<string, UnsupportedUse>();
+  private readonly options: ImportOptions;
+  private readonly symbols = new Map<string, Dim>();
+  private serial = 0;
+  private nodes = 0;
+
+  constructor(options: ImportOptions) {
+    this.options = options;
+  }
+
+  import(model: OnnxModel): ImportedModel {
+    const { graph } = model;
+    const scope = new Scope();
+    const params: Value[] = [];
+    for (const input of graph.inputs) {
+      const bound = this.attempt(`input "${input.name}"`, () => this.graphInput(input));
+      scope.set(input.name, bound ?? FAILED);
+      if (bound?.def.op === "param") params.push(bound);
+    }
+    this.body(graph, scope);
+    const results: Value[] = [];
+    const names: string[] = [];
+    const collect = (bound: Bound, name: string): Structure => {
+      if (isValue(bound)) {
+        names.push(name);
+        return { kind: "tensor", at: results.push(bound) - 1 };
+      }
+      if (bound.kind === "absent") return { kind: "absent" };
+      if (bound.kind === "sequence")
+        return { kind: "sequence", items: bound.items.map((item, i) => collect(item, `${name}.${i}`)) };
+      if (bound.kind === "strings")
+        this.problems.push({ where: `output "${name}"`, message: "outputs of strings are not supported" });
+      return { kind: "absent" };
+    };
+    const outputs = graph.outputs.map(({ name }) => ({ name, structure: collect(scope.get(name) ?? FAILED, name) }));
+    const problems = [...[...this.unsupported.values()].map(describeUnsupported), ...this.problems];
+    if (problems.length > 0) throw new ModelError(problems);
+    return { graph: makeGraph(graph.name || "model", params, results, names), outputs };
+  }
+
+  /** Runs `build`; a ModelError is noted (at `where`, unless it says where itself) and gives undefined. */
+  private attempt<T>(where: string, build: () => T): T | undefined {
+    try {
+      return build();
+    } catch (error) {
+      if (!(error instanceof ModelError)) throw error;
+      this.problems.push(...error.problems.map((p) => ({ ...p, where: p.where === undefined ? where : p.where })));
+      return undefined;
+    }
+  }
+
+  private graphInput(input: OnnxValueInfo): Value {
+    const { name, type } = input;
+    const { values } = this.options;
+    if (values && Object.hasOwn(values, name)) return host(values[name]!);
+    const given =
+      this.options.shapes && Object.hasOwn(this.options.shapes, name) ? this.options.shapes[name] : undefined;
+    if (!type) throw new ModelError({ message: "the file states no type" });
+    if (type.kind !== "tensor")
+      throw new ModelError({
+        message: `inputs of kind ${type.kind === "unsupported" ? type.what : type.kind} are not supported`,
+        hint: "pass the tensors themselves as inputs",
+      });
+    if (type.dtype === undefined || type.dtype === "string")
+      throw new ModelError({
+        message: `the element type ${type.dtype ?? "is missing"}${type.dtype ? " is not supported" : ""}`,
+      });
+    const shape = given ?? type.shape;
+    if (!shape)
+      throw new ModelError({
+        message: "the file does not say how many axes it has",
+        hint: `pass the option shapes: { ${JSON.stringify(name)}: [ … ] }`,
+      });
+    return param(name, { dtype: type.dtype, shape: shape.map((dim, axis) => this.dim(dim, `${name}_${axis}`)) });
+  }
+
+  private dim(dim: OnnxDim, fallback: string): Dim {
+    if (typeof dim === "number") return dim;
+    const name = dim ?? fallback;
+    const known = this.symbols.get(name);
+    if (known !== undefined) return known;
+    const legal = name.replace(/[^A-Za-z0-9_.]/g, "_").replace(/^(?![A-Za-z_])/, "_");
+    let unique = legal;
+    while ([...this.symbols.values()].some((d) => typeof d !== "number" && d.key === unique))
+      unique = `${legal}_${++this.serial}`;
+    const { dims } = this.options;
+    const option =
+      dims && (Object.hasOwn(dims, name) ? dims[name] : Object.hasOwn(dims, legal) ? dims[legal] : undefined);
+    const made =
+      typeof option === "number"
+        ? option
+        : dimSymbol(unique, option ? { min: option[0], max: option[1] } : { min: dim === null ? 0 : 1 });
+    this.symbols.set(name, made);
+    return made;
+  }
+
+  freshSymbol(hint: string, bound: Dim, min = 0): Dim {
+    return makeSymbol(hint, ++this.serial, bound, min);
+  }
+
+  private body(graph: OnnxGraph, scope: Scope): void {
+    for (const [name, tensor] of graph.initializers)
+      if (scope.get(name) === undefined || graph.inputs.every((i) => i.name !== name))
+        scope.set(name, bindTensor(tensor));
+    for (const node of graph.nodes) this.node(node, scope);
+  }
+
+  private node(node: OnnxNode, scope: Scope): void {
+    const results = this.importNode(node, scope);
+    node.outputs.forEach((name, i) => {
+      if (name !== "") scope.set(name, results[i] ?? FAILED);
+    });
+  }
+
+  private importNode(node: OnnxNode, scope: Scope): readonly Bound[] {
+    const where = describeNode(node);
+    const found = findOp(node);
+    if ("use" in found) {
+      const key = JSON.stringify([node.domain, node.opType, found.use.reason]);
+      const use = this.unsupported.get(key) ?? { ...found.use, nodes: [] };
+      this.unsupported.set(key, { ...use, nodes: [...use.nodes, node.name || (node.outputs[0] ?? "")] });
+      return [];
+    }
+    if (++this.nodes > (this.options.maxNodes ?? 500_000))
+      throw new ModelError({
+        where,
+        message: `the model has more than ${this.options.maxNodes ?? 500_000} nodes`,
+        hint: "raise maxNodes",
+      });
+    const context = new NodeContext(node, found.since, this, scope);
+    if (context.inputs.some((i) => i !== undefined && !isValue(i) && i.kind === "failed")) return [];
+    const results = this.attempt(where, () => withLoc(node.name || node.outputs[0], () => found.row(context)));
+    if (results === undefined) return [];
+    return Array.isArray(results) ? (results as readonly Bound[]) : [results as Bound];
+  }
+
+  inline(graph: OnnxGraph, inputs: readonly Bound[], outer: Scope): readonly Bound[] {
+    const scope = new Scope(outer);
+    graph.inputs.forEach(({ name }, i) => {
+      scope.set(name, inputs[i] ?? FAILED);
+    });
+    this.body(graph, scope);
+    return graph.outputs.map(({ name }) => scope.get(name) ?? FAILED);
+  }
+
+  captures(graphs: readonly OnnxGraph[], scope: Scope): readonly { name: string; value: Value }[] {
+    const names = new Set(graphs.flatMap((g) => [...capturedNames(g)]));
+    return [...names].flatMap((name) => {
+      const bound = scope.get(name);
+      return isValue(bound) && !this.contents.constant(bound) ? [{ name, value: bound }] : [];
+    });
+  }
+
+  region(
+    graph: OnnxGraph,
+    inputs: readonly { name: string; type: TensorType }[],
+    captured: readonly { name: string; value: Value }[],
+    outer: Scope,
+  ): { params: readonly Value[]; results: readonly Bound[] } {
+    const scope = new Scope(outer);
+    for (const name of capturedNames(graph)) {
+      const bound = outer.get(name);
+      const constant = isValue(bound) ? this.contents.constant(bound) : undefined;
+      if (constant) scope.set(name, host(constant));
+      else if (bound && !isValue(bound) && bound.kind === "sequence")
+        throw new ModelError({
+          message: `the subgraph "${graph.name}" captures the sequence "${name}", which is not supported`,
+        });
+    }
+    const outerParams = captured.map(({ name, value }) => {
+      const inner = param(name, value.type);
+      this.contents.state(inner, this.contents.of(value));
+      scope.set(name, inner);
+      return inner;
+    });
+    const own = inputs.map(({ name, type }, i) => {
+      const inner = param(name, type);
+      const formal = graph.inputs[i];
+      if (formal) scope.set(formal.name, inner);
+      return inner;
+    });
+    this.body(graph, scope);
+    return { params: [...own, ...outerParams], results: graph.outputs.map(({ name }) => scope.get(name) ?? FAILED) };
+  }
+}
+
+const MOST_NAMES = 8;
+
+export function describeUnsupported(use: UnsupportedUse): Problem {
+  const names = use.nodes.slice(0, MOST_NAMES).join(", ");
+  const more = use.nodes.length > MOST_NAMES ? ` and ${use.nodes.length - MOST_NAMES} more` : "";
+  const domain = use.domain === "" ? "ai.onnx" : use.domain;
+  return {
+    where: `${domain} ${use.op} (opset ${use.opset ?? "not imported"})`,
+    message: `${use.reason}; used by ${use.nodes.length === 1 ? "node" : `${use.nodes.length} nodes`} ${names}${more}`,
+    hint: use.hint,
+  };
+}
+
+/** Imports a model that is read already. */
+export function importModel(model: OnnxModel, options: ImportOptions = {}): ImportedModel {
+  return new Importer(options).import(inlineFunctions(model));
+}
+
+/**
+ * Imports a `.onnx` file as a graph of the IR.
+ * @throws ModelError listing ALL problems
+ */
+export function importOnnx(bytes: Uint8Array, options: ImportOptions = {}): Graph {
+  return importModel(readOnnx(bytes, options), options).graph;
+}

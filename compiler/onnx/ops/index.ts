@@ -1,0 +1,77 @@
+/** All op tables together, and the lookup of a node's row. */
+import { describeNode } from "../attributes.js";
+import type { ImportOp, OpRow } from "../context.js";
+import type { OnnxNode } from "../model.js";
+import { isStandardDomain, NEWEST_OPSET, type OnnxOpName, resolveOp } from "../schema.js";
+import { contraction } from "./contraction.js";
+import { conv } from "./conv.js";
+import { elementwise } from "./elementwise.js";
+import { movement } from "./movement.js";
+import { reduce } from "./reduce.js";
+import { shape } from "./shape.js";
+
+const onnx = {
+  ...contraction,
+  ...conv,
+  ...elementwise,
+  ...movement,
+  ...reduce,
+  ...shape,
+} as { readonly [N in OnnxOpName]?: OpRow };
+
+const DOMAINS: { readonly [domain: string]: { readonly [op: string]: OpRow | undefined } } = { "": onnx };
+
+/** What a node needs that is not there. */
+export interface UnsupportedUse {
+  readonly domain: string;
+  readonly op: string;
+  readonly opset: number | undefined;
+  readonly nodes: readonly string[];
+  readonly reason: string;
+  readonly hint: string;
+}
+
+export type FoundOp = { readonly row: ImportOp; readonly since: number } | { readonly use: UnsupportedUse };
+
+const EXPORT_HINT =
+  "export the model with a different opset, or replace the layer; wasmith inspect --coverage lists what works";
+
+/** The row of a node's op, and the version of its definition; or why there is none. */
+export function findOp(node: OnnxNode): FoundOp {
+  const { domain, opType: op, version } = node;
+  const use = (reason: string, hint = EXPORT_HINT): FoundOp => ({
+    use: { domain, op, opset: version, nodes: [], reason, hint },
+  });
+  if (version === undefined)
+    return use(
+      `the model does not import the domain "${domain}"`,
+      `add it to the opset imports of the file (${describeNode(node)})`,
+    );
+  let since = version;
+  if (isStandardDomain(domain)) {
+    if (domain === "" && version > NEWEST_OPSET)
+      return use(
+        `opset ${version} is newer than ${NEWEST_OPSET}, the newest that is known`,
+        "export with an older opset",
+      );
+    const resolved = resolveOp(domain, op, version);
+    switch (resolved.kind) {
+      case "unknown":
+        return use("no op of this name exists");
+      case "too-new":
+        return use(`the op exists only since opset ${resolved.since}`);
+      case "removed":
+        return use(`the op was removed in favour of ${resolved.use}`);
+      case "known":
+        since = resolved.since;
+        break;
+      default:
+        resolved satisfies never;
+    }
+  }
+  const table = DOMAINS[domain];
+  const row = table && Object.hasOwn(table, op) ? table[op] : undefined;
+  if (row === undefined) return use("the op is not supported");
+  if (typeof row !== "function") return use(row.unsupported, row.hint ?? EXPORT_HINT);
+  return { row, since };
+}

@@ -1,0 +1,125 @@
+/** Shapes as data, constants and generators. Most of it evaluates at compile time; see contents.ts. */
+import {
+  asType,
+  broadcastTo,
+  dimScalar,
+  full,
+  lowerTriangle,
+  np,
+  rankOf,
+  reshapeTo,
+  where,
+} from "../../../ir/build.js";
+import { type Dim, dimBounds, dimFloorDiv, dimMax, dimNeg, dimSub } from "../../../ir/dim.js";
+import { typeText } from "../../../ir/graph.js";
+import { iota } from "../../../ir/ops/constant.js";
+import { productOf } from "../../../ir/ops/movement.js";
+import { tensorFrom } from "../../../ir/tensor.js";
+import { dimVector, host, vector } from "../build.js";
+import { asDim } from "../contents.js";
+import type { Bound, ImportOp, NodeContext, OpRow } from "../context.js";
+import { dtypeOfCode } from "../dtype.js";
+import { bindTensor } from "../import.js";
+
+const clampIndex = (i: number, rank: number) => Math.min(Math.max(i < 0 ? i + rank : i, 0), rank);
+
+const shapeRow: ImportOp = (c) => {
+  const { shape } = c.input(0).type;
+  const start = clampIndex(c.attrs.int("start", 0), shape.length);
+  const end = clampIndex(c.attrs.int("end", shape.length), shape.length);
+  return dimVector(shape.slice(start, Math.max(start, end)));
+};
+
+const constantRow: ImportOp = (c): Bound => {
+  const { attrs } = c;
+  const tensor = attrs.tensor("value") ?? attrs.tensor("sparse_value");
+  if (tensor) return bindTensor(tensor);
+  const int = attrs.bigint("value_int", undefined);
+  if (int !== undefined) return host(tensorFrom("i64", [], [int]));
+  const float = attrs.float("value_float", undefined);
+  if (float !== undefined) return host(tensorFrom("f32", [], [float]));
+  const ints = attrs.bigints("value_ints", undefined);
+  if (ints) return vector("i64", ints);
+  const floats = attrs.floats("value_floats", undefined);
+  if (floats) return vector("f32", floats);
+  const string = attrs.string("value_string", undefined);
+  if (string !== undefined) return { kind: "strings", tensor: { dtype: "string", shape: [], data: [string] } };
+  const strings = attrs.strings("value_strings", undefined);
+  if (strings) return { kind: "strings", tensor: { dtype: "string", shape: [strings.length], data: strings } };
+  throw c.error("the constant has no value");
+};
+
+const constantOfShape: ImportOp = (c) => {
+  const shape = c.dims(0, "the shape");
+  const value = c.attrs.tensor("value");
+  const bound = value ? bindTensor(value) : host(tensorFrom("f32", [1], [0]));
+  if (!("def" in bound)) throw c.error("filling with strings is not supported");
+  return broadcastTo(reshapeTo(bound, []), shape);
+};
+
+/** The number of elements from start to limit: max(0, ⌈(limit − start) / delta⌉). */
+function rangeLength(c: NodeContext, start: Dim, limit: Dim, delta: number): Dim {
+  if (delta === 0) throw c.error("the step of the range is 0");
+  const span = delta > 0 ? dimSub(limit, start) : dimSub(start, limit);
+  const step = Math.abs(delta);
+  const length = dimNeg(dimFloorDiv(dimNeg(span), step));
+  return dimBounds(length).min >= 0 ? length : dimMax(length, 0);
+}
+
+const range: ImportOp = (c) => {
+  const start = c.input(0);
+  const steps = iota([], { dtype: start.type.dtype, shape: [rangeCount(c)], axis: 0 });
+  return np.add(np.mul(steps, reshapeTo(c.input(2), [])), reshapeTo(start, []));
+};
+
+function rangeCount(c: NodeContext): Dim {
+  const [start, limit, delta] = [0, 1, 2].map((i) => c.constant(i));
+  if (start && limit && delta) {
+    const [a, b, d] = [c.scalar(0, "the start"), c.scalar(1, "the limit"), c.scalar(2, "the step")];
+    if (d === 0) throw c.error("the step of the range is 0");
+    return Math.max(0, Math.ceil((b - a) / d));
+  }
+  const [s, l, d] = [0, 1, 2].map((i) => c.contents(i)?.map(asDim)[0]);
+  if (s === undefined || l === undefined || typeof d !== "number")
+    throw c.dependsOnData(s === undefined ? 0 : l === undefined ? 1 : 2, "the length of the range");
+  return rangeLength(c, s, l, d);
+}
+
+const eyeLike: ImportOp = (c) => {
+  const x = c.input(0);
+  if (rankOf(x) !== 2) throw c.error(`the input should have 2 axes, but is ${typeText(x.type)}`);
+  const code = c.attrs.int("dtype", undefined);
+  const dtype = code === undefined ? x.type.dtype : dtypeOfCode(code);
+  if (dtype === undefined || dtype === "string") throw c.error("the dtype of the result is not supported");
+  const [rows, columns] = x.type.shape as [Dim, Dim];
+  const at = (axis: number) => iota([], { dtype: "i32", shape: [rows, columns], axis });
+  return asType(np.eq(at(1), np.add(at(0), c.attrs.int("k", 0))), dtype);
+};
+
+const trilu: ImportOp = (c) => {
+  const x = c.input(0);
+  const rank = rankOf(x);
+  if (rank < 2) throw c.error(`the input should have at least 2 axes, but is ${typeText(x.type)}`);
+  const k = c.has(1) ? c.scalar(1, "k") : 0;
+  const [rows, columns] = x.type.shape.slice(-2) as [Dim, Dim];
+  // The upper triangle is what is not strictly below it: column ≤ row + (k − 1).
+  const limit = (v: number) => Math.max(-(2 ** 30), Math.min(2 ** 30, v));
+  return c.attrs.flag("upper", true)
+    ? where(lowerTriangle(rows, columns, limit(k - 1)), full(x.type.dtype, [], 0), x)
+    : where(lowerTriangle(rows, columns, limit(k)), x, full(x.type.dtype, [], 0));
+};
+
+export const shape = {
+  Shape: shapeRow,
+  Size: (c) => dimScalar(productOf(c.input(0).type.shape), "i64"),
+  Constant: constantRow,
+  ConstantOfShape: constantOfShape,
+  Range: range,
+  EyeLike: eyeLike,
+  Trilu: trilu,
+  Identity: (c) => {
+    const bound = c.inputs[0];
+    if (bound === undefined) throw c.error("input 0 is required, but is absent");
+    return bound;
+  },
+} as const satisfies Readonly<Record<string, OpRow>>;
