@@ -1,8 +1,9 @@
 /** State of a training session as safetensors, and files written whole or not at all. */
 import { ModelError, modelError, type Problem } from "./errors.js";
 import type { StateInfo } from "./format.js";
-import { isNode, nodeModule } from "./platform.js";
+import { importModule, isNode } from "./platform.js";
 import { type Safetensors, storedDtype, writeSafetensors } from "./safetensors.js";
+import { resolve } from "./source.js";
 import { byteSize } from "./tensor.js";
 
 export const stateBytes = (s: StateInfo): number => byteSize(s.dtype, s.shape);
@@ -57,10 +58,9 @@ export function decodeState(
 /** Writes a file under a temporary name beside its place, then renames it: a crash leaves the old file or the new one. */
 export async function writeAtomically(path: string | URL, bytes: Uint8Array): Promise<void> {
   if (!isNode) throw modelError("save", "a browser has no files", "call save() and keep the bytes it returns");
-  const { open, rename, rm } = await nodeModule<typeof import("node:fs/promises")>("fs/promises");
-  const { fileURLToPath } = await nodeModule<typeof import("node:url")>("url");
-  const target = path instanceof URL ? fileURLToPath(path) : path;
-  const temporary = `${target}.${process.pid}.${Math.random().toString(36).slice(2)}.tmp`;
+  const { open, rename, rm } = await importModule<typeof import("node:fs/promises")>("node:fs/promises");
+  const target = await resolve(path);
+  const temporary = new URL(`${target.href}.${process.pid}.${Math.random().toString(36).slice(2)}.tmp`);
   try {
     const file = await open(temporary, "wx");
     try {
@@ -72,6 +72,6 @@ export async function writeAtomically(path: string | URL, bytes: Uint8Array): Pr
     await rename(temporary, target);
   } catch (cause) {
     await rm(temporary, { force: true });
-    throw modelError(target, `can't be written: ${(cause as Error).message}`, undefined, cause);
+    throw modelError(String(path), `can't be written: ${(cause as Error).message}`, undefined, cause);
   }
 }

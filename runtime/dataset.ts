@@ -1,8 +1,8 @@
 /** Cuts data sets into batches. */
-import { describe, modelError } from "./errors.js";
-import type { Feed, Feeds } from "./feeds.js";
+import { ModelError, modelError } from "./errors.js";
+import { type Feed, type Feeds, readFeed, signature } from "./feeds.js";
 import type { EntryInfo, TensorInfo } from "./format.js";
-import { arrayTypes, holds, sizeOf, type Tensor, type TensorData } from "./tensor.js";
+import { arrayTypes, sizeOf, type Tensor, type TensorData } from "./tensor.js";
 
 /**
  * All samples in arrays, by input name (axis 0 runs over samples), or batches made by the caller: an iterable, or for more
@@ -134,18 +134,15 @@ function gather(
 
 function columnOf(input: TensorInfo, feed: Feed | undefined): Column {
   const where = `input "${input.name}"`;
-  const bare = ArrayBuffer.isView(feed);
-  const data = bare ? feed : feed?.data;
-  if (!holds(input.dtype, data) || (!bare && feed!.dtype !== input.dtype)) {
-    const got = bare || !feed ? describe(feed) : `${describe(feed.dtype)} in ${describe(data)}`;
-    throw modelError(where, `expected all samples as ${input.dtype} in a ${arrayTypes[input.dtype].name}, got ${got}`);
-  }
+  const sample = input.shape.slice(1);
+  const all = { ...input, shape: [{ dim: "samples", slot: 0 }, ...sample] };
+  const { array: data, shape: given, problem } = readFeed(all, feed);
+  if (problem) throw new ModelError({ where, ...problem });
   if (input.shape.length === 0)
     throw modelError(where, "a scalar can't be cut into batches", "pass an iterable of batches");
-  const given = bare ? null : (feed as Tensor).shape;
-  const shape = input.shape.slice(1).map((d, i) => {
-    const size = given ? given[i + 1] : d;
-    if (typeof size === "number") return size;
+  const shape = sample.map((d, i) => {
+    if (given) return given[i + 1]!;
+    if (typeof d === "number") return d;
     throw modelError(
       where,
       "the shape of a sample is not known",
@@ -154,8 +151,6 @@ function columnOf(input: TensorInfo, feed: Feed | undefined): Column {
   });
   const row = sizeOf(shape);
   const samples = given ? given[0]! : data.length / row;
-  if (!Number.isInteger(samples) || samples * row !== data.length) {
-    throw modelError(where, `${data.length} elements are not a whole number of samples of [${shape}]`);
-  }
+  if (!Number.isInteger(samples)) throw modelError(where, `expected ${signature(all)}, got ${data.length} elements`);
   return { input, data, row, shape, samples };
 }

@@ -51,7 +51,7 @@ export function corrupted(message: string): ModelError {
 /** What a caller gave, in a few words, for messages. */
 export function describe(value: unknown): string {
   if (value === null || value === undefined) return String(value);
-  if (typeof value === "string") return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
+  if (typeof value === "string") return JSON.stringify(value);
   if (typeof value !== "object") return String(value);
   const name = value.constructor?.name ?? "object";
   const length = (value as { length?: unknown }).length;

@@ -65,7 +65,8 @@ interface ReadFeed {
   readonly problem?: Problem;
 }
 
-function readFeed(input: TensorInfo, feed: unknown): ReadFeed {
+/** Checks one feed by itself: dtype, array type, rank and constant sizes. */
+export function readFeed(input: TensorInfo, feed: unknown): ReadFeed {
   const none = new Uint8Array();
   const want = signature(input);
   if (feed === undefined) return { array: none, shape: null, problem: { message: `missing; expected ${want}` } };

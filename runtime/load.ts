@@ -2,7 +2,7 @@
 import { modelError } from "./errors.js";
 import { type ArtifactParts, type Manifest, pageBytes, type VariantId, variantIds } from "./format.js";
 import { Machine } from "./machine.js";
-import { isNode, nodeModule, obstacle, threadObstacle } from "./platform.js";
+import { importModule, isNode, obstacle, threadObstacle } from "./platform.js";
 import { readSafetensors } from "./safetensors.js";
 import { type Report, Session } from "./session.js";
 import { type BinarySource, type OpenArtifact, openArtifact, type Source } from "./source.js";
@@ -44,7 +44,7 @@ export async function load(source: Source | Promise<Response>, options: LoadOpti
   const { signal, maxMemoryBytes = 65536 * pageBytes } = options;
   const artifact = await openArtifact(source, options.weights, signal);
   const { manifest } = artifact;
-  const notes: string[] = artifact.unchecked && artifact.hash !== null ? [artifact.unchecked] : [];
+  const notes: string[] = artifact.unchecked === null ? [] : [artifact.unchecked];
   const wanted = await countThreads(options.threads ?? 1);
   const variant = chooseVariant(artifact, wanted, options, notes);
   const shared = variant.endsWith("threads");
@@ -71,7 +71,7 @@ export async function load(source: Source | Promise<Response>, options: LoadOpti
 async function countThreads(threads: number | "auto"): Promise<number> {
   if (threads === "auto") {
     const cores = isNode
-      ? (await nodeModule<typeof import("node:os")>("os")).availableParallelism()
+      ? (await importModule<typeof import("node:os")>("node:os")).availableParallelism()
       : (globalThis.navigator?.hardwareConcurrency ?? 1);
     return Math.min(8, cores);
   }

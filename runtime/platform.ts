@@ -4,12 +4,11 @@ import type { VariantId } from "./format.js";
 export const isNode = typeof process !== "undefined" && !!process.versions?.node;
 
 /**
- * A builtin of Node. The specifier is not a literal, so that bundles for browsers neither contain nor look for it.
- * Only called where `isNode`.
+ * Imports a builtin of Node (`node:fs`) or an optional package. The name comes as a value, so that bundles for browsers
+ * neither contain nor look for it; the build marks this import for bundlers to leave alone.
  */
-export function nodeModule<T>(name: string): Promise<T> {
-  const specifier = `node:${name}`;
-  return import(/* webpackIgnore: true */ /* @vite-ignore */ specifier) as Promise<T>;
+export function importModule<T>(name: string): Promise<T> {
+  return import(name);
 }
 
 const validates = (body: string): boolean => {

@@ -2,7 +2,7 @@
 
 import { modelError } from "./errors.js";
 import type { Manifest } from "./format.js";
-import { isNode, nodeModule } from "./platform.js";
+import { importModule, isNode } from "./platform.js";
 import type { WorkerStart } from "./thread.js";
 
 /** Settings that hold for all sessions loaded later. */
@@ -75,7 +75,7 @@ export class Pool {
 async function nodeWorker(
   url: URL | string | undefined,
 ): Promise<{ worker: Thread; listen: Listen; unref?: () => void }> {
-  const { Worker } = await nodeModule<typeof import("node:worker_threads")>("worker_threads");
+  const { Worker } = await importModule<typeof import("node:worker_threads")>("node:worker_threads");
   const worker = new Worker(new URL(url ?? "./worker.js", import.meta.url));
   return { worker, listen: (event, listener) => worker.on(event, listener), unref: () => worker.unref() };
 }

@@ -1,6 +1,6 @@
 /** A progress bar in Node's terminal, by the optional package cli-progress. Not part of bundles; never in browsers. */
 import { modelError } from "./errors.js";
-import { isNode } from "./platform.js";
+import { importModule, isNode } from "./platform.js";
 
 export interface Progress {
   update(done: number, text: string): void;
@@ -19,15 +19,9 @@ interface Bar {
  */
 export async function startProgress(wanted: boolean | undefined, total: number | null): Promise<Progress | null> {
   if (wanted === false || !isNode || (wanted === undefined && !process.stderr.isTTY)) return null;
-  // Not a literal, so that bundlers leave it alone.
-  const name = "cli-progress";
   let SingleBar: new (options: object) => Bar;
   try {
-    const module = (await import(/* webpackIgnore: true */ /* @vite-ignore */ name)) as {
-      SingleBar?: typeof SingleBar;
-      default: { SingleBar: typeof SingleBar };
-    };
-    SingleBar = module.SingleBar ?? module.default.SingleBar;
+    ({ SingleBar } = (await importModule<{ default: { SingleBar: typeof SingleBar } }>("cli-progress")).default);
   } catch (cause) {
     if (wanted === undefined) return null;
     throw modelError(

@@ -2,7 +2,7 @@
 import { type Bytes, checkHash, type DecodedModule, decodeCompiled, decodeModule, plainBytes } from "./container.js";
 import { corrupted, describe, modelError } from "./errors.js";
 import type { ArtifactParts, Manifest, VariantId } from "./format.js";
-import { isNode, nodeModule } from "./platform.js";
+import { importModule, isNode } from "./platform.js";
 import { validateManifest } from "./validate.js";
 
 /** Bytes, or where they are: a string is a path in Node and a URL in browsers. */
@@ -113,7 +113,7 @@ function openParts(
   return {
     manifest,
     hash: null,
-    unchecked: "hashes are not checked: the artefact was never stored",
+    unchecked: null,
     variants: manifest.variants.map((v) => v.id).filter((id) => parts.wasm[id]),
     module: (id) => compileModule(parts.wasm[id]!, id),
     async weights() {
@@ -139,7 +139,7 @@ export async function read(
   }
   const url = await resolve(source);
   if (isNode && url.protocol === "file:") {
-    const { readFile } = await nodeModule<typeof import("node:fs/promises")>("fs/promises");
+    const { readFile } = await importModule<typeof import("node:fs/promises")>("node:fs/promises");
     try {
       return { bytes: await readFile(url, { signal }), base: url };
     } catch (error) {
@@ -162,10 +162,11 @@ async function readResponse(response: Response): Promise<{ bytes: Uint8Array; ba
   return { bytes: new Uint8Array(await response.arrayBuffer()), base: response.url ? new URL(response.url) : null };
 }
 
-async function resolve(source: string | URL): Promise<URL> {
+/** A string is a path in Node, relative to the working directory, and relative to the page in browsers. */
+export async function resolve(source: string | URL): Promise<URL> {
   if (source instanceof URL) return source;
   if (/^(https?|file|data|blob):/.test(source)) return new URL(source);
   if (!isNode) return new URL(source, globalThis.document?.baseURI ?? globalThis.location?.href);
-  const { pathToFileURL } = await nodeModule<typeof import("node:url")>("url");
+  const { pathToFileURL } = await importModule<typeof import("node:url")>("node:url");
   return pathToFileURL(source);
 }

@@ -28,7 +28,20 @@ export const arrayTypes = {
   f8e8m0: Uint8Array,
 } as const satisfies Record<DType, unknown>;
 
-export type DataOf<D extends DType> = InstanceType<(typeof arrayTypes)[D]>;
+interface Arrays {
+  Float32Array: Float32Array;
+  Float64Array: Float64Array;
+  Int8Array: Int8Array;
+  Uint8Array: Uint8Array;
+  Int16Array: Int16Array;
+  Uint16Array: Uint16Array;
+  Int32Array: Int32Array;
+  Uint32Array: Uint32Array;
+  BigInt64Array: BigInt64Array;
+  BigUint64Array: BigUint64Array;
+}
+/** Over any kind of buffer. */
+export type DataOf<D extends DType> = Arrays[InstanceType<(typeof arrayTypes)[D]>[typeof Symbol.toStringTag]];
 export type TensorData = DataOf<DType>;
 
 /** A dense, row-major tensor. */

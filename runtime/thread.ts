@@ -15,7 +15,7 @@ import {
   wordMessage,
   wordPoison,
 } from "./format.js";
-import { isNode, nodeModule } from "./platform.js";
+import { importModule, isNode } from "./platform.js";
 
 /** Sent by the main thread once, at the start. */
 export interface WorkerStart {
@@ -108,7 +108,7 @@ async function start(
 /** Waits for the main thread's message. `worker.ts` calls it. */
 export async function listen(): Promise<void> {
   if (isNode) {
-    const { parentPort } = await nodeModule<typeof import("node:worker_threads")>("worker_threads");
+    const { parentPort } = await importModule<typeof import("node:worker_threads")>("node:worker_threads");
     parentPort!.on("message", (message) => start(message, (ready) => parentPort!.postMessage(ready)));
   } else {
     self.onmessage = (event: MessageEvent<WorkerStart>) => start(event.data, postMessage);

@@ -1,0 +1,100 @@
+/**
+ * Builds what is published into dist/:
+ *
+ * - runtime.js, worker.js: load and run artefacts, in Node and browsers as they are. No compiler, no dependency, no Node
+ *   builtin that is imported before it is known to run in Node. Together at most `runtimeLimit` minified and gzipped.
+ * - wasmith.js, cli.js and the chunk that they share: the compiler. protobufjs and onnx-proto are bundled, so that users
+ *   get the one protobufjs that is tested; binaryen stays an ordinary dependency, since it is 10 MB of ready-made code of
+ *   its own that a bundle would only copy, and so do the small packages of the command line.
+ * - types/: declarations.
+ */
+import { execFileSync } from "node:child_process";
+import { chmodSync, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
+import { build } from "esbuild";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const runtimeLimit = 15 * 1024;
+
+/** @type {import("esbuild").BuildOptions} */
+const common = {
+  absWorkingDir: root,
+  bundle: true,
+  format: "esm",
+  target: "es2022",
+  charset: "utf8",
+  outdir: "dist",
+  logLevel: "warning",
+  legalComments: "none",
+  metafile: true,
+};
+
+async function buildRuntime() {
+  const entryPoints = { runtime: "runtime/index.ts", worker: "runtime/worker.ts" };
+  const result = await build({ ...common, entryPoints, minify: true });
+  for (const path of Object.keys(result.metafile.outputs)) {
+    // esbuild drops these comments when it minifies.
+    const text = readFileSync(`${root}/${path}`, "utf8");
+    writeFileSync(
+      `${root}/${path}`,
+      text.replace(/\bimport\((\w+)\)/g, "import(/*webpackIgnore:true*//*@vite-ignore*/$1)"),
+    );
+  }
+  return result;
+}
+
+function buildCompiler() {
+  const all = { wasmith: "index.ts", cli: "compiler/cli/main.ts" };
+  const entries = Object.entries(all).filter(([name, file]) => {
+    if (existsSync(`${root}/${file}`)) return true;
+    console.log(`dist/${name}.js is left out: there is no ${file} yet`);
+    return false;
+  });
+  if (entries.length === 0) return undefined;
+  return build({
+    ...common,
+    entryPoints: Object.fromEntries(entries),
+    splitting: true,
+    chunkNames: "compiler-[hash]",
+    platform: "neutral",
+    mainFields: ["module", "main"],
+    conditions: ["import", "default"],
+    external: ["node:*", "binaryen", "cli-progress", "commander", "picocolors", "esbuild", "wasmith/runtime"],
+    keepNames: true,
+  });
+}
+
+function finishCommandLine() {
+  const path = `${root}/dist/cli.js`;
+  if (!existsSync(path)) return;
+  const text = readFileSync(path, "utf8");
+  if (!text.startsWith("#!")) writeFileSync(path, `#!/usr/bin/env node\n${text}`);
+  chmodSync(path, 0o755);
+}
+
+function declare() {
+  const tsc = fileURLToPath(new URL("../node_modules/typescript/bin/tsc", import.meta.url));
+  execFileSync(process.execPath, [tsc, "--project", "scripts/tsconfig.types.json"], { cwd: root, stdio: "inherit" });
+}
+
+/** Prints sizes; @returns whether the runtime is within its limit. */
+function report(outputs) {
+  let runtime = 0;
+  for (const path of Object.keys(outputs).sort()) {
+    const content = readFileSync(`${root}/${path}`);
+    const gzip = gzipSync(content, { level: 9 }).length;
+    if (path === "dist/runtime.js" || path === "dist/worker.js") runtime += gzip;
+    console.log(`${path.padEnd(28)} ${String(content.length).padStart(9)} bytes ${String(gzip).padStart(9)} gzipped`);
+  }
+  const fits = runtime <= runtimeLimit;
+  const verdict = fits ? "within" : "ABOVE";
+  console.log(`runtime and worker, minified and gzipped: ${runtime} bytes, ${verdict} the limit of ${runtimeLimit}`);
+  return fits;
+}
+
+rmSync(`${root}/dist`, { recursive: true, force: true });
+const results = await Promise.all([buildRuntime(), buildCompiler()]);
+finishCommandLine();
+declare();
+if (!report(Object.assign({}, ...results.map((r) => r?.metafile.outputs)))) process.exitCode = 1;

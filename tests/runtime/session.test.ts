@@ -1,0 +1,247 @@
+import { describe, expect, it } from "vitest";
+import { load, type Session } from "../../runtime/index.js";
+import { type MainOptions, mainArtifact, mainExpected } from "./fixture.js";
+
+const randomX = (n: number): Float32Array =>
+  Float32Array.from({ length: n * 3 }, (_, i) => Math.fround(Math.sin(i * 7.3) * 10));
+
+async function withSession<T>(
+  body: (session: Session) => Promise<T>,
+  options: MainOptions & { threads?: number } = {},
+): Promise<T> {
+  const session = await load(await mainArtifact(options), { threads: options.threads ?? 1 });
+  try {
+    return await body(session);
+  } finally {
+    session.dispose();
+  }
+}
+
+describe.each([1, 2])("a session with %i threads", (threads) => {
+  it("runs with any batch size and gives memory a fixed bound", async () => {
+    await withSession(
+      async (session) => {
+        expect(session.report).toMatchObject({
+          threads,
+          variant: threads === 1 ? "simd128" : "simd128-threads",
+          notes: [],
+        });
+        const held: number[] = [];
+        for (let round = 0; round < 3; round++) {
+          for (const n of [1, 7, 3, 9000, 0, 5, 5, 1234]) {
+            const x = randomX(n);
+            const out = await session.run({ x: { dtype: "f32", shape: [n, 3], data: x } });
+            const want = mainExpected(x);
+            expect(out.y).toEqual({ dtype: "f32", shape: [n, 3], data: want.y });
+            expect(out.z?.data).toEqual(want.z);
+            expect(out.p).toEqual({ dtype: "f32", shape: [want.p.length], data: want.p });
+          }
+          held.push(session.memoryBytes);
+        }
+        expect(new Set(held).size).toBe(1);
+      },
+      { threads },
+    );
+  });
+
+  it("infers a shape from a bare array, returns the outputs asked for, and views where they are wanted", async () => {
+    await withSession(
+      async (session) => {
+        const x = randomX(4);
+        const { z, ...rest } = await session.run({ x }, { outputs: ["z"] });
+        expect(rest).toEqual({});
+        expect(z?.shape).toEqual([4, 3]);
+        const { y } = await session.run({ x }, { reuse: true });
+        expect(y?.data.buffer.byteLength).toBe(session.memoryBytes);
+        expect(Array.from(y?.data as Float32Array)).toEqual(Array.from(mainExpected(x).y));
+      },
+      { threads },
+    );
+  });
+
+  it("queues concurrent runs", async () => {
+    await withSession(
+      async (session) => {
+        const inputs = [3, 1, 8, 2].map(randomX);
+        const results = await Promise.all(inputs.map((x) => session.run({ x })));
+        results.forEach((r, i) => {
+          expect(r.z?.data).toEqual(mainExpected(inputs[i]!).z);
+        });
+      },
+      { threads },
+    );
+  });
+
+  it("stops between kernels when aborted, and can be used again", async () => {
+    await withSession(
+      async (session) => {
+        const x = randomX(10);
+        const reason = new Error("enough");
+        await expect(session.run({ x }, { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+        const controller = new AbortController();
+        const begin = performance.now();
+        setTimeout(() => controller.abort(reason), 30);
+        await expect(session.run({ x }, { signal: controller.signal })).rejects.toBe(reason);
+        expect(performance.now() - begin).toBeLessThan(1500);
+        const { z } = await session.run({ x }, { signal: new AbortController().signal, outputs: ["z"] });
+        expect(z?.data).toEqual(mainExpected(x).z);
+      },
+      { threads, idleSteps: 100, spin: 3_000_000 },
+    );
+  });
+
+  it("turns a trap into an error that names the place, and goes on", async () => {
+    await withSession(
+      async (session) => {
+        for (let thread = 0; thread < threads; thread++) {
+          const bad = Float32Array.from({ length: 300 }, () => 1234 + thread);
+          await expect(session.run({ x: bad })).rejects.toThrow(
+            /"main" trapped in layer0, layer1, layer2: .*unreachable/,
+          );
+          const x = randomX(50);
+          expect((await session.run({ x })).z?.data).toEqual(mainExpected(x).z);
+        }
+      },
+      { threads },
+    );
+  });
+
+  it("refuses to run after dispose, and rejects the run under way", async () => {
+    const session = await load(await mainArtifact({ idleSteps: 100, spin: 3_000_000 }), { threads });
+    const running = session.run({ x: randomX(1) }, { signal: new AbortController().signal });
+    setTimeout(() => session.dispose(), 20);
+    await expect(running).rejects.toThrow("session: it was disposed while running");
+    await expect(session.run({ x: randomX(1) })).rejects.toThrow("session: it was disposed");
+    expect(session.memoryBytes).toBe(0);
+    session.dispose();
+  });
+
+  it("profiles by layer", async () => {
+    await withSession(
+      async (session) => {
+        const rows = await session.profile({ x: randomX(1000) }, { repeat: 3 });
+        expect(rows.map((r) => r.name)).toEqual(["layer0", "layer1", "layer2"]);
+        expect(rows.every((r) => r.ms >= 0 && r.kernel === "f32_fixture")).toBe(true);
+      },
+      { threads },
+    );
+  });
+});
+
+describe("sessions", () => {
+  it("give the same bits for any number of threads", async () => {
+    const x = randomX(1000);
+    const all = await Promise.all([1, 2, 3, 5].map((threads) => withSession((s) => s.run({ x }), { threads })));
+    for (const other of all.slice(1)) expect(other).toEqual(all[0]);
+  });
+
+  it("are independent of one another", async () => {
+    const artifact = await mainArtifact();
+    const sessions = await Promise.all([1, 2, 1, 2].map((threads) => load(artifact, { threads })));
+    const inputs = [5, 6, 7, 8].map(randomX);
+    const results = await Promise.all(sessions.map((s, i) => s.run({ x: inputs[i]! })));
+    results.forEach((r, i) => {
+      expect(r.y?.data).toEqual(mainExpected(inputs[i]!).y);
+    });
+    for (const s of sessions) s.dispose();
+  });
+
+  it("say what goes in and out", async () => {
+    await withSession(async (session) => {
+      expect(session.inputs).toEqual([{ name: "x", dtype: "f32", shape: ["n", 3] }]);
+      expect(session.outputs.map((o) => o.shape)).toEqual([["n", 3], ["n", 3], ["positive"]]);
+      expect(session.dims).toEqual([{ name: "n", min: 0, max: null }]);
+    });
+  });
+
+  it("name an input that does not fit, what was expected and what to do", async () => {
+    await withSession(
+      async (session) => {
+        const cases: [unknown, RegExp][] = [
+          [null, /feeds: expected an object of inputs by name, got null\n {2}→ pass { x }/],
+          [new Float32Array(3), /feeds: expected an object of inputs by name, got Float32Array of length 3/],
+          [{}, /input "x": missing; expected f32\[n, 3\]/],
+          [
+            { X: new Float32Array(3) },
+            /2 problems:\n- input "X": the model has no such input\n {2}→ its inputs are: x\n- input "x": missing/,
+          ],
+          [
+            { x: [1, 2, 3] },
+            /input "x": expected f32\[n, 3\], got Array of length 3\n {2}→ pass { dtype, shape, data } or a typed array/,
+          ],
+          [{ x: null }, /input "x": expected f32\[n, 3\], got null/],
+          [
+            { x: new Float64Array(3) },
+            /input "x": expected f32\[n, 3\], got Float64Array of length 3\n {2}→ f32 elements come in a Float32Array/,
+          ],
+          [{ x: { dtype: "f64", shape: [1, 3], data: new Float64Array(3) } }, /got dtype "f64"/],
+          [
+            { x: { dtype: "f32", shape: [1, 4], data: new Float32Array(4) } },
+            /input "x": expected f32\[n, 3\], got f32\[1, 4\]/,
+          ],
+          [
+            { x: { dtype: "f32", shape: [3], data: new Float32Array(3) } },
+            /input "x": expected f32\[n, 3\], got f32\[3\]/,
+          ],
+          [{ x: { dtype: "f32", shape: [2, 3], data: new Float32Array(5) } }, /shape \[2,3\] with 5 elements of data/],
+          [{ x: { dtype: "f32", shape: [-1, 3], data: new Float32Array(3) } }, /got shape Array of length 2/],
+          [{ x: new Float32Array(4) }, /input "x": expected f32\[n, 3\], that is a multiple of 3 elements, got 4/],
+          [{ x: new Float32Array(303) }, /input "x": dim "n" is 101, outside its range \[0, 100\]/],
+        ];
+        for (const [feeds, message] of cases) await expect(session.run(feeds as never)).rejects.toThrow(message);
+        await expect(session.run({ x: randomX(1) }, { outputs: ["q"] })).rejects.toThrow(
+          /no output "q"\n {2}→ the outputs are: y, z, p/,
+        );
+        const shaped = { dtype: "f32", shape: [1, 3], data: randomX(1) } as const;
+        await expect(session.run({ x: shaped }, { dims: { n: 2 } })).rejects.toThrow(
+          /dim "n" is 1 here, but 2 in option dims/,
+        );
+        await expect(session.run({ x: randomX(1) }, { dims: { m: 2 } })).rejects.toThrow(/the model has no dim "m"/);
+      },
+      { maxN: 100 },
+    );
+  });
+
+  it("keep to the memory they are given", async () => {
+    const artifact = await mainArtifact();
+    const session = await load(artifact, { maxMemoryBytes: 2 ** 20 });
+    await expect(session.run({ x: new Float32Array(300_000) })).rejects.toThrow(
+      /memory: a run with n=100000 needs 4\.6 MiB, maxMemoryBytes allows 1\.0 MiB/,
+    );
+    expect((await session.run({ x: randomX(2) })).y?.shape).toEqual([2, 3]);
+    expect(session.memoryBytes).toBe(65536);
+    await expect(load(artifact, { maxMemoryBytes: 1000 })).rejects.toThrow(
+      /option maxMemoryBytes: the model alone takes/,
+    );
+    session.dispose();
+  });
+
+  it("choose a variant and say why not another", async () => {
+    const threaded = await load(await mainArtifact({ variants: ["simd128-threads"] }));
+    expect(threaded.report).toMatchObject({ variant: "simd128-threads", threads: 1, notes: [] });
+    const single = await load(await mainArtifact({ variants: ["simd128"] }), { threads: 2 });
+    expect(single.report).toMatchObject({
+      threads: 1,
+      notes: ["1 thread instead of 2: the artefact was compiled without threads"],
+    });
+    const relaxed = await load(await mainArtifact({ variants: ["simd128", "relaxed"] }), { deterministic: true });
+    expect(relaxed.report).toMatchObject({
+      variant: "simd128",
+      notes: [`variant "relaxed" is not used: deterministic: true`],
+    });
+    const artifact = await mainArtifact({ variants: ["simd128"] });
+    await expect(load(artifact, { variant: "relaxed" })).rejects.toThrow(
+      /"relaxed" is not in the artefact\n {2}→ it has: simd128/,
+    );
+    await expect(load(artifact, { threads: 0 })).rejects.toThrow(/option threads: expected "auto" or an integer/);
+    for (const s of [threaded, single, relaxed]) s.dispose();
+  });
+
+  it("report a worker that does not start", async () => {
+    const artifact = await mainArtifact();
+    const workerUrl = new URL("./no-such-worker.js", import.meta.url);
+    await expect(load(artifact, { threads: 2, workerUrl })).rejects.toThrow(
+      /threads: a worker did not start: .*\n {2}→ say where worker.js lies/s,
+    );
+  });
+});
