@@ -132,6 +132,7 @@ export function assemble(lowered: readonly Schedule[], program: Program, options
       arenaOffset: layout.arenaOffset,
       minPages,
       maxPages,
+      maxThreads: options.maxThreads,
     },
     state: weights.state.map((s) => ({ ...s, offset: s.offset + layout.stateOffset })),
     entries: Object.fromEntries(emitted.map((e, i) => [entries[i]!.schedule.name, e.info])),

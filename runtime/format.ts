@@ -200,6 +200,8 @@ export interface MemoryInfo {
   /** Limits of the memory import, in pages of 64 KiB. `minPages` covers everything before the arena. */
   readonly minPages: number;
   readonly maxPages: number;
+  /** Most threads that a plan has scratch memory for. */
+  readonly maxThreads: number;
 }
 
 export interface WeightsInfo {

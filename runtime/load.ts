@@ -45,7 +45,9 @@ export async function load(source: Source | Promise<Response>, options: LoadOpti
   const artifact = await openArtifact(source, options.weights, signal);
   const { manifest } = artifact;
   const notes: string[] = artifact.unchecked === null ? [] : [artifact.unchecked];
-  const wanted = await countThreads(options.threads ?? 1);
+  const asked = await countThreads(options.threads ?? 1);
+  const wanted = Math.min(asked, manifest.memory.maxThreads);
+  if (wanted < asked) notes.push(`${wanted} threads instead of ${asked}: the artefact was compiled for no more`);
   const variant = chooseVariant(artifact, wanted, options, notes);
   const shared = variant.endsWith("threads");
   const threads = shared ? wanted : 1;

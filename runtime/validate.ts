@@ -57,6 +57,7 @@ const manifest: Schema = {
     arenaOffset: slot,
     minPages: slot,
     maxPages: slot,
+    maxThreads: slot,
   },
   state: [{ name: "string", dtype: "dtype", shape: ["31-bit size"], role: "role", offset: slot, init: "size?" }],
   entries: {

@@ -126,6 +126,7 @@ const memory = {
   arenaOffset,
   minPages,
   maxPages,
+  maxThreads: 16,
 } as const;
 
 export interface MainOptions {

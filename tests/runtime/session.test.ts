@@ -233,8 +233,13 @@ describe("sessions", () => {
     await expect(load(artifact, { variant: "relaxed" })).rejects.toThrow(
       /"relaxed" is not in the artefact\n {2}→ it has: simd128/,
     );
+    const many = await load(await mainArtifact(), { threads: 20 });
+    expect(many.report).toMatchObject({
+      threads: 16,
+      notes: ["16 threads instead of 20: the artefact was compiled for no more"],
+    });
     await expect(load(artifact, { threads: 0 })).rejects.toThrow(/option threads: expected "auto" or an integer/);
-    for (const s of [threaded, single, relaxed]) s.dispose();
+    for (const s of [threaded, single, relaxed, many]) s.dispose();
   });
 
   it("report a worker that does not start", async () => {
