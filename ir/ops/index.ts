@@ -12,6 +12,7 @@ import * as contraction from "./contraction.js";
 import * as conv from "./conv.js";
 import * as elementwise from "./elementwise.js";
 import * as gradient from "./gradient.js";
+import * as indexing from "./indexing.js";
 import * as logic from "./logic.js";
 import * as movement from "./movement.js";
 import * as normalize from "./normalize.js";
@@ -26,6 +27,7 @@ const families = {
   conv,
   elementwise,
   gradient,
+  indexing,
   logic,
   movement,
   normalize,
