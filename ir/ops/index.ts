@@ -16,7 +16,9 @@ import * as indexing from "./indexing.js";
 import * as logic from "./logic.js";
 import * as movement from "./movement.js";
 import * as normalize from "./normalize.js";
+import * as random from "./random.js";
 import * as reduce from "./reduce.js";
+import * as sort from "./sort.js";
 import * as window from "./window.js";
 
 const families = {
@@ -31,7 +33,9 @@ const families = {
   logic,
   movement,
   normalize,
+  random,
   reduce,
+  sort,
   window,
 };
 
