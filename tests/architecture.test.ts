@@ -1,0 +1,133 @@
+/**
+ * The arrows of docs/ARCHITECTURE: models → compiler → passes → ir, and compiler → runtime's artefact format. Also: who may
+ * use which package, that the environment is read in one place, and that ir/ and passes/ are typed throughout.
+ */
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import { expect, it } from "vitest";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const folders = ["ir", "passes", "compiler", "runtime", "models"] as const;
+type Folder = (typeof folders)[number];
+
+/** The artefact format, as the compiler may use it. */
+const format = ["runtime/format.ts", "runtime/encode.ts", "runtime/container.ts", "runtime/safetensors.ts"];
+
+/** Paths (or their beginnings) that files of a folder may import. */
+const arrows: Readonly<Record<Folder, readonly string[]>> = {
+  ir: ["ir/"],
+  passes: ["passes/", "ir/"],
+  compiler: ["compiler/", "passes/", "ir/", ...format],
+  runtime: ["runtime/"],
+  models: ["models/", "compiler/", "passes/", "ir/"],
+};
+
+/** Packages, and where they may be imported. */
+const packages: Readonly<Record<string, readonly string[]>> = {
+  binaryen: ["compiler/wasm/"],
+  protobufjs: ["compiler/onnx/"],
+  "onnx-proto": ["compiler/onnx/"],
+  commander: ["compiler/cli/"],
+  "cli-progress": ["compiler/cli/"],
+  picocolors: ["compiler/cli/"],
+  "wasmith/runtime": ["compiler/cli/"],
+};
+
+interface Source {
+  readonly file: string;
+  readonly folder: Folder;
+  /** Without comments. */
+  readonly code: string;
+}
+
+const sources: readonly Source[] = folders
+  .filter((folder) => existsSync(join(root, folder)))
+  .flatMap((folder) =>
+    readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
+      .filter((name) => name.endsWith(".ts"))
+      .map((name) => {
+        const file = `${folder}/${name}`;
+        return { file, folder, code: withoutComments(readFileSync(join(root, file), "utf8")) };
+      }),
+  );
+
+/** Keeps strings, so that what looks like a comment in one stays. */
+function withoutComments(text: string): string {
+  return text.replace(
+    /("(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`)|\/\*[\s\S]*?\*\/|\/\/[^\n]*/g,
+    (_, string) => string ?? "",
+  );
+}
+
+function importsOf({ code }: Source): string[] {
+  const pattern =
+    /^\s*(?:import|export)\s+(?:[\w*{}\s,$]+\sfrom\s+)?["']([^"'\n]+)["']|\bimport\s*\(\s*["']([^"'\n]+)["']/gm;
+  return Array.from(code.replace(/`(?:\\.|[^`\\])*`/g, "``").matchAll(pattern), (m) => m[1] ?? m[2]!);
+}
+
+const packageOf = (specifier: string): string => (specifier in packages ? specifier : specifier.split("/")[0]!);
+
+it("has sources in the folders that are fixed", () => {
+  expect(sources.length).toBeGreaterThan(20);
+});
+
+const isDynamic = ({ code }: Source, specifier: string): boolean =>
+  code.includes(`import("${specifier}")`) && !code.includes(`from "${specifier}"`);
+
+it("imports only along the arrows", () => {
+  const wrong: string[] = [];
+  for (const source of sources) {
+    for (const specifier of importsOf(source)) {
+      if (!specifier.startsWith(".")) continue;
+      const target = relative(root, join(root, dirname(source.file), specifier)).replace(/\.js$/, ".ts");
+      if (!existsSync(join(root, target))) wrong.push(`${source.file} imports ${specifier}, which does not exist`);
+      else if (
+        target.endsWith("-node.ts") &&
+        !source.file.startsWith("compiler/cli/") &&
+        !isDynamic(source, specifier)
+      ) {
+        wrong.push(`${source.file} imports ${target} statically`);
+      } else if (!arrows[source.folder].some((path) => target.startsWith(path)))
+        wrong.push(`${source.file} imports ${target}`);
+    }
+  }
+  expect(wrong).toEqual([]);
+});
+
+it("uses each package only where it belongs", () => {
+  const wrong: string[] = [];
+  for (const source of sources) {
+    for (const specifier of importsOf(source)) {
+      if (specifier.startsWith(".")) continue;
+      // Types of Node's builtins vanish; its values are for the command line and for files
+      // named so, which others import dynamically behind a check of the platform.
+      if (specifier.startsWith("node:")) {
+        const value = new RegExp(`^\\s*import\\s+(?!type\\b)[^;"]*"${specifier}"`, "m").test(source.code);
+        if (value && !source.file.startsWith("compiler/cli/") && !source.file.endsWith("-node.ts"))
+          wrong.push(`${source.file} imports ${specifier}`);
+      } else if (!packages[packageOf(specifier)]?.some((path) => source.file.startsWith(path))) {
+        wrong.push(`${source.file} imports ${specifier}`);
+      }
+    }
+  }
+  expect(wrong).toEqual([]);
+});
+
+it("reads environment variables in one file", () => {
+  const readers = sources.filter((s) => /\bprocess\.env\b/.test(s.code)).map((s) => s.file);
+  expect(readers.length, readers.join(", ")).toBeLessThanOrEqual(1);
+});
+
+it("has no `any` in ir/ and passes/", () => {
+  const typePosition = /(?::|<|\||&|,|=>|\bas|\bextends|\bkeyof|=)\s*any\b(?!\s*[(:?=,])/;
+  const wrong = sources
+    .filter((s) => s.folder === "ir" || s.folder === "passes")
+    .flatMap((s) =>
+      s.code
+        .replace(/"(?:\\.|[^"\\\n])*"|`(?:\\.|[^`\\])*`/g, '""')
+        .split("\n")
+        .flatMap((line, i) => (typePosition.test(line) ? [`${s.file}:${i + 1}: ${line.trim()}`] : [])),
+    );
+  expect(wrong).toEqual([]);
+});
