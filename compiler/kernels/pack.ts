@@ -4,13 +4,14 @@
  *   packed[p][k][j] = B[k, p·NR + j]     p < ceil(N/NR), j < NR; zeros where p·NR + j ≥ N
  *
  * so that a register tile reads its NR columns of one k in one go and the next k follows at once. Constant weights are packed
- * when compiling (`packPanels`); operands that change are packed by the kernel of `packKernel`, or read unpacked.
+ * when compiling (`packPanels` and the convolution forms below); operands that change are packed by `packKernel`, or read
+ * unpacked.
  */
 
-import type { Elem, Expr } from "../../ir/loop.js";
+import type { Elem, Expr, LoopParam } from "../../ir/loop.js";
 import { elemBytes } from "../../ir/loop.js";
 import { buildFunction } from "../../ir/loop-block.js";
-import { add, constant, divS, load, minS, mul, pointer, sub } from "../../ir/loop-build.js";
+import { add, constant, divS, load, minS, mul, pointer, remS, sub } from "../../ir/loop-build.js";
 import { elemKind } from "../../ir/loop-types.js";
 import type { Kernel } from "./gemm.js";
 import { int } from "./tile.js";
@@ -20,7 +21,23 @@ type Numbers = { readonly length: number; [i: number]: number } | { readonly len
 /** Elements of the packed form of B[K, N]. */
 export const packedLength = (k: number, n: number, nr: number): number => Math.ceil(n / nr) * k * nr;
 
-/** Packs b[k·rowStride + n·columnStride] into `out`, which holds `packedLength(k, n, nr)` zeros. */
+/** Packs B[k, n] = b[at(k, n)] into `out`, which holds `packedLength(k, n, nr)` zeros. */
+export function packBy<T extends Numbers>(
+  b: T,
+  k: number,
+  n: number,
+  nr: number,
+  at: (k: number, n: number) => number,
+  out: T,
+): T {
+  for (let column = 0; column < n; column++) {
+    const to = Math.floor(column / nr) * k * nr + (column % nr);
+    for (let i = 0; i < k; i++) (out as number[])[to + i * nr] = b[at(i, column)] as number;
+  }
+  return out;
+}
+
+/** Packs b[k·rowStride + n·columnStride]. */
 export function packPanels<T extends Numbers>(
   b: T,
   k: number,
@@ -30,81 +47,97 @@ export function packPanels<T extends Numbers>(
   columnStride: number,
   out: T,
 ): T {
-  for (let column = 0; column < n; column++) {
-    const to = Math.floor(column / nr) * k * nr + (column % nr);
-    for (let i = 0; i < k; i++) (out as number[])[to + i * nr] = b[i * rowStride + column * columnStride] as number;
-  }
-  return out;
+  return packBy(b, k, n, nr, (i, j) => i * rowStride + j * columnStride, out);
+}
+
+/**
+ * Packs one group of convolution weights w[cout, cin, …taps] (as PyTorch and ONNX lay them) for conv.ts: K runs over taps,
+ * then input channels.
+ */
+export function packConvWeights<T extends Numbers>(
+  w: T,
+  cout: number,
+  cin: number,
+  taps: number,
+  nr: number,
+  out: T,
+): T {
+  return packBy(w, taps * cin, cout, nr, (k, n) => (n * cin + (k % cin)) * taps + Math.floor(k / cin), out);
 }
 
 /** Panels in one chunk of `packKernel`. */
 export const packChunkPanels = 4;
 
 /**
- * The same at run time. Parameters: begin, end (chunks of `packChunkPanels` panels; there are ceil(ceil(N/NR)/chunk)), b,
- * packed, k, n, rowStride, columnStride (elements).
+ * The same at run time, for a batch of matrices whose rows and columns are each two nested indices:
+ *
+ *   B[k, n] = b[(k div k2)·k1Stride + (k mod k2)·k2Stride + (n div n2)·n1Stride + (n mod n2)·n2Stride],   k < k1·k2, n < n1·n2
+ *
+ * A plain matrix has k1 = n1 = 1. Convolution weights [cout, cin, …taps] have k1 = taps, k1Stride = 1, k2 = cin,
+ * k2Stride = taps, n1 = 1, n2 = cout, n2Stride = cin·taps.
+ * Parameters: begin, end, b, packed, k1, k2, k1Stride, k2Stride, n1, n2, n1Stride, n2Stride, bBatch (strides in elements).
+ * The chunk axis has ceil(batch·ceil(N/NR) / packChunkPanels) values; `panels` = batch·ceil(N/NR) is the last parameter.
  */
 export function packKernel(elem: Elem, nr: number): Kernel {
   const kind = elemKind[elem];
   const bytes = elemBytes[elem];
-  const params = [
-    int("begin"),
-    int("end"),
-    pointer("b", elem),
-    pointer("packed", elem),
-    int("k"),
-    int("n"),
-    int("rowStride"),
-    int("columnStride"),
-  ];
-  const row = buildFunction(
+  const sizes: readonly LoopParam[] = ["k1", "k2", "k1Stride", "k2Stride", "n1", "n2", "n1Stride", "n2Stride"].map(int);
+  const panel = buildFunction(
     `${elem}_pack_panel_${nr}`,
-    [pointer("from", elem), pointer("to", elem), int("k"), int("columns"), int("rowStride"), int("columnStride")],
+    [pointer("from", elem), pointer("to", elem), int("column0"), ...sizes],
     undefined,
     (f, args) => {
-      const [from, to, k, columns, rowStride, columnStride] = args as readonly Expr[] as [
-        Expr,
-        Expr,
-        Expr,
-        Expr,
-        Expr,
-        Expr,
-      ];
-      // Columns outside: one pass reads with stride rowStride, which is 1 for the usual transposed weights.
-      const rowBytes = f.let("rowBytes", mul(rowStride, bytes));
+      const [from, to, column0, k1, k2, k1Stride, k2Stride, n1, n2, n1Stride, n2Stride] = args as readonly Expr[];
+      const columns = f.let("columns", minS(sub(mul(n1!, n2!), column0!), nr));
+      const rowBytes = f.let("rowBytes", mul(k2Stride!, bytes));
       f.for("j", 0, columns, 1, (j) => {
-        const src = f.mut("src", add(from, mul(mul(j, columnStride), bytes)));
-        const dst = f.mut("dst", add(to, mul(j, bytes)));
-        f.for("i", 0, k, 1, () => {
-          f.store(elem, dst, 0, load(kind, elem, src, 0));
-          f.assign(src, add(src, rowBytes));
-          f.assign(dst, add(dst, nr * bytes));
+        const column = f.let("column", add(column0!, j));
+        const src0 = f.let(
+          "src0",
+          add(from!, mul(add(mul(divS(column, n2!), n1Stride!), mul(remS(column, n2!), n2Stride!)), bytes)),
+        );
+        const dst = f.mut("dst", add(to!, mul(j, bytes)));
+        f.for("i1", 0, k1!, 1, (i1) => {
+          const src = f.mut("src", add(src0, mul(mul(i1, k1Stride!), bytes)));
+          f.for("i2", 0, k2!, 1, () => {
+            f.store(elem, dst, 0, load(kind, elem, src, 0));
+            f.assign(src, add(src, rowBytes));
+            f.assign(dst, add(dst, nr * bytes));
+          });
         });
       });
-      f.for("j", columns, add(columns, sub(nr, columns)), 1, (j) => {
-        const dst = f.mut("dst", add(to, mul(j, bytes)));
-        f.for("i", 0, k, 1, () => {
+      f.for("j", columns, nr, 1, (j) => {
+        const dst = f.mut("dst", add(to!, mul(j, bytes)));
+        f.for("i", 0, mul(k1!, k2!), 1, () => {
           f.store(elem, dst, 0, constant(kind, 0));
           f.assign(dst, add(dst, nr * bytes));
         });
       });
     },
   );
+  const params = [
+    int("begin"),
+    int("end"),
+    pointer("b", elem),
+    pointer("packed", elem),
+    ...sizes,
+    int("bBatch"),
+    int("panels"),
+  ];
   const fn = buildFunction(`${elem}_pack_panels_${nr}`, params, undefined, (f, args) => {
-    const [begin, end, b, packed, k, n, rowStride, columnStride] = args as readonly Expr[] as Expr[];
-    const panels = f.let("panels", divS(add(n!, nr - 1), nr));
-    const last = f.let("last", minS(mul(end!, packChunkPanels), panels));
-    f.for("panel", mul(begin!, packChunkPanels), last, 1, (p) => {
-      const column = f.let("column", mul(p, nr));
-      f.call(row.name, [
-        add(b!, mul(mul(column, columnStride!), bytes)),
-        add(packed!, mul(mul(column, k!), bytes)),
-        k!,
-        minS(sub(n!, column), nr),
-        rowStride!,
-        columnStride!,
-      ]);
-    });
+    const [begin, end, b, packed, ...rest] = args as Expr[] as [Expr, Expr, Expr, Expr, ...Expr[]];
+    const [k1, k2, , , n1, n2] = rest as Expr[];
+    const [bBatch, panels] = rest.slice(8) as [Expr, Expr];
+    const perMatrix = f.let("perMatrix", divS(add(mul(n1!, n2!), nr - 1), nr));
+    const panelBytes = f.let("panelBytes", mul(mul(k1!, k2!), nr * bytes));
+    f.for("p", mul(begin, packChunkPanels), minS(mul(end, packChunkPanels), panels), 1, (p) =>
+      f.call(panel.name, [
+        add(b, mul(mul(divS(p, perMatrix), bBatch), bytes)),
+        add(packed, mul(p, panelBytes)),
+        mul(remS(p, perMatrix), nr),
+        ...rest.slice(0, 8),
+      ]),
+    );
   });
-  return { fn, helpers: [row] };
+  return { fn, helpers: [panel] };
 }

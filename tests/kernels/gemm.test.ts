@@ -9,7 +9,7 @@ import {
   relu,
 } from "../../compiler/kernels/epilogue.js";
 import { type GemmSpec, gemm } from "../../compiler/kernels/gemm.js";
-import { packedLength, packKernel, packPanels } from "../../compiler/kernels/pack.js";
+import { packChunkPanels, packConvWeights, packedLength, packKernel, packPanels } from "../../compiler/kernels/pack.js";
 import { Arena, expectClose, type NumberArray, randomArray } from "./run.js";
 
 interface Case {
@@ -208,23 +208,30 @@ describe("pack", () => {
       for (const transposed of [false, true]) {
         const k = 5;
         const arena = new Arena(8);
-        const b = arena.f32(randomArray(k * n, 3));
+        const b = arena.f32(randomArray(2 * k * n, 3));
         const [rowStride, columnStride] = transposed ? [1, k] : [n, 1];
-        const packed = arena.f32(packedLength(k, n, 8));
-        arena.instantiate(packKernel("f32", 8))(
-          0,
-          Math.ceil(Math.ceil(n / 8) / 4),
-          b,
-          packed,
-          k,
-          n,
-          rowStride,
-          columnStride,
-        );
+        const one = packedLength(k, n, 8);
+        const packed = arena.f32(2 * one);
+        const panels = 2 * Math.ceil(n / 8);
+        const chunks = Math.ceil(panels / packChunkPanels);
+        const strides = [1, k, 0, rowStride, 1, n, 0, columnStride];
+        arena.instantiate(packKernel("f32", 8))(0, chunks, b, packed, ...strides, k * n, panels);
         arena.checkGuards();
-        expect([...packed]).toEqual([
-          ...packPanels(b, k, n, 8, rowStride, columnStride, new Float32Array(packed.length)),
-        ]);
+        for (const t of [0, 1])
+          expect([...packed.subarray(t * one, (t + 1) * one)]).toEqual([
+            ...packPanels(b.subarray(t * k * n), k, n, 8, rowStride, columnStride, new Float32Array(one)),
+          ]);
       }
+  });
+
+  it("packs convolution weights as packConvWeights does", () => {
+    const [cout, cin, taps] = [11, 3, 9];
+    const arena = new Arena(8);
+    const w = arena.f32(randomArray(cout * cin * taps, 4));
+    const packed = arena.f32(packedLength(cin * taps, cout, 8));
+    const sizes = [taps, cin, 1, taps, 1, cout, 0, cin * taps, 0, 2];
+    arena.instantiate(packKernel("f32", 8))(0, 1, w, packed, ...sizes);
+    arena.checkGuards();
+    expect([...packed]).toEqual([...packConvWeights(w, cout, cin, taps, 8, new Float32Array(packed.length))]);
   });
 });

@@ -1,0 +1,387 @@
+/**
+ * Convolution as implicit GEMM over channels-last tensors: no im2col buffer.
+ *
+ *   x[image, z, y, x, cin]   (padded already, see pad.ts)      w packed from [K = taps·cin, cout] (packConvWeights)
+ *   y[image, oz, oy, ox, cout] = epilogue(Σ_{kz,ky,kx,c} x[image, oz·sz + kz·dz, oy·sy + ky·dy, ox·sx + kx·dx, c] · w[kz,ky,kx,c, cout])
+ *
+ * With the input padded, the elements that one output pixel sums lie at the same offsets from that pixel's first element for
+ * every pixel: a few runs of neighbouring elements ("segments"), kw·cin long where the width isn't dilated and there is one
+ * group, cin long otherwise. So a register tile needs one pointer per pixel, and K is a loop over segments around a loop over
+ * the run:
+ *
+ *   for each chunk of (group, block of pixels, block of output channels):
+ *     for each panel of NR output channels:
+ *       for each tile of MR pixels (counted through rows, planes and images):
+ *         for each segment: for each element of the run: acc[MR][NR] += x[pixel + segment + i] · w[k++]
+ *         y = epilogue(acc)
+ *
+ * 1-D convolution has outH = outD = 1; a 1×1 convolution without stride is a plain GEMM (gemm.ts).
+ */
+
+import { InternalError } from "../../ir/errors.js";
+import type { Elem, Expr, LoopFunction, LoopParam } from "../../ir/loop.js";
+import { elemBytes } from "../../ir/loop.js";
+import { type Block, buildFunction } from "../../ir/loop-block.js";
+import {
+  add,
+  divS,
+  eq,
+  geS,
+  gtS,
+  i32,
+  leS,
+  load,
+  loadSplat,
+  minS,
+  mul,
+  pointer,
+  remS,
+  sub,
+} from "../../ir/loop-build.js";
+import { type Epilogue, identity } from "./epilogue.js";
+import { type Kernel, rowTiles } from "./gemm.js";
+import { int, type Lane, lanes, reduction, storeTile, tileStep, zeroTile } from "./tile.js";
+
+export interface ConvSpec {
+  readonly lane: "f32" | "f64";
+  readonly epilogue?: Epilogue;
+  /** Pixels of a tile; default 4. */
+  readonly mr?: number;
+  /** Output channels of a tile and of a packed panel, a multiple of the lanes; default 2 vectors. */
+  readonly nr?: number;
+  /** Nested loops over segments: 1, 2 or 3; see `segments`. Default 2. */
+  readonly loops?: 1 | 2 | 3;
+  /** Steps of the run in one turn of the inner loop; best where it divides the run. Default 4. */
+  readonly unroll?: number;
+  /** Output channels of a group where known when compiling: tails that can't occur are left out. */
+  readonly n?: number;
+}
+
+export interface ConvKernel extends Kernel {
+  /** The chunk axis has groups · ceil(pixels/chunkPixels) · ceil(n/chunkColumns) values, pixels counted through all images. */
+  readonly chunkPixels: number;
+  readonly chunkColumns: number;
+  readonly mr: number;
+  readonly nr: number;
+}
+
+/** Where the segments of a convolution lie; counts and steps (in elements of x), innermost first. */
+export interface Segments {
+  readonly run: number;
+  readonly counts: readonly number[];
+  readonly steps: readonly number[];
+}
+
+/** Sizes of a channels-last convolution; `input` and `kernel` from depth to width, `input` after padding. */
+export interface ConvGeometry {
+  readonly input: readonly number[];
+  readonly channels: number;
+  readonly groups: number;
+  readonly kernel: readonly number[];
+  readonly stride: readonly number[];
+  readonly dilation: readonly number[];
+}
+
+/**
+ * The segments for constant sizes, which says in numbers what a lowering with symbolic sizes builds as expressions. Loops of
+ * one round are left out.
+ */
+export function segments(g: ConvGeometry): Segments {
+  const rank = g.kernel.length;
+  const merged = g.groups === 1 && g.dilation[rank - 1] === 1;
+  const run = merged ? g.kernel[rank - 1]! * g.channels : g.channels / g.groups;
+  const counts: number[] = [];
+  const steps: number[] = [];
+  let pitch = g.channels;
+  for (let axis = rank - 1; axis >= 0; axis--) {
+    if (!(merged && axis === rank - 1) && g.kernel[axis] !== 1) {
+      counts.push(g.kernel[axis]!);
+      steps.push(g.dilation[axis]! * pitch);
+    }
+    pitch *= g.input[axis]!;
+  }
+  if (counts.length === 0) {
+    counts.push(1);
+    steps.push(0);
+  }
+  return { run, counts, steps };
+}
+
+/** Parameters of a convolution entry before those of the epilogue; strides in elements. */
+export const convParams = (elem: Elem, loops: number): readonly LoopParam[] => [
+  int("begin"),
+  int("end"),
+  pointer("x", elem),
+  pointer("w", elem),
+  pointer("y", elem),
+  int("pixels"), // images · outD · outH · outW
+  int("n"), // output channels of a group
+  int("groups"),
+  int("xGroup"), // from a group's first input channel to the next group's
+  int("wGroup"), // packedLength of a group's weights
+  int("yPixel"), // output channels in all: pixel pitch of y
+  ...walkParams,
+  int("run"),
+  ...segmentParams(loops),
+];
+
+/** How the first elements of neighbouring output pixels lie in x. */
+const walkParams: readonly LoopParam[] = [
+  int("outW"),
+  int("outH"),
+  int("outD"),
+  int("stepW"), // stride · input pixel pitch
+  int("stepH"),
+  int("stepD"),
+  int("stepImage"),
+];
+
+const segmentParams = (loops: number): readonly LoopParam[] =>
+  Array.from({ length: loops }, (_, i) => [int(`count${i}`), int(`segment${i}`)]).flat();
+
+const chunkPixels = 128;
+const chunkColumns = 96;
+
+interface Full {
+  readonly lane: Lane;
+  readonly epilogue: Epilogue;
+  readonly mr: number;
+  readonly nr: number;
+  readonly loops: number;
+  readonly unroll: number;
+}
+
+function stem(s: Full, part: string): string {
+  const epilogue = s.epilogue.name === "" ? "" : `_${s.epilogue.name}`;
+  return `${s.lane.name}_${part}_${s.loops}_${s.unroll}${epilogue}`;
+}
+
+/** A pointer that walks over output pixels in order, through rows, planes and images. */
+export interface PixelWalk {
+  /** Address of the current pixel's first element of x. */
+  readonly at: Expr;
+  /** Moves to the next pixel. */
+  readonly next: () => void;
+}
+
+/** Starts a walk at pixel number `first`; `walk` are the values of `walkParams`, `bytes` the size of an element. */
+export function pixelWalk(f: Block, x: Expr, first: Expr, walk: readonly Expr[], bytes: number): PixelWalk {
+  const [outW, outH, outD, stepW, stepH, stepD, stepImage] = walk as [Expr, Expr, Expr, Expr, Expr, Expr, Expr];
+  const px = f.mut("px", remS(first, outW));
+  const rows = f.let("rows", divS(first, outW));
+  const py = f.mut("py", remS(rows, outH));
+  const planes = f.let("planes", divS(rows, outH));
+  const pz = f.mut("pz", remS(planes, outD));
+  const image = divS(planes, outD);
+  const at = f.mut(
+    "at",
+    add(x, mul(add(add(mul(image, stepImage), mul(pz, stepD)), add(mul(py, stepH), mul(px, stepW))), bytes)),
+  );
+  const next = f.let("nextPixel", mul(stepW, bytes));
+  const nextRow = f.let("nextRow", mul(sub(stepH, mul(outW, stepW)), bytes));
+  const nextPlane = f.let("nextPlane", mul(sub(stepD, mul(outH, stepH)), bytes));
+  const nextImage = f.let("nextImage", mul(sub(stepImage, mul(outD, stepD)), bytes));
+  return {
+    at,
+    next: () => {
+      f.assign(at, add(at, next));
+      f.assign(px, add(px, 1));
+      f.if(eq(px, outW), () => {
+        f.assign(px, 0);
+        f.assign(at, add(at, nextRow));
+        f.assign(py, add(py, 1));
+        f.if(eq(py, outH), () => {
+          f.assign(py, 0);
+          f.assign(at, add(at, nextPlane));
+          f.assign(pz, add(pz, 1));
+          f.if(eq(pz, outD), () => {
+            f.assign(pz, 0);
+            f.assign(at, add(at, nextImage));
+          });
+        });
+      });
+    },
+  };
+}
+
+/** Nested loops over the segments; the body gets the segment's offset in bytes. `args`: count0, segment0, count1 … */
+export function segmentLoops(f: Block, args: readonly Expr[], bytes: number, body: (offset: Expr) => void): void {
+  const level = (i: number, outer: Expr): void => {
+    if (i < 0) {
+      body(outer);
+      return;
+    }
+    f.for(`s${i}`, 0, args[2 * i]!, 1, (s) =>
+      level(i - 1, f.let(`segmentAt${i}`, add(outer, mul(mul(s, args[2 * i + 1]!), bytes)))),
+    );
+  };
+  level(args.length / 2 - 1, i32(0));
+}
+
+/** All tiles of MR pixels among `count` pixels from `first`, against one panel (or its first NV vectors). */
+function strip(s: Full, mr: number, nv: number, cut: boolean): LoopFunction {
+  const { lane } = s;
+  const bytes = elemBytes[lane.elem];
+  const L = lane.count;
+  const params = [
+    pointer("x", lane.elem),
+    pointer("w", lane.elem),
+    pointer("y", lane.elem),
+    int("first"),
+    int("count"),
+    int("yPixel"),
+    ...walkParams,
+    int("run"),
+    ...segmentParams(s.loops),
+    int("column"),
+    int("columns"),
+    ...s.epilogue.params,
+  ];
+  return buildFunction(stripName(s, mr, nv, cut), params, undefined, (f, args) => {
+    const [x, w, y, first, count, yPixel] = args as Expr[] as [Expr, Expr, Expr, Expr, Expr, Expr];
+    const walkArgs = args.slice(6, 13);
+    const run = args[13]!;
+    const segmentArgs = args.slice(14, 14 + 2 * s.loops);
+    const [column, columns, ...extra] = args.slice(14 + 2 * s.loops) as [Expr, Expr, ...Expr[]];
+    const walk = pixelWalk(f, x, first, walkArgs, bytes);
+    const yPitch = f.let("yPitch", mul(yPixel, bytes));
+    const runBytes = f.let("runBytes", mul(run, s.nr * bytes));
+    const yAt = f.mut("yAt", add(y, mul(mul(first, yPixel), bytes)));
+    f.for("i", 0, sub(count, mr - 1), mr, (i) => {
+      const pixels: Expr[] = [];
+      for (let r = 0; r < mr; r++) {
+        pixels.push(f.let(`pixel${r}`, walk.at));
+        walk.next();
+      }
+      const acc = zeroTile(f, lane, mr, nv);
+      const wSegment = f.mut("wSegment", w);
+      segmentLoops(f, segmentArgs, bytes, (offset) => {
+        const xAt = pixels.map((p, r) => f.mut(`x${r}`, add(p, offset)));
+        const wAt = f.mut("wAt", wSegment);
+        reduction(
+          f,
+          run,
+          s.unroll,
+          (u) =>
+            tileStep(
+              f,
+              acc,
+              (r) => loadSplat(lane.vector, lane.elem, xAt[r]!, 0, u),
+              (v) => load(lane.vector, lane.elem, wAt, 0, u * s.nr + v * L),
+            ),
+          (steps) => {
+            for (const p of xAt) f.assign(p, add(p, steps * bytes));
+            f.assign(wAt, add(wAt, steps * s.nr * bytes));
+          },
+        );
+        f.assign(wSegment, add(wSegment, runBytes));
+      });
+      const rows: Expr[] = [yAt];
+      for (let r = 1; r < mr; r++) rows.push(f.let(`y${r}`, add(rows[r - 1]!, yPitch)));
+      storeTile(f, lane, acc, {
+        elem: lane.elem,
+        rowPointer: (r) => rows[r]!,
+        epilogue: s.epilogue,
+        params: extra,
+        at: (r) => ({ batch: i32(0), row: add(add(first, i), r), column }),
+        ...(cut ? { columns } : {}),
+      });
+      f.assign(yAt, add(yAt, mul(yPitch, mr)));
+    });
+  });
+}
+
+const stripName = (s: Full, mr: number, nv: number, cut: boolean): string =>
+  `${stem(s, "convstrip")}_${mr}x${nv * s.lane.count}${nv * s.lane.count === s.nr ? "" : `of${s.nr}`}${cut ? "_cut" : ""}`;
+
+/** The convolution as a kernel over chunks. Entry parameters: `convParams`, then the epilogue's. */
+export function conv(spec: ConvSpec): ConvKernel {
+  const lane = lanes[spec.lane];
+  const s: Full = {
+    lane,
+    epilogue: spec.epilogue ?? identity,
+    mr: spec.mr ?? 4,
+    nr: spec.nr ?? 2 * lane.count,
+    loops: spec.loops ?? 2,
+    unroll: spec.unroll ?? 4,
+  };
+  const { mr, nr, loops } = s;
+  const L = lane.count;
+  if (nr % L !== 0 || chunkColumns % nr !== 0) throw new InternalError(`no convolution tile of ${nr} columns`);
+  const bytes = elemBytes[lane.elem];
+  const tail = spec.n === undefined ? undefined : spec.n % nr;
+  const cutWidths =
+    tail === undefined ? Array.from({ length: nr / L }, (_, v) => v + 1) : tail === 0 ? [] : [Math.ceil(tail / L)];
+  const hasWhole = spec.n === undefined || spec.n >= nr;
+  const helpers = new Map<string, LoopFunction>();
+  const helper = (f: LoopFunction): string => {
+    helpers.set(f.name, f);
+    return f.name;
+  };
+  const name = `${stem(s, "conv")}_${mr}x${nr}${spec.n === undefined ? "" : `_n${spec.n % nr}${hasWhole ? "" : "only"}`}`;
+  const params = [...convParams(lane.elem, loops), ...s.epilogue.params];
+  const fn = buildFunction(name, params, undefined, (f, args) => {
+    const [begin, end, x, w, y, pixels, n, groups, xGroup, wGroup, yPixel] = args as Expr[];
+    const shared = args.slice(11, 11 + walkParams.length + 1 + 2 * loops);
+    const run = shared[walkParams.length]!;
+    const extra = args.slice(11 + shared.length);
+    const columnBlocks = f.let("columnBlocks", divS(add(n!, chunkColumns - 1), chunkColumns));
+    const k = f.mut("k", run);
+    for (let i = 0; i < loops; i++) f.assign(k, mul(k, shared[walkParams.length + 1 + 2 * i]!));
+    f.for("chunk", begin!, end!, 1, (chunk) => {
+      const outer = f.let("outer", divS(chunk, columnBlocks));
+      const column0 = f.let("column0", mul(remS(chunk, columnBlocks), chunkColumns));
+      // Pixels run slowest, so that the groups of a pixel share cache lines.
+      const group = f.let("group", remS(outer, groups!));
+      const first = f.let("first", mul(divS(outer, groups!), chunkPixels));
+      const count = f.let("count", minS(sub(pixels!, first), chunkPixels));
+      const columnEnd = f.let("columnEnd", minS(n!, add(column0, chunkColumns)));
+      const xAt = f.let("xAt", add(x!, mul(mul(group, xGroup!), bytes)));
+      const wAt = f.let("wAt", add(w!, mul(mul(group, wGroup!), bytes)));
+      const channel0 = f.let("channel0", mul(group, n!));
+      const panel = (nv: number, cut: boolean, column: Expr, width: Expr) => {
+        const wPanel = f.let("wPanel", add(wAt, mul(mul(column, k), bytes)));
+        const channel = f.let("channel", add(channel0, column));
+        let done: Expr = i32(0);
+        for (const size of rowTiles(mr)) {
+          const cutTile = cut || (size < mr && cutWidths.includes(nv));
+          const tileFn = helper(strip(s, size, nv, cutTile));
+          const at = done;
+          const left = f.let("left", sub(count, at));
+          f.if(geS(left, size), () =>
+            f.call(tileFn, [
+              xAt,
+              wPanel,
+              add(y!, mul(channel, bytes)),
+              add(first, at),
+              left,
+              yPixel!,
+              ...shared,
+              channel,
+              width,
+              ...extra,
+            ]),
+          );
+          if (size > 1) done = f.let("done", sub(count, remS(left, size)));
+        }
+      };
+      const wholeEnd = hasWhole ? f.let("wholeEnd", sub(columnEnd, remS(sub(columnEnd, column0), nr))) : column0;
+      if (hasWhole) f.for("column", column0, wholeEnd, nr, (column) => panel(nr / L, false, column, i32(nr)));
+      if (cutWidths.length > 0) {
+        const width = f.let("width", sub(columnEnd, wholeEnd));
+        const byWidth = (v: number): void => {
+          const nv = cutWidths[v]!;
+          if (v === cutWidths.length - 1) panel(nv, true, wholeEnd, width);
+          else
+            f.if(
+              leS(width, nv * L),
+              () => panel(nv, true, wholeEnd, width),
+              () => byWidth(v + 1),
+            );
+        };
+        f.if(gtS(width, 0), () => byWidth(0));
+      }
+    });
+  });
+  return { fn, helpers: [...helpers.values()], chunkPixels, chunkColumns, mr, nr };
+}
