@@ -53,7 +53,7 @@ const MOVES: ReadonlySet<string> = new Set([
   "concat",
   "gather",
   "gatherElements",
-  "gatherNd",
+  "gatherND",
   "reverse",
 ]);
 

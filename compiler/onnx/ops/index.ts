@@ -6,7 +6,12 @@ import { isStandardDomain, NEWEST_OPSET, type OnnxOpName, resolveOp } from "../s
 import { contraction } from "./contraction.js";
 import { conv } from "./conv.js";
 import { elementwise } from "./elementwise.js";
+import { indexing } from "./indexing.js";
+import { loss } from "./loss.js";
 import { movement } from "./movement.js";
+import { normalize } from "./normalize.js";
+import { pool } from "./pool.js";
+import { quantize } from "./quantize.js";
 import { reduce } from "./reduce.js";
 import { shape } from "./shape.js";
 
@@ -14,7 +19,12 @@ const onnx = {
   ...contraction,
   ...conv,
   ...elementwise,
+  ...indexing,
+  ...loss,
   ...movement,
+  ...normalize,
+  ...pool,
+  ...quantize,
   ...reduce,
   ...shape,
 } as { readonly [N in OnnxOpName]?: OpRow };
