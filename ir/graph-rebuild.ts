@@ -57,3 +57,28 @@ export function copyGraph(g: Graph): Graph {
   const params = g.params.map((p) => param(paramName(p), p.type));
   return graph(g.name, params, inline(g, params), g.resultNames, g.donations);
 }
+
+/**
+ * A graph with nodes replaced, from operands to results. `visit` is given each node over its new operands and regions, and
+ * returns values for its results, or undefined to keep the node. Regions are mapped alike unless `region` says how. Returns the
+ * graph itself where nothing changes.
+ */
+export function mapGraph(
+  g: Graph,
+  visit: (node: GraphNode) => readonly Value[] | undefined,
+  region: (r: Graph) => Graph = (r) => mapGraph(r, visit),
+): Graph {
+  const replaced = new Map<Value, Value>();
+  const now = (v: Value) => replaced.get(v) ?? v;
+  for (const node of topologicalOrder(g.results)) {
+    const operands = node.operands.map(now);
+    const regions = node.regions.map(region);
+    const changed = operands.some((v, i) => v !== node.operands[i]) || regions.some((r, i) => r !== node.regions[i]);
+    const made = changed ? remake(node, operands, regions) : node;
+    const values = visit(made) ?? made.results;
+    node.results.forEach((r, i) => {
+      if (values[i] !== r) replaced.set(r, values[i]!);
+    });
+  }
+  return replaced.size === 0 ? g : graph(g.name, g.params, g.results.map(now), g.resultNames, g.donations);
+}

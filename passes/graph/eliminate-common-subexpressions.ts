@@ -1,0 +1,76 @@
+/**
+ * Computes equal things once: of nodes with equal op, operands, attributes and regions the first stays. All ops are pure, so equal
+ * nodes have equal results. Constants are compared bit for bit. Regions are graphs of their own and share nothing with outside.
+ */
+
+import { dimText } from "../../ir/dim.js";
+import type { Attr, Attrs, Graph, GraphNode, Value } from "../../ir/graph.js";
+import { printGraph } from "../../ir/graph-print.js";
+import { mapGraph } from "../../ir/graph-rebuild.js";
+import { numberText } from "../../ir/literal.js";
+import { bytesOf, sameTensor, type Tensor } from "../../ir/tensor.js";
+import type { GraphPass } from "../pass.js";
+
+export const eliminateCommonSubexpressions: GraphPass = {
+  name: "eliminate-common-subexpressions",
+  run: (g) => eliminate(g),
+};
+
+function eliminate(g: Graph): Graph {
+  const ids = new Map<Value, number>();
+  const first = new Map<string, readonly Value[]>();
+  const tensors = new TensorTable();
+  const id = (v: Value): number => {
+    const known = ids.get(v) ?? ids.size;
+    ids.set(v, known);
+    return known;
+  };
+  const key = (n: GraphNode): string => {
+    const attrs = Object.entries(n.attrs as Attrs)
+      .filter(([, a]) => a !== undefined)
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([name, a]) => `${name}=${attrKey(a, tensors)}`);
+    const regions = n.regions.map((r) => printGraph(r, { locs: false }));
+    return `${n.op}(${n.operands.map(id)}) ${attrs.join(" ")} ${regions.join(" ")}`;
+  };
+  const visit = (n: GraphNode): readonly Value[] | undefined => {
+    const k = key(n);
+    const values = first.get(k);
+    if (values === undefined) first.set(k, n.results);
+    return values;
+  };
+  return mapGraph(g, visit, eliminate);
+}
+
+function attrKey(a: Attr, tensors: TensorTable): string {
+  if (typeof a === "number") return numberText(a);
+  if (typeof a === "boolean") return String(a);
+  if (typeof a === "string") return JSON.stringify(a);
+  if (Array.isArray(a)) return `[${(a as readonly Attr[]).map((x) => attrKey(x, tensors)).join()}]`;
+  const object = a as Exclude<Attr, number | boolean | string | readonly Attr[]>;
+  return "kind" in object ? `(${dimText(object)})` : `#${tensors.id(object)}`;
+}
+
+/** Numbers equal tensors equally. */
+class TensorTable {
+  readonly #byHash = new Map<string, { readonly tensor: Tensor; readonly id: number }[]>();
+  #next = 0;
+
+  id(t: Tensor): number {
+    const hash = `${t.dtype}[${t.shape}]${hashOf(bytesOf(t))}`;
+    const bucket = this.#byHash.get(hash) ?? [];
+    this.#byHash.set(hash, bucket);
+    const known = bucket.find((e) => sameTensor(e.tensor, t));
+    if (known !== undefined) return known.id;
+    bucket.push({ tensor: t, id: this.#next });
+    return this.#next++;
+  }
+}
+
+// Some thousand bytes, spread over the data, tell weights apart.
+function hashOf(bytes: Uint8Array): number {
+  const step = Math.max(1, Math.floor(bytes.length / 4096));
+  let h = 0x811c9dc5;
+  for (let i = 0; i < bytes.length; i += step) h = Math.imul(h ^ bytes[i]!, 0x01000193);
+  return h >>> 0;
+}

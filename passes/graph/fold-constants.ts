@@ -1,0 +1,87 @@
+/**
+ * Computes at compile time what depends on constants only, by the reference evaluator.
+ *
+ * A value is computed where something that is not constant needs it. `broadcast` and `iota` stay as they are: they are smaller than
+ * what they make, and kernels read them in place. What grows the constants stays too, beyond a budget of elements; and what takes
+ * long to compute, beyond a budget of work.
+ */
+
+import { ModelError } from "../../ir/errors.js";
+import { type Graph, type GraphNode, isStaticShape, type Value, withLoc } from "../../ir/graph.js";
+import { mapGraph } from "../../ir/graph-rebuild.js";
+import { isElementwise, isIndexOp, isReduce } from "../../ir/ops/classes.js";
+import { constant } from "../../ir/ops/constant.js";
+import { evaluateValues } from "../../ir/reference.js";
+import { elementCount, type Tensor } from "../../ir/tensor.js";
+import type { GraphPass } from "../pass.js";
+
+export interface FoldBudget {
+  /** Most elements of a result that is larger than the constants it is computed from. Default 65,536. */
+  readonly elements?: number;
+  /** Most elements to touch in the whole graph, an estimate of time. Default 2²². */
+  readonly work?: number;
+}
+
+export function foldConstants({ elements = 1 << 16, work = 1 << 22 }: FoldBudget = {}): GraphPass {
+  return {
+    name: "fold-constants",
+    run: (g) => fold(g, elements, { left: work }),
+  };
+}
+
+/** Ops whose results are described by less than their elements. */
+const compact: ReadonlySet<string> = new Set(["constant", "broadcast", "iota"]);
+
+function fold(g: Graph, limit: number, work: { left: number }): Graph {
+  const known = new Map<Value, Tensor>();
+  const visit = (n: GraphNode): readonly Value[] | undefined => {
+    if (n.op === "constant") return undefined;
+    if (compact.has(n.op) || !n.operands.every(isKnown) || !affordable(n, limit, work)) return undefined;
+    const tensors = compute(n, known);
+    return tensors && withLoc(n.loc, () => tensors.map((value) => constant([], { value })));
+  };
+  return mapGraph(g, visit, (r) => fold(r, limit, work));
+}
+
+/** Constants, and what stays of them in compact form. */
+function isKnown(v: Value): boolean {
+  if (v.def.op === "param" || !isStaticShape(v.type.shape)) return false;
+  return compact.has(v.def.op) && v.def.operands.every(isKnown);
+}
+
+const sizeOf = (v: Value): number => (isStaticShape(v.type.shape) ? elementCount(v.type.shape) : Infinity);
+
+/** Elements that a known value holds in the module. */
+function storedSize(v: Value): number {
+  if (v.def.op === "param") return 0;
+  return v.def.op === "constant" ? sizeOf(v) : v.def.operands.reduce((n, o) => n + storedSize(o), 0);
+}
+
+function affordable(n: GraphNode, limit: number, work: { left: number }): boolean {
+  const made = n.results.reduce((sum, r) => sum + sizeOf(r), 0);
+  const from = n.operands.reduce((sum, o) => sum + storedSize(o), 0);
+  if (made > limit && made > from) return false;
+  const cost = costOf(n, made);
+  if (cost > work.left) return false;
+  work.left -= cost;
+  return true;
+}
+
+/** Elements touched, from above: structured ops read up to a whole operand for each result element. */
+function costOf(n: GraphNode, made: number): number {
+  const read = n.operands.reduce((sum, o) => sum + sizeOf(o), 0);
+  return linear(n.op) ? made + read : made * Math.max(1, ...n.operands.map(sizeOf));
+}
+
+const linear = (op: string): boolean =>
+  isElementwise(op) || isIndexOp(op) || isReduce(op) || op === "concat" || op === "pad";
+
+function compute(n: GraphNode, known: Map<Value, Tensor>): readonly Tensor[] | undefined {
+  try {
+    return evaluateValues(n.results, known, new Map());
+  } catch (error) {
+    // The op refuses these values (an index out of range): that is for the run to report, if it gets there.
+    if (error instanceof ModelError) return undefined;
+    throw error;
+  }
+}

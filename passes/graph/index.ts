@@ -1,0 +1,10 @@
+/** The graph passes by name, as `// RUN:` lines and the command line call them. */
+
+import type { GraphPass } from "../pass.js";
+import { decompose } from "./decompose.js";
+import { eliminateCommonSubexpressions } from "./eliminate-common-subexpressions.js";
+import { foldConstants } from "./fold-constants.js";
+
+const all: readonly GraphPass[] = [decompose(), eliminateCommonSubexpressions, foldConstants()];
+
+export const graphPasses: ReadonlyMap<string, GraphPass> = new Map(all.map((p) => [p.name, p]));

@@ -1,0 +1,112 @@
+/** Runs passes in order, verifies what they make, and tells hooks what happened. */
+
+import { ModelError, VerifyError } from "../ir/errors.js";
+import { type Graph, graphNodes } from "../ir/graph.js";
+import { printGraph } from "../ir/graph-print.js";
+import { verifyGraph } from "../ir/graph-verify.js";
+import { decompose } from "./graph/decompose.js";
+import { eliminateCommonSubexpressions } from "./graph/eliminate-common-subexpressions.js";
+import { foldConstants } from "./graph/fold-constants.js";
+import type { GraphPass, Trace } from "./pass.js";
+
+/** What every graph goes through before lowering. */
+export const defaultPipeline: readonly GraphPass[] = [
+  decompose(),
+  eliminateCommonSubexpressions,
+  foldConstants(),
+  eliminateCommonSubexpressions,
+];
+
+/** What one pass did. */
+export interface PassEvent {
+  readonly pass: string;
+  /** Position in the pipeline, from 0. */
+  readonly index: number;
+  readonly before: Graph;
+  readonly after: Graph;
+  readonly changed: boolean;
+  readonly milliseconds: number;
+  /** How often each rule fired, in order of first firing. */
+  readonly rules: ReadonlyMap<string, number>;
+}
+
+/** A pass that threw, or broke the graph. */
+export interface PassFailure {
+  readonly pass: string;
+  readonly index: number;
+  readonly before: Graph;
+  /** What the pass made, when it is the verifier that failed. */
+  readonly after: Graph | undefined;
+  readonly error: unknown;
+  /** A `.graph` file that reproduces the failure: the graph before the pass under its `// RUN:` line. */
+  readonly repro: string;
+}
+
+/** Told the graph before the first pass ("input") and after each pass that changed it. */
+export type TraceGraph = (name: string, g: Graph) => void;
+
+export interface PipelineOptions {
+  /** Verify the graph before the first and after every pass. Default false. */
+  readonly verify?: boolean;
+  readonly onGraph?: TraceGraph;
+  readonly onPass?: (event: PassEvent) => void;
+  readonly onFailure?: (failure: PassFailure) => void;
+  readonly trace?: Trace;
+}
+
+/**
+ * Runs the passes. Throws VerifyError naming the pass that broke the graph; ModelErrors of passes go through as they are, other
+ * errors too, after `onFailure` has been told.
+ */
+export function runPipeline(passes: readonly GraphPass[], input: Graph, options: PipelineOptions = {}): Graph {
+  const { verify = false, onGraph, onPass, onFailure, trace } = options;
+  let g = input;
+  if (verify) verifyGraph(g);
+  onGraph?.("input", g);
+  passes.forEach((pass, index) => {
+    const before = g;
+    const rules = new Map<string, number>();
+    const counting: Trace = {
+      ...trace,
+      fired: (rule, node) => {
+        rules.set(rule, (rules.get(rule) ?? 0) + 1);
+        trace?.fired?.(rule, node);
+      },
+    };
+    const start = performance.now();
+    let after: Graph | undefined;
+    try {
+      after = pass.run(before, counting);
+      if (verify && after !== before) verifyAfter(pass.name, after);
+    } catch (error) {
+      if (!(error instanceof ModelError)) {
+        onFailure?.({ pass: pass.name, index, before, after, error, repro: reproOf(pass.name, before) });
+      }
+      throw error;
+    }
+    const milliseconds = performance.now() - start;
+    if (after !== before) onGraph?.(pass.name, after);
+    onPass?.({ pass: pass.name, index, before, after, changed: after !== before, milliseconds, rules });
+    g = after;
+  });
+  return g;
+}
+
+function verifyAfter(pass: string, after: Graph): void {
+  try {
+    verifyGraph(after);
+  } catch (error) {
+    if (!(error instanceof VerifyError)) throw error;
+    throw new VerifyError(`pass ${pass} broke the graph: ${error.message}`, { cause: error });
+  }
+}
+
+/** A golden test that runs the pass on the graph. */
+export const reproOf = (pass: string, g: Graph): string => `// RUN: ${pass}\n${printGraph(g)}`;
+
+/** One line on a pass: name, nodes before and after, time, rules. */
+export function passSummary(e: PassEvent): string {
+  const rules = [...e.rules].map(([name, count]) => `${name} ×${count}`).join(", ");
+  const size = `${graphNodes(e.before).length} → ${graphNodes(e.after).length} nodes`;
+  return `${e.pass}: ${e.changed ? size : "no change"}, ${e.milliseconds.toFixed(1)} ms${rules && `; ${rules}`}`;
+}
