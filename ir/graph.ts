@@ -64,6 +64,11 @@ export interface Graph {
    * Absent for inference.
    */
   readonly donations?: ReadonlyMap<number, number>;
+  /**
+   * Values that must be computed although no result may depend on them, because their nodes find a data-dependent size
+   * (attribute `defines`) that shapes of this graph mention.
+   */
+  readonly sizes?: readonly Value[];
 }
 
 export function paramName(v: Value): string {
@@ -82,9 +87,13 @@ export function graph(
   results: readonly Value[],
   resultNames: readonly string[] = results.map((_, i) => `out${i}`),
   donations?: ReadonlyMap<number, number>,
+  sizes: readonly Value[] = [],
 ): Graph {
-  return { name, params, results, resultNames, ...(donations ? { donations } : {}) };
+  return { name, params, results, resultNames, ...(donations ? { donations } : {}), ...(sizes.length ? { sizes } : {}) };
 }
+
+/** What a graph computes: nodes are those that these depend on. */
+export const graphRoots = (g: Graph): readonly Value[] => (g.sizes ? [...g.sizes, ...g.results] : g.results);
 
 export function sameType(a: TensorType, b: TensorType): boolean {
   return a.dtype === b.dtype && sameShape(a.shape, b.shape);
@@ -114,19 +123,35 @@ export function staticShape(shape: Shape): readonly number[] {
 export const isStaticShape = (shape: Shape): shape is readonly number[] => shape.every((d) => typeof d === "number");
 
 /**
- * Nodes reachable from the results, each after its operands. Deterministic: depth-first from the first result. Does not go
- * beyond values that are `known`.
+ * Nodes reachable from the results, each after its operands and after the nodes that find the data-dependent sizes it
+ * mentions. Deterministic: depth-first from the first result. Does not go beyond values that are `known`.
  */
 export function topologicalOrder(results: readonly Value[], known: (v: Value) => boolean = () => false): GraphNode[] {
+  const order = depthFirst(results, known, (node) => node.operands);
+  if (!order.some((node) => mentions(node).length > 0)) return order;
+  const finders = new Map<string, Value>();
+  for (const node of order) for (const s of definedSymbols(node)) finders.set(s.name, node.results[0]!);
+  if (finders.size === 0) return order;
+  return depthFirst(results, known, (node) => [
+    ...mentions(node).flatMap((name) => finders.get(name) ?? []),
+    ...node.operands,
+  ]);
+}
+
+function depthFirst(
+  results: readonly Value[],
+  known: (v: Value) => boolean,
+  needs: (node: GraphNode) => readonly Value[],
+): GraphNode[] {
   const order: GraphNode[] = [];
   const done = new Set<GraphNode>();
   for (const root of results) {
     if (root.def.op === "param" || done.has(root.def) || known(root)) continue;
-    const stack: { node: GraphNode; next: number }[] = [{ node: root.def, next: 0 }];
+    const stack = [{ node: root.def, needs: needs(root.def), next: 0 }];
     const open = new Set<GraphNode>([root.def]);
     while (stack.length > 0) {
       const top = stack[stack.length - 1]!;
-      const operand = top.node.operands[top.next++];
+      const operand = top.needs[top.next++];
       if (operand === undefined) {
         stack.pop();
         open.delete(top.node);
@@ -135,21 +160,53 @@ export function topologicalOrder(results: readonly Value[], known: (v: Value) =>
       } else if (operand.def.op !== "param" && !done.has(operand.def) && !known(operand)) {
         if (open.has(operand.def)) throw new InternalError(`cycle through ${operand.def.op}`);
         open.add(operand.def);
-        stack.push({ node: operand.def, next: 0 });
+        stack.push({ node: operand.def, needs: needs(operand.def), next: 0 });
       }
     }
   }
   return order;
 }
 
-export const graphNodes = (g: Graph): GraphNode[] => topologicalOrder(g.results);
+/** Data-dependent sizes that the node finds: its attribute `defines`, one symbol or a list. */
+export function definedSymbols(node: GraphNode): readonly DimSymbol[] {
+  const { defines } = node.attrs as Attrs;
+  if (defines === undefined) return [];
+  const found = new Map<string, DimSymbol>();
+  for (const d of Array.isArray(defines) ? (defines as readonly Dim[]) : [defines as Dim]) dimSymbols(d, found);
+  return [...found.values()];
+}
+
+const mentioned = new WeakMap<GraphNode, readonly string[]>();
+
+/** Names of the data-dependent sizes in the node's types and attributes, other than those it finds itself. */
+function mentions(node: GraphNode): readonly string[] {
+  const cached = mentioned.get(node);
+  if (cached !== undefined) return cached;
+  const found = new Map<string, DimSymbol>();
+  for (const r of node.results) for (const d of r.type.shape) dimSymbols(d, found);
+  for (const a of Object.values(node.attrs as Attrs)) attrSymbols(a, found);
+  for (const r of node.regions) for (const [name, s] of graphSymbols(r)) found.set(name, s);
+  // A bound may name further sizes; the list grows while it is walked.
+  for (const s of found.values()) if (s.bound !== undefined) dimSymbols(s.bound, found);
+  const own = new Set(definedSymbols(node).map((s) => s.name));
+  const names = [...found.values()].filter((s) => s.bound !== undefined && !own.has(s.name)).map((s) => s.name);
+  mentioned.set(node, names);
+  return names;
+}
+
+function attrSymbols(a: Attr | undefined, found: Map<string, DimSymbol>): void {
+  if (Array.isArray(a)) for (const x of a as readonly Attr[]) attrSymbols(x, found);
+  else if (typeof a === "object" && "kind" in a) dimSymbols(a, found);
+}
+
+export const graphNodes = (g: Graph): GraphNode[] => topologicalOrder(graphRoots(g));
 
 /** How often each value is used, by nodes and as a result of the graph. */
 export function useCounts(g: Graph): Map<Value, number> {
   const uses = new Map<Value, number>();
   const count = (v: Value) => uses.set(v, (uses.get(v) ?? 0) + 1);
   for (const n of graphNodes(g)) for (const v of n.operands) count(v);
-  for (const v of g.results) count(v);
+  for (const v of graphRoots(g)) count(v);
   return uses;
 }
 
@@ -160,17 +217,13 @@ export function graphSymbols(g: Graph): Map<string, DimSymbol> {
     for (const d of s) dimSymbols(d, found);
   };
   for (const p of g.params) shape(p.type.shape);
-  const attr = (a: Attr): void => {
-    if (Array.isArray(a)) for (const x of a as readonly Attr[]) attr(x);
-    else if (typeof a === "object" && "kind" in a) dimSymbols(a, found);
-  };
   for (const n of graphNodes(g)) {
-    for (const a of Object.values(n.attrs as Attrs)) attr(a);
+    for (const a of Object.values(n.attrs as Attrs)) attrSymbols(a, found);
     for (const r of n.results) shape(r.type.shape);
     for (const r of n.regions) for (const [name, s] of graphSymbols(r)) if (!found.has(name)) found.set(name, s);
   }
-  // The bound of an unknown may name further symbols.
-  for (const s of [...found.values()]) if (s.bound !== undefined) dimSymbols(s.bound, found);
+  // The bound of an unknown may name further symbols; the map grows while it is walked.
+  for (const s of found.values()) if (s.bound !== undefined) dimSymbols(s.bound, found);
   return found;
 }
 

@@ -5,6 +5,7 @@
  * which inference, reference and gradient follow.
  */
 
+import type { Dim } from "./dim.js";
 import type { DType } from "./dtype.js";
 import { ModelError } from "./errors.js";
 import {
@@ -89,7 +90,9 @@ export interface ReferenceContext<A> {
   /** Evaluates a region. */
   readonly run: (region: Graph, operands: readonly Tensor[]) => readonly Tensor[];
   /** Value of a dim known at this point. */
-  readonly dim: (d: import("./dim.js").Dim) => number;
+  readonly dim: (d: Dim) => number;
+  /** Sets a data-dependent size that the op finds and that no result's shape shows. */
+  readonly bind: (d: Dim, size: number) => void;
 }
 
 interface Common<N extends string, A extends Attrs> {
@@ -182,7 +185,23 @@ export function makeNode<N extends string, A extends Attrs>(
   types.forEach((type, index) => {
     results.push({ type, def: node as unknown as GraphNode, index });
   });
+  recorder?.add(node as unknown as GraphNode);
   return node;
+}
+
+let recorder: Set<GraphNode> | undefined;
+
+/** Runs `body` and tells which nodes it made: how a region finds out what it captured from outside. */
+export function recordNodes<T>(body: () => T): { readonly value: T; readonly made: ReadonlySet<GraphNode> } {
+  const outer = recorder;
+  const made = new Set<GraphNode>();
+  recorder = made;
+  try {
+    return { value: body(), made };
+  } finally {
+    recorder = outer;
+    for (const node of made) outer?.add(node);
+  }
 }
 
 /** Result types of an op on operands; for a composite, those of its decomposition. */

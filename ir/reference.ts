@@ -9,6 +9,7 @@ import type { Attrs } from "./graph.js";
 import {
   type Graph,
   type GraphNode,
+  graphRoots,
   paramName,
   type Shape,
   shapeText,
@@ -42,8 +43,8 @@ export function bindShape(symbolic: Shape, actual: readonly number[], dims: DimB
     if (unbound.length > 1 || symbol === undefined) continue;
     const value = solve(d, symbol.name, got, dims);
     if (value === undefined) return `size ${got} does not fit ${dimText(d)} at axis ${axis}`;
-    if (value < symbol.min || value > symbol.max)
-      return `${symbol.name} = ${value} is outside [${symbol.min}, ${symbol.max}]`;
+    const max = symbol.bound === undefined ? symbol.max : Math.min(symbol.max, evaluateDim(symbol.bound, dims));
+    if (value < symbol.min || value > max) return `${symbol.name} = ${value} is outside [${symbol.min}, ${max}]`;
     dims.set(symbol.name, value);
   }
   return undefined;
@@ -82,7 +83,7 @@ export function evaluate(
     }
     values.set(p, t);
   });
-  return evaluateValues(g.results, values, dims);
+  return evaluateValues(graphRoots(g), values, dims).slice(g.sizes?.length ?? 0);
 }
 
 /** Computes values whose leaves are known. Adds everything it computes to `known`. */
@@ -131,6 +132,10 @@ function evaluateNode(node: GraphNode, known: Map<Value, Tensor>, dims: DimBindi
     regions: node.regions,
     run: (region, feeds) => evaluate(region, feeds, new Map(dims)),
     dim: (d) => evaluateDim(d, dims),
+    bind: (d, size) => {
+      const wrong = bindShape([d], [size], dims);
+      if (wrong !== undefined) throw new ModelError({ where: node.loc ?? node.op, message: wrong });
+    },
   };
   const results = facts.reference(operands, context);
   return Array.isArray(results) ? results : [results as Tensor];
