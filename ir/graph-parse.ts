@@ -83,12 +83,16 @@ class Parser {
     this.#expect("{");
     while (!this.#takeWord("return")) this.#node(values);
     const at = this.#at;
-    const results: Value[] = [];
-    if (!this.#take("}")) {
-      do results.push(this.#value(values));
+    const list = (): Value[] => {
+      const found: Value[] = [];
+      if (!this.#peek("%")) return found;
+      do found.push(this.#value(values));
       while (this.#take(","));
-      this.#expect("}");
-    }
+      return found;
+    };
+    const results = list();
+    const sizes = this.#takeWord("sizes") ? list() : [];
+    this.#expect("}");
     if (results.length !== resultTypes.length) {
       this.#fail(`${results.length} values are returned, ${resultTypes.length} are declared`, at);
     }
@@ -97,7 +101,7 @@ class Parser {
         this.#fail(`result ${i} is ${typeText(r.type)}, but ${typeText(resultTypes[i]!)} is declared`, at);
       }
     });
-    return graph(name, params, results, resultNames, donations);
+    return graph(name, params, results, resultNames, donations, sizes);
   }
 
   #results(types: TensorType[], names: string[]): void {

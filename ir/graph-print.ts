@@ -71,9 +71,10 @@ function graphText(g: Graph, options: PrintOptions, indent: string): string {
   const params = g.params.map((p) => `${names.get(p)!}: ${typeText(p.type)}`).join(", ");
   const lines = graphNodes(g).map((n) => `${indent}  ${nodeText(n, names, options, `${indent}  `)}\n`);
   const returned = g.results.map((r) => names.get(r) ?? "%?").join(", ");
+  const sizes = (g.sizes ?? []).map((r) => names.get(r) ?? "%?").join(", ");
   return (
     `${indent}graph @${nameText(g.name)}(${params}) -> ${resultsText(g)}${donationsText(g)} {\n` +
-    `${lines.join("")}${indent}  return${returned && ` ${returned}`}\n${indent}}`
+    `${lines.join("")}${indent}  return${returned && ` ${returned}`}${sizes && ` sizes ${sizes}`}\n${indent}}`
   );
 }
 

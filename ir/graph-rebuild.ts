@@ -53,9 +53,10 @@ export function inline(g: Graph, args: readonly Value[]): readonly Value[] {
 }
 
 /** The same graph over fresh parameters. */
-export function copyGraph(g: Graph): Graph {
-  const params = g.params.map((p) => param(paramName(p), p.type));
-  return graph(g.name, params, inline(g, params), g.resultNames, g.donations);
+export function copyGraph(g: Graph, params = g.params.map((p) => param(paramName(p), p.type))): Graph {
+  const replaced = new Map(g.params.map((p, i) => [p, params[i]!]));
+  const sizes = copyWith(g.sizes ?? [], replaced);
+  return graph(g.name, params, copyWith(g.results, replaced), g.resultNames, g.donations, sizes);
 }
 
 /**

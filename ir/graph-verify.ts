@@ -7,7 +7,7 @@
  *  4. A node's op is in the op table, and its types are those that the op's inference gives for its operands, attributes and regions.
  *  5. Attributes are those that the op declares; a constant's data has the array type of its dtype and the length of its shape.
  *  6. A size symbol means one thing (range and bound) in the whole graph. It is found in a parameter's shape, or is a bounded
- *     unknown that a node finds at run time.
+ *     unknown that a node of this or an enclosing graph finds (its attribute `defines`).
  *  7. Donations give results to parameters of the same type, each parameter at most once.
  *
  * Throws VerifyError naming the graph, the node and what is wrong.
@@ -19,6 +19,7 @@ import { InternalError, ModelError, VerifyError } from "./errors.js";
 import {
   type Attr,
   type Attrs,
+  definedSymbols,
   type Graph,
   type GraphNode,
   graphNodes,
@@ -41,19 +42,23 @@ export function verifyGraph(g: Graph): void {
 
 interface Scope {
   readonly symbols: Map<string, DimSymbol>;
-  /** Symbols that the parameters' shapes give. */
+  /** Symbols that the parameters' shapes give or nodes find. */
   readonly given: ReadonlySet<string>;
 }
 
-function verify(g: Graph, scope: Scope): void {
+function verify(g: Graph, outer: Scope): void {
   const fail: Fail = (message) => {
     throw new VerifyError(`graph @${g.name}: ${message}`);
   };
   verifySignature(g, fail);
-  for (const p of g.params) checkSymbols(p.type, scope, (m) => fail(`parameter %${paramName(p)}: ${m}`));
+  for (const p of g.params) checkSymbols(p.type, outer, (m) => fail(`parameter %${paramName(p)}: ${m}`));
   const params = new Set(g.params);
   let names: ReadonlyMap<Value, string> | undefined;
-  for (const node of nodesOf(g, fail)) {
+  const nodes = nodesOf(g, fail);
+  const given = new Set(outer.given);
+  for (const node of nodes) for (const s of definedSymbols(node)) given.add(s.name);
+  const scope: Scope = { symbols: outer.symbols, given };
+  for (const node of nodes) {
     const failNode: Fail = (message) => {
       names ??= valueNames(g);
       fail(`${message}\n  ${printNode(node, names, { elide: 8 })}`);
@@ -154,7 +159,7 @@ function checkSymbol(s: DimSymbol, scope: Scope, fail: Fail): void {
   if (known === s) return;
   if (known === undefined) {
     scope.symbols.set(s.name, s);
-    if (s.bound === undefined && !scope.given.has(s.name)) fail(`no parameter's shape gives the size ${s.name}`);
+    if (!scope.given.has(s.name)) fail(`no parameter's shape gives the size ${s.name}, and no node finds it`);
     if (s.bound !== undefined) checkSymbols({ dtype: "i64", shape: [s.bound] }, scope, fail);
     return;
   }

@@ -89,7 +89,14 @@ export function graph(
   donations?: ReadonlyMap<number, number>,
   sizes: readonly Value[] = [],
 ): Graph {
-  return { name, params, results, resultNames, ...(donations ? { donations } : {}), ...(sizes.length ? { sizes } : {}) };
+  return {
+    name,
+    params,
+    results,
+    resultNames,
+    ...(donations ? { donations } : {}),
+    ...(sizes.length ? { sizes } : {}),
+  };
 }
 
 /** What a graph computes: nodes are those that these depend on. */

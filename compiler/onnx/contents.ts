@@ -323,6 +323,7 @@ export class KnownContents {
         regions: [],
         run: () => [],
         dim: (d) => d as number,
+        bind: () => {},
       },
     );
     const source = (Array.isArray(results) ? results[value.index] : results) as Tensor;

@@ -10,6 +10,7 @@ import * as cast from "./cast.js";
 import * as constant from "./constant.js";
 import * as contraction from "./contraction.js";
 import * as conv from "./conv.js";
+import * as dynamic from "./dynamic.js";
 import * as elementwise from "./elementwise.js";
 import * as gradient from "./gradient.js";
 import * as indexing from "./indexing.js";
@@ -27,6 +28,7 @@ const families = {
   constant,
   contraction,
   conv,
+  dynamic,
   elementwise,
   gradient,
   indexing,

@@ -23,7 +23,7 @@ import {
   type Value,
   withLoc,
 } from "../../ir/graph.js";
-import { inline } from "../../ir/graph-rebuild.js";
+import { copyGraph } from "../../ir/graph-rebuild.js";
 import type { Vjp, VjpContext } from "../../ir/op.js";
 import { constantLike } from "../../ir/ops/constant.js";
 import { add } from "../../ir/ops/elementwise.js";
@@ -93,13 +93,14 @@ export function differentiate(g: Graph, { of, wrt }: Differentiation): Graph {
     [...g.results, ...gradients(loss, values)],
     [...g.resultNames, ...wrt.map((name) => `d_${name}`)],
     g.donations,
+    g.sizes,
   );
 }
 
 /** See `DifferentiateRegion` in ir/op.ts. The new region recomputes what it needs of the old one from its parameters. */
 export function differentiateRegion(region: Graph, wrt: readonly boolean[]): Graph {
   const params = region.params.map((p) => param(paramName(p), p.type));
-  const results = inline(region, params);
+  const { results, sizes = [] } = copyGraph(region, params);
   const cotangents = results.map((r, i) =>
     isFloat(r.type.dtype) ? param(`d_${region.resultNames[i]!}`, r.type) : undefined,
   );
@@ -110,6 +111,8 @@ export function differentiateRegion(region: Graph, wrt: readonly boolean[]): Gra
     [...params, ...cotangents.filter((d) => d !== undefined)],
     found.map((d, i) => d ?? constantLike(wanted[i]!, 0)),
     wanted.map((p) => `d_${paramName(p)}`),
+    undefined,
+    sizes,
   );
 }
 
