@@ -217,7 +217,14 @@ describe("verifier", () => {
     const b = param("b", { dtype: "f32", shape: [wide] });
     refuse(graph("g", [a], [broadcast([a], { shape: [wide, n], axes: [1] })]), /size n has two meanings/);
     refuse(graph("g", [b], [broadcast([b], { shape: [dimSymbol("m"), wide], axes: [1] })]), /shape gives the size m/);
-    verifyGraph(graph("g", [a], [broadcast([a], { shape: [dimSymbol("k", { bound: n }), n], axes: [1] })]));
+    // A size that data decides must be found by a node.
+    const k = dimSymbol("k", { bound: n });
+    const many = broadcast([a], { shape: [k, n], axes: [1] });
+    refuse(graph("g", [a], [many]), /no node finds it/);
+    const count = param("count", { dtype: "i64", shape: [] });
+    const found = graph("g", [a, count], [many], ["y"], undefined, [bindDim([count], { defines: k })]);
+    verifyGraph(found);
+    expect(printGraph(parseGraph(printGraph(found)))).toBe(printGraph(found));
   });
   it("7: donations", () => {
     const two = param("y", { dtype: "f32", shape: [3] });
