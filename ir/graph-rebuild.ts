@@ -4,12 +4,14 @@ import {
   type Attrs,
   type Graph,
   type GraphNode,
-  graph,
+  graphNodes,
+  graphRoots,
   type Loc,
   param,
   paramName,
   topologicalOrder,
   type Value,
+  withRoots,
 } from "./graph.js";
 import { makeNode } from "./op.js";
 import { opOf } from "./ops/index.js";
@@ -55,8 +57,7 @@ export function inline(g: Graph, args: readonly Value[]): readonly Value[] {
 /** The same graph over fresh parameters. */
 export function copyGraph(g: Graph, params = g.params.map((p) => param(paramName(p), p.type))): Graph {
   const replaced = new Map(g.params.map((p, i) => [p, params[i]!]));
-  const sizes = copyWith(g.sizes ?? [], replaced);
-  return graph(g.name, params, copyWith(g.results, replaced), g.resultNames, g.donations, sizes);
+  return { ...withRoots(g, copyWith(graphRoots(g), replaced)), params };
 }
 
 /**
@@ -71,7 +72,7 @@ export function mapGraph(
 ): Graph {
   const replaced = new Map<Value, Value>();
   const now = (v: Value) => replaced.get(v) ?? v;
-  for (const node of topologicalOrder(g.results)) {
+  for (const node of graphNodes(g)) {
     const operands = node.operands.map(now);
     const regions = node.regions.map(region);
     const changed = operands.some((v, i) => v !== node.operands[i]) || regions.some((r, i) => r !== node.regions[i]);
@@ -81,5 +82,5 @@ export function mapGraph(
       if (values[i] !== r) replaced.set(r, values[i]!);
     });
   }
-  return replaced.size === 0 ? g : graph(g.name, g.params, g.results.map(now), g.resultNames, g.donations);
+  return replaced.size === 0 ? g : withRoots(g, graphRoots(g).map(now));
 }

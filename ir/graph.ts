@@ -99,6 +99,12 @@ export function graph(
   };
 }
 
+/** The same signature over other roots, in the order of `graphRoots`: how a pass returns what it made of a graph. */
+export function withRoots(g: Graph, roots: readonly Value[]): Graph {
+  const sizes = g.sizes?.length ?? 0;
+  return graph(g.name, g.params, roots.slice(sizes), g.resultNames, g.donations, roots.slice(0, sizes));
+}
+
 /** What a graph computes: nodes are those that these depend on. */
 export const graphRoots = (g: Graph): readonly Value[] => (g.sizes ? [...g.sizes, ...g.results] : g.results);
 

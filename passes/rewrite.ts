@@ -8,7 +8,17 @@
 
 import { type Dim, dimDiffers } from "../ir/dim.js";
 import { InternalError } from "../ir/errors.js";
-import { type Graph, type GraphNode, graph, graphNodes, sameType, typeText, type Value, withLoc } from "../ir/graph.js";
+import {
+  type Graph,
+  type GraphNode,
+  graphNodes,
+  graphRoots,
+  sameType,
+  typeText,
+  type Value,
+  withLoc,
+  withRoots,
+} from "../ir/graph.js";
 import { remake } from "../ir/graph-rebuild.js";
 import type { GraphPass, Trace } from "./pass.js";
 import type { Rule } from "./pattern.js";
@@ -23,8 +33,9 @@ export function rewritePass(name: string, rules: readonly Rule[]): GraphPass {
 /** Replaces values of a graph: results are looked up, nodes above replaced values are made anew. */
 export function rewriteGraph(g: Graph, byOp: ReadonlyMap<string, readonly Rule[]>, trace: Trace): Graph {
   const rewriter = new Rewriter(byOp, trace, 1000 + 100 * graphNodes(g).length);
-  const results = rewriter.finish(g.results);
-  return results.every((r, i) => r === g.results[i]) ? g : graph(g.name, g.params, results, g.resultNames, g.donations);
+  const roots = graphRoots(g);
+  const finished = rewriter.finish(roots);
+  return finished.every((r, i) => r === roots[i]) ? g : withRoots(g, finished);
 }
 
 class Rewriter {

@@ -7,7 +7,7 @@
  */
 
 import { ModelError } from "../../ir/errors.js";
-import { type Graph, type GraphNode, isStaticShape, type Value, withLoc } from "../../ir/graph.js";
+import { definedSymbols, type Graph, type GraphNode, isStaticShape, type Value, withLoc } from "../../ir/graph.js";
 import { mapGraph } from "../../ir/graph-rebuild.js";
 import { isElementwise, isIndexOp, isReduce } from "../../ir/ops/classes.js";
 import { constant } from "../../ir/ops/constant.js";
@@ -35,7 +35,7 @@ const compact: ReadonlySet<string> = new Set(["constant", "broadcast", "iota"]);
 function fold(g: Graph, limit: number, work: { left: number }): Graph {
   const known = new Map<Value, Tensor>();
   const visit = (n: GraphNode): readonly Value[] | undefined => {
-    if (n.op === "constant") return undefined;
+    if (n.op === "constant" || definedSymbols(n).length > 0) return undefined;
     if (compact.has(n.op) || !n.operands.every(isKnown) || !affordable(n, limit, work)) return undefined;
     const tensors = compute(n, known);
     return tensors && withLoc(n.loc, () => tensors.map((value) => constant([], { value })));

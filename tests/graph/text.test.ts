@@ -8,6 +8,7 @@ import { printGraph } from "../../ir/graph-print.js";
 import { verifyGraph } from "../../ir/graph-verify.js";
 import { makeNode } from "../../ir/op.js";
 import { constant } from "../../ir/ops/constant.js";
+import { bindDim } from "../../ir/ops/dynamic.js";
 import { add, mul, neg } from "../../ir/ops/elementwise.js";
 import { ops } from "../../ir/ops/index.js";
 import { broadcast, pad, reshape, slice } from "../../ir/ops/movement.js";
