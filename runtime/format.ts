@@ -241,7 +241,7 @@ export interface Manifest {
   readonly weights: WeightsInfo;
   readonly memory: MemoryInfo;
   readonly state: readonly StateInfo[];
-  /** By name; names are identifiers, as they appear in exports. */
+  /** By name; names are identifiers, as they appear in exports. Without training, the first one is what `run` runs. */
   readonly entries: Readonly<Record<string, EntryInfo>>;
   readonly training: TrainingInfo | null;
 }

@@ -74,7 +74,7 @@ async function countThreads(threads: number | "auto"): Promise<number> {
   if (threads === "auto") {
     const cores = isNode
       ? (await importModule<typeof import("node:os")>("node:os")).availableParallelism()
-      : (globalThis.navigator?.hardwareConcurrency ?? 1);
+      : navigator.hardwareConcurrency;
     return Math.min(8, cores);
   }
   if (Number.isInteger(threads) && threads >= 1 && threads <= 256) return threads;

@@ -36,9 +36,7 @@ export async function startProgress(wanted: boolean | undefined, total: number |
     format,
     barsize: 24,
     stream: process.stderr,
-    hideCursor: true,
     noTTYOutput: wanted === true,
-    clearOnComplete: false,
   });
   bar.start(total ?? 0, 0, { text: "" });
   return { update: (done, text) => bar.update(done, { text }), stop: () => bar.stop() };

@@ -66,12 +66,11 @@ export class Session<I = Feeds, O = Results> {
     const { entries, training } = machine.manifest;
     this.#machine = machine;
     this.report = report;
-    this.#main = entries.main ? "main" : (training?.predict ?? training?.step ?? Object.keys(entries)[0] ?? "");
-    const entry = entries[this.#main];
-    if (!entry) throw modelError("artefact", "the model has no entry to run");
+    this.#main = training?.predict ?? Object.keys(entries)[0]!;
+    const entry = entries[this.#main]!;
     this.inputs = entry.inputs.map(publicSignature);
     this.outputs = entry.outputs.map(publicSignature);
-    this.dims = entry.dims.map(({ name, min, max }) => ({ name, min, max }));
+    this.dims = entry.dims;
   }
 
   /**
@@ -95,14 +94,20 @@ export class Session<I = Feeds, O = Results> {
     });
   }
 
-  /** Runs an entry that changes state as a whole and reads scalar f32 outputs. */
-  protected runScalars(name: string, feeds: Feeds, scalars: readonly string[]): Promise<number[]> {
+  /** Runs an entry as a whole and reads scalar f32 outputs; `size` is the value of the dim named, or 1. */
+  protected runScalars(
+    name: string,
+    feeds: Feeds,
+    scalars: readonly string[],
+    dim: string | null,
+  ): Promise<{ readonly values: readonly number[]; readonly size: number }> {
     return this.enqueue(() => {
-      const { machine, entry } = this.#begin(name, feeds, {});
+      const { machine, entry, dims } = this.#begin(name, feeds, {});
       machine.run(name, 0, entry.steps.length);
-      return scalars.map(
+      const values = scalars.map(
         (s) => viewOf("f32", machine.bytes.buffer, machine.address(outputOf(entry, s)), 1)[0] as number,
       );
+      return { values, size: dims[entry.dims.findIndex((d) => d.name === dim)] ?? 1 };
     });
   }
 
@@ -120,7 +125,11 @@ export class Session<I = Feeds, O = Results> {
   }
 
   /** Checks and binds the feeds, plans, copies the inputs in. */
-  #begin(name: string, feeds: Feeds, { signal, dims }: RunOptions): { machine: Machine; entry: EntryInfo } {
+  #begin(
+    name: string,
+    feeds: Feeds,
+    { signal, dims }: RunOptions,
+  ): { readonly machine: Machine; readonly entry: EntryInfo; readonly dims: readonly number[] } {
     signal?.throwIfAborted();
     const { machine } = this;
     const entry = machine.manifest.entries[name]!;
@@ -138,7 +147,7 @@ export class Session<I = Feeds, O = Results> {
       }
       machine.bytes.set(bytesOf(data), machine.address(input));
     });
-    return { machine, entry };
+    return { machine, entry, dims: bound.dims };
   }
 
   async #execute(machine: Machine, name: string, entry: EntryInfo, signal: AbortSignal | undefined): Promise<void> {

@@ -133,7 +133,7 @@ export async function read(
   signal?.throwIfAborted();
   if (source instanceof Uint8Array) return { bytes: source, base: null };
   if (source instanceof ArrayBuffer) return { bytes: new Uint8Array(source), base: null };
-  if (typeof Response !== "undefined" && source instanceof Response) return readResponse(source);
+  if (source instanceof Response) return readResponse(source);
   if (typeof source !== "string" && !(source instanceof URL)) {
     throw modelError("source", `expected a path, URL, Response, bytes, module or artefact, got ${describe(source)}`);
   }

@@ -68,7 +68,7 @@ export class TrainingSession<I = Feeds, O = Results, B = Feeds> extends Session<
 
   /** Trains on one batch: one call into wasm. @returns means over the batch, computed before the update. */
   async step(batch: B): Promise<Measures> {
-    return this.#measures(await this.runScalars(this.#training.step, batch as Feeds, this.#scalars));
+    return this.#measures((await this.#runBatch(this.#training.step, batch as Feeds)).values);
   }
 
   /** Trains on a data set. @returns one event an epoch. */
@@ -91,8 +91,8 @@ export class TrainingSession<I = Feeds, O = Results, B = Feeds> extends Session<
       try {
         for await (const feeds of batches) {
           signal?.throwIfAborted();
-          const values = await this.runScalars(this.#training.step, feeds, this.#scalars);
-          mean.add(values, this.#samples(feeds));
+          const { values, size } = await this.#runBatch(this.#training.step, feeds);
+          mean.add(values, size);
           const measures = this.#measures(values);
           for (const c of callbacks)
             going = c.onBatch?.({ epoch, batch, batches: batches.count, ...measures }) !== false && going;
@@ -127,7 +127,8 @@ export class TrainingSession<I = Feeds, O = Results, B = Feeds> extends Session<
     const mean = new Mean(this.#scalars.length);
     for await (const feeds of this.#batches(dataset, name, batchSize, null)) {
       signal?.throwIfAborted();
-      mean.add(await this.runScalars(name, feeds, this.#scalars), this.#samples(feeds));
+      const { values, size } = await this.#runBatch(name, feeds);
+      mean.add(values, size);
     }
     return this.#measures(mean.values);
   }
@@ -258,10 +259,8 @@ export class TrainingSession<I = Feeds, O = Results, B = Feeds> extends Session<
     return batchesOf(dataset, this.machine.manifest.entries[entry]!, this.#training.batch, batchSize, seed);
   }
 
-  /** The weight of a batch in means: its first shape's axis 0, or 1 where only bare arrays were given. */
-  #samples(feeds: Feeds): number {
-    const shaped = Object.values(feeds).find((f) => !ArrayBuffer.isView(f)) as Tensor | undefined;
-    return shaped?.shape[0] ?? 1;
+  #runBatch(entry: string, feeds: Feeds): Promise<{ readonly values: readonly number[]; readonly size: number }> {
+    return this.runScalars(entry, feeds, this.#scalars, this.#training.batch);
   }
 }
 

@@ -142,7 +142,7 @@ function checkNames({ entries, state, training: t, variants }: Manifest): void {
       if (name !== null && !names.includes(name)) throw corrupted(`manifest.training: no "${name}"`);
   };
   const named = (items: readonly { readonly name: string }[]): string[] => items.map((i) => i.name);
-  if (variants.length === 0) throw corrupted("manifest.variants: none");
+  if (!variants.length || !Object.keys(entries).length) throw corrupted("manifest: no variant or no entry");
   distinct(
     "variants",
     variants.map((v) => v.id),

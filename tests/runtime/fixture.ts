@@ -176,3 +176,102 @@ export function mainExpected(x: Float32Array): { y: Float32Array; z: Float32Arra
   const y = x.map((v) => Math.fround(v * 2) + 1);
   return { y, z: y.map((v, i) => v + y[y.length - 1 - i]!), p: x.filter((v) => v > 0) };
 }
+
+/**
+ * Linear regression with SGD, single-threaded in all variants (thread 0 does it all). State: w f32[2] at 1024, lr f32 at
+ * 1032, steps i64 at 1040. Slots: batch of step, evaluate, predict. y or p at 4096, x at 69632.
+ */
+const trainBody = `
+  (func $plan (param $slot i32) (result i32)
+    (i32.add (i32.const 69632) (i32.shl (i32.load (local.get $slot)) (i32.const 3))))
+  (func (export "plan_step") (result i32) (call $plan (i32.const 256)))
+  (func (export "plan_evaluate") (result i32) (call $plan (i32.const 260)))
+  (func (export "plan_predict") (result i32) (call $plan (i32.const 264)))
+  (func $pred (param $i i32) (result f32) (local $x i32)
+    (local.set $x (i32.add (i32.const 69632) (i32.shl (local.get $i) (i32.const 3))))
+    (f32.add
+      (f32.mul (f32.load (local.get $x)) (f32.load (i32.const 1024)))
+      (f32.mul (f32.load offset=4 (local.get $x)) (f32.load (i32.const 1028)))))
+  (func $measure (param $n i32) (param $rate f32)
+    (local $i i32) (local $e f32) (local $se f32) (local $ae f32) (local $g0 f32) (local $g1 f32)
+    (block $done (loop $each
+      (br_if $done (i32.ge_u (local.get $i) (local.get $n)))
+      (local.set $e (f32.sub (call $pred (local.get $i)) (f32.load offset=4096 (i32.shl (local.get $i) (i32.const 2)))))
+      (local.set $se (f32.add (local.get $se) (f32.mul (local.get $e) (local.get $e))))
+      (local.set $ae (f32.add (local.get $ae) (f32.abs (local.get $e))))
+      (local.set $g0 (f32.add (local.get $g0) (f32.mul (local.get $e) (f32.load offset=69632 (i32.shl (local.get $i) (i32.const 3))))))
+      (local.set $g1 (f32.add (local.get $g1) (f32.mul (local.get $e) (f32.load offset=69636 (i32.shl (local.get $i) (i32.const 3))))))
+      (local.set $i (i32.add (local.get $i) (i32.const 1)))
+      (br $each)))
+    (f32.store (i32.const 2048) (f32.div (local.get $se) (f32.convert_i32_u (local.get $n))))
+    (f32.store (i32.const 2052) (f32.div (local.get $ae) (f32.convert_i32_u (local.get $n))))
+    (local.set $rate (f32.div (f32.mul (local.get $rate) (f32.const 2)) (f32.convert_i32_u (local.get $n))))
+    (f32.store (i32.const 1024) (f32.sub (f32.load (i32.const 1024)) (f32.mul (local.get $rate) (local.get $g0))))
+    (f32.store (i32.const 1028) (f32.sub (f32.load (i32.const 1028)) (f32.mul (local.get $rate) (local.get $g1)))))
+  (func (export "run_step") (param $tid i32) (param $threads i32) (param $begin i32) (param $end i32)
+    (if (i32.eqz (local.get $tid))
+      (then
+        (call $measure (i32.load (i32.const 256)) (f32.load (i32.const 1032)))
+        (i64.store (i32.const 1040) (i64.add (i64.load (i32.const 1040)) (i64.const 1))))))
+  (func (export "run_evaluate") (param $tid i32) (param $threads i32) (param $begin i32) (param $end i32)
+    (if (i32.eqz (local.get $tid)) (then (call $measure (i32.load (i32.const 260)) (f32.const 0)))))
+  (func (export "run_predict") (param $tid i32) (param $threads i32) (param $begin i32) (param $end i32)
+    (local $i i32)
+    (if (local.get $tid) (then (return)))
+    (block $done (loop $each
+      (br_if $done (i32.ge_u (local.get $i) (i32.load (i32.const 264))))
+      (f32.store offset=4096 (i32.shl (local.get $i) (i32.const 2)) (call $pred (local.get $i)))
+      (local.set $i (i32.add (local.get $i) (i32.const 1)))
+      (br $each))))`;
+
+export function trainArtifact(variants: readonly VariantId[] = ["simd128", "simd128-threads"]): Promise<ArtifactParts> {
+  const batch = (slot: number) => ({ dim: "batch", slot });
+  const scalar = (name: string, offset: number) => ({ name, dtype: "f32", shape: [], offset }) as const;
+  const entry = (slot: number, measures: boolean): EntryInfo => ({
+    dims: [{ name: "batch", min: 1, max: 1000, slot }],
+    inputs: [
+      { name: "x", dtype: "f32", shape: [batch(slot), 2], offset: 69632 },
+      ...(measures ? ([{ name: "y", dtype: "f32", shape: [batch(slot)], offset: 4096 }] as const) : []),
+    ],
+    outputs: measures
+      ? [scalar("loss", 2048), scalar("mae", 2052)]
+      : [{ name: "p", dtype: "f32", shape: [batch(slot)], offset: 4096 }],
+    steps: [{ name: "regression", kernel: "f32_fixture" }],
+    mutatesState: slot === 0,
+    maxBytes: 69632 + 8000,
+  });
+  const f32 = (...values: number[]): Uint8Array => bytesOf(Float32Array.from(values));
+  const weights = writeSafetensors(
+    [
+      { name: "linear.weight", dtype: "f32", shape: [2], data: f32(0.5, -0.5) },
+      { name: "lr", dtype: "f32", shape: [], data: f32(0.1) },
+    ],
+    { align: 64 },
+  );
+  const draft: ManifestDraft = {
+    producer: "test 0",
+    name: "regression",
+    memory: { ...memory, weightsBytes: 0, stateBytes: 64 },
+    state: [
+      { name: "linear.weight", dtype: "f32", shape: [2], role: "param", offset: 1024, init: 0 },
+      { name: "lr", dtype: "f32", shape: [], role: "hyper", offset: 1032, init: 64 },
+      { name: "steps", dtype: "i64", shape: [], role: "counter", offset: 1040, init: null },
+    ],
+    entries: { step: entry(0, true), evaluate: entry(1, true), predict: entry(2, false) },
+    training: {
+      step: "step",
+      evaluate: "evaluate",
+      predict: "predict",
+      loss: "loss",
+      metrics: ["mae"],
+      batch: "batch",
+      optimizer: { name: "sgd", options: { lr: 0.1 } },
+      learningRate: "lr",
+      stepCounter: "steps",
+      rng: null,
+    },
+    sources: [],
+  };
+  const wasm = Object.fromEntries(variants.map((id) => [id, assemble(trainBody, id.endsWith("threads"))]));
+  return sealArtifact(draft, wasm, weights);
+}
