@@ -11,7 +11,7 @@ import { addBarrier, barrierName, canBlockExport } from "./barrier.js";
 import type { Helper } from "./emit-context.js";
 import { emitFunction } from "./emit-stmt.js";
 import { halfFunction, halfName } from "./half.js";
-import { mathFunction, mathName } from "./math.js";
+import { mathFunctions, mathName } from "./math.js";
 import { type MemoryLimits, toWat, type Variant, WasmModule } from "./module.js";
 
 export type { MemoryLimits, Variant } from "./module.js";
@@ -59,9 +59,11 @@ export function emitModule(options: EmitOptions): EmittedModule {
     }
     const name = helperName(helper);
     if (!known.has(name)) {
-      const f = helperFunction(helper);
-      known.set(name, f);
-      queue.push(f);
+      for (const f of helperFunctions(helper)) {
+        if (known.has(f.name)) continue;
+        known.set(f.name, f);
+        queue.push(f);
+      }
     }
     return name;
   };
@@ -93,6 +95,6 @@ function helperName(h: GeneratedHelper): string {
   return h.kind === "half" ? halfName(h.format, h.lanes, h.direction) : mathName(h.fn, h.type);
 }
 
-function helperFunction(h: GeneratedHelper): LoopFunction {
-  return h.kind === "half" ? halfFunction(h.format, h.lanes, h.direction) : mathFunction(h.fn, h.type);
+function helperFunctions(h: GeneratedHelper): readonly LoopFunction[] {
+  return h.kind === "half" ? [halfFunction(h.format, h.lanes, h.direction)] : mathFunctions(h.fn, h.type);
 }

@@ -3,15 +3,7 @@
 import type { Expr } from "../../ir/loop.js";
 import type { Block } from "../../ir/loop-block.js";
 import * as B from "../../ir/loop-build.js";
-
-const intsOf = (x: Expr) => (x.type === "f32" ? "i32" : "i32x4");
-
-/** c[0] + c[1]·x + c[2]·x² + …, by Horner's rule. */
-export function polynomial(x: Expr, c: readonly number[]): Expr {
-  let sum: Expr | undefined;
-  for (const k of c.toReversed()) sum = sum === undefined ? B.broadcast(x.type as "f32", k) : B.fma(sum, x, k);
-  return sum as Expr;
-}
+import { polynomial } from "./math-tools.js";
 
 /** 2^n for n in −126…127, as the bits of an exponent. */
 const powerOfTwo = (n: Expr, x: Expr): Expr => B.bitcast(x.type, B.shl(B.add(n, 127), 23));
@@ -31,5 +23,3 @@ export function expF32(b: Block, x: Expr): Expr {
   const half = b.let("half", B.shrS(k, 1));
   return B.mul(B.mul(p, powerOfTwo(half, x)), powerOfTwo(B.sub(k, half), x));
 }
-
-export { intsOf };

@@ -1,20 +1,87 @@
 /**
- * The wasm math library: every `MathFn` as a Loop IR function over a lane type, generated on demand. One definition serves
- * scalars and lanes, so that a loop's tail gives the bits its vector part gives.
+ * The wasm math library: every `MathFn` as Loop IR functions over a lane type, generated on demand.
+ *
+ * Hot f32 functions are straight-line code generic over f32 and f32x4 (math-f32.ts). The other f32 functions round the f64
+ * function's result, lane by lane; f64x2 calls the f64 function for each lane. Either way one definition serves scalars and
+ * lanes, so that a loop's tail gives the bits its vector part gives.
  */
 
-import { InternalError } from "../../ir/errors.js";
-import type { LoopFunction, LoopType, MathFn } from "../../ir/loop.js";
-import { buildFunction } from "../../ir/loop-block.js";
-import { expF32 } from "./math-f32.js";
+import type { Expr, LoopFunction, LoopType, MathFn } from "../../ir/loop.js";
+import { type Block, buildFunction } from "../../ir/loop-block.js";
+import * as B from "../../ir/loop-build.js";
+import { isVector, lanesOf, mathArity, scalarOf } from "../../ir/loop-types.js";
+import * as f32 from "./math-f32.js";
+import * as f64Exp from "./math-f64-exp.js";
+import * as f64Special from "./math-f64-special.js";
+import * as f64Trig from "./math-f64-trig.js";
 
 /** Name of the function that computes `fn` over `type`. */
 export function mathName(fn: MathFn, type: LoopType): string {
   return `math_${fn}_${type}`;
 }
 
-export function mathFunction(fn: MathFn, type: LoopType): LoopFunction {
-  if ((type === "f32" || type === "f32x4") && fn === "exp")
-    return buildFunction(mathName(fn, type), [{ name: "x", type }], type, (b, [x]) => b.return(expF32(b, x)));
-  throw new InternalError(`no ${fn} over ${type}`);
+type Body = (b: Block, x: Expr, y: Expr) => void;
+
+const scalarF64 = {
+  exp: f64Exp.exp,
+  expm1: f64Exp.expm1,
+  exp2: f64Exp.exp2,
+  log: f64Exp.log,
+  log1p: f64Exp.log1p,
+  log2: f64Exp.log2,
+  pow: f64Exp.pow,
+  sigmoid: f64Exp.sigmoid,
+  tanh: f64Exp.tanh,
+  sinh: f64Exp.sinh,
+  cosh: f64Exp.cosh,
+  asinh: f64Exp.asinh,
+  acosh: f64Exp.acosh,
+  atanh: f64Exp.atanh,
+  sin: f64Trig.sin,
+  cos: f64Trig.cos,
+  tan: f64Trig.tan,
+  asin: f64Trig.asin,
+  acos: f64Trig.acos,
+  atan: f64Trig.atan,
+  atan2: f64Trig.atan2,
+  erf: f64Special.erf,
+  gelu: f64Special.gelu,
+  lgamma: f64Special.lgamma,
+  cbrt: f64Special.cbrt,
+  fmod: f64Special.fmod,
+} satisfies { readonly [N in MathFn]: Body };
+
+/** Straight-line f32 functions, over scalars and lanes. */
+const lanesF32: Partial<Record<MathFn, (b: Block, x: Expr) => Expr>> = {
+  exp: f32.expF32,
+};
+
+/** The function `mathName(fn, type)`, first, and private helpers it calls beside other math functions. */
+export function mathFunctions(fn: MathFn, type: LoopType): readonly LoopFunction[] {
+  const params = (["x", "y"] as const).slice(0, mathArity[fn]).map((name) => ({ name, type }));
+  const helpers = fn === "sin" || fn === "cos" || fn === "tan" ? f64Trig.trigHelpers() : [];
+  const make = (body: (b: Block, args: readonly Expr[]) => void) =>
+    buildFunction(mathName(fn, type), params, type, (b, args) => body(b, args as readonly Expr[]));
+  if (type === "f64") return [make((b, [x, y]) => scalarF64[fn](b, x as Expr, y as Expr)), ...helpers];
+  const own = lanesF32[fn];
+  if (own !== undefined && scalarOf(type) === "f32") return [make((b, [x]) => b.return(own(b, x as Expr)))];
+  return [make((b, args) => b.return(throughF64(b, fn, type, args)))];
+}
+
+/** Lane by lane through the scalar f64 function. */
+function throughF64(b: Block, fn: MathFn, type: LoopType, args: readonly Expr[]): Expr {
+  const single = scalarOf(type) === "f32";
+  const lane = (x: Expr, k: number): Expr => {
+    const value = isVector(type) ? B.extractLane(x, k) : x;
+    return single ? B.convert("f64.from_f32", value) : value;
+  };
+  const result = (k: number): Expr => {
+    const [x, y] = args.map((a) => lane(a, k)) as [Expr, Expr?];
+    const value = B.math(fn, x, y);
+    return single ? B.convert("f32.from_f64", value) : value;
+  };
+  if (!isVector(type)) return result(0);
+  let all = b.let("lane0", B.splat(type, result(0)));
+  for (let k = 1; k < lanesOf(type); k++) all = b.let(`lane${k}`, B.replaceLane(all, k, result(k)));
+  return all;
 }
