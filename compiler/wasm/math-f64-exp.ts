@@ -8,8 +8,8 @@ import type { Block } from "../../ir/loop-block.js";
 import * as B from "../../ir/loop-build.js";
 import {
   bitsOf,
-  isNaN,
   multiplyPairs,
+  notANumber,
   type Pair,
   polynomial,
   renormalise,
@@ -25,7 +25,7 @@ const ln2 = { hi: 0.6931471803691238, lo: 1.9082149292705877e-10 } as const;
 /** (e^r − 1 − r)/r² for |r| ≤ ln2/2. */
 const expTail = [
   0.5, 0.1666666666666667, 0.04166666666666667, 0.008333333333325551, 0.0013888888888883455, 0.00019841269876840357,
-  2.4801587326757946e-5, 2.755725286336732e-6, 2.7557272021007835e-7, 2.5106262550887878e-8, 2.0915377354156553e-9,
+  2.4801587326757946e-5, 2.755725286336732e-6, 2.7557272021007835e-7, 2.510626255087908e-8, 2.0915377354156553e-9,
 ] as const;
 
 /** n, r = x − n·ln2, and the rounding error of r. */
@@ -47,9 +47,19 @@ export function exp(b: Block, x: Expr): void {
 
 /** (2^r − 1)/r for |r| ≤ 1/2. */
 const exp2Tail = [
-  0.6931471805599453, 0.24022650695910072, 0.05550410866482158, 0.009618129107628484, 0.0013333558146428532,
-  0.00015403530393362755, 1.5252733803933054e-5, 1.3215486815999978e-6, 1.0178086099902896e-7, 7.054894386348348e-9,
-  4.4455051195301306e-10, 2.5733568308756892e-11, 1.3747964946554344e-12,
+  Math.LN2,
+  0.24022650695910072,
+  0.05550410866482158,
+  0.009618129107628484,
+  0.0013333558146428532,
+  0.00015403530393362755,
+  1.5252733803933054e-5,
+  1.3215486815999978e-6,
+  1.0178086099902896e-7,
+  7.054894386348348e-9,
+  4.4455051195301306e-10,
+  2.5733568308756892e-11,
+  1.3747964946554344e-12,
 ] as const;
 
 export function exp2(b: Block, x: Expr): void {
@@ -177,7 +187,7 @@ function logPair(b: Block, x: Expr): Pair {
 /** IEEE 754 special cases (1^y = x^0 = 1 even for NaN), then e^(y·ln x) with the product in a pair. */
 export function pow(b: Block, x: Expr, y: Expr): void {
   returnIf(b, B.or(B.eq(y, 0), B.eq(x, 1)), B.f64(1));
-  returnIf(b, B.or(isNaN(x), isNaN(y)), B.f64(NaN));
+  returnIf(b, B.or(notANumber(x), notANumber(y)), B.f64(NaN));
   const a = b.let("a", B.abs(x));
   const whole = b.let("whole", B.eq(B.trunc(y), y));
   const halfY = B.mul(y, 0.5);

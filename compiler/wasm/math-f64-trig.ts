@@ -37,7 +37,10 @@ const reduceName = "math_reduce_large_f64";
 function wordFunction(): LoopFunction {
   return buildFunction(wordName, [{ name: "i", type: "i32" }], "i64", (b, [i]) => {
     const search = (low: number, high: number): void => {
-      if (low === high) return b.return(B.i64(twoOverPi[low] as bigint));
+      if (low === high) {
+        b.return(B.i64(twoOverPi[low] as bigint));
+        return;
+      }
       const middle = (low + high) >> 1;
       b.if(
         B.leS(i, middle),

@@ -65,4 +65,4 @@ export function renormalise(b: Block, hi: Expr, lo: Expr): Pair {
 }
 
 export const returnIf = (b: Block, cond: Expr, value: Expr): void => b.if(cond, () => b.return(value));
-export const isNaN = (x: Expr): Expr => B.ne(x, x);
+export const notANumber = (x: Expr): Expr => B.ne(x, x);
