@@ -1,0 +1,136 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { encodeFiles, encodeSingleFile } from "../../runtime/encode.js";
+import type { ArtifactParts } from "../../runtime/format.js";
+import { load, type Report, type Results, type TrainingSession } from "../../runtime/index.js";
+import { mainArtifact, trainArtifact } from "../runtime/fixture.js";
+import { browserObstacle, runInPage, type Site, serve, startBrowser } from "./harness.js";
+
+if (browserObstacle) console.warn(`browser tests are skipped: ${browserObstacle}`);
+
+interface Answer {
+  readonly report: Report;
+  readonly bits: Record<string, number[]>;
+}
+
+const x = Array.from({ length: 3 * 777 }, (_, i) => Math.fround(Math.sin(i) * 9));
+const bitsOf = (results: Results): Record<string, number[]> =>
+  Object.fromEntries(
+    Object.entries(results).map(([name, t]) => [name, Array.from(new Uint32Array((t.data as Float32Array).buffer))]),
+  );
+
+/** Loads an artefact in the page, runs it, and returns the bits of its outputs. */
+const inference = `
+  const { load } = await import("/dist/runtime.js");
+  const session = await load(arg.url, { threads: arg.threads });
+  const results = await session.run({ x: Float32Array.from(arg.x) });
+  const bits = Object.fromEntries(Object.entries(results).map(([name, t]) => [name, Array.from(new Uint32Array(t.data.buffer))]));
+  const { report } = session;
+  session.dispose();
+  return { report, bits };`;
+
+const training = `
+  const { load } = await import("/dist/runtime.js");
+  const session = await load("/model/regression.wasm", { threads: arg.threads });
+  const dataset = { x: Float32Array.from(arg.x), y: Float32Array.from(arg.y) };
+  const history = await session.fit(dataset, { epochs: 4, batchSize: 8 });
+  const saved = Array.from(await session.save());
+  session.dispose();
+  return { losses: history.map((h) => h.loss), saved };`;
+
+describe.skipIf(browserObstacle !== null)("the runtime in Chromium", () => {
+  let artifact: ArtifactParts;
+  let isolated: Site;
+  let plain: Site;
+  let browser: Awaited<ReturnType<typeof startBrowser>>;
+  let expected: Record<string, number[]>;
+
+  beforeAll(async () => {
+    artifact = await mainArtifact();
+    const files = new Map<string, Uint8Array>([["/model/single.wasm", await encodeSingleFile(artifact)]]);
+    for (const each of [artifact, await trainArtifact()]) {
+      for (const [name, bytes] of await encodeFiles(each)) files.set(`/model/${name}`, bytes);
+    }
+    isolated = await serve({ files });
+    plain = await serve({ files, isolated: false });
+    browser = await startBrowser();
+    const session = await load(artifact);
+    expected = bitsOf(await session.run({ x: Float32Array.from(x) }));
+    session.dispose();
+  });
+  afterAll(async () => {
+    isolated?.close();
+    plain?.close();
+    await browser?.close();
+  });
+
+  it.each([1, 2, 3])("gives the bits that Node gives, with %i threads", async (threads) => {
+    const page = await browser.newPage();
+    await page.goto(isolated.url);
+    for (const url of ["/model/affine.wasm", "/model/single.wasm"]) {
+      const { report, bits } = await runInPage<Answer>(page, inference, { url, threads, x });
+      expect(report).toMatchObject({ threads, variant: threads > 1 ? "simd128-threads" : "simd128", notes: [] });
+      expect(bits).toEqual(expected);
+    }
+    await page.close();
+  });
+
+  it("runs on one thread where the page is not isolated, and says why", async () => {
+    const page = await browser.newPage();
+    await page.goto(plain.url);
+    const { report, bits } = await runInPage<Answer>(page, inference, { url: "/model/affine.wasm", threads: 2, x });
+    expect(report.threads).toBe(1);
+    expect(report.notes.join("\n")).toMatch(
+      /1 thread instead of 2: SharedArrayBuffer is missing, because the page is not cross-origin isolated \(serve it with the headers/,
+    );
+    expect(bits).toEqual(expected);
+    await page.close();
+  });
+
+  it.each([1, 2])("trains on the page as in Node, with %i threads", async (threads) => {
+    const xs = Array.from({ length: 100 }, (_, i) => Math.fround(Math.cos(i * 1.3)));
+    const ys = Array.from({ length: 50 }, (_, i) => Math.fround(xs[2 * i]! - 2 * xs[2 * i + 1]!));
+    const session = await load<TrainingSession>(await trainArtifact());
+    const history = await session.fit(
+      { x: Float32Array.from(xs), y: Float32Array.from(ys) },
+      { epochs: 4, batchSize: 8 },
+    );
+    const saved = Array.from(await session.save());
+    session.dispose();
+    const page = await browser.newPage();
+    await page.goto(isolated.url);
+    const got = await runInPage<{ losses: number[]; saved: number[] }>(page, training, { threads, x: xs, y: ys });
+    expect(got.losses).toEqual(history.map((h) => h.loss));
+    expect(got.saved).toEqual(saved);
+    await page.close();
+  });
+
+  it("aborts, keeps the page alive meanwhile, and reports failures", async () => {
+    const slow = await encodeSingleFile(await mainArtifact({ idleSteps: 150, spin: 3_000_000 }));
+    const site = await serve({ files: new Map([["/slow.wasm", slow]]) });
+    const page = await browser.newPage();
+    await page.goto(site.url);
+    const answer = await runInPage<{ error: string; ticks: number; z: number; missing: string; worker: string }>(
+      page,
+      `const { load } = await import("/dist/runtime.js");
+       const session = await load("/slow.wasm");
+       let ticks = 0;
+       const timer = setInterval(() => ticks++, 10);
+       const failure = (promise) => promise.then(() => "none", (e) => String(e));
+       const error = await failure(session.run({ x: new Float32Array(3) }, { signal: AbortSignal.timeout(300) }));
+       clearInterval(timer);
+       const { z } = await session.run({ x: new Float32Array(3) }, { outputs: ["z"] });
+       const missing = await failure(load("/none.wasm"));
+       const worker = await failure(load("/slow.wasm", { threads: 2, workerUrl: "/none.js" }));
+       return { error, ticks, z: z.data[0], missing, worker };`,
+    );
+    expect(answer.error).toMatch(/^TimeoutError/);
+    expect(answer.ticks).toBeGreaterThan(5);
+    expect(answer.z).toBe(2);
+    expect(answer.missing).toMatch(/none\.wasm: the server answered 404/);
+    expect(answer.worker).toMatch(
+      /threads: a worker did not start: its script could not be loaded\n {2}→ say where worker\.js lies/,
+    );
+    await page.close();
+    site.close();
+  });
+});
