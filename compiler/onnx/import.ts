@@ -52,6 +52,9 @@ export interface ImportedModel {
   readonly outputs: readonly { readonly name: string; readonly structure: Structure }[];
 }
 
+/** Names that exporters give to the length of a key/value cache, which has no entries at first. */
+const STARTS_EMPTY = /past|cache|history/i;
+
 const FAILED: Bound = { kind: "failed" };
 
 /** The IR's constant of an initializer, or strings. */
@@ -155,7 +158,7 @@ class Importer implements ImportServices {
     const made =
       typeof option === "number"
         ? option
-        : dimSymbol(unique, option ? { min: option[0], max: option[1] } : { min: dim === null ? 0 : 1 });
+        : dimSymbol(unique, option ? { min: option[0], max: option[1] } : { min: STARTS_EMPTY.test(name) ? 0 : 1 });
     this.symbols.set(name, made);
     return made;
   }

@@ -6,6 +6,7 @@ import { isStandardDomain, NEWEST_OPSET, type OnnxOpName, resolveOp } from "../s
 import { contraction } from "./contraction.js";
 import { conv } from "./conv.js";
 import { elementwise } from "./elementwise.js";
+import { image } from "./image.js";
 import { indexing } from "./indexing.js";
 import { loss } from "./loss.js";
 import { movement } from "./movement.js";
@@ -13,12 +14,14 @@ import { normalize } from "./normalize.js";
 import { pool } from "./pool.js";
 import { quantize } from "./quantize.js";
 import { reduce } from "./reduce.js";
+import { resizing } from "./resize.js";
 import { shape } from "./shape.js";
 
 const onnx = {
   ...contraction,
   ...conv,
   ...elementwise,
+  ...image,
   ...indexing,
   ...loss,
   ...movement,
@@ -26,6 +29,7 @@ const onnx = {
   ...pool,
   ...quantize,
   ...reduce,
+  ...resizing,
   ...shape,
 } as { readonly [N in OnnxOpName]?: OpRow };
 

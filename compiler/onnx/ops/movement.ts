@@ -132,7 +132,9 @@ function sliceRange(size: Dim, start: Dim, end: Dim, step: number): { first: Dim
   // Negative positions count from the end; then both are limited to the axis.
   const absolute = (d: Dim): Dim =>
     typeof d === "number" ? (d < 0 ? dimAdd(size, d) : d) : dimBounds(d).max < 0 ? dimAdd(size, d) : d;
-  const limit = (d: Dim, low: Dim, high: Dim): Dim => dimMin(dimMax(d, low), high);
+  // No axis has 10⁹ elements: such positions say "to the end".
+  const limit = (d: Dim, low: Dim, high: Dim): Dim =>
+    typeof d === "number" && d >= 1e9 ? high : dimMin(dimMax(d, low), high);
   if (step > 0) {
     const first = limit(absolute(start), 0, size);
     const last = limit(absolute(end), 0, size);
@@ -141,7 +143,7 @@ function sliceRange(size: Dim, start: Dim, end: Dim, step: number): { first: Dim
   const top = dimSub(size, 1);
   const first = limit(absolute(start), 0, top);
   // An end far below −size means "past the first element".
-  const last = typeof end === "number" && end < -(2 ** 31) + 1 ? -1 : limit(absolute(end), -1, top);
+  const last = typeof end === "number" && end <= -1e9 ? -1 : limit(absolute(end), -1, top);
   return { first, count: dimMax(dimCeilDiv(dimSub(first, last), -step), 0) };
 }
 

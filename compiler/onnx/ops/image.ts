@@ -1,0 +1,307 @@
+/** Sampling of images at computed positions: GridSample, AffineGrid, RoiAlign, Col2Im. */
+import {
+  amax,
+  asType,
+  broadcastTo,
+  clamp,
+  dimScalar,
+  expandDims,
+  full,
+  np,
+  rankOf,
+  reshapeTo,
+  stack,
+  sum,
+  takeAt,
+  where,
+} from "../../../ir/build.js";
+import { type Dim, dimMul, dimText } from "../../../ir/dim.js";
+import { typeText, type Value } from "../../../ir/graph.js";
+import { iota } from "../../../ir/ops/constant.js";
+import { convInputGrad } from "../../../ir/ops/conv.js";
+import { abs, ceil, floor, round } from "../../../ir/ops/elementwise.js";
+import { gather, gatherElements } from "../../../ir/ops/indexing.js";
+import { logicalAnd } from "../../../ir/ops/logic.js";
+import { productOf } from "../../../ir/ops/movement.js";
+import { tensorFrom } from "../../../ir/tensor.js";
+import { host } from "../build.js";
+import type { ImportOp, OpRow } from "../context.js";
+import { perAxis, perPads } from "./window.js";
+
+type Padding = "zeros" | "border" | "reflection";
+
+const sizeF = (d: Dim, like: Value): Value => dimScalar(d, like.type.dtype);
+
+/** Mirrors a coordinate into [low, high], as often as it takes. */
+function reflect(x: Value, low: Value, high: Value): Value {
+  const span = np.sub(high, low);
+  const safe = where(np.eq(span, 0), 1, span);
+  const offset = abs([np.sub(x, low)]);
+  const turns = floor([np.div(offset, safe)]);
+  const rest = np.sub(offset, np.mul(turns, safe));
+  const odd = np.ne(np.sub(turns, np.mul(floor([np.div(turns, 2)]), 2)), 0);
+  const mirrored = np.add(where(odd, np.sub(safe, rest), rest), low);
+  return where(np.eq(span, 0), low, mirrored);
+}
+
+interface Plane {
+  /** [n, c, product of spatial axes] */
+  readonly flat: Value;
+  readonly spatial: readonly Dim[];
+}
+
+/** Values of [n, c, …] at whole positions (one value per axis, each [n, p], floats), 0 or limited outside. */
+function fetch(plane: Plane, positions: readonly Value[], padding: Padding, align: boolean): Value {
+  let index: Value | undefined;
+  let inside: Value | undefined;
+  positions.forEach((given, a) => {
+    const size = sizeF(plane.spatial[a]!, given);
+    const last = np.sub(size, 1);
+    let position = given;
+    if (padding === "reflection") {
+      const low = align ? np.mul(size, 0) : np.sub(np.mul(size, 0), 0.5);
+      position = round([reflect(given, low, align ? last : np.sub(size, 0.5))]);
+    } else if (padding === "zeros") {
+      const here = logicalAnd([np.ge(given, 0), np.le(given, last)]);
+      inside = inside === undefined ? here : logicalAnd([inside, here]);
+    }
+    const limited = clamp(position, 0, last);
+    index = index === undefined ? limited : np.add(np.mul(index, size), limited);
+  });
+  const at = expandDims(asType(index!, "i64"), 1);
+  const [n, c] = plane.flat.type.shape as [Dim, Dim];
+  const wide = broadcastTo(at, [n, c, at.type.shape[2]!]);
+  const values = gatherElements([plane.flat, wide], { axis: 2 });
+  return inside === undefined ? values : where(expandDims(inside, 1), values, 0);
+}
+
+function cubicWeights(t: Value, a: number): readonly Value[] {
+  const near = (d: Value) => {
+    const d2 = np.mul(d, d);
+    return np.add(np.sub(np.mul(np.mul(d2, d), a + 2), np.mul(d2, a + 3)), 1);
+  };
+  const far = (d: Value) => {
+    const d2 = np.mul(d, d);
+    return np.sub(np.add(np.sub(np.mul(np.mul(d2, d), a), np.mul(d2, 5 * a)), np.mul(d, 8 * a)), 4 * a);
+  };
+  return [far(np.add(t, 1)), near(t), near(np.sub(1, t)), far(np.sub(2, t))];
+}
+
+/** Interpolates over the axes one after the other: all combinations of each axis's taps. */
+function interpolate(
+  plane: Plane,
+  taps: readonly (readonly { position: Value; weight: Value | undefined }[])[],
+  padding: Padding,
+  align: boolean,
+): Value {
+  let combinations: { positions: Value[]; weight: Value | undefined }[] = [{ positions: [], weight: undefined }];
+  for (const axis of taps)
+    combinations = combinations.flatMap(({ positions, weight }) =>
+      axis.map((t) => ({
+        positions: [...positions, t.position],
+        weight: weight && t.weight ? np.mul(weight, t.weight) : (weight ?? t.weight),
+      })),
+    );
+  return combinations
+    .map(({ positions, weight }) => {
+      const v = fetch(plane, positions, padding, align);
+      return weight ? np.mul(v, asType(expandDims(weight, 1), v.type.dtype)) : v;
+    })
+    .reduce((a, b) => np.add(a, b));
+}
+
+const gridSample: ImportOp = (c) => {
+  const x = c.input(0);
+  const grid = c.input(1);
+  const axes = rankOf(x) - 2;
+  if (axes < 1 || rankOf(grid) !== rankOf(x))
+    throw c.error(`${typeText(x.type)} and the grid ${typeText(grid.type)} don't fit together`);
+  const align = c.attrs.flag("align_corners", false);
+  const padding = c.attrs.oneOf("padding_mode", ["zeros", "border", "reflection"], "zeros");
+  const mode = c.attrs.oneOf("mode", ["linear", "nearest", "cubic", "bilinear", "bicubic"], "linear");
+  const [n, channels, ...spatial] = x.type.shape as [Dim, Dim, ...Dim[]];
+  const outer = grid.type.shape.slice(1, -1);
+  const points = reshapeTo(grid, [n, productOf(outer), axes]);
+  const plane: Plane = { flat: reshapeTo(x, [n, channels, productOf(spatial)]), spatial };
+  const taps = spatial.map((d, a) => {
+    // The grid's last axis is x, y, z: the innermost axis first.
+    const g = takeAt(points, 2, axes - 1 - a);
+    const size = sizeF(d, g);
+    const last = np.sub(size, 1);
+    let at = align ? np.mul(np.div(np.add(g, 1), 2), last) : np.div(np.sub(np.mul(np.add(g, 1), size), 1), 2);
+    // Cubic taps are limited one by one; other modes limit the coordinate.
+    if (!mode.endsWith("cubic")) {
+      if (padding === "border") at = clamp(at, 0, last);
+      if (padding === "reflection")
+        at = reflect(at, align ? np.mul(size, 0) : np.sub(np.mul(size, 0), 0.5), align ? last : np.sub(size, 0.5));
+    }
+    if (mode === "nearest") return [{ position: round([at]), weight: undefined }];
+    const base = floor([at]);
+    const t = np.sub(at, base);
+    if (mode.endsWith("cubic"))
+      return cubicWeights(t, -0.75).map((weight, k) => ({ position: np.add(base, k - 1), weight }));
+    return [
+      { position: base, weight: np.sub(1, t) },
+      { position: np.add(base, 1), weight: t },
+    ];
+  });
+  const tapPadding = mode.endsWith("cubic") || padding === "zeros" ? padding : "border";
+  return reshapeTo(interpolate(plane, taps, tapPadding, align), [n, channels, ...outer]);
+};
+
+const affineGrid: ImportOp = (c) => {
+  const theta = c.input(0);
+  const size = c.dims(1, "the size");
+  const spatial = size.slice(2);
+  const align = c.attrs.flag("align_corners", false);
+  const { dtype } = theta.type;
+  const axes = spatial.length;
+  /** Coordinates −1 … 1 along one axis, on the whole grid. */
+  const coordinate = (a: number): Value => {
+    const i = iota([], { dtype, shape: spatial, axis: a });
+    const d = dimScalar(spatial[a]!, dtype);
+    if (!align) return np.sub(np.div(np.add(np.mul(i, 2), 1), d), 1);
+    return spatial[a] === 1 ? np.mul(i, 0) : np.sub(np.div(np.mul(i, 2), np.sub(d, 1)), 1);
+  };
+  const parts = Array.from({ length: axes }, (_, k) => coordinate(axes - 1 - k));
+  const homogeneous = [...parts, full(dtype, spatial, 1)];
+  const [n] = theta.type.shape as [Dim];
+  // Row r of theta: Σ_k theta[n, r, k] · coordinate_k.
+  const rows = Array.from({ length: axes }, (_, r) =>
+    homogeneous
+      .map((h, k) => {
+        const factor = reshapeTo(takeAt(takeAt(theta, 1, r), 1, k), [n, ...spatial.map(() => 1)]);
+        return np.mul(factor, expandDims(h, 0));
+      })
+      .reduce((a, b) => np.add(a, b)),
+  );
+  return stack(rows, -1);
+};
+
+/** Column blocks added back into an image: the adjoint of taking them, which is a convolution with one-hot weights. */
+const col2im: ImportOp = (c) => {
+  const x = c.input(0);
+  const imageSize = c.dims(1, "the image size");
+  const block = c.ints(2, "the block size");
+  const axes = block.length;
+  const taps = block.reduce((p, k) => p * k, 1);
+  const strides = perAxis(c, "strides", axes, 1);
+  const dilations = perAxis(c, "dilations", axes, 1);
+  const pads = perPads(c, axes);
+  const [n, rows] = x.type.shape as [Dim, Dim, Dim];
+  if (typeof rows !== "number" || rows % taps !== 0) throw c.error(`${dimText(rows)} rows are not blocks of ${taps}`);
+  const channels = rows / taps;
+  const positions = imageSize.map((d, a): Dim => {
+    if (typeof d !== "number") throw c.error("the image size must be fixed");
+    const room = d + pads[a]! + pads[a + axes]! - dilations[a]! * (block[a]! - 1) - 1;
+    return Math.floor(room / strides[a]!) + 1;
+  });
+  const weight = new Float32Array(channels * taps * taps);
+  for (let o = 0; o < channels * taps; o++) weight[o * taps + (o % taps)] = 1;
+  return convInputGrad(
+    [reshapeTo(x, [n, rows, ...positions]), asType(host(tensorFrom("f32", [rows, 1, ...block], weight)), x.type.dtype)],
+    {
+      strides,
+      dilations,
+      padLow: pads.slice(0, axes),
+      padHigh: pads.slice(axes),
+      groups: channels,
+      layout: "channelsFirst",
+      inputSize: imageSize,
+    },
+  );
+};
+
+/** Region pooling: each output cell samples a small grid by bilinear interpolation. */
+const roiAlign: ImportOp = (c) => {
+  const [x, rois, batch] = [c.input(0), c.input(1), c.input(2)];
+  const half =
+    c.since >= 16
+      ? c.attrs.oneOf("coordinate_transformation_mode", ["half_pixel", "output_half_pixel"], "half_pixel") ===
+        "half_pixel"
+      : false;
+  const rows = c.attrs.int("output_height", 1);
+  const columns = c.attrs.int("output_width", 1);
+  const ratio = c.attrs.int("sampling_ratio", 0);
+  const scale = c.attrs.float("spatial_scale", 1);
+  const average = c.attrs.oneOf("mode", ["avg", "max"], "avg") === "avg";
+  const [, channels, height, width] = x.type.shape as [Dim, Dim, Dim, Dim];
+  const count = rois.type.shape[0]!;
+  const { dtype } = x.type;
+  const corner = (i: number) => np.sub(np.mul(takeAt(asType(rois, dtype), 1, i), scale), half ? 0.5 : 0);
+  const [x1, y1, x2, y2] = [corner(0), corner(1), corner(2), corner(3)];
+  const atLeast = (v: Value) => (half ? v : np.max(v, 1));
+  const cell = (size: Value, cells: number) => np.div(size, cells);
+  const cellH = cell(atLeast(np.sub(y2, y1)), rows);
+  const cellW = cell(atLeast(np.sub(x2, x1)), columns);
+  // Without a sampling ratio, each region has its own number of samples; the image bounds it, the rest is masked.
+  const most = (d: Dim, cells: number): number => {
+    if (ratio > 0) return ratio;
+    if (typeof d !== "number") throw c.error("sampling_ratio = 0 needs an image of fixed size");
+    return Math.max(1, Math.ceil(d / cells));
+  };
+  const [gridH, gridW] = [most(height, rows), most(width, columns)];
+  const samples = (size: Value, limit: number): Value =>
+    ratio > 0 ? np.add(np.mul(size, 0), ratio) : clamp(ceil([size]), 1, limit);
+  const [countH, countW] = [samples(cellH, gridH), samples(cellW, gridW)];
+  /** Sample positions along an axis: [r, cells · grid], and which of them count. */
+  const positions = (start: Value, size: Value, counts: Value, cells: number, grid: number) => {
+    const shape = [count, cells, grid];
+    const spread = (v: Value) => broadcastTo(reshapeTo(v, [count, 1, 1]), shape);
+    const p = iota([], { dtype, shape, axis: 1 });
+    const k = iota([], { dtype, shape, axis: 2 });
+    const at = np.add(spread(start), np.mul(spread(size), np.add(p, np.div(np.add(k, 0.5), spread(counts)))));
+    const used = np.lt(k, spread(counts));
+    return { at: reshapeTo(at, [count, cells * grid]), used: reshapeTo(used, [count, cells * grid]) };
+  };
+  const py = positions(y1, cellH, countH, rows, gridH);
+  const px = positions(x1, cellW, countW, columns, gridW);
+  const [ny, nx] = [rows * gridH, columns * gridW];
+  const grid = (v: Value, axis: 1 | 2) =>
+    reshapeTo(broadcastTo(expandDims(v, axis === 1 ? 2 : 1), [count, ny, nx]), [count, ny * nx]);
+  const [gy, gx] = [grid(py.at, 1), grid(px.at, 2)];
+  const images = gather([x, asType(batch, "i64")], { axis: 0 });
+  const plane: Plane = { flat: reshapeTo(images, [count, channels, dimMul(height, width)]), spatial: [height, width] };
+  const taps = [gy, gx].map((at, a) => {
+    const last = np.sub(sizeF(plane.spatial[a]!, at), 1);
+    const limited = clamp(at, 0, last);
+    const base = floor([limited]);
+    const t = np.sub(limited, base);
+    return [
+      { position: base, weight: np.sub(1, t) },
+      { position: np.min(np.add(base, 1), last), weight: t },
+    ];
+  });
+  const outside = [gy, gx].map((at, a) => {
+    const size = sizeF(plane.spatial[a]!, at);
+    return logicalAnd([np.ge(at, -1), np.le(at, size)]);
+  });
+  const inside = expandDims(logicalAnd([outside[0]!, outside[1]!]), 1);
+  const used = expandDims(logicalAnd([grid(py.used, 1), grid(px.used, 2)]), 1);
+  const cells = (v: Value) => reshapeTo(v, [count, channels, rows, gridH, columns, gridW]);
+  if (average) {
+    const values = where(logicalAnd([inside, used]), interpolate(plane, taps, "border", true), 0);
+    const total = sum(cells(values), [3, 5]);
+    return np.div(total, reshapeTo(np.mul(countH, countW), [count, 1, 1, 1]));
+  }
+  // ONNX's max is over the weighted corner values of all samples, not over interpolated values.
+  const corners = taps[0]!.flatMap((a) =>
+    taps[1]!.map((b) => {
+      const v = fetch(plane, [a.position, b.position], "border", true);
+      return np.mul(v, expandDims(np.mul(a.weight, b.weight), 1));
+    }),
+  );
+  const best = where(
+    inside,
+    corners.reduce((a, b) => np.max(a, b)),
+    0,
+  );
+  return amax(cells(where(used, best, Number.NEGATIVE_INFINITY)), [3, 5]);
+};
+
+export const image = {
+  GridSample: gridSample,
+  AffineGrid: affineGrid,
+  Col2Im: col2im,
+  RoiAlign: roiAlign,
+} as const satisfies Readonly<Record<string, OpRow>>;
