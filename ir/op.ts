@@ -66,6 +66,8 @@ export interface VjpContext<A> {
   readonly needs: readonly boolean[];
   /** Differentiates a region: see passes/graph/differentiate. */
   readonly differentiateRegion: DifferentiateRegion;
+  /** The results of a graph applied to arguments. */
+  readonly inline: (g: Graph, args: readonly Value[]) => readonly Value[];
 }
 
 /**

@@ -9,6 +9,7 @@ import * as activation from "./activation.js";
 import * as cast from "./cast.js";
 import * as constant from "./constant.js";
 import * as contraction from "./contraction.js";
+import * as control from "./control.js";
 import * as conv from "./conv.js";
 import * as dynamic from "./dynamic.js";
 import * as elementwise from "./elementwise.js";
@@ -28,6 +29,7 @@ const families = {
   constant,
   contraction,
   conv,
+  control,
   dynamic,
   elementwise,
   gradient,

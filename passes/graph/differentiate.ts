@@ -23,7 +23,7 @@ import {
   type Value,
   withLoc,
 } from "../../ir/graph.js";
-import { copyGraph } from "../../ir/graph-rebuild.js";
+import { copyGraph, inline } from "../../ir/graph-rebuild.js";
 import type { Vjp, VjpContext } from "../../ir/op.js";
 import { constantLike } from "../../ir/ops/constant.js";
 import { add } from "../../ir/ops/elementwise.js";
@@ -190,6 +190,7 @@ class Tape {
       dys,
       needs,
       differentiateRegion,
+      inline,
     };
     const found = vjp(context);
     node.operands.forEach((v, i) => {

@@ -1,0 +1,472 @@
+/**
+ * Control flow. Regions are isolated graphs: what they use from outside comes through trailing operands, which are the regions'
+ * trailing parameters. `ifOp`, `scanOp` and `loopOp` make regions out of closures and capture by themselves.
+ *
+ * Shapes that differ between branches or iterations: the attribute `shapes` gives the result shapes, whose unknown sizes the
+ * node finds (`defines`). Sizes known outside are known in regions; sizes found in a region are not known outside.
+ */
+
+import { type Dim, type DimExpr, dimBounds, dimSub } from "../dim.js";
+import { isFloat } from "../dtype.js";
+import { ModelError } from "../errors.js";
+import { type Graph, graph, param, paramName, type Shape, type TensorType, typeText, type Value } from "../graph.js";
+import { mergeDims, mergeShapes, requireDType, requireRank } from "../infer.js";
+import { defineMultiOp, type Op, type Vjp, type VjpContext } from "../op.js";
+import { closeRegion, requireCount, traceRegion, unionOfCaptures } from "../regions.js";
+import { bool, exactly, f32, i64 } from "../sample.js";
+import { bigElement, elementCount, scalar, type Tensor, zeros } from "../tensor.js";
+import { constantLike, scalarConstant } from "./constant.js";
+import { dotGeneral } from "./contraction.js";
+import { add, mul, neg, sin, tanh } from "./elementwise.js";
+import { lt } from "./logic.js";
+import { broadcast, concat, reshape, slice } from "./movement.js";
+import { sum } from "./reduce.js";
+
+type Resized = { readonly shapes?: readonly Shape[]; readonly defines?: readonly DimExpr[] };
+
+const resizedDocs = {
+  shapes: "shape of each result, where regions leave it open. Default: the regions'",
+  defines: "unknown sizes in `shapes` that this node finds",
+} as const;
+
+/** One region of several; throws when there are not `count`. */
+function requireRegions(regions: readonly Graph[], count: number): readonly Graph[] {
+  if (regions.length !== count) throw new ModelError(`${count} regions are needed, not ${regions.length}`);
+  return regions;
+}
+
+/** A value of this type may be handed to that parameter or come from that result. */
+function requireFit(given: TensorType, wanted: TensorType, what: string): void {
+  if (given.dtype !== wanted.dtype || given.shape.length !== wanted.shape.length) {
+    throw new ModelError(`${what} is ${typeText(given)} where ${typeText(wanted)} is expected`);
+  }
+  mergeShapes(given.shape, wanted.shape);
+}
+
+function requireParams(region: Graph, given: readonly TensorType[]): void {
+  if (region.params.length !== given.length) {
+    throw new ModelError(`region ${region.name} takes ${region.params.length} values, but gets ${given.length}`);
+  }
+  region.params.forEach((p, i) => {
+    requireFit(given[i]!, p.type, `parameter ${paramName(p)} of region ${region.name}`);
+  });
+}
+
+function resized(type: TensorType, i: number, { shapes }: Resized): TensorType {
+  if (shapes === undefined) return type;
+  const shape = shapes[i];
+  if (shape === undefined) throw new ModelError("attribute shapes needs one shape for each result");
+  requireFit({ dtype: type.dtype, shape }, type, `shape of result ${i}`);
+  return { dtype: type.dtype, shape };
+}
+
+const scalarOf = (dtype: TensorType["dtype"]): TensorType => ({ dtype, shape: [] });
+
+/** Cotangents of the float results: zeros where nothing flows back. */
+const floatCotangents = ({ results, dys }: Pick<VjpContext<unknown>, "results" | "dys">): readonly Value[] =>
+  results.flatMap((r, i) => (isFloat(r.type.dtype) ? [dys[i] ?? constantLike(r, 0)] : []));
+
+// ------------------------------------------------------------------------------------------------------- if
+
+export type IfAttrs = Resized;
+
+const ifVjp: Vjp<IfAttrs> = (context) => {
+  const { operands, needs, node, differentiateRegion } = context;
+  const wrt = operands.slice(1).map((v, i) => needs[i + 1]! && isFloat(v.type.dtype));
+  if (!wrt.includes(true)) return operands.map(() => undefined);
+  const regions = node.regions.map((r) => differentiateRegion(r, wrt));
+  const found = [...ifElse([...operands, ...floatCotangents(context)], {}, regions)];
+  return [undefined, ...wrt.map((wanted) => (wanted ? found.shift() : undefined))];
+};
+
+export const ifElse: Op<"if", IfAttrs, "many"> = defineMultiOp<"if", IfAttrs>({
+  name: "if",
+  operands: ["condition", "...captures"],
+  summary:
+    "The results of the first region where the condition holds, else of the second; only that region runs. Both take the captures.",
+  attrs: resizedDocs,
+  infer: ([condition, ...captures], attrs, regions) => {
+    requireRank(requireDType(condition!, "bool", "the condition"), 0, "the condition");
+    const [yes, no] = requireRegions(regions, 2) as [Graph, Graph];
+    requireParams(yes, captures);
+    requireParams(no, captures);
+    if (yes.results.length !== no.results.length) {
+      throw new ModelError(`the branches give ${yes.results.length} and ${no.results.length} results`);
+    }
+    return yes.results.map((r, i) => {
+      const other = no.results[i]!.type;
+      if (attrs.shapes === undefined) {
+        requireFit(r.type, other, `result ${i} of the first branch`);
+        return { dtype: r.type.dtype, shape: mergeShapes(r.type.shape, other.shape) };
+      }
+      resized(other, i, attrs);
+      return resized(r.type, i, attrs);
+    });
+  },
+  reference: ([condition, ...captures], { regions, run }) => run(regions[condition!.data[0] ? 0 : 1]!, captures),
+  vjp: ifVjp,
+  accuracy: "exact",
+  samples: [true, false].map((c) => ({
+    operands: [exactly([Number(c)], bool()), f32(3), f32(3)],
+    attrs: {},
+    regions: () => {
+      const branch = (name: string, body: (a: Value, b: Value) => Value) => {
+        const a = param("a", { dtype: "f32", shape: [3] });
+        const b = param("b", { dtype: "f32", shape: [3] });
+        return graph(name, [a, b], [body(a, b), neg([b])]);
+      };
+      return [branch("yes", (a, b) => mul([a, b])), branch("no", (a) => sin([a]))];
+    },
+  })),
+});
+
+/** `ifOp(condition, () => [x], () => [y])`: values from outside are captured. */
+export function ifOp(
+  condition: Value,
+  yes: () => readonly Value[],
+  no: () => readonly Value[],
+  attrs: IfAttrs = {},
+): readonly Value[] {
+  const traced = [traceRegion([], yes), traceRegion([], no)] as const;
+  const captures = unionOfCaptures(...traced);
+  return ifElse([condition, ...captures], attrs, [
+    closeRegion("yes", traced[0], captures),
+    closeRegion("no", traced[1], captures),
+  ]);
+}
+
+// ----------------------------------------------------------------------------------------------------- loop
+
+export type LoopAttrs = Resized & { readonly carried: number; readonly trips?: Dim };
+
+export const loop: Op<"loop", LoopAttrs, "many"> = defineMultiOp<"loop", LoopAttrs>({
+  name: "loop",
+  operands: ["tripCount", "condition", "...values"],
+  summary:
+    "Runs the region while the condition holds and fewer than tripCount (i64) iterations were made. Operands: carried values, then captures. Region: (iteration: i64, condition: bool, carried …, captures …) → (condition, carried …, scanned …). Results: final carried values, then each scanned value of all iterations stacked along a new first axis of size `trips` (ONNX Loop). No gradient: a loop whose number of iterations is known is a scan.",
+  attrs: {
+    carried: "number of carried values",
+    trips: "iterations made, where there are scanned values: a number, or an unknown size listed in `defines`",
+    ...resizedDocs,
+  },
+  infer: ([tripCount, condition, ...values], attrs, regions) => {
+    requireRank(requireDType(tripCount!, ["i64"], "tripCount"), 0, "tripCount");
+    requireRank(requireDType(condition!, "bool", "the condition"), 0, "the condition");
+    const { carried, trips } = attrs;
+    const [body] = requireRegions(regions, 1) as [Graph];
+    requireParams(body, [scalarOf("i64"), scalarOf("bool"), ...values]);
+    const [next, ...results] = body.results;
+    if (next === undefined || results.length < carried)
+      throw new ModelError(`region ${body.name} must give a condition and ${carried} carried values`);
+    requireFit(next.type, scalarOf("bool"), "the condition");
+    return results.map((r, i) => {
+      if (i >= carried) {
+        if (trips === undefined) throw new ModelError("a loop with scanned values needs the attribute trips");
+        return resized({ dtype: r.type.dtype, shape: [trips, ...r.type.shape] }, i, attrs);
+      }
+      requireFit(r.type, body.params[i + 2]!.type, `carried value ${i}`);
+      return resized(
+        attrs.shapes === undefined
+          ? { dtype: r.type.dtype, shape: mergeShapes(values[i]!.shape, r.type.shape) }
+          : r.type,
+        i,
+        attrs,
+      );
+    });
+  },
+  reference: ([tripCount, condition, ...values], { attrs: { carried, trips }, regions, run, types, dim, bind }) => {
+    const captures = values.slice(carried);
+    let state: readonly Tensor[] = values.slice(0, carried);
+    let goOn = condition!;
+    const rows: (readonly Tensor[])[] = [];
+    for (let i = 0n; i < bigElement(tripCount!, 0) && goOn.data[0]; i++) {
+      const [next, ...results] = run(regions[0]!, [scalar("i64", i), goOn, ...state, ...captures]);
+      goOn = next!;
+      state = results.slice(0, carried);
+      rows.push(results.slice(carried));
+    }
+    if (trips !== undefined && typeof trips !== "number") bind(trips, rows.length);
+    return [
+      ...state,
+      ...types.slice(carried).map((t, j) =>
+        stack(
+          rows.map((row) => row[j]!),
+          t,
+          dim,
+        ),
+      ),
+    ];
+  },
+  vjp: "none",
+  accuracy: { rtol: 1e-5, atol: 1e-5 },
+  samples: [3, 0].map((n) => ({
+    operands: [exactly([n], i64()), exactly([1], bool()), f32(4), f32(4)],
+    attrs: { carried: 1, trips: n },
+    noGrad: true,
+    regions: () => {
+      const i = param("i", scalarOf("i64"));
+      const c = param("c", scalarOf("bool"));
+      const x = param("x", { dtype: "f32", shape: [4] });
+      const k = param("k", { dtype: "f32", shape: [4] });
+      const next = add([mul([x, k]), x]);
+      return [graph("body", [i, c, x, k], [lt([i, scalarConstant("i64", 100)]), next, neg([next])])];
+    },
+  })),
+});
+
+/** Tensors of equal shape along a new first axis. With none of them the inferred type tells the shape. */
+function stack(rows: readonly Tensor[], type: TensorType, dim: (d: Dim) => number): Tensor {
+  const shape = rows[0]?.shape ?? type.shape.slice(1).map(dim);
+  const out = zeros(type.dtype, [rows.length, ...shape]);
+  rows.forEach((row, i) => {
+    out.data.set(row.data as never, i * elementCount(shape));
+  });
+  return out;
+}
+
+/** A while or for loop: `body(iteration, carried)` gives the condition, the carried values and what to stack. */
+export function loopOp(
+  start: { tripCount?: Value; condition?: Value; carried: readonly Value[]; trips?: Dim } & Resized,
+  body: (
+    iteration: Value,
+    carried: readonly Value[],
+  ) => { condition?: Value; carried: readonly Value[]; scanned?: readonly Value[] },
+): { readonly carried: readonly Value[]; readonly scanned: readonly Value[] } {
+  const { tripCount, condition, carried, ...attrs } = start;
+  const yes = scalarConstant("bool", 1);
+  const params = [
+    param("i", scalarOf("i64")),
+    param("condition", scalarOf("bool")),
+    ...carried.map((v, i) => param(`x${i}`, v.type)),
+  ];
+  const traced = traceRegion(params, ([i, , ...state]) => {
+    const made = body(i!, state);
+    requireCount(made.carried, carried.length, "the loop's body");
+    return [made.condition ?? yes, ...made.carried, ...(made.scanned ?? [])];
+  });
+  const results = loop(
+    [tripCount ?? scalarConstant("i64", (1n << 63n) - 1n), condition ?? yes, ...carried, ...traced.captured],
+    { carried: carried.length, ...attrs },
+    [closeRegion("body", traced, traced.captured)],
+  );
+  return { carried: results.slice(0, carried.length), scanned: results.slice(carried.length) };
+}
+
+// ----------------------------------------------------------------------------------------------------- scan
+
+export type ScanAttrs = {
+  readonly carried: number;
+  readonly inputs: number;
+  readonly length: Dim;
+  readonly reverse: boolean;
+};
+
+/**
+ * The gradient of a scan is a scan in the other direction. Each step recomputes its forward step from the carried values that
+ * came into it; these are taken from scanned outputs where the body also scans its carried value out, else a second forward
+ * scan saves them. Cotangents of captures are summed as carried values.
+ */
+const scanVjp: Vjp<ScanAttrs> = (context) => {
+  const { operands, results, dys, attrs, needs, node, differentiateRegion, inline } = context;
+  const { carried, inputs, length, reverse } = attrs;
+  const body = node.regions[0]!;
+  const captures = operands.slice(carried + inputs);
+  const isWanted = (v: Value, i: number) => isFloat(v.type.dtype) && (i < carried || needs[i]!);
+  const wrt = operands.map(isWanted);
+  const back = differentiateRegion(body, wrt);
+  const wantedCaptures = captures.filter((_, i) => wrt[carried + inputs + i]);
+  const floatStates = results
+    .slice(0, carried)
+    .flatMap((r, i) => (isFloat(r.type.dtype) ? [dys[i] ?? constantLike(r, 0)] : []));
+  const floatRows = results
+    .slice(carried)
+    .flatMap((r, i) => (isFloat(r.type.dtype) ? [dys[carried + i] ?? constantLike(r, 0)] : []));
+  const saved = carriedIn(context);
+
+  const states = [...floatStates, ...wantedCaptures].map((v, i) => param(`d${i}`, v.type));
+  const rows = [...saved, ...operands.slice(carried, carried + inputs), ...floatRows].map((v, i) =>
+    param(`r${i}`, { dtype: v.type.dtype, shape: v.type.shape.slice(1) }),
+  );
+  const trailing = captures.map((v, i) => param(`c${i}`, v.type));
+  const found = inline(back, [
+    ...rows.slice(0, carried + inputs),
+    ...trailing,
+    ...states.slice(0, floatStates.length),
+    ...rows.slice(carried + inputs),
+  ]);
+  const dInputs = found.length - states.length;
+  const dStates = found.slice(0, floatStates.length);
+  const dRows = found.slice(floatStates.length, floatStates.length + dInputs);
+  const sums = found.slice(floatStates.length + dInputs).map((d, i) => add([states[floatStates.length + i]!, d]));
+  const made = scan(
+    [
+      ...floatStates,
+      ...wantedCaptures.map((v) => constantLike(v, 0)),
+      ...saved,
+      ...operands.slice(carried, carried + inputs),
+      ...floatRows,
+      ...captures,
+    ],
+    { carried: states.length, inputs: rows.length, length, reverse: !reverse },
+    [graph(`${body.name}_back`, [...states, ...rows, ...trailing], [...dStates, ...sums, ...dRows])],
+  );
+  const dCarried = made.slice(0, floatStates.length);
+  const dCaptures = made.slice(floatStates.length, states.length);
+  const dXs = made.slice(states.length);
+  return operands.map((_, i) => {
+    if (!wrt[i]) return undefined;
+    return (i < carried ? dCarried : i < carried + inputs ? dXs : dCaptures).shift();
+  });
+};
+
+/** The carried values that came into each step, stacked along the first axis. */
+function carriedIn({ operands, results, attrs, node }: VjpContext<ScanAttrs>): readonly Value[] {
+  const { carried, length, reverse } = attrs;
+  const body = node.regions[0]!;
+  const shifted = (start: Value, rows: Value): Value => {
+    const first = reshape([start], { shape: [1, ...start.type.shape] });
+    const rest = slice([rows], {
+      starts: rows.type.shape.map((_, a) => (a === 0 && reverse ? 1 : 0)),
+      sizes: [dimSub(length, 1), ...start.type.shape],
+      steps: rows.type.shape.map(() => 1),
+    });
+    return concat(reverse ? [rest, first] : [first, rest], { axis: 0 });
+  };
+  const known = Array.from({ length: carried }, (_, i) => {
+    const row = body.results.indexOf(body.results[i]!, carried);
+    return row >= 0 && dimBounds(length).min >= 1 ? shifted(operands[i]!, results[row]!) : undefined;
+  });
+  const missing = known.flatMap((v, i) => (v === undefined ? [i] : []));
+  if (missing.length === 0) return known as readonly Value[];
+  const saving = graph(
+    `${body.name}_saving`,
+    body.params,
+    [...body.results.slice(0, carried), ...missing.map((i) => body.params[i]!)],
+    undefined,
+    undefined,
+    body.sizes,
+  );
+  const again = scan(operands, attrs, [saving]);
+  return known.map((v, i) => v ?? again[carried + missing.indexOf(i)]!);
+}
+
+export const scan: Op<"scan", ScanAttrs, "many"> = defineMultiOp<"scan", ScanAttrs>({
+  name: "scan",
+  operands: ["...values"],
+  summary:
+    "Runs the region once for each row of the inputs. Operands: carried values, inputs, captures. Region: (carried …, a row of each input …, captures …) → (carried …, scanned …). Results: final carried values, then scanned values stacked along a new first axis. In reverse it runs from the last row to the first; row i of a scanned value still belongs to row i of the inputs.",
+  attrs: {
+    carried: "number of carried values",
+    inputs: "number of inputs, whose first axis is stepped through",
+    length: "number of steps, the size of that axis",
+    reverse: "run from the last row to the first",
+  },
+  infer: (values, { carried, inputs, length }, regions) => {
+    const [body] = requireRegions(regions, 1) as [Graph];
+    if (values.length < carried + inputs || body.results.length < carried) {
+      throw new ModelError(
+        `a scan with ${carried} carried values and ${inputs} inputs needs as many operands, and ${carried} results of its region`,
+      );
+    }
+    const rows = values.slice(carried, carried + inputs).map((t) => {
+      if (t.shape.length === 0) throw new ModelError(`input ${typeText(t)} of a scan needs an axis to step through`);
+      mergeDims(t.shape[0]!, length);
+      return { dtype: t.dtype, shape: t.shape.slice(1) };
+    });
+    requireParams(body, [...values.slice(0, carried), ...rows, ...values.slice(carried + inputs)]);
+    return body.results.map((r, i) => {
+      if (i >= carried) return { dtype: r.type.dtype, shape: [length, ...r.type.shape] };
+      requireFit(r.type, body.params[i]!.type, `carried value ${i}`);
+      return { dtype: r.type.dtype, shape: mergeShapes(values[i]!.shape, r.type.shape) };
+    });
+  },
+  reference: (operands, { attrs: { carried, inputs, length, reverse }, regions, run, types, dim }) => {
+    const steps = dim(length);
+    const captures = operands.slice(carried + inputs);
+    let state: readonly Tensor[] = operands.slice(0, carried);
+    const rows: (readonly Tensor[])[] = [];
+    for (let s = 0; s < steps; s++) {
+      const at = reverse ? steps - 1 - s : s;
+      const inputRows = operands.slice(carried, carried + inputs).map((t) => rowOf(t, at));
+      const results = run(regions[0]!, [...state, ...inputRows, ...captures]);
+      state = results.slice(0, carried);
+      rows[at] = results.slice(carried);
+    }
+    return [
+      ...state,
+      ...types.slice(carried).map((t, j) =>
+        stack(
+          rows.map((row) => row[j]!),
+          t,
+          dim,
+        ),
+      ),
+    ];
+  },
+  vjp: scanVjp,
+  accuracy: { rtol: 1e-5, atol: 1e-5 },
+  samples: [
+    ...[false, true].flatMap((reverse) =>
+      [5, 1, 0].map((length) => ({
+        operands: [f32(2, 3), f32(length, 2, 3), f32(3, 3)],
+        attrs: { carried: 1, inputs: 1, length, reverse },
+        regions: () => [recurrentCell("f32")],
+      })),
+    ),
+    {
+      operands: [f32(3), f32()],
+      attrs: { carried: 1, inputs: 0, length: 4, reverse: false },
+      regions: () => {
+        const x = param("x", { dtype: "f32" as const, shape: [3] });
+        const k = param("k", { dtype: "f32" as const, shape: [] });
+        const next = mul([x, broadcast([k], { shape: [3], axes: [] })]);
+        return [graph("body", [x, k], [next, sum([next], { axes: [0], keepDims: false })])];
+      },
+    },
+  ],
+});
+
+/** h' = tanh(h·w + x), scanned out. */
+function recurrentCell(dtype: "f32"): Graph {
+  const h = param("h", { dtype, shape: [2, 3] });
+  const x = param("x", { dtype, shape: [2, 3] });
+  const w = param("w", { dtype, shape: [3, 3] });
+  const product = dotGeneral([h, w], { batchA: [], batchB: [], contractA: [1], contractB: [0] });
+  const next = tanh([add([product, x])]);
+  return graph("cell", [h, x, w], [next, next]);
+}
+
+/** Row i of the first axis: a view. */
+function rowOf(t: Tensor, i: number): Tensor {
+  const shape = t.shape.slice(1);
+  const n = elementCount(shape);
+  return { dtype: t.dtype, shape, data: t.data.subarray(i * n, (i + 1) * n) };
+}
+
+/** `scanOp({ carried, inputs }, (state, rows) => ({ carried, scanned }))`: values from outside are captured. */
+export function scanOp(
+  start: { carried: readonly Value[]; inputs?: readonly Value[]; length?: Dim; reverse?: boolean },
+  body: (
+    carried: readonly Value[],
+    rows: readonly Value[],
+  ) => { carried: readonly Value[]; scanned?: readonly Value[] },
+): { readonly carried: readonly Value[]; readonly scanned: readonly Value[] } {
+  const { carried, inputs = [], reverse = false } = start;
+  const length = start.length ?? inputs[0]?.type.shape[0];
+  if (length === undefined) throw new ModelError("a scan without inputs needs a length");
+  const params = [
+    ...carried.map((v, i) => param(`x${i}`, v.type)),
+    ...inputs.map((v, i) => param(`row${i}`, { dtype: v.type.dtype, shape: v.type.shape.slice(1) })),
+  ];
+  const traced = traceRegion(params, (all) => {
+    const made = body(all.slice(0, carried.length), all.slice(carried.length));
+    requireCount(made.carried, carried.length, "the scan's body");
+    return [...made.carried, ...(made.scanned ?? [])];
+  });
+  const results = scan(
+    [...carried, ...inputs, ...traced.captured],
+    { carried: carried.length, inputs: inputs.length, length, reverse },
+    [closeRegion("body", traced, traced.captured)],
+  );
+  return { carried: results.slice(0, carried.length), scanned: results.slice(carried.length) };
+}

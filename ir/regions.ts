@@ -1,0 +1,92 @@
+/** Making regions out of closures: what a closure uses from outside is captured through parameters. */
+
+import { ModelError } from "./errors.js";
+import { definedSymbols, type Graph, type GraphNode, graph, param, type Value } from "./graph.js";
+import { recordNodes } from "./op.js";
+
+/** A traced closure whose captures are not bound yet. */
+export interface TracedRegion {
+  readonly params: readonly Value[];
+  readonly results: readonly Value[];
+  /** Values from outside that the results depend on, in order of first use. */
+  readonly captured: readonly Value[];
+  readonly sizes: readonly Value[];
+}
+
+/** Runs a closure over fresh parameters and finds what it captured. Nodes without operands (constants) are not captured. */
+export function traceRegion(
+  params: readonly Value[],
+  body: (params: readonly Value[]) => readonly Value[],
+): TracedRegion {
+  const { value: results, made } = recordNodes(() => body(params));
+  const inside = new Set(params);
+  const captured = new Set<Value>();
+  const done = new Set<GraphNode>();
+  const sizes = [...made].filter((n) => definedSymbols(n).length > 0).map((n) => n.results[0]!);
+  const stack = [...sizes, ...results].reverse();
+  while (stack.length > 0) {
+    const v = stack.pop()!;
+    if (inside.has(v)) continue;
+    if (v.def.op === "param" || (!made.has(v.def) && v.def.operands.length > 0)) captured.add(v);
+    else if (!done.has(v.def)) {
+      done.add(v.def);
+      stack.push(...[...v.def.operands].reverse());
+    }
+  }
+  return { params, results, captured: [...captured], sizes };
+}
+
+/** Closes a traced region: each of `captures`, which include all that it captured, becomes a trailing parameter. */
+export function closeRegion(name: string, region: TracedRegion, captures: readonly Value[]): Graph {
+  const trailing = captures.map((v, i) => param(`c${i}`, v.type));
+  const replaced = new Map<Value, Value>(captures.map((v, i) => [v, trailing[i]!]));
+  const roots = [...region.sizes, ...region.results];
+  const copies = roots.map((v) => substitute(v, replaced));
+  return graph(
+    name,
+    [...region.params, ...trailing],
+    copies.slice(region.sizes.length),
+    undefined,
+    undefined,
+    copies.slice(0, region.sizes.length),
+  );
+}
+
+/** The value over replaced leaves of equal types. Nodes above no replaced leaf are shared. */
+function substitute(root: Value, replaced: Map<Value, Value>): Value {
+  const stack = [root];
+  while (stack.length > 0) {
+    const v = stack.at(-1)!;
+    if (replaced.has(v) || v.def.op === "param") {
+      stack.pop();
+      continue;
+    }
+    const missing = v.def.operands.filter((o) => o.def.op !== "param" && !replaced.has(o));
+    if (missing.length > 0) {
+      stack.push(...missing);
+      continue;
+    }
+    const { def } = v;
+    const operands = def.operands.map((o) => replaced.get(o) ?? o);
+    const results: Value[] = [];
+    const changed = operands.some((o, i) => o !== def.operands[i]);
+    const copy = changed ? ({ ...def, operands, results } as GraphNode) : def;
+    def.results.forEach((r, index) => {
+      if (changed) results.push({ type: r.type, def: copy, index });
+      replaced.set(r, copy.results[index]!);
+    });
+    stack.pop();
+  }
+  return replaced.get(root) ?? root;
+}
+
+/** All captures of several regions, each once. */
+export const unionOfCaptures = (...regions: readonly TracedRegion[]): readonly Value[] => [
+  ...new Set(regions.flatMap((r) => r.captured)),
+];
+
+/** Checks what a closure gave back. */
+export function requireCount(values: readonly Value[], count: number, what: string): readonly Value[] {
+  if (values.length !== count) throw new ModelError(`${what} must give ${count} values, but gives ${values.length}`);
+  return values;
+}
