@@ -32,6 +32,9 @@ export type WorkerReady = string | null;
 /** `run_E` of format.ts. */
 export type RunFunction = (tid: number, threads: number, begin: number, end: number) => void;
 
+/** Loads of a word before a thread goes to sleep: waking it takes tens of microseconds, about as long as this. */
+const patience = 10_000;
+
 /** Byte address of the message's text. */
 const textAt = (wordMessage + 1) * 4;
 
@@ -67,10 +70,10 @@ export function announce(words: Int32Array, entry: number, begin: number, end: n
 
 /** Main thread: returns when `workers` workers have finished the job. Spins where it must not block. */
 export function join(words: Int32Array, workers: number, mayBlock: boolean): void {
-  for (;;) {
+  for (let spins = 0; ; ) {
     const done = Atomics.load(words, wordDone);
     if (done >= workers) return;
-    if (mayBlock) Atomics.wait(words, wordDone, done);
+    if (mayBlock && ++spins > patience) Atomics.wait(words, wordDone, done);
   }
 }
 
@@ -91,6 +94,7 @@ async function start(
   let job = Atomics.load(words, wordJob);
   answer(null);
   for (;;) {
+    for (let spins = 0; spins < patience && Atomics.load(words, wordJob) === job; ) spins++;
     Atomics.wait(words, wordJob, job);
     const next = Atomics.load(words, wordJob);
     if (next === job) continue;
