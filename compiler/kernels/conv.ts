@@ -22,22 +22,8 @@ import { InternalError } from "../../ir/errors.js";
 import type { Elem, Expr, LoopFunction, LoopParam } from "../../ir/loop.js";
 import { elemBytes } from "../../ir/loop.js";
 import { type Block, buildFunction } from "../../ir/loop-block.js";
-import {
-  add,
-  divS,
-  eq,
-  geS,
-  gtS,
-  i32,
-  leS,
-  load,
-  loadSplat,
-  minS,
-  mul,
-  pointer,
-  remS,
-  sub,
-} from "../../ir/loop-build.js";
+import { add, divS, eq, geS, i32, load, loadSplat, minS, mul, pointer, remS, sub } from "../../ir/loop-build.js";
+import { coverColumns, Helpers, panelsOf, type TileWidth, tileName } from "./columns.js";
 import { type Epilogue, identity } from "./epilogue.js";
 import { type Kernel, rowTiles } from "./gemm.js";
 import { int, type Lane, lanes, reduction, storeTile, tileStep, zeroTile } from "./tile.js";
@@ -136,7 +122,7 @@ const walkParams: readonly LoopParam[] = [
   int("stepImage"),
 ];
 
-const segmentParams = (loops: number): readonly LoopParam[] =>
+export const segmentParams = (loops: number): readonly LoopParam[] =>
   Array.from({ length: loops }, (_, i) => [int(`count${i}`), int(`segment${i}`)]).flat();
 
 const chunkPixels = 128;
@@ -219,8 +205,9 @@ export function segmentLoops(f: Block, args: readonly Expr[], bytes: number, bod
 }
 
 /** All tiles of MR pixels among `count` pixels from `first`, against one panel (or its first NV vectors). */
-function strip(s: Full, mr: number, nv: number, cut: boolean): LoopFunction {
+function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
   const { lane } = s;
+  const { vectors: nv, cut } = width;
   const bytes = elemBytes[lane.elem];
   const L = lane.count;
   const params = [
@@ -237,7 +224,7 @@ function strip(s: Full, mr: number, nv: number, cut: boolean): LoopFunction {
     int("columns"),
     ...s.epilogue.params,
   ];
-  return buildFunction(stripName(s, mr, nv, cut), params, undefined, (f, args) => {
+  return buildFunction(`${stem(s, "convstrip")}_${tileName(lane, mr, s.nr, width)}`, params, undefined, (f, args) => {
     const [x, w, y, first, count, yPixel] = args as Expr[] as [Expr, Expr, Expr, Expr, Expr, Expr];
     const walkArgs = args.slice(6, 13);
     const run = args[13]!;
@@ -291,9 +278,6 @@ function strip(s: Full, mr: number, nv: number, cut: boolean): LoopFunction {
   });
 }
 
-const stripName = (s: Full, mr: number, nv: number, cut: boolean): string =>
-  `${stem(s, "convstrip")}_${mr}x${nv * s.lane.count}${nv * s.lane.count === s.nr ? "" : `of${s.nr}`}${cut ? "_cut" : ""}`;
-
 /** The convolution as a kernel over chunks. Entry parameters: `convParams`, then the epilogue's. */
 export function conv(spec: ConvSpec): ConvKernel {
   const lane = lanes[spec.lane];
@@ -309,16 +293,9 @@ export function conv(spec: ConvSpec): ConvKernel {
   const L = lane.count;
   if (nr % L !== 0 || chunkColumns % nr !== 0) throw new InternalError(`no convolution tile of ${nr} columns`);
   const bytes = elemBytes[lane.elem];
-  const tail = spec.n === undefined ? undefined : spec.n % nr;
-  const cutWidths =
-    tail === undefined ? Array.from({ length: nr / L }, (_, v) => v + 1) : tail === 0 ? [] : [Math.ceil(tail / L)];
-  const hasWhole = spec.n === undefined || spec.n >= nr;
-  const helpers = new Map<string, LoopFunction>();
-  const helper = (f: LoopFunction): string => {
-    helpers.set(f.name, f);
-    return f.name;
-  };
-  const name = `${stem(s, "conv")}_${mr}x${nr}${spec.n === undefined ? "" : `_n${spec.n % nr}${hasWhole ? "" : "only"}`}`;
+  const panels = panelsOf(lane, nr, spec.n);
+  const helpers = new Helpers();
+  const name = `${stem(s, "conv")}_${mr}x${nr}${panels.suffix}`;
   const params = [...convParams(lane.elem, loops), ...s.epilogue.params];
   const fn = buildFunction(name, params, undefined, (f, args) => {
     const [begin, end, x, w, y, pixels, n, groups, xGroup, wGroup, yPixel] = args as Expr[];
@@ -339,13 +316,13 @@ export function conv(spec: ConvSpec): ConvKernel {
       const xAt = f.let("xAt", add(x!, mul(mul(group, xGroup!), bytes)));
       const wAt = f.let("wAt", add(w!, mul(mul(group, wGroup!), bytes)));
       const channel0 = f.let("channel0", mul(group, n!));
-      const panel = (nv: number, cut: boolean, column: Expr, width: Expr) => {
+      coverColumns(f, lane, panels, column0, columnEnd, (width, column, columns) => {
         const wPanel = f.let("wPanel", add(wAt, mul(mul(column, k), bytes)));
         const channel = f.let("channel", add(channel0, column));
         let done: Expr = i32(0);
         for (const size of rowTiles(mr)) {
-          const cutTile = cut || (size < mr && cutWidths.includes(nv));
-          const tileFn = helper(strip(s, size, nv, cutTile));
+          const cut = width.cut || (size < mr && panels.cutVectors.includes(width.vectors));
+          const tileFn = helpers.use(strip(s, size, { vectors: width.vectors, cut }));
           const at = done;
           const left = f.let("left", sub(count, at));
           f.if(geS(left, size), () =>
@@ -358,30 +335,14 @@ export function conv(spec: ConvSpec): ConvKernel {
               yPixel!,
               ...shared,
               channel,
-              width,
+              columns,
               ...extra,
             ]),
           );
           if (size > 1) done = f.let("done", sub(count, remS(left, size)));
         }
-      };
-      const wholeEnd = hasWhole ? f.let("wholeEnd", sub(columnEnd, remS(sub(columnEnd, column0), nr))) : column0;
-      if (hasWhole) f.for("column", column0, wholeEnd, nr, (column) => panel(nr / L, false, column, i32(nr)));
-      if (cutWidths.length > 0) {
-        const width = f.let("width", sub(columnEnd, wholeEnd));
-        const byWidth = (v: number): void => {
-          const nv = cutWidths[v]!;
-          if (v === cutWidths.length - 1) panel(nv, true, wholeEnd, width);
-          else
-            f.if(
-              leS(width, nv * L),
-              () => panel(nv, true, wholeEnd, width),
-              () => byWidth(v + 1),
-            );
-        };
-        f.if(gtS(width, 0), () => byWidth(0));
-      }
+      });
     });
   });
-  return { fn, helpers: [...helpers.values()], chunkPixels, chunkColumns, mr, nr };
+  return { fn, helpers: helpers.list(), chunkPixels, chunkColumns, mr, nr };
 }

@@ -14,29 +14,26 @@
 import { InternalError } from "../../ir/errors.js";
 import type { Elem, Expr, LoopFunction, LoopParam } from "../../ir/loop.js";
 import { elemBytes } from "../../ir/loop.js";
-import { type Block, buildFunction } from "../../ir/loop-block.js";
+import { buildFunction } from "../../ir/loop-block.js";
 import {
   add,
-  constant,
   divS,
   geS,
   gtS,
   i32,
-  leS,
   load,
   loadSplat,
-  ltS,
   minS,
   mul,
   pointer,
   remS,
-  replaceLane,
   select,
   splat,
   sub,
 } from "../../ir/loop-build.js";
+import { coverColumns, Helpers, panelsOf, type TileWidth, tileName } from "./columns.js";
 import { type Epilogue, identity } from "./epilogue.js";
-import { int, type Lane, lanes, reduction, storeTile, tileStep, zeroTile } from "./tile.js";
+import { int, type Lane, lanes, partialVector, reduction, storeTile, tileStep, zeroTile } from "./tile.js";
 
 /** Which stride of A is known to be 1; the kernel's other stride parameter is then the only one it reads. */
 export type Rows = "rows" | "columns" | "strided";
@@ -154,8 +151,9 @@ const chunkColumns = 96;
  * a, b and c point to the strip's first row, the panel and the strip's first element; row, column and batch are its logical
  * place. With `cut`, only `columns` columns exist, between (NV−1)·L+1 and NV·L.
  */
-function strip(s: Full, mr: number, nv: number, cut: boolean): LoopFunction {
+function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
   const { lane } = s;
+  const { vectors: nv, cut } = width;
   const L = lane.count;
   const aBytes = elemBytes[s.aElem];
   const bBytes = elemBytes[s.bElem];
@@ -176,7 +174,7 @@ function strip(s: Full, mr: number, nv: number, cut: boolean): LoopFunction {
     int("columns"),
     ...s.epilogue.params,
   ];
-  return buildFunction(stripName(s, mr, nv, cut), params, undefined, (f, args) => {
+  return buildFunction(`${stem(s, "gemmstrip")}_${tileName(lane, mr, s.nr, width)}`, params, undefined, (f, args) => {
     const [a, b, c, rows, k, aRow, aColumn, bRow, cRow, batch, row, column, columns, ...extra] = args as Expr[];
     const aRowBytes = s.a === "columns" ? i32(aBytes) : f.let("aRowBytes", mul(aRow!, aBytes));
     const aStep = s.a === "rows" ? i32(aBytes) : f.let("aStep", mul(aColumn!, aBytes));
@@ -209,7 +207,7 @@ function strip(s: Full, mr: number, nv: number, cut: boolean): LoopFunction {
         f.for("kk", 0, safe, 1, one);
         f.for("kk", safe, k!, 1, () => {
           tileStep(f, acc, loadA(0), (v) =>
-            v < nv - 1 ? vectorB(0)(v) : partial(f, lane, s.bElem, bAt, v * L, columns!),
+            v < nv - 1 ? vectorB(0)(v) : partialVector(f, lane, s.bElem, bAt, v * L, columns!),
           );
           advance(1);
         });
@@ -233,9 +231,6 @@ function strip(s: Full, mr: number, nv: number, cut: boolean): LoopFunction {
   });
 }
 
-const stripName = (s: Full, mr: number, nv: number, cut: boolean): string =>
-  `${stem(s, "gemmstrip")}_${mr}x${nv * s.lane.count}${nv * s.lane.count === s.nr ? "" : `of${s.nr}`}${cut ? "_cut" : ""}`;
-
 /** One element of A in all lanes. */
 function splatOf(lane: Lane, elem: Elem, pointer: Expr, offset: number): Expr {
   return elemBytes[elem] === elemBytes[lane.elem]
@@ -247,17 +242,6 @@ function vectorOf(lane: Lane, elem: Elem, pointer: Expr, offset: number): Expr {
   return load(lane.vector, elem, pointer, 0, offset);
 }
 
-/** The elements below `columns` of a vector that starts at column `from`, zeros above them; at least one exists. */
-function partial(f: Block, lane: Lane, elem: Elem, pointer: Expr, from: number, columns: Expr): Expr {
-  const x = f.mut("edge", constant(lane.vector, 0));
-  for (let l = 0; l < lane.count; l++) {
-    const put = () => f.assign(x, replaceLane(x, l, load(lane.scalar, elem, pointer, 0, from + l)));
-    if (l === 0) put();
-    else f.if(ltS(i32(from + l), columns), put);
-  }
-  return x;
-}
-
 /**
  * The matrix product as a kernel over chunks. Entry parameters: `gemmParams`, then the epilogue's. C[b, m, n] lies at
  * c[b·cBatch + m·cRow + n]; A and B at their own batch strides, 0 where an operand is shared by the batch.
@@ -265,22 +249,10 @@ function partial(f: Block, lane: Lane, elem: Elem, pointer: Expr, from: number, 
 export function gemm(spec: GemmSpec): GemmKernel {
   const s = complete(spec);
   const { lane, mr, nr } = s;
-  const L = lane.count;
-  const NV = nr / L;
   if (chunkColumns % nr !== 0) throw new InternalError(`panels of ${nr} columns do not fill chunks of ${chunkColumns}`);
-  const tiles = rowTiles(mr);
-  const helpers = new Map<string, LoopFunction>();
-  const helper = (f: LoopFunction): string => {
-    helpers.set(f.name, f);
-    return f.name;
-  };
-  // Vectors that the last, narrower panel can need; all, unless N is known.
-  const tail = spec.n === undefined ? undefined : spec.n % nr;
-  const cutWidths =
-    tail === undefined ? Array.from({ length: NV }, (_, v) => v + 1) : tail === 0 ? [] : [Math.ceil(tail / L)];
-  const hasWhole = spec.n === undefined || spec.n >= nr;
-
-  const name = `${stem(s)}_${mr}x${nr}${spec.n === undefined ? "" : `_n${spec.n % nr}${hasWhole ? "" : "only"}`}`;
+  const panels = panelsOf(lane, nr, spec.n);
+  const helpers = new Helpers();
+  const name = `${stem(s)}_${mr}x${nr}${panels.suffix}`;
   const aBytes = elemBytes[s.aElem];
   const bBytes = elemBytes[s.bElem];
   const cBytes = elemBytes[s.cElem];
@@ -301,14 +273,13 @@ export function gemm(spec: GemmSpec): GemmKernel {
       const bAt = f.let("bAt", add(b!, mul(mul(batch, bBatch!), bBytes)));
       const cAt = f.let("cAt", add(c!, mul(add(mul(batch, cBatch!), mul(row0, cRow!)), cBytes)));
 
-      /** Covers the rows of one panel with the largest tiles first. */
-      const panel = (nv: number, cut: boolean, column: Expr, width: Expr) => {
+      coverColumns(f, lane, panels, column0, columnEnd, (width, column, columns) => {
         const bPanel = f.let("bPanel", add(bAt, mul(s.b === "packed" ? mul(column, k!) : column, bBytes)));
         let done: Expr = i32(0);
-        for (const size of tiles) {
+        for (const size of rowTiles(mr)) {
           // A whole panel's last rows share the code of the cut one.
-          const cutTile = cut || (size < mr && cutWidths.includes(nv));
-          const tileFn = helper(strip(s, size, nv, cutTile));
+          const cut = width.cut || (size < mr && panels.cutVectors.includes(width.vectors));
+          const tileFn = helpers.use(strip(s, size, { vectors: width.vectors, cut }));
           const at = done;
           const left = f.let("left", sub(rows, at));
           f.if(geS(left, size), () =>
@@ -325,32 +296,14 @@ export function gemm(spec: GemmSpec): GemmKernel {
               batch,
               add(row0, at),
               column,
-              width,
+              columns,
               ...extra,
             ]),
           );
           if (size > 1) done = f.let("done", sub(rows, remS(left, size)));
         }
-      };
-      const wholeEnd = hasWhole ? f.let("wholeEnd", sub(columnEnd, remS(sub(columnEnd, column0), nr))) : column0;
-      if (hasWhole) f.for("column", column0, wholeEnd, nr, (column) => panel(NV, false, column, i32(nr)));
-      if (cutWidths.length > 0) {
-        const width = f.let("width", sub(columnEnd, wholeEnd));
-        f.if(gtS(width, 0), () => {
-          const byWidth = (v: number): void => {
-            const nv = cutWidths[v]!;
-            if (v === cutWidths.length - 1) panel(nv, true, wholeEnd, width);
-            else
-              f.if(
-                leS(width, nv * L),
-                () => panel(nv, true, wholeEnd, width),
-                () => byWidth(v + 1),
-              );
-          };
-          byWidth(0);
-        });
-      }
+      });
     });
   });
-  return { fn, helpers: [...helpers.values()], chunkRows, chunkColumns, mr, nr };
+  return { fn, helpers: helpers.list(), chunkRows, chunkColumns, mr, nr };
 }

@@ -65,6 +65,32 @@ export function packConvWeights<T extends Numbers>(
   return packBy(w, taps * cin, cout, nr, (k, n) => (n * cin + (k % cin)) * taps + Math.floor(k / cin), out);
 }
 
+/**
+ * Packs one group of w[cout, cin, …taps] for conv-input-grad.ts: for each segment the panels of B[cout, run]. A run is
+ * `runTaps` taps of `cin` channels (kw if segments span the width, else 1).
+ */
+export function packInputGradientWeights<T extends Numbers>(
+  w: T,
+  cout: number,
+  cin: number,
+  taps: number,
+  runTaps: number,
+  nr: number,
+  out: T & { subarray(from: number): T },
+): T {
+  const run = runTaps * cin;
+  for (let segment = 0; segment < taps / runTaps; segment++)
+    packBy(
+      w,
+      cout,
+      run,
+      nr,
+      (co, i) => (co * cin + (i % cin)) * taps + segment * runTaps + Math.floor(i / cin),
+      out.subarray(segment * packedLength(cout, run, nr)),
+    );
+  return out;
+}
+
 /** Panels in one chunk of `packKernel`. */
 export const packChunkPanels = 4;
 
@@ -74,7 +100,8 @@ export const packChunkPanels = 4;
  *   B[k, n] = b[(k div k2)·k1Stride + (k mod k2)·k2Stride + (n div n2)·n1Stride + (n mod n2)·n2Stride],   k < k1·k2, n < n1·n2
  *
  * A plain matrix has k1 = n1 = 1. Convolution weights [cout, cin, …taps] have k1 = taps, k1Stride = 1, k2 = cin,
- * k2Stride = taps, n1 = 1, n2 = cout, n2Stride = cin·taps.
+ * k2Stride = taps, n1 = 1, n2 = cout, n2Stride = cin·taps; for the input gradient a batch of segments with k1 = 1, k2 = cout,
+ * k2Stride = cin·taps, n1 = runTaps, n1Stride = 1, n2 = cin, n2Stride = taps, bBatch = runTaps.
  * Parameters: begin, end, b, packed, k1, k2, k1Stride, k2Stride, n1, n2, n1Stride, n2Stride, bBatch (strides in elements).
  * The chunk axis has ceil(batch·ceil(N/NR) / packChunkPanels) values; `panels` = batch·ceil(N/NR) is the last parameter.
  */

@@ -10,8 +10,8 @@
 
 import type { Elem, Expr, LoopParam, ScalarKind, VectorKind } from "../../ir/loop.js";
 import type { Block } from "../../ir/loop-block.js";
-import { add, constant, extractLane, fma, i32, load, ltS, mul, sub } from "../../ir/loop-build.js";
-import { isVector, laneInfo, scalarOf } from "../../ir/loop-types.js";
+import { add, constant, extractLane, fma, i32, load, ltS, mul, replaceLane, sub } from "../../ir/loop-build.js";
+import { scalarOf } from "../../ir/loop-types.js";
 import type { Epilogue, Position } from "./epilogue.js";
 
 /** What a kernel computes in: a scalar kind and, where SIMD has it, the vector of the same. */
@@ -87,6 +87,17 @@ export function reduction(
   });
 }
 
+/** The elements below `columns` of a vector that starts at column `from`, zeros above them; at least one exists. */
+export function partialVector(b: Block, lane: Lane, elem: Elem, pointer: Expr, from: number, columns: Expr): Expr {
+  const x = b.mut("edge", constant(lane.vector, 0));
+  for (let l = 0; l < lane.count; l++) {
+    const put = () => b.assign(x, replaceLane(x, l, load(lane.scalar, elem, pointer, 0, from + l)));
+    if (l === 0) put();
+    else b.if(ltS(i32(from + l), columns), put);
+  }
+  return x;
+}
+
 /** Where a finished tile goes. */
 export interface TileOutput {
   readonly elem: Elem;
@@ -101,20 +112,20 @@ export interface TileOutput {
    * last vector is cut.
    */
   readonly columns?: Expr;
+  /** Add to what the output holds instead of replacing it; the epilogue sees the new sum. */
+  readonly accumulate?: boolean;
 }
 
 /** Applies the epilogue to each accumulator and stores it; cut columns go element by element. */
 export function storeTile(b: Block, lane: Lane, acc: Accumulators, out: TileOutput): void {
   const L = lane.count;
-  const whole = (r: number, v: number, x: Expr): void => {
-    const at = shift(out.at(r), v * L);
-    b.store(out.elem, out.rowPointer(r), 0, out.epilogue.apply(b, x, at, out.params), v * L);
+  const put = (r: number, column: number, x: Expr): void => {
+    const sum = out.accumulate ? add(load(x.type, out.elem, out.rowPointer(r), 0, column), x) : x;
+    const value = out.epilogue.apply(b, sum, shift(out.at(r), column), out.params);
+    b.store(out.elem, out.rowPointer(r), 0, value, column);
   };
-  const single = (r: number, v: number, l: number, x: Expr): void => {
-    const at = shift(out.at(r), v * L + l);
-    const value = b.let("x", extractLane(x, l));
-    b.store(out.elem, out.rowPointer(r), 0, out.epilogue.apply(b, value, at, out.params), v * L + l);
-  };
+  const whole = (r: number, v: number, x: Expr): void => put(r, v * L, x);
+  const single = (r: number, v: number, l: number, x: Expr): void => put(r, v * L + l, b.let("x", extractLane(x, l)));
   const last = (acc[0]?.length ?? 0) - 1;
   for (const [r, row] of acc.entries()) {
     for (const [v, x] of row.entries()) if (v < last || out.columns === undefined) whole(r, v, x);
@@ -126,11 +137,11 @@ export function storeTile(b: Block, lane: Lane, acc: Accumulators, out: TileOutp
     () => {
       for (let l = 0; l < L - 1; l++) {
         const lane = l;
-        const put = () => {
+        const column = () => {
           for (const [r, row] of acc.entries()) single(r, last, lane, row[last]!);
         };
-        if (l === 0) put();
-        else b.if(ltS(i32(last * L + l), columns), put);
+        if (l === 0) column();
+        else b.if(ltS(i32(last * L + l), columns), column);
       }
     },
     () => {
@@ -142,13 +153,5 @@ export function storeTile(b: Block, lane: Lane, acc: Accumulators, out: TileOutp
 function shift(at: Position, columns: number): Position {
   return { ...at, column: add(at.column, columns) };
 }
-
-/** A vector, or one element, of `elem` storage in the lane's registers. */
-export function loadAs(lane: Lane, type: "scalar" | "vector", elem: Elem, pointer: Expr, offset: number): Expr {
-  return load(type === "vector" ? lane.vector : lane.scalar, elem, pointer, 0, offset);
-}
-
-/** How many elements a value of this type holds. */
-export const lanesIn = (e: Expr): number => (isVector(e.type) ? laneInfo[e.type].lanes : 1);
 
 export const int = (name: string): LoopParam => ({ name, type: "i32" });

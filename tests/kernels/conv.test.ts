@@ -1,7 +1,9 @@
 import { describe, it } from "vitest";
 import { type ConvSpec, conv, segments } from "../../compiler/kernels/conv.js";
+import { convInputGradient } from "../../compiler/kernels/conv-input-grad.js";
+import { convWeightGradient } from "../../compiler/kernels/conv-weight-grad.js";
 import { biasColumns, chain, relu } from "../../compiler/kernels/epilogue.js";
-import { packConvWeights, packedLength } from "../../compiler/kernels/pack.js";
+import { packConvWeights, packedLength, packInputGradientWeights } from "../../compiler/kernels/pack.js";
 import { cropKernel, padKernel } from "../../compiler/kernels/pad.js";
 import { type ConvCase, convCase, forEachProduct, outputSize, padded, paddedSize } from "./conv-reference.js";
 import { Arena, expectClose, randomArray } from "./run.js";
@@ -83,6 +85,155 @@ describe("conv", () => {
     check(big, { epilogue: chain(biasColumns("f32"), relu) });
     check(big, { n: 20, nr: 16, mr: 2, unroll: 9 });
     check(convCase({ input: [1, 40, 3], cin: 2, cout: 100, kernel: [1, 1, 1] }));
+  });
+});
+
+/** Both gradients against the definition. */
+function checkGradients(c: ConvCase, mr: number, nr: number, knownSizes = false): void {
+  const [od, oh, ow] = outputSize(c);
+  const p = paddedSize(c);
+  const taps = sizeOf(...c.kernel);
+  const cinG = c.cin / c.groups;
+  const n = c.cout / c.groups;
+  const x = randomArray(sizeOf(c.images, ...c.input, c.cin), 1);
+  const w = randomArray(c.cout * cinG * taps, 2);
+  const dy = randomArray(c.images * od * oh * ow * c.cout, 3);
+  const s = segments({ ...c, input: p, channels: c.cin });
+  const loops = s.counts.length as 1 | 2 | 3;
+  const arena = new Arena(32);
+  const pitch = [p[0] * p[1] * p[2], p[1] * p[2], p[2], 1].map((e) => e * c.cin) as [number, number, number, number];
+  const steps = [c.stride[2] * pitch[3], c.stride[1] * pitch[2], c.stride[0] * pitch[1], pitch[0]];
+  const segmentArgs = s.counts.flatMap((count, i) => [count, s.steps[i]!]);
+  const runTaps = s.run / cinG;
+
+  const inputKernel = convInputGradient({ lane: "f32", mr, nr, loops, ...(knownSizes ? { n: s.run } : {}) });
+  const one = (taps / runTaps) * packedLength(n, s.run, nr);
+  const wView = arena.f32(one * c.groups);
+  for (let g = 0; g < c.groups; g++)
+    packInputGradientWeights(
+      Float32Array.from(w.subarray(g * n * cinG * taps)),
+      n,
+      cinG,
+      taps,
+      runTaps,
+      nr,
+      wView.subarray(g * one),
+    );
+  const dyView = arena.f32(dy);
+  const dx = arena.f32(c.images * pitch[0]);
+  dx.fill(5);
+  const runInput = arena.instantiate(inputKernel);
+  const chunks = Math.ceil(c.images / inputKernel.chunkImages);
+  for (let i = chunks - 1; i >= 0; i--)
+    runInput(
+      i,
+      i + 1,
+      dyView,
+      wView,
+      dx,
+      c.images,
+      n,
+      c.groups,
+      n,
+      cinG,
+      c.cout,
+      ow,
+      oh,
+      od,
+      ...steps,
+      s.run,
+      ...segmentArgs,
+    );
+
+  const weightKernel = convWeightGradient({ lane: "f32", mr, nr, loops, ...(knownSizes ? { n } : {}) });
+  const xView = arena.f32(padded(c, x));
+  const k = taps * cinG;
+  const dw = arena.f32(c.groups * k * n);
+  const runWeight = arena.instantiate(weightKernel);
+  const weightChunks = c.groups * Math.ceil(k / weightKernel.chunkK);
+  for (let i = weightChunks - 1; i >= 0; i--)
+    runWeight(
+      i,
+      i + 1,
+      xView,
+      dyView,
+      dw,
+      c.images * od * oh,
+      n,
+      cinG,
+      c.cout,
+      ow,
+      oh,
+      od,
+      ...steps,
+      s.run,
+      ...segmentArgs,
+    );
+  arena.checkGuards();
+
+  const wantX = new Float64Array(x.length);
+  const wantW = new Float64Array(w.length);
+  forEachProduct(c, (i, j, o) => {
+    wantX[i]! += dy[o]! * w[j]!;
+    wantW[j]! += dy[o]! * x[i]!;
+  });
+  const what = `${mr}x${nr} ${JSON.stringify(c)}`;
+  if (c.padding.every((e) => e === 0)) expectClose(dx, wantX, (taps * n + 4) * 2 ** -22, `dx ${what}`);
+  else {
+    // Crop, and compare what lies inside.
+    const inside = padded(c, new Float64Array(x.length).fill(1));
+    expectClose(
+      [...dx].filter((_, i) => inside[i] === 1),
+      wantX,
+      (taps * n + 4) * 2 ** -22,
+      `dx ${what}`,
+    );
+  }
+  // dw lies as [group][tap][cin][cout].
+  const got = new Float64Array(w.length);
+  for (let g = 0; g < c.groups; g++)
+    for (let row = 0; row < k; row++)
+      for (let co = 0; co < n; co++)
+        got[((g * n + co) * cinG + (row % cinG)) * taps + Math.floor(row / cinG)] = dw[(g * k + row) * n + co]!;
+  expectClose(got, wantW, (c.images * od * oh * ow + 4) * 2 ** -22, `dw ${what}`);
+}
+
+describe("conv gradients", () => {
+  it("channel counts around the tile", () => {
+    for (const cin of [1, 3, 4, 6])
+      for (const cout of [1, 3, 6, 8, 9, 16, 17])
+        for (const [mr, nr] of [
+          [4, 8],
+          [2, 16],
+        ] as const)
+          checkGradients(convCase({ images: 3, input: [1, 7, 6], cin, cout, kernel: [1, 3, 3] }), mr, nr);
+  });
+
+  it("images around the tile, single output pixels", () => {
+    for (const images of [1, 2, 4, 5, 9])
+      checkGradients(convCase({ images, input: [1, 3, 4], cin: 2, cout: 5, kernel: [1, 3, 3] }), 4, 8);
+    for (const cout of [1, 2, 3, 5])
+      checkGradients(convCase({ images: 6, input: [1, 3, 3], cin: 1, cout, kernel: [1, 3, 3] }), 4, 8);
+  });
+
+  it("stride, padding, dilation, groups, other ranks", () => {
+    const base = { images: 3, input: [1, 9, 8], cin: 6, cout: 10, kernel: [1, 3, 3] } as const;
+    for (const c of [
+      { ...base, padding: [0, 1, 1] },
+      { ...base, padding: [0, 2, 1], stride: [1, 2, 3] },
+      { ...base, padding: [0, 2, 2], dilation: [1, 2, 2] },
+      { ...base, groups: 2, padding: [0, 1, 1] },
+      { images: 2, input: [1, 1, 20], cin: 3, cout: 7, kernel: [1, 1, 5], stride: [1, 1, 2] },
+      { images: 2, input: [5, 6, 7], cin: 2, cout: 5, kernel: [3, 2, 3], stride: [2, 1, 2], padding: [1, 0, 1] },
+      { images: 2, input: [6, 6, 7], cin: 2, cout: 5, kernel: [3, 2, 3], dilation: [1, 2, 2] },
+    ] as const) {
+      checkGradients(convCase(c), 4, 8);
+      checkGradients(convCase(c), 2, 16, true);
+    }
+  });
+
+  it("blocks of rows larger than the cache budget", () => {
+    checkGradients(convCase({ images: 2, input: [1, 40, 40], cin: 6, cout: 16, kernel: [1, 5, 5] }), 2, 16);
   });
 });
 
