@@ -1,0 +1,218 @@
+/** What bench/kernels.ts measures. Operations are counted as the definition has them: padding and recomputation are not. */
+
+import { conv, segments } from "../compiler/kernels/conv.js";
+import { convInputGradient } from "../compiler/kernels/conv-input-grad.js";
+import { convWeightGradient } from "../compiler/kernels/conv-weight-grad.js";
+import { biasColumns, chain, relu } from "../compiler/kernels/epilogue.js";
+import { type GemmSpec, gemm, type Kernel } from "../compiler/kernels/gemm.js";
+import { packChunkPanels, packedLength, packKernel } from "../compiler/kernels/pack.js";
+import { buildFunction } from "../ir/loop-block.js";
+import { add, fma, load, pointer, splat } from "../ir/loop-build.js";
+
+export interface Call {
+  readonly kernel: Kernel;
+  /** All arguments of the entry, begin and end included. */
+  readonly args: readonly (number | Float32Array)[];
+}
+
+export interface Case {
+  readonly name: string;
+  readonly flops: number;
+  /** Cases whose times are summed. */
+  readonly group?: string;
+  readonly calls: (alloc: (length: number) => Float32Array) => readonly Call[];
+}
+
+const peak: Case = {
+  name: "peak",
+  flops: 80e6,
+  calls: (alloc) => {
+    const fn = buildFunction("peak", [{ name: "n", type: "i32" }, pointer("out", "f32")], undefined, (f, [n, out]) => {
+      const acc = Array.from({ length: 10 }, (_, i) => f.mut("acc", splat("f32x4", load("f32", "f32", out, i))));
+      const x = f.let("x", load("f32x4", "f32", out, 12));
+      const y = f.let("y", load("f32x4", "f32", out, 16));
+      f.for("i", 0, n, 1, () => {
+        for (const a of acc) f.assign(a, fma(x, y, a));
+      });
+      f.store(
+        "f32",
+        out,
+        0,
+        acc.reduce((a, b) => add(a, b)),
+      );
+    });
+    return [{ kernel: { fn, helpers: [] }, args: [1e6, alloc(64)] }];
+  },
+};
+
+export interface GemmOptions {
+  readonly mr?: number;
+  readonly nr?: number;
+  readonly a?: GemmSpec["a"];
+  readonly b?: GemmSpec["b"];
+  readonly fused?: boolean;
+  readonly known?: boolean;
+  readonly group?: string;
+}
+
+export function gemmCase(label: string, m: number, n: number, k: number, o: GemmOptions = {}): Case {
+  const { mr = 4, nr = 8, a = "rows", b = "packed" } = o;
+  return {
+    name: `gemm ${label} ${m}x${n}x${k} ${a}/${b} ${mr}x${nr}`,
+    flops: 2 * m * n * k,
+    ...(o.group === undefined ? {} : { group: o.group }),
+    calls: (alloc) => {
+      const kernel = gemm({
+        lane: "f32",
+        a,
+        b,
+        mr,
+        nr,
+        ...(o.known ? { n } : {}),
+        ...(o.fused ? { epilogue: chain(biasColumns("f32"), relu) } : {}),
+      });
+      const chunks = Math.ceil(m / kernel.chunkRows) * Math.ceil(n / kernel.chunkColumns);
+      const bLength = b === "packed" ? packedLength(k, n, nr) : k * n;
+      const buffers = [alloc(m * k), alloc(bLength), alloc(m * n)];
+      const strides = [a === "columns" ? 1 : k, a === "columns" ? m : 1, n, n, 0, 0, 0];
+      return [{ kernel, args: [0, chunks, ...buffers, m, n, k, ...strides, ...(o.fused ? [alloc(n)] : [])] }];
+    },
+  };
+}
+
+export interface ConvShape {
+  readonly images: number;
+  readonly size: number;
+  readonly cin: number;
+  readonly cout: number;
+  readonly kernel: number;
+  readonly stride?: number;
+}
+
+export interface ConvOptions {
+  readonly mr?: number;
+  readonly nr?: number;
+  readonly unroll?: number;
+  readonly fused?: boolean;
+  readonly group?: string;
+}
+
+/** `size` is that of the (square) padded input. */
+export function convCases(
+  label: string,
+  what: "forward" | "dx" | "dw",
+  c: ConvShape,
+  { mr = 4, nr = 8, unroll = 4, fused = false, group }: ConvOptions = {},
+): Case {
+  const stride = c.stride ?? 1;
+  const out = Math.floor((c.size - c.kernel) / stride) + 1;
+  const s = segments({
+    input: [c.size, c.size],
+    channels: c.cin,
+    groups: 1,
+    kernel: [c.kernel, c.kernel],
+    stride: [stride, stride],
+    dilation: [1, 1],
+  });
+  const loops = s.counts.length as 1 | 2 | 3;
+  const pixels = c.images * out * out;
+  const k = c.kernel * c.kernel * c.cin;
+  const image = c.size * c.size * c.cin;
+  const walk = [out, out, 1, stride * c.cin, stride * c.size * c.cin, 0, image];
+  const tail = [s.run, ...s.counts.flatMap((count, i) => [count, s.steps[i]!])];
+  const shape = `${c.images}x${c.size}x${c.size} ${c.cin}-${c.cout} k${c.kernel}s${stride}`;
+  return {
+    name: `conv ${label} ${what} ${shape} ${mr}x${nr}${what === "forward" ? `u${unroll}` : ""}`,
+    flops: 2 * pixels * k * c.cout,
+    ...(group === undefined ? {} : { group }),
+    calls: (alloc) => {
+      const x = alloc(c.images * image);
+      const y = alloc(pixels * c.cout);
+      if (what === "forward") {
+        const epilogue = chain(biasColumns("f32"), relu);
+        const kernel = conv({ lane: "f32", mr, nr, unroll, loops, n: c.cout, ...(fused ? { epilogue } : {}) });
+        const chunks = Math.ceil(pixels / kernel.chunkPixels) * Math.ceil(c.cout / kernel.chunkColumns);
+        const w = alloc(packedLength(k, c.cout, nr));
+        const sizes = [pixels, c.cout, 1, 0, 0, c.cout];
+        return [{ kernel, args: [0, chunks, x, w, y, ...sizes, ...walk, ...tail, ...(fused ? [alloc(c.cout)] : [])] }];
+      }
+      if (what === "dx") {
+        const kernel = convInputGradient({ lane: "f32", mr, nr, loops, n: s.run });
+        const w = alloc((k / s.run) * packedLength(c.cout, s.run, nr));
+        const chunks = Math.ceil(c.images / kernel.chunkImages);
+        return [{ kernel, args: [0, chunks, y, w, x, c.images, c.cout, 1, 0, 0, c.cout, ...walk, ...tail] }];
+      }
+      const kernel = convWeightGradient({ lane: "f32", mr, nr, loops, n: c.cout });
+      const chunks = Math.ceil(k / kernel.chunkK);
+      return [
+        { kernel, args: [0, chunks, x, y, alloc(k * c.cout), c.images * out, c.cout, 0, c.cout, ...walk, ...tail] },
+      ];
+    },
+  };
+}
+
+function packCase(label: string, k: number, n: number, group?: string): Case {
+  return {
+    name: `pack ${label} transposed ${k}x${n}`,
+    flops: k * n,
+    ...(group === undefined ? {} : { group }),
+    calls: (alloc) => {
+      const panels = Math.ceil(n / 16);
+      const args = [alloc(k * n), alloc(packedLength(k, n, 16)), 1, k, 0, 1, 1, n, 0, k, 0, panels];
+      return [{ kernel: packKernel("f32", 16), args: [0, Math.ceil(panels / packChunkPanels), ...args] }];
+    },
+  };
+}
+
+/** The contractions of a LeNet training step. */
+function lenet(images: number): readonly Case[] {
+  const group = `LeNet training contractions, batch ${images}`;
+  const conv1 = { images, size: 32, cin: 1, cout: 6, kernel: 5 };
+  const conv2 = { images, size: 14, cin: 6, cout: 16, kernel: 5 };
+  const label = `lenet${images}`;
+  return [
+    convCases(label, "forward", conv1, { mr: 4, nr: 8, unroll: 5, fused: true, group }),
+    convCases(label, "forward", conv2, { mr: 2, nr: 16, unroll: 5, fused: true, group }),
+    ...(
+      [
+        [400, 120],
+        [120, 84],
+        [84, 10],
+      ] as const
+    ).flatMap(([k, n]) => [
+      packCase(label, k, n, group),
+      gemmCase(label, images, n, k, { mr: 2, nr: 16, fused: true, known: true, group }),
+      gemmCase(`${label} dx`, images, k, n, { mr: 2, nr: 16, b: "rows", known: true, group }),
+      gemmCase(`${label} dw`, n, k, images, { mr: 4, nr: 8, a: "columns", b: "rows", known: true, group }),
+    ]),
+    convCases(label, "dx", conv2, { mr: 4, nr: 8, group }),
+    convCases(label, "dw", conv2, { mr: 2, nr: 16, group }),
+    convCases(label, "dw", conv1, { mr: 4, nr: 8, group }),
+  ];
+}
+
+export const cases: readonly Case[] = [
+  peak,
+  gemmCase("square", 480, 480, 480, { mr: 4, nr: 8 }),
+  gemmCase("square", 480, 480, 480, { mr: 2, nr: 16 }),
+  gemmCase("square", 480, 480, 480, { mr: 4, nr: 8, b: "rows" }),
+  gemmCase("square", 480, 480, 480, { mr: 2, nr: 16, b: "rows" }),
+  gemmCase("square", 480, 480, 480, { mr: 4, nr: 8, a: "columns" }),
+  gemmCase("square", 480, 480, 480, { mr: 2, nr: 16, a: "columns" }),
+  gemmCase("square", 480, 480, 480, { mr: 4, nr: 8, a: "columns", b: "rows" }),
+  gemmCase("square", 480, 480, 480, { mr: 2, nr: 16, a: "columns", b: "rows" }),
+  gemmCase("vector", 1, 1024, 1024, { mr: 4, nr: 8 }),
+  gemmCase("vector", 1, 1024, 1024, { mr: 2, nr: 16 }),
+  gemmCase("thin", 4, 1024, 1024, { mr: 4, nr: 8 }),
+  convCases("resnet", "forward", { images: 1, size: 58, cin: 64, cout: 64, kernel: 3 }, { mr: 4, nr: 8 }),
+  convCases("resnet", "forward", { images: 1, size: 58, cin: 64, cout: 64, kernel: 3 }, { mr: 2, nr: 16 }),
+  convCases("resnet", "forward", { images: 1, size: 9, cin: 512, cout: 512, kernel: 3 }, { mr: 4, nr: 8 }),
+  convCases(
+    "first",
+    "forward",
+    { images: 1, size: 230, cin: 3, cout: 64, kernel: 7, stride: 2 },
+    { mr: 4, nr: 8, unroll: 7 },
+  ),
+  ...lenet(64),
+  ...lenet(4),
+];
