@@ -31,6 +31,8 @@ const storages: readonly DType[] = ["f16", "bf16", "i8", "u8", "i16", "i32", "u3
 
 /** Away from 0, where products have no gradient by division. */
 const positive = (operand: SampleOperand): SampleOperand => within(0.5, 2, operand);
+/** Updates, on another grid than `positive` so that none ties with an element. */
+const apart = (operand: SampleOperand): SampleOperand => within(0.53, 2.07, operand);
 
 /** A scatterElements sample with the given indices; operands stay away from ties and zeros. */
 function scatterSample(
@@ -39,8 +41,10 @@ function scatterSample(
   indices: readonly number[],
   ...shape: number[]
 ): Sample<ScatterElementsAttrs> {
-  const draw = (o: SampleOperand) => (isFloat(o.dtype) ? distinct(positive(o)) : o);
-  return { operands: [draw(x), exactly(indices, i64(...shape)), draw({ ...x, shape })], attrs };
+  const [own, updates] = isFloat(x.dtype)
+    ? [distinct(positive(x)), distinct(apart({ ...x, shape }))]
+    : [x, { ...x, shape }];
+  return { operands: [own, exactly(indices, i64(...shape)), updates], attrs };
 }
 
 const axisDoc = "axis that is indexed, not negative";
@@ -456,18 +460,18 @@ export const scatterND: Op<"scatterND", ScatterNDAttrs> = defineOp<"scatterND", 
   accuracy: scatterAccuracy,
   samples: (["none", "add", "mul", "min", "max"] as const).flatMap((reduction): Sample<ScatterNDAttrs>[] => [
     {
-      operands: [distinct(positive(f32(5, 3))), exactly([4, 0, -1], i64(3, 1)), distinct(positive(f32(3, 3)))],
+      operands: [distinct(positive(f32(5, 3))), exactly([4, 0, -1], i64(3, 1)), distinct(apart(f32(3, 3)))],
       attrs: { reduction },
     },
     {
-      operands: [distinct(positive(f32(3, 4))), exactly([0, 1, 2, -1, 0, 1], i64(3, 2)), distinct(positive(f32(3)))],
+      operands: [distinct(positive(f32(3, 4))), exactly([0, 1, 2, -1, 0, 1], i64(3, 2)), distinct(apart(f32(3)))],
       attrs: { reduction },
     },
     {
       operands: [
         distinct(positive(of("f64", 4, 2))),
         exactly([1, 1, 0, 3], of("i32", 2, 2, 1)),
-        distinct(positive(of("f64", 2, 2, 2))),
+        distinct(apart(of("f64", 2, 2, 2))),
       ],
       attrs: { reduction },
     },
