@@ -1,8 +1,11 @@
 /** What an op's import function sees of its node: inputs, attributes, opset version, and what is known at compile time. */
-import { type Dim, dimBounds, dimSymbol } from "../../ir/dim.js";
+
+import { takeAt } from "../../ir/build.js";
+import type { Dim, DimExpr } from "../../ir/dim.js";
 import type { DType } from "../../ir/dtype.js";
 import { ModelError } from "../../ir/errors.js";
-import { type TensorType, topologicalOrder, typeText, type Value } from "../../ir/graph.js";
+import { type Graph, type TensorType, topologicalOrder, typeText, type Value } from "../../ir/graph.js";
+import { bindDim } from "../../ir/ops/dynamic.js";
 import type { Tensor } from "../../ir/tensor.js";
 import { toNumbers } from "../../ir/tensor.js";
 import { Attributes, describeNode } from "./attributes.js";
@@ -58,8 +61,12 @@ export class Scope {
 /** The services of the importer that ops need. */
 export interface ImportServices {
   readonly contents: KnownContents;
-  /** A new dim symbol whose value only the running program knows. */
-  freshSymbol(hint: string, bound: Dim, min?: number): Dim;
+  /** A new size in [0, bound] that `build`'s node finds when the program runs; gives it and what `build` made. */
+  findSize<T extends Value | readonly Value[]>(
+    hint: string,
+    bound: Dim,
+    build: (defines: DimExpr) => T,
+  ): { readonly size: DimExpr; readonly made: T };
   /** Imports the nodes of a subgraph in place, with its inputs bound; gives its outputs. */
   inline(graph: OnnxGraph, inputs: readonly Bound[], scope: Scope): readonly Bound[];
   /** What a subgraph uses from outside, as values. */
@@ -70,8 +77,19 @@ export interface ImportServices {
     inputs: readonly { readonly name: string; readonly type: TensorType }[],
     captured: readonly { readonly name: string; readonly value: Value }[],
     scope: Scope,
-  ): { readonly params: readonly Value[]; readonly results: readonly Bound[] };
+  ): { readonly params: readonly Value[]; readonly results: readonly Bound[]; readonly finders: Finders };
+  /** The graph of a region, keeping alive what finds the sizes that it mentions. */
+  close(
+    name: string,
+    params: readonly Value[],
+    results: readonly Value[],
+    names: readonly string[],
+    finders: Finders,
+  ): Graph;
 }
+
+/** Values that find sizes, by the name of the size. */
+export type Finders = ReadonlyMap<string, Value>;
 
 export class NodeContext {
   readonly node: OnnxNode;
@@ -151,6 +169,24 @@ export class NodeContext {
     throw this.dependsOnData(i, what);
   }
 
+  /**
+   * Elements of an integer vector as dims; what only the running program knows becomes a size that it finds, at most
+   * `bound(i)` (which must be at least 0).
+   */
+  dimsWithin(i: number, bound: (k: number) => Dim): readonly Dim[] {
+    const value = this.input(i);
+    const contents = this.contents(i);
+    const [length] = value.type.shape;
+    if (typeof length !== "number")
+      throw this.error(`input ${i} should have a fixed length, but is ${typeText(value.type)}`);
+    return Array.from({ length }, (_, k) => {
+      const known = asDim(contents?.[k]);
+      if (known !== undefined) return known;
+      const scalar = takeAt(value, 0, k);
+      return this.services.findSize("size", bound(k), (defines) => bindDim([scalar], { defines })).size;
+    });
+  }
+
   /** Integers of an input that must be constant. */
   ints(i: number, what: string): readonly number[] {
     return this.dims(i, what).map((d) => {
@@ -217,14 +253,6 @@ function inputsOf(value: Value): readonly string[] {
     for (const operand of node.operands) if (operand.def.op === "param") names.add(operand.def.name);
   if (value.def.op === "param") names.add(value.def.name);
   return [...names];
-}
-
-/** A symbol with a legal name made of a hint and a number. */
-export function makeSymbol(hint: string, serial: number, bound: Dim, min: number): Dim {
-  const name = `${hint.replace(/[^A-Za-z0-9_.]/g, "_").replace(/^[^A-Za-z_]/, "_")}_${serial}`;
-  const { max } = dimBounds(bound);
-  if (max === min) return min;
-  return dimSymbol(name, { min, bound });
 }
 
 /** Imports one node: its results in the order of its outputs; trailing results that the node doesn't name may be left out. */

@@ -4,16 +4,26 @@
  * The nodes are taken in order; each is rewritten by its op's row in ops/. What can't be imported is collected, its users
  * are skipped, and at the end ONE ModelError lists everything.
  */
-import { type Dim, dimSymbol } from "../../ir/dim.js";
+import { type Dim, type DimExpr, dimSymbol } from "../../ir/dim.js";
 import { isDType } from "../../ir/dtype.js";
 import { InternalError, ModelError, type Problem } from "../../ir/errors.js";
-import { type Graph, graph as makeGraph, param, type TensorType, type Value, withLoc } from "../../ir/graph.js";
+import {
+  type Graph,
+  graphNodes,
+  graphSymbols,
+  graph as makeGraph,
+  param,
+  type TensorType,
+  type Value,
+  withLoc,
+} from "../../ir/graph.js";
+import { unknownSize } from "../../ir/ops/dynamic.js";
 import { type Tensor, tensor } from "../../ir/tensor.js";
 import { describeNode } from "./attributes.js";
 import { host } from "./build.js";
 import { capturedNames } from "./check.js";
 import { KnownContents } from "./contents.js";
-import { type Bound, type ImportServices, isValue, makeSymbol, NodeContext, Scope } from "./context.js";
+import { type Bound, type Finders, type ImportServices, isValue, NodeContext, Scope } from "./context.js";
 import { inlineFunctions } from "./functions.js";
 import {
   type OnnxDim,
@@ -55,6 +65,9 @@ export interface ImportedModel {
 /** Names that exporters give to the length of a key/value cache, which has no entries at first. */
 const STARTS_EMPTY = /past|cache|history/i;
 
+/** The name with what a dim symbol may not contain replaced. */
+const legalName = (name: string): string => name.replace(/[^A-Za-z0-9_.]/g, "_").replace(/^(?![A-Za-z_])/, "_");
+
 const FAILED: Bound = { kind: "failed" };
 
 /** The IR's constant of an initializer, or strings. */
@@ -71,6 +84,8 @@ class Importer implements ImportServices {
   private readonly options: ImportOptions;
   private readonly symbols = new Map<string, Dim>();
   private serial = 0;
+  /** Finders of sizes of the graph or region that is being built. */
+  private finders = new Map<string, Value>();
   private nodes = 0;
 
   constructor(options: ImportOptions) {
@@ -104,7 +119,7 @@ class Importer implements ImportServices {
     const outputs = graph.outputs.map(({ name }) => ({ name, structure: collect(scope.get(name) ?? FAILED, name) }));
     const problems = [...[...this.unsupported.values()].map(describeUnsupported), ...this.problems];
     if (problems.length > 0) throw new ModelError(problems);
-    return { graph: makeGraph(graph.name || "model", params, results, names), outputs };
+    return { graph: this.close(graph.name || "model", params, results, names, this.finders), outputs };
   }
 
   /** Runs `build`; a ModelError is noted (at `where`, unless it says where itself) and gives undefined. */
@@ -148,7 +163,7 @@ class Importer implements ImportServices {
     const name = dim ?? fallback;
     const known = this.symbols.get(name);
     if (known !== undefined) return known;
-    const legal = name.replace(/[^A-Za-z0-9_.]/g, "_").replace(/^(?![A-Za-z_])/, "_");
+    const legal = legalName(name);
     let unique = legal;
     while ([...this.symbols.values()].some((d) => typeof d !== "number" && d.key === unique))
       unique = `${legal}_${++this.serial}`;
@@ -163,8 +178,37 @@ class Importer implements ImportServices {
     return made;
   }
 
-  freshSymbol(hint: string, bound: Dim, min = 0): Dim {
-    return makeSymbol(hint, ++this.serial, bound, min);
+  findSize<T extends Value | readonly Value[]>(
+    hint: string,
+    bound: Dim,
+    build: (defines: DimExpr) => T,
+  ): { size: DimExpr; made: T } {
+    const name = `${legalName(hint)}_${++this.serial}`;
+    const size = unknownSize(name, bound);
+    const made = build(size);
+    this.finders.set(name, Array.isArray(made) ? made[0] : (made as Value));
+    return { size, made };
+  }
+
+  close(
+    name: string,
+    params: readonly Value[],
+    results: readonly Value[],
+    names: readonly string[],
+    finders: Finders,
+  ): Graph {
+    // A finder that nothing depends on but through its size is kept; one whose size nobody mentions is not.
+    const kept = new Map<string, Value>();
+    for (;;) {
+      const closed = makeGraph(name, params, results, names, undefined, [...kept.values()]);
+      const alive = new Set(graphNodes(closed));
+      const mentioned = graphSymbols(closed);
+      const missing = [...finders].filter(
+        ([symbol, v]) => mentioned.has(symbol) && v.def.op !== "param" && !alive.has(v.def) && !kept.has(symbol),
+      );
+      if (missing.length === 0) return closed;
+      for (const [symbol, v] of missing) kept.set(symbol, v);
+    }
   }
 
   private body(graph: OnnxGraph, scope: Scope): void {
@@ -225,8 +269,11 @@ class Importer implements ImportServices {
     inputs: readonly { name: string; type: TensorType }[],
     captured: readonly { name: string; value: Value }[],
     outer: Scope,
-  ): { params: readonly Value[]; results: readonly Bound[] } {
+  ): { params: readonly Value[]; results: readonly Bound[]; finders: Finders } {
     const scope = new Scope(outer);
+    const outerFinders = this.finders;
+    const finders = new Map<string, Value>();
+    this.finders = finders;
     for (const name of capturedNames(graph)) {
       const bound = outer.get(name);
       const constant = isValue(bound) ? this.contents.constant(bound) : undefined;
@@ -249,7 +296,9 @@ class Importer implements ImportServices {
       return inner;
     });
     this.body(graph, scope);
-    return { params: [...own, ...outerParams], results: graph.outputs.map(({ name }) => scope.get(name) ?? FAILED) };
+    this.finders = outerFinders;
+    const results = graph.outputs.map(({ name }) => scope.get(name) ?? FAILED);
+    return { params: [...own, ...outerParams], results, finders };
   }
 }
 

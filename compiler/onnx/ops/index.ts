@@ -3,8 +3,10 @@ import { describeNode } from "../attributes.js";
 import type { ImportOp, OpRow } from "../context.js";
 import type { OnnxNode } from "../model.js";
 import { isStandardDomain, NEWEST_OPSET, type OnnxOpName, resolveOp } from "../schema.js";
+import { attentions } from "./attention.js";
 import { contraction } from "./contraction.js";
 import { conv } from "./conv.js";
+import { dynamic } from "./dynamic.js";
 import { elementwise } from "./elementwise.js";
 import { image } from "./image.js";
 import { indexing } from "./indexing.js";
@@ -15,11 +17,14 @@ import { pool } from "./pool.js";
 import { quantize } from "./quantize.js";
 import { reduce } from "./reduce.js";
 import { resizing } from "./resize.js";
+import { sequences } from "./sequence.js";
 import { shape } from "./shape.js";
 
 const onnx = {
+  ...attentions,
   ...contraction,
   ...conv,
+  ...dynamic,
   ...elementwise,
   ...image,
   ...indexing,
@@ -30,6 +35,7 @@ const onnx = {
   ...quantize,
   ...reduce,
   ...resizing,
+  ...sequences,
   ...shape,
 } as { readonly [N in OnnxOpName]?: OpRow };
 

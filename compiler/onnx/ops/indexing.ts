@@ -65,7 +65,7 @@ const oneHotRow: ImportOp = (c) => {
 const topKRow: ImportOp = (c) => {
   const x = c.input(0);
   const axis = c.axis(c.attrs.int("axis", -1), rankOf(x));
-  const k: Dim | undefined = c.since < 10 ? c.attrs.requiredInt("k") : c.dims(1, "k")[0];
+  const k = c.since < 10 ? c.attrs.requiredInt("k") : c.dimsWithin(1, () => x.type.shape[axis]!)[0];
   if (k === undefined) throw c.error("k should be a single value");
   return topK([x], { k, axis, largest: c.attrs.flag("largest", true) });
 };

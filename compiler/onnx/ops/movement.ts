@@ -3,14 +3,17 @@ import {
   asType,
   broadcastTo,
   concatenate,
+  dimScalar,
   expandDims,
   full,
+  np,
   padConstant,
   permute,
   rankOf,
   reshapeTo,
   sliceAxis,
   split,
+  takeAt,
   tile,
   where,
 } from "../../../ir/build.js";
@@ -29,7 +32,11 @@ import {
 } from "../../../ir/dim.js";
 import { typeText, type Value } from "../../../ir/graph.js";
 import { broadcastShapes } from "../../../ir/infer.js";
-import { productOf, slice } from "../../../ir/ops/movement.js";
+import { bindDim } from "../../../ir/ops/dynamic.js";
+import { productOf, reshape, slice } from "../../../ir/ops/movement.js";
+import { prod } from "../../../ir/ops/reduce.js";
+import { dimVector } from "../build.js";
+import { asDim } from "../contents.js";
 import type { ImportOp, NodeContext, OpRow } from "../context.js";
 
 /** ONNX's target shape: 0 copies the input's size (unless allowzero), −1 takes what remains. */
@@ -58,10 +65,32 @@ export function resolveReshape(c: NodeContext, x: Value, target: readonly Dim[],
   return shape.map((d, i) => (i === open ? dimFloorDiv(total, rest) : d));
 }
 
+/** A target shape that only the running program knows: 0 and −1 are resolved there, each size is then found. */
+function runtimeTarget(c: NodeContext, x: Value, allowZero: boolean): readonly Dim[] {
+  const given = asType(c.input(1), "i64");
+  const [length] = given.type.shape;
+  if (typeof length !== "number") throw c.error(`the target shape ${typeText(given.type)} should have a fixed length`);
+  const own = dimVector(Array.from({ length }, (_, i) => x.type.shape[i] ?? 1));
+  const copied = allowZero ? given : where(np.eq(given, 0), own, given);
+  const known = where(np.lt(copied, 0), 1, copied);
+  const rest = prod([known], { axes: [0], keepDims: false });
+  const open = np.div(dimScalar(productOf(x.type.shape), "i64"), np.max(rest, 1));
+  const resolved = where(np.lt(copied, 0), open, copied);
+  const bound = x.type.shape.reduce<Dim>((p, d) => dimMul(p, dimMax(d, 1)), 1);
+  return Array.from({ length }, (_, k) => {
+    const scalar = takeAt(resolved, 0, k);
+    return c.services.findSize("size", bound, (defines) => bindDim([scalar], { defines })).size;
+  });
+}
+
 const reshapeRow: ImportOp = (c) => {
   const x = c.input(0);
-  const target = c.since < 5 ? c.attrs.requiredInts("shape") : c.dims(1, "the target shape");
-  return reshapeTo(x, resolveReshape(c, x, target, c.attrs.flag("allowzero", false)));
+  const allowZero = c.attrs.flag("allowzero", false);
+  if (c.since < 5) return reshapeTo(x, resolveReshape(c, x, c.attrs.requiredInts("shape"), allowZero));
+  const known = c.contents(1)?.map(asDim);
+  if (!known || known.every((d) => d === undefined)) return reshape([x], { shape: runtimeTarget(c, x, allowZero) });
+  const target = c.dimsWithin(1, () => productOf(x.type.shape));
+  return reshapeTo(x, resolveReshape(c, x, target, allowZero));
 };
 
 const flattenRow: ImportOp = (c) => {

@@ -1,15 +1,5 @@
 /** Shapes as data, constants and generators. Most of it evaluates at compile time; see contents.ts. */
-import {
-  asType,
-  broadcastTo,
-  dimScalar,
-  full,
-  lowerTriangle,
-  np,
-  rankOf,
-  reshapeTo,
-  where,
-} from "../../../ir/build.js";
+import { asType, broadcastTo, dimScalar, full, np, rankOf, reshapeTo, where } from "../../../ir/build.js";
 import { type Dim, dimBounds, dimFloorDiv, dimMax, dimNeg, dimSub } from "../../../ir/dim.js";
 import { typeText } from "../../../ir/graph.js";
 import { iota } from "../../../ir/ops/constant.js";
@@ -100,13 +90,13 @@ const trilu: ImportOp = (c) => {
   const x = c.input(0);
   const rank = rankOf(x);
   if (rank < 2) throw c.error(`the input should have at least 2 axes, but is ${typeText(x.type)}`);
-  const k = c.has(1) ? c.scalar(1, "k") : 0;
   const [rows, columns] = x.type.shape.slice(-2) as [Dim, Dim];
-  // The upper triangle is what is not strictly below it: column ≤ row + (k − 1).
-  const limit = (v: number) => Math.max(-(2 ** 30), Math.min(2 ** 30, v));
-  return c.attrs.flag("upper", true)
-    ? where(lowerTriangle(rows, columns, limit(k - 1)), full(x.type.dtype, [], 0), x)
-    : where(lowerTriangle(rows, columns, limit(k)), x, full(x.type.dtype, [], 0));
+  const upper = c.attrs.flag("upper", true);
+  const at = (axis: number) => iota([], { dtype: "i64", shape: [rows, columns], axis });
+  const k = c.optional(1);
+  const diagonal = np.sub(at(1), at(0));
+  const offset = k ? reshapeTo(asType(k, "i64"), []) : 0;
+  return where(upper ? np.ge(diagonal, offset) : np.le(diagonal, offset), x, full(x.type.dtype, [], 0));
 };
 
 export const shape = {

@@ -1,0 +1,82 @@
+/** Ops whose result sizes depend on the data: NonZero, Compress, Unique, NonMaxSuppression. */
+import { asType, full, rankOf, reshapeTo } from "../../../ir/build.js";
+import { dimMin, dimMul } from "../../../ir/dim.js";
+import type { Value } from "../../../ir/graph.js";
+import * as dyn from "../../../ir/ops/dynamic.js";
+import { gather } from "../../../ir/ops/indexing.js";
+import { productOf } from "../../../ir/ops/movement.js";
+import { element, type Tensor, tensorFrom } from "../../../ir/tensor.js";
+import { host } from "../build.js";
+import { asDim } from "../contents.js";
+import type { Bound, ImportOp, NodeContext, OpRow } from "../context.js";
+
+/** Flat indices of the elements that are not 0. */
+function nonZeroOf(t: Tensor): number[] {
+  return Array.from({ length: t.data.length }, (_, i) => i).filter((i) => element(t, i) !== 0);
+}
+
+const nonZero: ImportOp = (c) => {
+  const x = c.input(0);
+  const known = c.constant(0);
+  if (known) {
+    const flat = nonZeroOf(known);
+    const strides = known.shape.map((_, a) => known.shape.slice(a + 1).reduce((p, d) => p * d, 1));
+    const rows = known.shape.flatMap((d, a) => flat.map((i) => Math.floor(i / strides[a]!) % d));
+    return host(tensorFrom("i64", [known.shape.length, flat.length], rows));
+  }
+  return c.services.findSize("nonzero", productOf(x.type.shape), (defines) => dyn.nonZero([x], { defines })).made;
+};
+
+const compress: ImportOp = (c) => {
+  const given = c.attrs.int("axis", undefined);
+  const whole = c.input(0);
+  const x = given === undefined ? reshapeTo(whole, [productOf(whole.type.shape)]) : whole;
+  const axis = given === undefined ? 0 : c.axis(given, rankOf(whole));
+  const known = c.constant(1);
+  if (known) {
+    const indices = nonZeroOf(known);
+    return gather([x, host(tensorFrom("i64", [indices.length], indices))], { axis });
+  }
+  const condition = c.input(1);
+  const bound = dimMin(condition.type.shape[0]!, x.type.shape[axis]!);
+  const { made } = c.services.findSize("kept", bound, (defines) => dyn.nonZero([condition], { defines }));
+  return gather([x, reshapeTo(made, [made.type.shape[1]!])], { axis });
+};
+
+const unique: ImportOp = (c): readonly Bound[] => {
+  const x = c.input(0);
+  const given = c.attrs.int("axis", undefined);
+  const axis = given === undefined ? undefined : c.axis(given, rankOf(x));
+  const bound = axis === undefined ? productOf(x.type.shape) : x.type.shape[axis]!;
+  const sorted = c.attrs.flag("sorted", true);
+  return c.services.findSize("unique", bound, (defines) =>
+    dyn.unique([x], axis === undefined ? { defines, sorted } : { defines, sorted, axis }),
+  ).made;
+};
+
+const scalarOr = (c: NodeContext, i: number, dtype: "i64" | "f32", fallback: number): Value => {
+  const value = c.optional(i);
+  return value ? reshapeTo(asType(value, dtype), []) : full(dtype, [], fallback);
+};
+
+const nonMaxSuppression: ImportOp = (c) => {
+  const [boxes, scores] = [c.input(0), c.input(1)];
+  const [batches, classes, count] = scores.type.shape;
+  const most = c.has(2) ? asDim(c.contents(2)?.[0]) : 0;
+  const perClass = most === undefined ? count! : dimMin(most, count!);
+  const bound = dimMul(dimMul(batches!, classes!), perClass);
+  const lowest = -3.4028234663852886e38;
+  return c.services.findSize("selected", bound, (defines) =>
+    dyn.nonMaxSuppression(
+      [boxes, scores, scalarOr(c, 2, "i64", 0), scalarOr(c, 3, "f32", 0), scalarOr(c, 4, "f32", lowest)],
+      { defines, centerPointBox: c.attrs.flag("center_point_box", false) },
+    ),
+  ).made;
+};
+
+export const dynamic = {
+  NonZero: nonZero,
+  Compress: compress,
+  Unique: unique,
+  NonMaxSuppression: nonMaxSuppression,
+} as const satisfies Readonly<Record<string, OpRow>>;

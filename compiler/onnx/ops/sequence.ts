@@ -1,0 +1,92 @@
+/** Sequences and optionals. Their structure is known when compiling: lengths and positions are constants. */
+import { concatenate, dimScalar, full, split, squeeze, stack } from "../../../ir/build.js";
+import type { Dim } from "../../../ir/dim.js";
+import { type Bound, type ImportOp, isValue, type NodeContext, type OpRow, type SequenceValue } from "../context.js";
+
+const sequence = (items: readonly Bound[]): SequenceValue => ({ kind: "sequence", items });
+
+function position(c: NodeContext, i: number, length: number, most: number): number {
+  const given = c.scalar(i, "the position");
+  const at = given < 0 ? given + length : given;
+  if (at < 0 || at > most) throw c.error(`position ${given} is outside a sequence of ${length}`);
+  return at;
+}
+
+function tensors(c: NodeContext, s: SequenceValue) {
+  return s.items.map((item) => {
+    if (!isValue(item)) throw c.error("the items of the sequence should be tensors");
+    return item;
+  });
+}
+
+const insert: ImportOp = (c) => {
+  const { items } = c.sequence(0);
+  const at = c.has(2) ? position(c, 2, items.length, items.length) : items.length;
+  return sequence([...items.slice(0, at), c.inputs[1]!, ...items.slice(at)]);
+};
+
+const erase: ImportOp = (c) => {
+  const { items } = c.sequence(0);
+  const at = c.has(1) ? position(c, 1, items.length, items.length - 1) : items.length - 1;
+  return sequence(items.filter((_, i) => i !== at));
+};
+
+const concatFromSequence: ImportOp = (c) => {
+  const items = tensors(c, c.sequence(0));
+  const axis = c.attrs.requiredInt("axis");
+  return c.attrs.flag("new_axis", false) ? stack(items, axis) : concatenate(items, axis);
+};
+
+const splitToSequence: ImportOp = (c) => {
+  const x = c.input(0);
+  const axis = c.axis(c.attrs.int("axis", 0), x.type.shape.length);
+  const size = x.type.shape[axis]!;
+  const parts = (): readonly Dim[] => {
+    if (c.has(1) && c.input(1).type.shape.length === 1) return c.dims(1, "the sizes of the parts");
+    const each = c.has(1) ? c.scalar(1, "the size of the parts") : 1;
+    if (typeof size !== "number")
+      throw c.error("splitting a dynamic axis into a sequence needs the sizes of the parts");
+    const whole = Math.floor(size / each);
+    const rest = size - whole * each;
+    return [...Array<number>(whole).fill(each), ...(rest > 0 ? [rest] : [])];
+  };
+  const pieces = split(x, axis, parts());
+  return sequence(!c.has(1) && !c.attrs.flag("keepdims", true) ? pieces.map((p) => squeeze(p, axis)) : pieces);
+};
+
+/** The body once for each item. */
+const sequenceMap: ImportOp = (c) => {
+  const body = c.attrs.graph("body");
+  const first = c.sequence(0);
+  const rows = first.items.map((item, i) => {
+    const others = c.inputs.slice(1).map((bound) => {
+      if (bound && !isValue(bound) && bound.kind === "sequence") return bound.items[i]!;
+      return bound!;
+    });
+    return c.services.inline(body, [item, ...others], c.scope);
+  });
+  return body.outputs.map((_, o) => sequence(rows.map((r) => r[o]!)));
+};
+
+const presence = (c: NodeContext): boolean => c.has(0);
+
+export const sequences = {
+  SequenceEmpty: () => sequence([]),
+  SequenceConstruct: (c) => sequence(c.inputs.map((b) => b!)),
+  SequenceInsert: insert,
+  SequenceErase: erase,
+  SequenceAt: (c) => {
+    const { items } = c.sequence(0);
+    return items[position(c, 1, items.length, items.length - 1)]!;
+  },
+  SequenceLength: (c) => dimScalar(c.sequence(0).items.length, "i64"),
+  SequenceMap: sequenceMap,
+  ConcatFromSequence: concatFromSequence,
+  SplitToSequence: splitToSequence,
+  Optional: (c) => c.inputs[0] ?? { kind: "absent" },
+  OptionalHasElement: (c) => full("bool", [], presence(c) ? 1 : 0),
+  OptionalGetElement: (c) => {
+    if (!presence(c)) throw c.error("the optional has no value");
+    return c.inputs[0]!;
+  },
+} as const satisfies Readonly<Record<string, OpRow>>;
