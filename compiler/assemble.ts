@@ -21,7 +21,7 @@ import { EntryEmitter } from "./plan/emit.js";
 import { allBuffers, placeStateResults } from "./plan/state.js";
 import { EntryTable } from "./plan/table.js";
 import type { Program } from "./program.js";
-import type { Buffer, Schedule, ScheduledInput, Step } from "./schedule.js";
+import { type Buffer, forEachStep, type Schedule, type ScheduledInput, type Step } from "./schedule.js";
 import { emitModule, type Variant } from "./wasm/emit.js";
 import { type PlacedWeights, placeWeights } from "./weights.js";
 
@@ -143,13 +143,9 @@ export function assemble(lowered: readonly Schedule[], program: Program, options
 }
 
 function addKernels(steps: readonly Step[], kernels: KernelSet): void {
-  for (const s of steps) {
+  forEachStep(steps, (s) => {
     if (s.kind === "kernel") kernels.add(s.fn, s.helpers);
-    else if (s.kind === "if") {
-      addKernels(s.then, kernels);
-      addKernels(s.else, kernels);
-    } else if (s.kind === "while") addKernels(s.body, kernels);
-  }
+  });
 }
 
 function emitEntries(

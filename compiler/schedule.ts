@@ -71,9 +71,11 @@ export interface KernelStep {
   readonly loc: string | undefined;
 }
 
-/** Copies a whole view (same dtype and number of elements). */
+/** Copies neighbouring elements between buffers of one dtype. */
 export interface CopyStep {
   readonly kind: "copy";
+  /** Number of elements. */
+  readonly count: Dim;
   readonly from: View;
   readonly to: View;
   readonly loc: string | undefined;
@@ -88,15 +90,47 @@ export interface IfStep {
   readonly loc: string | undefined;
 }
 
-/** Runs `body` while the bool scalar is true; it is read before each round. */
-export interface WhileStep {
-  readonly kind: "while";
-  readonly condition: View;
+/**
+ * Runs `body` once for each value of the loop's symbol from 0 (or down to 0). Views and sizes in the body may use the symbol:
+ * a step of a scan reads its row where it lies.
+ */
+export interface ForStep {
+  readonly kind: "for";
+  /** Name of the dim symbol; unique in the schedule. */
+  readonly symbol: string;
+  /** Number of rounds: a size, or an i64 scalar in memory that is read before the first. */
+  readonly count: Dim | View;
+  readonly reverse: boolean;
+  /** A bool scalar that is read before each round: the loop ends where it is false. */
+  readonly condition: View | undefined;
   readonly body: readonly Step[];
   readonly loc: string | undefined;
 }
 
-export type Step = KernelStep | CopyStep | IfStep | WhileStep;
+export type Step = KernelStep | CopyStep | IfStep | ForStep;
+
+export const isView = (d: Dim | View): d is View => typeof d !== "number" && "buffer" in d;
+
+/** The lists of steps inside a step. */
+export function innerSteps(step: Step): readonly (readonly Step[])[] {
+  switch (step.kind) {
+    case "kernel":
+    case "copy":
+      return [];
+    case "if":
+      return [step.then, step.else];
+    case "for":
+      return [step.body];
+  }
+}
+
+/** Calls `visit` with each step and those inside it. */
+export function forEachStep(steps: readonly Step[], visit: (step: Step) => void): void {
+  for (const s of steps) {
+    visit(s);
+    for (const inner of innerSteps(s)) forEachStep(inner, visit);
+  }
+}
 
 export interface ScheduledInput {
   readonly name: string;

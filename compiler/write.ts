@@ -4,7 +4,11 @@ import { encodeFiles, encodeSingleFile } from "../runtime/encode.js";
 import type { ArtifactParts } from "../runtime/format.js";
 
 /** Paths of the files written. */
-export async function writeArtifact(parts: ArtifactParts, directory: string, singleFile: boolean): Promise<readonly string[]> {
+export async function writeArtifact(
+  parts: ArtifactParts,
+  directory: string,
+  singleFile: boolean,
+): Promise<readonly string[]> {
   const files = singleFile
     ? new Map([[`${parts.manifest.name}.wasm`, await encodeSingleFile(parts)]])
     : await encodeFiles(parts);

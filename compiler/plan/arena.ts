@@ -21,7 +21,15 @@ import {
 import { dtypeInfo } from "../../ir/dtype.js";
 import { productOf } from "../../ir/ops/movement.js";
 import { alignment } from "../../runtime/format.js";
-import type { Arg, Buffer, KernelStep, Schedule, Step } from "../schedule.js";
+import {
+  type Arg,
+  type Buffer,
+  forEachStep,
+  innerSteps,
+  type KernelStep,
+  type Schedule,
+  type Step,
+} from "../schedule.js";
 import { type Interval, liveness } from "./liveness.js";
 import { inPlaceAt } from "./state.js";
 
@@ -69,10 +77,7 @@ function blocksOf(schedule: Schedule, maxThreads: number): Block[] {
   const visit = (steps: readonly Step[], looped: boolean): void => {
     for (const step of steps) {
       if (step.kind === "kernel" && !looped) shareInPlace(step, positions.get(step)!, group);
-      if (step.kind === "if") {
-        visit(step.then, looped);
-        visit(step.else, looped);
-      } else if (step.kind === "while") visit(step.body, true);
+      for (const inner of innerSteps(step)) visit(inner, looped || step.kind === "for");
     }
   };
   visit(schedule.steps, false);
@@ -82,22 +87,14 @@ function blocksOf(schedule: Schedule, maxThreads: number): Block[] {
     bytes: g.buffers.map((b) => alignUp(bufferBytes(b))).reduce((a, b) => dimMax(a, b)),
     interval: { start: g.start, end: g.end },
   }));
-  const scratch = (steps: readonly Step[]): void => {
-    for (const step of steps) {
-      const at = positions.get(step)!;
-      if (step.kind === "kernel") {
-        for (const a of step.args) {
-          if (a.kind !== "scratch") continue;
-          const bytes = dimMul(alignUp(dimUpperBound(a.bytes)), a.perThread ? maxThreads : 1);
-          blocks.push({ buffers: [], scratch: a, bytes, interval: { start: at, end: at } });
-        }
-      } else if (step.kind === "if") {
-        scratch(step.then);
-        scratch(step.else);
-      } else if (step.kind === "while") scratch(step.body);
+  forEachStep(schedule.steps, (step) => {
+    const at = positions.get(step)!;
+    for (const a of step.kind === "kernel" ? step.args : []) {
+      if (a.kind !== "scratch") continue;
+      const bytes = dimMul(alignUp(dimUpperBound(a.bytes)), a.perThread ? maxThreads : 1);
+      blocks.push({ buffers: [], scratch: a, bytes, interval: { start: at, end: at } });
     }
-  };
-  scratch(schedule.steps);
+  });
   return blocks;
 }
 

@@ -3,14 +3,23 @@
  * sizes and offsets into the table, and `run_E`, which makes the calls. Both are plain Loop IR.
  */
 
-import { type Dim, dimAdd, dimMul, dimSymbols, dimUpperBound } from "../../ir/dim.js";
+import { type Dim, dimAdd, dimMul, dimSymbols, dimUpperBound, foldDim } from "../../ir/dim.js";
 import { dtypeInfo } from "../../ir/dtype.js";
 import { InternalError } from "../../ir/errors.js";
 import type { Expr, LoopFunction, Stmt } from "../../ir/loop.js";
 import * as b from "../../ir/loop-build.js";
-import { productOf } from "../../ir/ops/movement.js";
 import { planOverflow } from "../../runtime/format.js";
-import type { Arg, Buffer, KernelStep, Schedule, Step, View } from "../schedule.js";
+import {
+  type Arg,
+  type Buffer,
+  type ForStep,
+  forEachStep,
+  isView,
+  type KernelStep,
+  type Schedule,
+  type Step,
+  type View,
+} from "../schedule.js";
 import { type Arena, alignUp } from "./arena.js";
 import { Hazards } from "./hazards.js";
 import { usesOf } from "./liveness.js";
@@ -32,6 +41,9 @@ export class EntryEmitter {
   readonly #table: EntryTable;
   /** The name a kernel goes by in the module. */
   readonly #nameOf: (fn: LoopFunction) => string;
+  /** Index expressions of the loops around the step being emitted, by symbol. */
+  readonly #loops = new Map<string, Expr>();
+  #names = 0;
   readonly #tid: Expr;
   readonly #threads: Expr;
 
@@ -68,16 +80,22 @@ export class EntryEmitter {
     ] as const;
     const begin = b.v("begin", "i32");
     const end = b.v("end", "i32");
-    const hazards = this.#hazards();
-    const groups: LoopFunction[] = [];
-    const steps = this.#schedule.steps;
-    for (let first = 0; first < steps.length; first += stepsPerFunction) {
-      const body = steps.slice(first, first + stepsPerFunction).map((step, i): Stmt => {
-        const inside = b.and(b.leS(begin, b.i32(first + i)), b.ltS(b.i32(first + i), end));
-        return b.ifThen(inside, this.#step(step, hazards));
-      });
-      groups.push({ name: `run_${name}_${first / stepsPerFunction}`, params, body });
-    }
+    const emitGroups = (): readonly LoopFunction[] => {
+      const hazards = this.#hazards();
+      const groups: LoopFunction[] = [];
+      const steps = this.#schedule.steps;
+      for (let first = 0; first < steps.length; first += stepsPerFunction) {
+        const body = steps.slice(first, first + stepsPerFunction).map((step, i): Stmt => {
+          const inside = b.and(b.leS(begin, b.i32(first + i)), b.ltS(b.i32(first + i), end));
+          return b.ifThen(inside, this.#step(step, hazards));
+        });
+        groups.push({ name: `run_${name}_${first / stepsPerFunction}`, params, body });
+      }
+      return groups;
+    };
+    // A step that finds a size refreshes all slots that depend on it, also those that only later steps ask for.
+    emitGroups();
+    const groups = emitGroups();
     const calls = groups.map((g): Stmt => ({ kind: "call", fn: g.name, args: [this.#tid, this.#threads, begin, end] }));
     return [...groups, { name: `run_${name}`, params, body: calls }];
   }
@@ -119,17 +137,11 @@ export class EntryEmitter {
           found.set(s.name, { kind: "dim", constant: 0, terms: [{ coefficient: 1, atoms: [s] }], key: s.name });
       }
     };
-    const walk = (steps: readonly Step[]): void => {
-      for (const s of steps) {
-        for (const u of usesOf(s)) for (const d of u.view.buffer.shape) visit(d);
-        if (s.kind === "kernel") for (const a of s.args) if (a.kind === "dim") visit(a.value);
-        if (s.kind === "if") {
-          walk(s.then);
-          walk(s.else);
-        } else if (s.kind === "while") walk(s.body);
-      }
-    };
-    walk(this.#schedule.steps);
+    forEachStep(this.#schedule.steps, (step) => {
+      for (const u of usesOf(step)) for (const d of u.view.buffer.shape) visit(d);
+      if (step.kind === "kernel") for (const a of step.args) if (a.kind === "dim") visit(a.value);
+      if (step.kind === "for" && !isView(step.count)) visit(step.count);
+    });
     for (const o of this.#schedule.outputs) for (const d of o.shape) visit(d);
     return [...found.values()];
   }
@@ -144,77 +156,146 @@ export class EntryEmitter {
       case "kernel":
         return [...(hazards.before(step) ? [barrier] : []), ...this.#kernel(step)];
       case "copy": {
-        const bytes = dimMul(productOf(step.from.buffer.shape), dtypeInfo[step.from.buffer.dtype].bytes);
         const copy: Stmt = {
           kind: "copy",
-          dst: this.#table.read(this.viewAddress(step.to)),
-          src: this.#table.read(this.viewAddress(step.from)),
-          bytes: this.#table.read(bytes),
+          dst: this.#read(this.viewAddress(step.to)),
+          src: this.#read(this.viewAddress(step.from)),
+          bytes: this.#read(dimMul(step.count, dtypeInfo[step.from.buffer.dtype].bytes)),
         };
         return [...(hazards.before(step) ? [barrier] : []), b.ifThen(b.eq(this.#tid, b.i32(0)), [copy])];
       }
       case "if": {
-        const condition = b.ne(
-          b.load("i32", "u8", this.#table.read(this.viewAddress(step.condition)), b.i32(0)),
-          b.i32(0),
-        );
         const branch = (steps: readonly Step[]) => {
           const inner = this.#hazards();
           return steps.flatMap((s) => this.#step(s, inner));
         };
         // All threads must have read the condition before anyone may overwrite it, and all must see its writer's store.
         hazards.clear();
-        return [barrier, b.ifThen(condition, branch(step.then), branch(step.else)), barrier];
+        const name = this.#fresh("condition");
+        return [
+          barrier,
+          { kind: "let", name, value: this.#flag(step.condition) },
+          barrier,
+          b.ifThen(b.ne(b.v(name, "i32"), b.i32(0)), branch(step.then), branch(step.else)),
+          barrier,
+        ];
       }
-      case "while": {
-        const condition = b.ne(
-          b.load("i32", "u8", this.#table.read(this.viewAddress(step.condition)), b.i32(0)),
-          b.i32(0),
-        );
-        const inner = this.#hazards();
-        const body = step.body.flatMap((s) => this.#step(s, inner));
+      case "for":
         hazards.clear();
-        // One barrier makes the body's stores visible, the next keeps a fast thread from changing the condition too soon.
-        return [barrier, b.whileLoop(condition, [barrier, ...body, barrier])];
-      }
+        return this.#loop(step, barrier);
     }
+  }
+
+  /** A bool in memory as an i32. */
+  #flag(view: View): Expr {
+    return b.load("i32", "u8", this.#read(this.viewAddress(view)), b.i32(0));
+  }
+
+  #fresh(hint: string): string {
+    return `${hint}_${this.#names++}`;
+  }
+
+  #loop(step: ForStep, barrier: Stmt): readonly Stmt[] {
+    const [count, round, goOn] = ["count", "round", "go_on"].map((n) => b.v(this.#fresh(n), "i32")) as [
+      Expr,
+      Expr,
+      Expr,
+    ];
+    const nameOf = (e: Expr) => (e as Extract<Expr, { kind: "var" }>).name;
+    const index = step.reverse ? b.sub(b.sub(count, b.i32(1)), round) : round;
+    this.#loops.set(step.symbol, index);
+    const inner = this.#hazards();
+    const body = step.body.flatMap((s) => this.#step(s, inner));
+    this.#loops.delete(step.symbol);
+    const flag = () => (step.condition ? this.#flag(step.condition) : b.i32(1));
+    // One barrier makes earlier stores visible to the loop's reads, the next keeps a fast thread from changing them too soon.
+    return [
+      barrier,
+      { kind: "let", name: nameOf(count), value: this.#rounds(step.count) },
+      b.mut(nameOf(goOn), flag()),
+      barrier,
+      b.mut(nameOf(round), b.i32(0)),
+      b.whileLoop(b.and(b.ltS(round, count), b.ne(goOn, b.i32(0))), [
+        ...body,
+        b.assign(round, b.add(round, b.i32(1))),
+        barrier,
+        ...(step.condition ? [b.assign(goOn, flag()), barrier] : []),
+      ]),
+    ];
+  }
+
+  /** A count in memory is an i64: within [0, 2^31). */
+  #rounds(count: Dim | View): Expr {
+    if (!isView(count)) return this.#read(count);
+    const wide = () => b.load("i64", "i64", this.#read(this.viewAddress(count)), b.i32(0));
+    const most = b.i64(2 ** 31 - 1);
+    const least = b.i64(0);
+    const below = b.select(b.gtS(wide(), most), most, wide());
+    return b.convert("i32.from_i64", b.select(b.ltS(wide(), least), least, below));
+  }
+
+  /** The value as an i32; expressions of a loop's symbol are computed on the spot. */
+  #read(d: Dim): Expr {
+    if (this.#loops.size === 0 || ![...dimSymbols(d).keys()].some((s) => this.#loops.has(s)))
+      return this.#table.read(d);
+    return foldDim<Expr>(d, {
+      constant: (c) => b.i32(c),
+      symbol: (s) =>
+        this.#loops.get(s.name) ??
+        this.#table.read({ kind: "dim", constant: 0, terms: [{ coefficient: 1, atoms: [s] }], key: s.name }),
+      add: (x, y) => b.add(x, y),
+      mul: (x, y) => b.mul(x, y),
+      op: (kind, x, y) => {
+        switch (kind) {
+          case "floordiv":
+            return b.divS(x, y);
+          case "mod":
+            return b.remS(x, y);
+          case "min":
+            return b.minS(x, y);
+          case "max":
+            return b.maxS(x, y);
+        }
+      },
+    });
   }
 
   #kernel(step: KernelStep): readonly Stmt[] {
     const args = step.args.map((a) => this.#arg(a));
     const fn = this.#nameOf(step.fn);
     const written = step.args.flatMap((a) => (a.kind === "sizeSlot" ? [a.symbol] : []));
-    const call: Stmt[] = [];
+    const barrier: Stmt = { kind: "barrier", threads: this.#threads };
+    // A slow thread may still read the old sizes; later address arithmetic of every thread reads the new ones.
+    const call: Stmt[] = written.length > 0 ? [barrier] : [];
     if (step.chunks === undefined) {
       call.push(
         b.ifThen(b.eq(this.#tid, b.i32(0)), [{ kind: "call", fn, args }, ...this.#table.refresh(new Set(written))]),
       );
     } else {
-      const chunks = this.#table.read(step.chunks);
+      const chunks = this.#read(step.chunks);
       const begin = b.divU(b.mul(chunks, this.#tid), this.#threads);
       const end = b.divU(b.mul(chunks, b.add(this.#tid, b.i32(1))), this.#threads);
       call.push({ kind: "call", fn, args: [begin, end, ...args] });
       if (written.length > 0) throw new InternalError(`${step.fn.name} finds a size but runs in chunks`);
     }
-    // Later address arithmetic of every thread reads the refreshed table.
-    if (written.length > 0) call.push({ kind: "barrier", threads: this.#threads });
+    if (written.length > 0) call.push(barrier);
     return call;
   }
 
   #arg(a: Arg): Expr {
     switch (a.kind) {
       case "view":
-        return this.#table.read(this.viewAddress(a.view));
+        return this.#read(this.viewAddress(a.view));
       case "dim":
-        return this.#table.read(a.value);
+        return this.#read(a.value);
       case "f32":
         return b.f32(a.value);
       case "scratch": {
         const place = this.#placement.arena.scratch.get(a);
         if (place === undefined) throw new InternalError("scratch has no place");
-        const base = this.#table.read(dimAdd(place.offset, this.#placement.arenaOffset));
+        const base = this.#read(dimAdd(place.offset, this.#placement.arenaOffset));
         if (!a.perThread) return base;
-        return b.add(base, b.mul(this.#tid, this.#table.read(alignUp(dimUpperBound(a.bytes)))));
+        return b.add(base, b.mul(this.#tid, this.#read(alignUp(dimUpperBound(a.bytes)))));
       }
       case "sizeSlot": {
         const symbol = this.unknownSymbols().find((d) => typeof d !== "number" && d.key === a.symbol);

@@ -1,6 +1,16 @@
 /** When each buffer is needed: positions of its first and last use in the flattened schedule. */
 
-import type { Access, Arg, Buffer, Schedule, Step, View } from "../schedule.js";
+import {
+  type Access,
+  type Arg,
+  type Buffer,
+  forEachStep,
+  innerSteps,
+  isView,
+  type Schedule,
+  type Step,
+  type View,
+} from "../schedule.js";
 
 export interface Use {
   readonly view: View;
@@ -18,8 +28,12 @@ export function usesOf(step: Step): readonly Use[] {
         { view: step.to, access: "write" },
       ];
     case "if":
-    case "while":
       return [{ view: step.condition, access: "read" }];
+    case "for":
+      return [...(isView(step.count) ? [step.count] : []), ...(step.condition ? [step.condition] : [])].map((view) => ({
+        view,
+        access: "read",
+      }));
   }
 }
 
@@ -57,13 +71,10 @@ export function liveness(schedule: Schedule): Liveness {
       const at = next++;
       positions.set(step, at);
       for (const u of usesOf(step)) extend(u.view.buffer, at);
-      if (step.kind === "if") {
-        number(step.then);
-        number(step.else);
-      } else if (step.kind === "while") {
-        number(step.body);
+      for (const inner of innerSteps(step)) number(inner);
+      if (step.kind === "for") {
         // The condition is read again after each round.
-        extend(step.condition.buffer, at, next - 1);
+        if (step.condition) extend(step.condition.buffer, at, next - 1);
         const local = localBuffers(step.body);
         for (const b of touched(step.body)) {
           if (!local.has(b) || usedOutside(schedule.steps, b, step)) extend(b, at, next - 1);
@@ -77,15 +88,12 @@ export function liveness(schedule: Schedule): Liveness {
   return { intervals, positions };
 }
 
-function touched(steps: readonly Step[], into = new Set<Buffer>()): Set<Buffer> {
-  for (const step of steps) {
-    for (const u of usesOf(step)) into.add(u.view.buffer);
-    if (step.kind === "if") {
-      touched(step.then, into);
-      touched(step.else, into);
-    } else if (step.kind === "while") touched(step.body, into);
-  }
-  return into;
+function touched(steps: readonly Step[]): Set<Buffer> {
+  const found = new Set<Buffer>();
+  forEachStep(steps, (step) => {
+    for (const u of usesOf(step)) found.add(u.view.buffer);
+  });
+  return found;
 }
 
 /** Buffers whose uses all lie directly in this list, the first of them a plain write: dead between rounds. */
@@ -95,19 +103,13 @@ function localBuffers(steps: readonly Step[]): Set<Buffer> {
     const uses = [...usesOf(step)].sort((a, b) => Number(a.access === "write") - Number(b.access === "write"));
     for (const u of uses) if (!first.has(u.view.buffer)) first.set(u.view.buffer, u.access);
   }
-  const nested = new Set<Buffer>();
-  for (const step of steps) {
-    if (step.kind === "if") touched(step.else, touched(step.then, nested));
-    else if (step.kind === "while") touched(step.body, nested);
-  }
+  const nested = touched(steps.flatMap((step) => innerSteps(step).flat()));
   return new Set([...first].filter(([b, access]) => access === "write" && !nested.has(b)).map(([b]) => b));
 }
 
 function usedOutside(steps: readonly Step[], b: Buffer, loop: Step): boolean {
   return steps.some((step) => {
-    if (step === loop) return usesOf(step).some((u) => u.view.buffer === b);
     if (usesOf(step).some((u) => u.view.buffer === b)) return true;
-    if (step.kind === "if") return usedOutside(step.then, b, loop) || usedOutside(step.else, b, loop);
-    return step.kind === "while" && usedOutside(step.body, b, loop);
+    return step !== loop && innerSteps(step).some((inner) => usedOutside(inner, b, loop));
   });
 }

@@ -5,7 +5,16 @@
 
 import { dimEqual } from "../../ir/dim.js";
 import { productOf } from "../../ir/ops/movement.js";
-import type { Buffer, CopyStep, KernelStep, Schedule, Step, View } from "../schedule.js";
+import {
+  type Buffer,
+  type CopyStep,
+  forEachStep,
+  isView,
+  type KernelStep,
+  type Schedule,
+  type Step,
+  type View,
+} from "../schedule.js";
 import { usesOf } from "./liveness.js";
 
 export function placeStateResults(schedule: Schedule): Schedule {
@@ -17,7 +26,14 @@ export function placeStateResults(schedule: Schedule): Schedule {
     if (!taken.has(value.buffer) && canWriteOver(schedule, state, value)) {
       replaced.set(value.buffer, state);
       taken.add(value.buffer);
-    } else copies.push({ kind: "copy", from: value, to: { buffer: state, offset: 0 }, loc: undefined });
+    } else
+      copies.push({
+        kind: "copy",
+        count: productOf(state.shape),
+        from: value,
+        to: { buffer: state, offset: 0 },
+        loc: undefined,
+      });
   }
   // All copies come after all reads, but a copy may overwrite a state that a later copy reads.
   const steps = schedule.steps.map((s) => rename(s, replaced));
@@ -59,16 +75,9 @@ function finish(schedule: Schedule, steps: readonly Step[], replaced: ReadonlyMa
 
 export function allBuffers(schedule: Schedule): readonly Buffer[] {
   const found = new Set<Buffer>();
-  const visit = (steps: readonly Step[]): void => {
-    for (const s of steps) {
-      for (const u of usesOf(s)) found.add(u.view.buffer);
-      if (s.kind === "if") {
-        visit(s.then);
-        visit(s.else);
-      } else if (s.kind === "while") visit(s.body);
-    }
-  };
-  visit(schedule.steps);
+  forEachStep(schedule.steps, (s) => {
+    for (const u of usesOf(s)) found.add(u.view.buffer);
+  });
   for (const t of [...schedule.inputs, ...schedule.outputs]) found.add(t.view.buffer);
   for (const r of schedule.stateResults) found.add(r.state).add(r.value.buffer);
   return [...found];
@@ -82,7 +91,7 @@ function canWriteOver(schedule: Schedule, state: Buffer, value: View): boolean {
   if (schedule.outputs.some((o) => o.view.buffer === state)) return false;
   let written = -1;
   for (const [i, step] of schedule.steps.entries()) {
-    if (step.kind === "if" || step.kind === "while") {
+    if (step.kind === "if" || step.kind === "for") {
       if (touchesDeep(step, b)) return false;
       if (written >= 0 && touchesDeep(step, state)) return false;
       continue;
@@ -119,9 +128,11 @@ export function inPlaceAt(step: KernelStep, written: Buffer, read: Buffer): bool
 }
 
 function touchesDeep(step: Step, b: Buffer): boolean {
-  if (usesOf(step).some((u) => u.view.buffer === b)) return true;
-  if (step.kind === "if") return [...step.then, ...step.else].some((s) => touchesDeep(s, b));
-  return step.kind === "while" && step.body.some((s) => touchesDeep(s, b));
+  let touches = false;
+  forEachStep([step], (s) => {
+    touches ||= usesOf(s).some((u) => u.view.buffer === b);
+  });
+  return touches;
 }
 
 function renameView(v: View, replaced: ReadonlyMap<Buffer, Buffer>): View {
@@ -143,7 +154,12 @@ function rename(step: Step, replaced: ReadonlyMap<Buffer, Buffer>): Step {
         then: step.then.map((s) => rename(s, replaced)),
         else: step.else.map((s) => rename(s, replaced)),
       };
-    case "while":
-      return { ...step, condition: view(step.condition), body: step.body.map((s) => rename(s, replaced)) };
+    case "for":
+      return {
+        ...step,
+        count: isView(step.count) ? view(step.count) : step.count,
+        condition: step.condition && view(step.condition),
+        body: step.body.map((s) => rename(s, replaced)),
+      };
   }
 }
