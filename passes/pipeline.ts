@@ -7,13 +7,16 @@ import { verifyGraph } from "../ir/graph-verify.js";
 import { decompose } from "./graph/decompose.js";
 import { eliminateCommonSubexpressions } from "./graph/eliminate-common-subexpressions.js";
 import { foldConstants } from "./graph/fold-constants.js";
+import { simplify } from "./graph/simplify.js";
 import type { GraphPass, Trace } from "./pass.js";
 
 /** What every graph goes through before lowering. */
 export const defaultPipeline: readonly GraphPass[] = [
   decompose(),
   eliminateCommonSubexpressions,
+  simplify,
   foldConstants(),
+  simplify,
   eliminateCommonSubexpressions,
 ];
 

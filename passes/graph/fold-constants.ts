@@ -7,7 +7,17 @@
  */
 
 import { ModelError } from "../../ir/errors.js";
-import { definedSymbols, type Graph, type GraphNode, isStaticShape, type Value, withLoc } from "../../ir/graph.js";
+import {
+  type Attr,
+  type Attrs,
+  definedSymbols,
+  type Graph,
+  type GraphNode,
+  graphSymbols,
+  isStaticShape,
+  type Value,
+  withLoc,
+} from "../../ir/graph.js";
 import { mapGraph } from "../../ir/graph-rebuild.js";
 import { isElementwise, isIndexOp, isReduce } from "../../ir/ops/classes.js";
 import { constant } from "../../ir/ops/constant.js";
@@ -36,7 +46,8 @@ function fold(g: Graph, limit: number, work: { left: number }): Graph {
   const known = new Map<Value, Tensor>();
   const visit = (n: GraphNode): readonly Value[] | undefined => {
     if (n.op === "constant" || definedSymbols(n).length > 0) return undefined;
-    if (compact.has(n.op) || !n.operands.every(isKnown) || !affordable(n, limit, work)) return undefined;
+    if (compact.has(n.op) || !n.operands.every(isKnown) || dependsOnSizes(n) || !affordable(n, limit, work))
+      return undefined;
     const tensors = compute(n, known);
     return tensors && withLoc(n.loc, () => tensors.map((value) => constant([], { value })));
   };
@@ -47,6 +58,13 @@ function fold(g: Graph, limit: number, work: { left: number }): Graph {
 function isKnown(v: Value): boolean {
   if (v.def.op === "param" || !isStaticShape(v.type.shape)) return false;
   return compact.has(v.def.op) && v.def.operands.every(isKnown);
+}
+
+/** Attributes or regions that name a symbol: its value is known at run time only. */
+function dependsOnSizes(n: GraphNode): boolean {
+  const symbolic = (a: Attr): boolean =>
+    Array.isArray(a) ? (a as readonly Attr[]).some(symbolic) : typeof a === "object" && "kind" in a;
+  return Object.values(n.attrs as Attrs).some(symbolic) || n.regions.some((r) => graphSymbols(r).size > 0);
 }
 
 const sizeOf = (v: Value): number => (isStaticShape(v.type.shape) ? elementCount(v.type.shape) : Infinity);

@@ -4,7 +4,8 @@ import type { GraphPass } from "../pass.js";
 import { decompose } from "./decompose.js";
 import { eliminateCommonSubexpressions } from "./eliminate-common-subexpressions.js";
 import { foldConstants } from "./fold-constants.js";
+import { simplify } from "./simplify.js";
 
-const all: readonly GraphPass[] = [decompose(), eliminateCommonSubexpressions, foldConstants()];
+const all: readonly GraphPass[] = [decompose(), eliminateCommonSubexpressions, foldConstants(), simplify];
 
 export const graphPasses: ReadonlyMap<string, GraphPass> = new Map(all.map((p) => [p.name, p]));

@@ -1,0 +1,16 @@
+/** Algebra that holds bit for bit, NaN, ±∞ and −0 included. What changes rounding is in relaxed-math. */
+
+import { rewritePass } from "../rewrite.js";
+import { arithmeticRules } from "../rules/arithmetic.js";
+import { broadcastRules } from "../rules/broadcast.js";
+import { logicRules } from "../rules/logic.js";
+import { movementRules } from "../rules/movement.js";
+import { reduceRules } from "../rules/reduce.js";
+
+export const simplify = rewritePass("simplify", [
+  ...movementRules,
+  ...broadcastRules,
+  ...reduceRules,
+  ...arithmeticRules,
+  ...logicRules,
+]);
