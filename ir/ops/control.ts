@@ -1,6 +1,7 @@
 /**
  * Control flow. Regions are isolated graphs: what they use from outside comes through trailing operands, which are the regions'
- * trailing parameters. `ifOp`, `scanOp` and `loopOp` make regions out of closures and capture by themselves.
+ * trailing parameters. `ifOp`, `scanOp` and `loopOp` (ir/control-build.ts)
+ * make regions out of closures and capture by themselves.
  *
  * Shapes that differ between branches or iterations: the attribute `shapes` gives the result shapes, whose unknown sizes the
  * node finds (`defines`). Sizes known outside are known in regions; sizes found in a region are not known outside.
@@ -12,8 +13,7 @@ import { ModelError } from "../errors.js";
 import { type Graph, graph, param, paramName, type Shape, type TensorType, typeText, type Value } from "../graph.js";
 import { mergeDims, mergeShapes, requireDType, requireRank } from "../infer.js";
 import { defineMultiOp, type Op, type Vjp, type VjpContext } from "../op.js";
-import { closeRegion, requireCount, traceRegion, unionOfCaptures } from "../regions.js";
-import { bool, exactly, f32, i64 } from "../sample.js";
+import { bool, exactly, f32, i32, i64, of } from "../sample.js";
 import { bigElement, elementCount, scalar, type Tensor, zeros } from "../tensor.js";
 import { constantLike, scalarConstant } from "./constant.js";
 import { dotGeneral } from "./contraction.js";
@@ -22,7 +22,7 @@ import { lt } from "./logic.js";
 import { broadcast, concat, reshape, slice } from "./movement.js";
 import { sum } from "./reduce.js";
 
-type Resized = { readonly shapes?: readonly Shape[]; readonly defines?: readonly DimExpr[] };
+export type Resized = { readonly shapes?: readonly Shape[]; readonly defines?: readonly DimExpr[] };
 
 const resizedDocs = {
   shapes: "shape of each result, where regions leave it open. Default: the regions'",
@@ -59,6 +59,8 @@ function resized(type: TensorType, i: number, { shapes }: Resized): TensorType {
   requireFit({ dtype: type.dtype, shape }, type, `shape of result ${i}`);
   return { dtype: type.dtype, shape };
 }
+
+const bothFloats = ["f32", "f64"] as const;
 
 const scalarOf = (dtype: TensorType["dtype"]): TensorType => ({ dtype, shape: [] });
 
@@ -106,34 +108,21 @@ export const ifElse: Op<"if", IfAttrs, "many"> = defineMultiOp<"if", IfAttrs>({
   reference: ([condition, ...captures], { regions, run }) => run(regions[condition!.data[0] ? 0 : 1]!, captures),
   vjp: ifVjp,
   accuracy: "exact",
-  samples: [true, false].map((c) => ({
-    operands: [exactly([Number(c)], bool()), f32(3), f32(3)],
-    attrs: {},
-    regions: () => {
-      const branch = (name: string, body: (a: Value, b: Value) => Value) => {
-        const a = param("a", { dtype: "f32", shape: [3] });
-        const b = param("b", { dtype: "f32", shape: [3] });
-        return graph(name, [a, b], [body(a, b), neg([b])]);
-      };
-      return [branch("yes", (a, b) => mul([a, b])), branch("no", (a) => sin([a]))];
-    },
-  })),
+  samples: bothFloats.flatMap((dtype) =>
+    [true, false].map((c) => ({
+      operands: [exactly([Number(c)], bool()), of(dtype, 3), of(dtype, 3)],
+      attrs: {},
+      regions: () => {
+        const branch = (name: string, body: (a: Value, b: Value) => Value) => {
+          const a = param("a", { dtype, shape: [3] });
+          const b = param("b", { dtype, shape: [3] });
+          return graph(name, [a, b], [body(a, b), neg([b])]);
+        };
+        return [branch("yes", (a, b) => mul([a, b])), branch("no", (a) => sin([a]))];
+      },
+    })),
+  ),
 });
-
-/** `ifOp(condition, () => [x], () => [y])`: values from outside are captured. */
-export function ifOp(
-  condition: Value,
-  yes: () => readonly Value[],
-  no: () => readonly Value[],
-  attrs: IfAttrs = {},
-): readonly Value[] {
-  const traced = [traceRegion([], yes), traceRegion([], no)] as const;
-  const captures = unionOfCaptures(...traced);
-  return ifElse([condition, ...captures], attrs, [
-    closeRegion("yes", traced[0], captures),
-    closeRegion("no", traced[1], captures),
-  ]);
-}
 
 // ----------------------------------------------------------------------------------------------------- loop
 
@@ -222,34 +211,6 @@ function stack(rows: readonly Tensor[], type: TensorType, dim: (d: Dim) => numbe
     out.data.set(row.data as never, i * elementCount(shape));
   });
   return out;
-}
-
-/** A while or for loop: `body(iteration, carried)` gives the condition, the carried values and what to stack. */
-export function loopOp(
-  start: { tripCount?: Value; condition?: Value; carried: readonly Value[]; trips?: Dim } & Resized,
-  body: (
-    iteration: Value,
-    carried: readonly Value[],
-  ) => { condition?: Value; carried: readonly Value[]; scanned?: readonly Value[] },
-): { readonly carried: readonly Value[]; readonly scanned: readonly Value[] } {
-  const { tripCount, condition, carried, ...attrs } = start;
-  const yes = scalarConstant("bool", 1);
-  const params = [
-    param("i", scalarOf("i64")),
-    param("condition", scalarOf("bool")),
-    ...carried.map((v, i) => param(`x${i}`, v.type)),
-  ];
-  const traced = traceRegion(params, ([i, , ...state]) => {
-    const made = body(i!, state);
-    requireCount(made.carried, carried.length, "the loop's body");
-    return [made.condition ?? yes, ...made.carried, ...(made.scanned ?? [])];
-  });
-  const results = loop(
-    [tripCount ?? scalarConstant("i64", (1n << 63n) - 1n), condition ?? yes, ...carried, ...traced.captured],
-    { carried: carried.length, ...attrs },
-    [closeRegion("body", traced, traced.captured)],
-  );
-  return { carried: results.slice(0, carried.length), scanned: results.slice(carried.length) };
 }
 
 // ----------------------------------------------------------------------------------------------------- scan
@@ -405,29 +366,34 @@ export const scan: Op<"scan", ScanAttrs, "many"> = defineMultiOp<"scan", ScanAtt
   },
   vjp: scanVjp,
   accuracy: { rtol: 1e-5, atol: 1e-5 },
-  samples: [
+  samples: bothFloats.flatMap((dtype) => [
     ...[false, true].flatMap((reverse) =>
       [5, 1, 0].map((length) => ({
-        operands: [f32(2, 3), f32(length, 2, 3), f32(3, 3)],
+        operands: [of(dtype, 2, 3), of(dtype, length, 2, 3), of(dtype, 3, 3)],
         attrs: { carried: 1, inputs: 1, length, reverse },
-        regions: () => [recurrentCell("f32")],
+        regions: () => [recurrentCell(dtype)],
       })),
     ),
-    {
-      operands: [f32(3), f32()],
-      attrs: { carried: 1, inputs: 0, length: 4, reverse: false },
-      regions: () => {
-        const x = param("x", { dtype: "f32" as const, shape: [3] });
-        const k = param("k", { dtype: "f32" as const, shape: [] });
-        const next = mul([x, broadcast([k], { shape: [3], axes: [] })]);
-        return [graph("body", [x, k], [next, sum([next], { axes: [0], keepDims: false })])];
-      },
-    },
-  ],
+    ...[false, true].map((reverse) => ({
+      operands: [of(dtype, 3), i32(), of(dtype)],
+      attrs: { carried: 2, inputs: 0, length: 4, reverse },
+      regions: () => [growingBody(dtype)],
+    })),
+  ]),
 });
 
+/** x' = k·x and a counter, of which only a sum of x' is scanned out. */
+function growingBody(dtype: "f32" | "f64"): Graph {
+  const x = param("x", { dtype, shape: [3] });
+  const n = param("n", scalarOf("i32"));
+  const k = param("k", scalarOf(dtype));
+  const next = mul([x, broadcast([k], { shape: [3], axes: [] })]);
+  const total = sum([next], { axes: [0], keepDims: false });
+  return graph("body", [x, n, k], [next, add([n, scalarConstant("i32", 1)]), total]);
+}
+
 /** h' = tanh(h·w + x), scanned out. */
-function recurrentCell(dtype: "f32"): Graph {
+function recurrentCell(dtype: "f32" | "f64"): Graph {
   const h = param("h", { dtype, shape: [2, 3] });
   const x = param("x", { dtype, shape: [2, 3] });
   const w = param("w", { dtype, shape: [3, 3] });
@@ -441,32 +407,4 @@ function rowOf(t: Tensor, i: number): Tensor {
   const shape = t.shape.slice(1);
   const n = elementCount(shape);
   return { dtype: t.dtype, shape, data: t.data.subarray(i * n, (i + 1) * n) };
-}
-
-/** `scanOp({ carried, inputs }, (state, rows) => ({ carried, scanned }))`: values from outside are captured. */
-export function scanOp(
-  start: { carried: readonly Value[]; inputs?: readonly Value[]; length?: Dim; reverse?: boolean },
-  body: (
-    carried: readonly Value[],
-    rows: readonly Value[],
-  ) => { carried: readonly Value[]; scanned?: readonly Value[] },
-): { readonly carried: readonly Value[]; readonly scanned: readonly Value[] } {
-  const { carried, inputs = [], reverse = false } = start;
-  const length = start.length ?? inputs[0]?.type.shape[0];
-  if (length === undefined) throw new ModelError("a scan without inputs needs a length");
-  const params = [
-    ...carried.map((v, i) => param(`x${i}`, v.type)),
-    ...inputs.map((v, i) => param(`row${i}`, { dtype: v.type.dtype, shape: v.type.shape.slice(1) })),
-  ];
-  const traced = traceRegion(params, (all) => {
-    const made = body(all.slice(0, carried.length), all.slice(carried.length));
-    requireCount(made.carried, carried.length, "the scan's body");
-    return [...made.carried, ...(made.scanned ?? [])];
-  });
-  const results = scan(
-    [...carried, ...inputs, ...traced.captured],
-    { carried: carried.length, inputs: inputs.length, length, reverse },
-    [closeRegion("body", traced, traced.captured)],
-  );
-  return { carried: results.slice(0, carried.length), scanned: results.slice(carried.length) };
 }

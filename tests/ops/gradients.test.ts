@@ -70,7 +70,7 @@ function problem({ sample, graph: g }: DrawnSample, random: Random) {
   return { wrt, loss: weightedSum(results, random) };
 }
 
-const valueOf = (loss: Value, { graph: g, feeds }: DrawnSample): number =>
+const lossOf = (loss: Value, { graph: g, feeds }: DrawnSample): number =>
   element(evaluate(graph("loss", g.params, [loss]), feeds)[0]!, 0);
 
 describe.each([1, 2])("gradients of order %i agree with finite differences", (order) => {
@@ -80,7 +80,7 @@ describe.each([1, 2])("gradients of order %i agree with finite differences", (or
       const random = seeded(drawn.index + 99);
       const found = problem(drawn, random);
       // Where nothing is reduced or padded the value may be infinite: nothing to differentiate.
-      if (found === undefined || !Number.isFinite(valueOf(found.loss, drawn))) continue;
+      if (found === undefined || !Number.isFinite(lossOf(found.loss, drawn))) continue;
       const { loss, wrt } = found;
       const { graph: g, feeds, index } = drawn;
       // A gradient that is the same everywhere has nothing more to check.
