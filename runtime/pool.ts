@@ -76,7 +76,8 @@ async function nodeWorker(
   url: URL | string | undefined,
 ): Promise<{ worker: Thread; listen: Listen; unref?: () => void }> {
   const { Worker } = await importModule<typeof import("node:worker_threads")>("node:worker_threads");
-  const worker = new Worker(new URL(url ?? "./worker.js", import.meta.url));
+  // Options of the process (--input-type, loaders) are not meant for the worker.
+  const worker = new Worker(new URL(url ?? "./worker.js", import.meta.url), { execArgv: [] });
   return { worker, listen: (event, listener) => worker.on(event, listener), unref: () => worker.unref() };
 }
 

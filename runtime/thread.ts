@@ -14,6 +14,7 @@ import {
   wordJob,
   wordMessage,
   wordPoison,
+  wordSleepers,
 } from "./format.js";
 import { importModule, isNode } from "./platform.js";
 
@@ -54,6 +55,7 @@ export function takePoison(words: Int32Array): string | null {
   if (words[wordPoison] === 0) return null;
   words[wordArrived] = 0;
   words[wordPoison] = 0;
+  words[wordSleepers] = 0;
   // A copy, since decoders refuse shared memory.
   return new TextDecoder().decode(new Uint8Array(words.buffer).slice(textAt, textAt + words[wordMessage]!));
 }
