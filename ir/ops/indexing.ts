@@ -7,23 +7,25 @@
 
 import { type DType, isFloat } from "../dtype.js";
 import { ModelError } from "../errors.js";
-import { type Shape, shapeText, type TensorType, typeText, type Value } from "../graph.js";
-import { mergeDims, mergeShapes, normalizeAxis, requireDType } from "../infer.js";
+import { type Shape, shapeText, typeText, type Value } from "../graph.js";
+import { mergeDims, mergeShapes } from "../infer.js";
 import { type Accuracy, defineOp, type Op, type Sample, type SampleOperand, type Vjp } from "../op.js";
 import { bool, distinct, exactly, f32, i64, of, within } from "../sample.js";
-import {
-  bigElement,
-  element,
-  elementCount,
-  forEachIndex,
-  setElement,
-  stridesOf,
-  type Tensor,
-  zeros,
-} from "../tensor.js";
+import { elementCount, forEachIndex, stridesOf, type Tensor, zeros } from "../tensor.js";
 import { cast } from "./cast.js";
 import { constantLike, full, iota } from "./constant.js";
 import { div, mul } from "./elementwise.js";
+import {
+  forEachSlice,
+  indexAt,
+  requireAxis,
+  requireIndices,
+  requireSameRank,
+  requireScatter,
+  type ScatterReduction,
+  tupleSize,
+  update,
+} from "./indexing-places.js";
 import { eq } from "./logic.js";
 import { concat, invertPermutation, productOf, reshape, transpose } from "./movement.js";
 
@@ -48,29 +50,6 @@ function scatterSample(
 }
 
 const axisDoc = "axis that is indexed, not negative";
-
-function requireIndices(t: TensorType): TensorType {
-  return requireDType(t, ["i32", "i64"], "indices");
-}
-
-function requireAxis(axis: number, x: TensorType): void {
-  if (normalizeAxis(axis, x.shape.length) !== axis || x.shape.length === 0) {
-    throw new ModelError(`axis ${axis} of ${typeText(x)}: an axis counted from 0 is needed`);
-  }
-}
-
-/** The index stored at a place, counted from the front. */
-function indexAt(indices: Tensor, flat: number, size: number): number {
-  const given = Number(indices.data[flat]!);
-  const index = given < 0 ? given + size : given;
-  if (index < 0 || index >= size) {
-    throw new ModelError({
-      message: `index ${given} is out of range for an axis of ${size}`,
-      hint: `indices must lie in [${-size}, ${size - 1}]`,
-    });
-  }
-  return index;
-}
 
 // ---------------------------------------------------------------------------------------------------- gather
 
@@ -176,21 +155,6 @@ export const gatherElements: Op<"gatherElements", { axis: number }> = defineOp<"
   ],
 });
 
-function requireSameRank(x: TensorType, indices: TensorType): void {
-  if (x.shape.length !== indices.shape.length) {
-    throw new ModelError(`${typeText(x)} and indices ${typeText(indices)} must have one rank`);
-  }
-}
-
-/** Depth of the index tuples: the static last axis of indices. */
-function tupleSize(indices: TensorType, rank: number): number {
-  const k = indices.shape.at(-1);
-  if (typeof k !== "number" || k < 0 || k > rank) {
-    throw new ModelError(`the last axis of indices ${typeText(indices)} must be a fixed size of at most ${rank}`);
-  }
-  return k;
-}
-
 export const gatherND: Op<"gatherND", { batchDims: number }> = defineOp<"gatherND", { batchDims: number }>({
   name: "gatherND",
   operands: ["x", "indices"],
@@ -233,28 +197,6 @@ export const gatherND: Op<"gatherND", { batchDims: number }> = defineOp<"gatherN
   ],
 });
 
-/** For each index tuple: start of its slice in x, start of the corresponding slice in a tensor of one slice per tuple, slice length. */
-function forEachSlice(
-  x: { readonly shape: readonly number[] },
-  indices: Tensor,
-  batchDims: number,
-  visit: (at: number, ordinal: number, inner: number) => void,
-): void {
-  const k = indices.shape.at(-1)!;
-  const strides = stridesOf(x.shape);
-  const inner = elementCount(x.shape.slice(batchDims + k));
-  const tuples = elementCount(indices.shape.slice(0, -1));
-  const perBatch = tuples / Math.max(1, elementCount(indices.shape.slice(0, batchDims)));
-  const batchStride = elementCount(x.shape.slice(batchDims));
-  for (let t = 0; t < tuples; t++) {
-    let at = Math.floor(t / perBatch) * batchStride;
-    for (let i = 0; i < k; i++) {
-      at += indexAt(indices, t * k + i, x.shape[batchDims + i]!) * strides[batchDims + i]!;
-    }
-    visit(at, t * inner, inner);
-  }
-}
-
 /** Index tuples of gatherND with the batch position spelled out in front, for an op without batch axes. */
 function withBatchIndices(indices: Value, batchDims: number): Value {
   if (batchDims === 0) return indices;
@@ -267,57 +209,8 @@ function withBatchIndices(indices: Value, batchDims: number): Value {
 
 // --------------------------------------------------------------------------------------------------- scatter
 
-export type ScatterReduction = "none" | "add" | "mul" | "min" | "max";
-
 const reductionDoc = 'how an update meets what is there: "none" replaces, "add", "mul", "min", "max"';
 const order = 'Updates apply in row-major order of the indices, so with "none" the last of duplicates stays.';
-
-/** Applies an update to an element. */
-function update(out: Tensor, to: number, updates: Tensor, from: number, reduction: ScatterReduction): void {
-  if (reduction === "none") {
-    out.data[to] = updates.data[from]!;
-    return;
-  }
-  if (isFloat(out.dtype)) setElement(out, to, combine(element(out, to), element(updates, from), reduction));
-  else setElement(out, to, combineExact(bigElement(out, to), bigElement(updates, from), reduction));
-}
-
-function combine(a: number, b: number, reduction: Exclude<ScatterReduction, "none">): number {
-  switch (reduction) {
-    case "add":
-      return a + b;
-    case "mul":
-      return a * b;
-    case "min":
-      return Math.min(a, b);
-    case "max":
-      return Math.max(a, b);
-  }
-}
-
-function combineExact(a: bigint, b: bigint, reduction: Exclude<ScatterReduction, "none">): bigint {
-  switch (reduction) {
-    case "add":
-      return a + b;
-    case "mul":
-      return a * b;
-    case "min":
-      return a < b ? a : b;
-    case "max":
-      return a > b ? a : b;
-  }
-}
-
-function requireScatter(x: TensorType, indices: TensorType, updates: TensorType, reduction: ScatterReduction): void {
-  requireIndices(indices);
-  if (reduction !== "none") requireDType(x, "number", `x with reduction ${reduction}`);
-  if (updates.dtype !== x.dtype) {
-    throw new ModelError({
-      message: `updates ${typeText(updates)} must have the dtype of ${typeText(x)}`,
-      hint: "cast them",
-    });
-  }
-}
 
 /** Gather and scatter of one family, as scatter gradients need them. */
 interface Access {
@@ -369,6 +262,7 @@ function scatterVjp(
 /** Sums in another order may differ in the last places; other reductions are exact. */
 const scatterAccuracy: Accuracy = { rtol: 1e-5, atol: 1e-5 };
 
+export type { ScatterReduction };
 export type ScatterElementsAttrs = { readonly axis: number; readonly reduction: ScatterReduction };
 
 const scatterElementsVjp: Vjp<ScatterElementsAttrs> = ({ dy, y, operands, attrs: { axis, reduction } }) => {
