@@ -35,7 +35,7 @@ export function permutation(count: number, seed: number): Uint32Array {
 }
 
 /**
- * @param batchSize samples in a batch; the last one may be smaller, or is left out where the model's batch is fixed.
+ * @param batchSize samples in a batch; what remains makes a smaller one, or is left out where the model's batch is fixed.
  * @param seed order of the samples; null: as they lie.
  */
 export function batchesOf(
@@ -98,6 +98,7 @@ function arrayBatches(
   const rest = samples % size;
   const takesRest = rest > 0 && batchDim !== null && rest >= (range?.min ?? 1);
   const count = Math.floor(samples / size) + (takesRest ? 1 : 0);
+  if (count === 0) throw modelError("dataset", `${samples} samples make no batch of ${size}`);
   const order = seed === null ? null : permutation(samples, seed);
   return {
     count,

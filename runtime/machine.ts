@@ -70,7 +70,14 @@ export class Machine {
 
   static async create(module: WebAssembly.Module, manifest: Manifest, options: MachineOptions): Promise<Machine> {
     const memory = createMemory(manifest, options);
-    const instance = await WebAssembly.instantiate(module, { env: { memory } });
+    const instance = await WebAssembly.instantiate(module, { env: { memory } }).catch((cause) => {
+      throw modelError(
+        "artefact",
+        `the module does not fit its manifest: ${cause.message}`,
+        "compile the model again",
+        cause,
+      );
+    });
     const machine = new Machine(manifest, memory, instance, options);
     if (options.threads > 1) {
       const pool = new Pool();
@@ -184,7 +191,7 @@ export class Machine {
   }
 }
 
-/** Shared memory reserves its maximum at once, so that is kept as small as the sizes allow. */
+/** Shared memory may reserve its maximum at once, so that is kept as small as the sizes allow. */
 function createMemory(manifest: Manifest, { shared, maxMemoryBytes }: MachineOptions): WebAssembly.Memory {
   const { minPages, maxPages } = manifest.memory;
   const allowed = Math.min(maxPages, Math.floor(maxMemoryBytes / pageBytes));
@@ -195,7 +202,6 @@ function createMemory(manifest: Manifest, { shared, maxMemoryBytes }: MachineOpt
       `the model alone takes ${needed}, ${mebibytes(maxMemoryBytes)} are allowed`,
     );
   }
-  if (!shared) return new WebAssembly.Memory({ initial: minPages, maximum: allowed });
   const most = Object.values(manifest.entries).map((e) =>
     e.maxBytes === null ? allowed : Math.ceil(e.maxBytes / pageBytes),
   );
@@ -206,12 +212,7 @@ function createMemory(manifest: Manifest, { shared, maxMemoryBytes }: MachineOpt
     } catch (cause) {
       // A 32-bit platform can't reserve gigabytes; a run that needs them will say so.
       if (maximum === minPages)
-        throw modelError(
-          "memory",
-          `${mebibytes(minPages * pageBytes)} of shared memory can't be had`,
-          "load with { threads: 1 }",
-          cause,
-        );
+        throw modelError("memory", `the platform does not give ${mebibytes(minPages * pageBytes)}`, undefined, cause);
       maximum = Math.max(minPages, maximum >> 1);
     }
   }

@@ -79,18 +79,14 @@ export class Session<I = Feeds, O = Results> {
    * @throws ModelError naming each input that does not fit; the signal's reason when aborted.
    */
   async run(feeds: I, options: RunOptions = {}): Promise<O> {
-    return (await this.runEntry(this.#main, feeds as Feeds, options)) as O;
-  }
-
-  /** Runs an entry by name (`predict`, `evaluate` …) as `run` does. */
-  protected runEntry(name: string, feeds: Feeds, options: RunOptions): Promise<Results> {
     return this.enqueue(async () => {
-      const { machine, entry } = this.#begin(name, feeds, options);
+      const name = this.#main;
+      const { machine, entry } = this.#begin(name, feeds as Feeds, options);
       const wanted = options.outputs ?? entry.outputs.map((o) => o.name);
       const outputs = wanted.map((output) => outputOf(entry, output));
       await this.#execute(machine, name, entry, options.signal);
       const results = outputs.map((t) => [t.name, readTensor(machine, t, options.reuse ?? false)] as const);
-      return Object.fromEntries(results);
+      return Object.fromEntries(results) as O;
     });
   }
 

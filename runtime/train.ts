@@ -40,7 +40,10 @@ export interface FitOptions {
   readonly epochs?: number | undefined;
   /** Number of the first epoch; set it when resuming, so that samples are shuffled as they would have been. Default 0. */
   readonly firstEpoch?: number | undefined;
-  /** For data sets of arrays. Default: the model's own size, or 32. */
+  /**
+   * For data sets of arrays. Default: the model's own size, or 32. What remains at the end makes a smaller batch, or is left
+   * out where the model was compiled for a fixed size.
+   */
   readonly batchSize?: number | undefined;
   /** Seed of the order of samples (data sets of arrays), or false: as they lie. Default 0. */
   readonly shuffle?: number | false | undefined;
@@ -134,11 +137,13 @@ export class TrainingSession<I = Feeds, O = Results, B = Feeds> extends Session<
   }
 
   /** The model's outputs with the parameters as they are now. */
-  async predict(feeds: I, options: RunOptions = {}): Promise<O> {
-    const name = this.#training.predict;
-    if (name === null)
-      throw modelError("predict", "the artefact has no entry for it", "compile the training step with prediction");
-    return (await this.runEntry(name, feeds as Feeds, options)) as O;
+  predict(feeds: I, options?: RunOptions): Promise<O> {
+    return this.run(feeds, options);
+  }
+
+  override async run(feeds: I, options?: RunOptions): Promise<O> {
+    if (this.#training.predict !== null) return super.run(feeds, options);
+    throw modelError("predict", "the artefact has no entry for it", "compile the training step with prediction");
   }
 
   /**

@@ -5,6 +5,7 @@ import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { build } from "esbuild";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { encodeFiles } from "../../runtime/encode.js";
 import { mainArtifact, trainArtifact } from "./fixture.js";
@@ -57,6 +58,23 @@ describe.skipIf(!isBuilt)("the built runtime", () => {
       const session = await load({ threads: 2 });
       console.log((await session.run({ x: Float32Array.of(1, 2, 3) })).z.data.join());`;
     expect(await node(script)).toBe("10,10,10");
+  });
+
+  it("goes through a bundler for browsers without a word, and keeps what bundlers look for", async () => {
+    const entryPoints = [join(root, "dist/runtime.js"), join(root, "dist/worker.js")];
+    const { warnings, outputFiles } = await build({
+      entryPoints,
+      bundle: true,
+      format: "esm",
+      platform: "browser",
+      outdir: folder,
+      write: false,
+      logLevel: "silent",
+    });
+    expect(warnings).toEqual([]);
+    expect(outputFiles[0]!.text).toMatch(/new URL\("\.\/worker\.js", ?import\.meta\.url\)/);
+    for (const { text } of outputFiles)
+      expect(text).not.toMatch(/\beval\b|new Function|from ?"node:|\bcreateObjectURL\b/);
   });
 
   it("has types, and so has the glue", async () => {

@@ -171,6 +171,9 @@ describe("fit", () => {
       [{ x: new Float64Array(100), y }, /input "x": expected f32\[samples, 2\], got Float64Array of length 100/],
     ];
     for (const [data, message] of cases) await expect(session.fit(data as never)).rejects.toThrow(message);
+    await expect(session.fit({ x: new Float32Array(), y: new Float32Array() })).rejects.toThrow(
+      /dataset: 0 samples make no batch of 32/,
+    );
     await expect(session.fit(dataset, { batchSize: 0 })).rejects.toThrow(
       /option batchSize: expected a positive integer, got 0/,
     );
