@@ -6,6 +6,8 @@ import { convWeightGradient } from "../compiler/kernels/conv-weight-grad.js";
 import { biasColumns, chain, relu } from "../compiler/kernels/epilogue.js";
 import { type GemmSpec, gemm, type Kernel } from "../compiler/kernels/gemm.js";
 import { packChunkPanels, packedLength, packKernel } from "../compiler/kernels/pack.js";
+import { maxPool } from "../compiler/kernels/pool.js";
+import { maxPoolGradient } from "../compiler/kernels/pool-grad.js";
 import { buildFunction } from "../ir/loop-block.js";
 import { add, fma, load, pointer, splat } from "../ir/loop-build.js";
 
@@ -164,9 +166,43 @@ function packCase(label: string, k: number, n: number, group?: string): Case {
   };
 }
 
-/** The contractions of a LeNet training step. */
+function poolCase(label: string, images: number, size: number, channels: number, group: string): readonly Case[] {
+  const zero = [0, 0, 0] as const;
+  const window = [1, 2, 2] as const;
+  const spec = { elem: "f32", window, strides: window, dilations: [1, 1, 1], padLow: zero, padHigh: zero } as const;
+  const half = size / 2;
+  const sizes = [channels, 1, size, size, 1, half, half];
+  const [inputs, outputs] = [images * size * size * channels, images * half * half * channels];
+  const shape = `${images}x${size}x${size}x${channels}`;
+  return [
+    {
+      name: `pool ${label} max 2x2 ${shape}`,
+      flops: inputs,
+      group,
+      calls: (alloc) => [
+        {
+          kernel: maxPool(spec, { indices: true }),
+          args: [0, images * half, alloc(inputs), alloc(outputs), alloc(outputs), ...sizes],
+        },
+      ],
+    },
+    {
+      name: `pool ${label} max gradient 2x2 ${shape}`,
+      flops: inputs,
+      group,
+      calls: (alloc) => [
+        {
+          kernel: maxPoolGradient(spec),
+          args: [0, images, alloc(outputs), alloc(outputs), alloc(inputs), ...sizes],
+        },
+      ],
+    },
+  ];
+}
+
+/** The contractions and poolings of a LeNet training step. */
 function lenet(images: number): readonly Case[] {
-  const group = `LeNet training contractions, batch ${images}`;
+  const group = `LeNet training kernels, batch ${images}`;
   const conv1 = { images, size: 32, cin: 1, cout: 6, kernel: 5 };
   const conv2 = { images, size: 14, cin: 6, cout: 16, kernel: 5 };
   const label = `lenet${images}`;
@@ -188,6 +224,8 @@ function lenet(images: number): readonly Case[] {
     convCases(label, "dx", conv2, { mr: 4, nr: 8, group }),
     convCases(label, "dw", conv2, { mr: 2, nr: 16, group }),
     convCases(label, "dw", conv1, { mr: 4, nr: 8, group }),
+    ...poolCase(label, images, 28, 6, group),
+    ...poolCase(label, images, 10, 16, group),
   ];
 }
 
