@@ -30,7 +30,7 @@ export interface EpochEvent extends Measures {
   readonly validation: Measures | null;
 }
 
-/** Returning false ends the training after this batch or epoch. */
+/** Awaited before training goes on. Returning (or resolving to) false ends it after this batch or epoch. */
 export interface Callbacks {
   onBatch?(event: BatchEvent): unknown;
   onEpoch?(event: EpochEvent): unknown;
@@ -98,7 +98,7 @@ export class TrainingSession<I = Feeds, O = Results, B = Feeds> extends Session<
           mean.add(values, size);
           const measures = this.#measures(values);
           for (const c of callbacks)
-            going = c.onBatch?.({ epoch, batch, batches: batches.count, ...measures }) !== false && going;
+            going = (await c.onBatch?.({ epoch, batch, batches: batches.count, ...measures })) !== false && going;
           batch++;
           bar?.update(batch, `epoch ${epoch + 1}/${last} loss ${mean.values[0]!.toFixed(4)}`);
           if (!going) break;
@@ -114,7 +114,7 @@ export class TrainingSession<I = Feeds, O = Results, B = Feeds> extends Session<
       const validation = options.validation ? await this.evaluate(options.validation, options) : null;
       const event = { epoch, ...this.#measures(mean.values), validation, seconds: (performance.now() - begin) / 1000 };
       history.push(event);
-      for (const c of callbacks) going = c.onEpoch?.(event) !== false && going;
+      for (const c of callbacks) going = (await c.onEpoch?.(event)) !== false && going;
     }
     return history;
   }

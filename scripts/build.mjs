@@ -65,7 +65,7 @@ function buildCompiler() {
     platform: "neutral",
     mainFields: ["module", "main"],
     conditions: ["import", "default"],
-    external: ["node:*", "binaryen", "cli-progress", "commander", "picocolors", "esbuild", "wasmith/runtime"],
+    external: ["node:*", "binaryen", "cli-progress", "commander", "picocolors", "esbuild"],
     keepNames: true,
   });
 }

@@ -23,6 +23,13 @@ const arrows: Readonly<Record<Folder, readonly string[]>> = {
   models: ["models/", "compiler/", "passes/", "ir/"],
 };
 
+/** The command line is a user of both halves: it runs what it compiles. */
+const exceptions: Readonly<Record<string, readonly string[]>> = { "compiler/cli/": ["runtime/index.ts"] };
+
+const mayImport = ({ file, folder }: Source, target: string): boolean =>
+  arrows[folder].some((path) => target.startsWith(path)) ||
+  Object.entries(exceptions).some(([from, to]) => file.startsWith(from) && to.includes(target));
+
 /** Packages, and where they may be imported. */
 const packages: Readonly<Record<string, readonly string[]>> = {
   binaryen: ["compiler/wasm/"],
@@ -31,7 +38,7 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   commander: ["compiler/cli/"],
   "cli-progress": ["compiler/cli/"],
   picocolors: ["compiler/cli/"],
-  "wasmith/runtime": ["compiler/cli/"],
+  esbuild: ["compiler/cli/"],
 };
 
 interface Source {
@@ -88,8 +95,7 @@ it("imports only along the arrows", () => {
         !isDynamic(source, specifier)
       ) {
         wrong.push(`${source.file} imports ${target} statically`);
-      } else if (!arrows[source.folder].some((path) => target.startsWith(path)))
-        wrong.push(`${source.file} imports ${target}`);
+      } else if (!mayImport(source, target)) wrong.push(`${source.file} imports ${target}`);
     }
   }
   expect(wrong).toEqual([]);

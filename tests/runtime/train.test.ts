@@ -104,7 +104,10 @@ describe("fit", () => {
       epochs: 2,
       validation: dataset,
       callbacks: [
-        { onBatch: (e) => events.push(`${e.epoch}.${e.batch}/${e.batches}`), onEpoch: (e) => epochs.push(e) },
+        {
+          onBatch: (e) => events.push(`${e.epoch}.${e.batch}/${e.batches}`),
+          onEpoch: async (e) => epochs.push((await session.save()) && e),
+        },
         { onBatch: () => undefined },
       ],
     });
