@@ -183,7 +183,7 @@ export type ConvertOp =
   | "extaddPairwiseU"
   | "f16.round" // f32 value rounded to the nearest f16 (kept in f32)
   | "bf16.round"
-  | "bitcast"; // same width, any kinds
+  | "bitcast"; // same width, any kinds; to a mask kind only from lanes that are all zeros or all ones
 
 /** Lanes 32 or 64 bits wide, and masks (and = all, or = any). Float sums and products pair lanes as (l0∘l2)∘(l1∘l3). */
 export type ReduceOp = "add" | "mul" | "min" | "max" | "minS" | "minU" | "maxS" | "maxU" | "and" | "or";

@@ -1,0 +1,189 @@
+/**
+ * Simplify: index algebra, constant folding and dead code.
+ *
+ *   let %unused = %a + 1                        for %i = 0 to %n {
+ *   for %i = 0 to %n {                            store f32 %y[%i * 12, +24] = …
+ *     store f32 %y[(%i * 4 + 8) * 3] = …   ⇒    }
+ *   }
+ *
+ * Rules (i32): constants fold; c + x → x + c; (x + c) + d → x + (c+d); (x·c)·d → x·(c·d); (x + c)·d → x·d + c·d;
+ * x − c → x + (−c); x·1, x + 0, x << 0 → x. A constant added to an index moves into the access's offset where the rest is
+ * certainly ≥ 0. select and if with a constant condition, loops that never turn, and unused pure lets go away.
+ * Float arithmetic is left alone.
+ */
+
+import type { Expr, Stmt } from "../../ir/loop.js";
+import * as B from "../../ir/loop-build.js";
+import { bodiesOf, mapStmt, rewriteExpr, visitExprs } from "../../ir/loop-walk.js";
+import type { LoopPass } from "./pass.js";
+
+export const simplify: LoopPass = {
+  name: "simplify",
+  run: (f) => {
+    const before = JSON.stringify(f.body, plain);
+    let body = simplifyBody(f.body, new Set());
+    for (;;) {
+      const smaller = dropDead(body);
+      if (smaller === body) break;
+      body = smaller;
+    }
+    return JSON.stringify(body, plain) === before ? f : { ...f, body };
+  },
+};
+
+const plain = (_: string, value: unknown): unknown =>
+  typeof value === "bigint" ? `${value}n` : Object.is(value, -0) ? "-0" : value;
+
+const constI32 = (e: Expr): number | undefined =>
+  e.kind === "const" && e.type === "i32" ? (e.value as number) : undefined;
+
+/** Algebra of one node whose operands are simplified. */
+function simplifyNode(e: Expr): Expr {
+  if (e.kind === "select" && e.cond.kind === "const") return e.cond.value === 1 ? e.a : e.b;
+  if (e.kind === "unary" && e.op === "not" && e.type === "mask" && e.x.kind === "const") return B.bool(e.x.value === 0);
+  if (e.kind === "compare") return foldCompare(e);
+  if (e.kind !== "binary" || e.type !== "i32") return e;
+  const c = constI32(e.b);
+  if (e.op === "sub" && c !== undefined && c !== -(2 ** 31)) return simplifyNode(B.add(e.a, -c));
+  if (e.op === "mul" && constI32(e.a) !== undefined && c === undefined) return simplifyNode(B.mul(e.b, e.a));
+  if (e.op === "mul" && c !== undefined && e.a.kind === "binary") {
+    const inner = constI32(e.a.b);
+    if (e.a.op === "mul" && inner !== undefined) return simplifyNode(B.mul(e.a.a, Math.imul(inner, c)));
+    if (e.a.op === "add" && inner !== undefined)
+      return simplifyNode(B.add(simplifyNode(B.mul(e.a.a, c)), Math.imul(inner, c)));
+  }
+  if (e.op === "add" && e.a.kind === "binary" && e.a.op === "add" && c === undefined) {
+    // (x + c) + y → (x + y) + c
+    const inner = constI32(e.a.b);
+    if (inner !== undefined) return B.add(simplifyNode(B.add(e.a.a, e.b)), inner);
+  }
+  if (e.op === "add" && e.b.kind === "binary" && e.b.op === "add") {
+    // x + (y + c) → (x + y) + c
+    const inner = constI32(e.b.b);
+    if (inner !== undefined) return B.add(simplifyNode(B.add(e.a, e.b.a)), inner);
+  }
+  return B.binary(e.op, e.a, e.b);
+}
+
+function foldCompare(e: Extract<Expr, { kind: "compare" }>): Expr {
+  const [a, b] = [constI32(e.a), constI32(e.b)];
+  if (a === undefined || b === undefined) return e;
+  switch (e.op) {
+    case "eq":
+      return B.bool(a === b);
+    case "ne":
+      return B.bool(a !== b);
+    case "ltS":
+      return B.bool(a < b);
+    case "leS":
+      return B.bool(a <= b);
+    case "gtS":
+      return B.bool(a > b);
+    case "geS":
+      return B.bool(a >= b);
+    default:
+      return e;
+  }
+}
+
+/** `positive`: immutable i32 names whose value is certainly ≥ 0. */
+function simplifyBody(body: readonly Stmt[], positive: ReadonlySet<string>): readonly Stmt[] {
+  const known = new Set(positive);
+  const onExpr = (e: Expr): Expr => rewriteExpr(e, (x) => moveOffset(simplifyNode(x), known));
+  return body.flatMap((s): readonly Stmt[] => {
+    if (s.kind === "for") {
+      const [begin, end] = [onExpr(s.begin), onExpr(s.end)];
+      const [first, last] = [constI32(begin), constI32(end)];
+      if (first !== undefined && last !== undefined && first >= last) return [];
+      const inside = isPositive(begin, known) ? new Set([...known, s.name]) : known;
+      return [{ ...s, begin, end, body: simplifyBody(s.body, inside) }];
+    }
+    const next = mapStmt(s, onExpr, (inner) => simplifyBody(inner, known));
+    if (next.kind === "let" && next.value.type === "i32" && isPositive(next.value, known)) known.add(next.name);
+    if (next.kind === "if" && next.cond.kind === "const") {
+      // Its bindings would meet those of the enclosing list, so only a list without any is spliced in.
+      const taken = next.cond.value === 1 ? next.then : next.else;
+      if (taken.every((t) => t.kind !== "let" && t.kind !== "mut")) return taken;
+    }
+    if (next.kind === "while" && next.cond.kind === "const" && next.cond.value === 0) return [];
+    return next.kind === "store" ? [withOffset(next, known)] : [next];
+  });
+}
+
+function moveOffset(e: Expr, positive: ReadonlySet<string>): Expr {
+  return e.kind === "load" ? withOffset(e, positive) : e;
+}
+
+/** x[i + c] → x[i, +c]. The offset is added without wrapping, so what remains must not be negative. */
+function withOffset<T extends { readonly index: Expr; readonly offset: number }>(
+  access: T,
+  positive: ReadonlySet<string>,
+): T {
+  const { index, offset } = access;
+  if (index.kind !== "binary" || index.op !== "add") return access;
+  const c = constI32(index.b);
+  if (c === undefined || c < 0 || !isPositive(index.a, positive) || offset + c >= 2 ** 28) return access;
+  return { ...access, index: index.a, offset: offset + c };
+}
+
+/** Whether an i32 is certainly ≥ 0, taking for granted that products and sums of indices do not overflow. */
+function isPositive(e: Expr, positive: ReadonlySet<string>): boolean {
+  switch (e.kind) {
+    case "const":
+      return (e.value as number) >= 0;
+    case "var":
+      return positive.has(e.name);
+    case "load":
+      return e.elem === "u8" || e.elem === "u16";
+    case "binary":
+      switch (e.op) {
+        case "add":
+        case "mul":
+        case "minS":
+        case "divS":
+        case "remS":
+          return isPositive(e.a, positive) && isPositive(e.b, positive);
+        case "and":
+        case "maxS":
+          return isPositive(e.a, positive) || isPositive(e.b, positive);
+        case "shl":
+        case "shrS":
+        case "divU":
+        case "remU":
+          return isPositive(e.a, positive);
+        default:
+          return false;
+      }
+    default:
+      return false;
+  }
+}
+
+/** Without the lets and muts that nothing reads and the statements that do nothing; the list itself if there are none. */
+function dropDead(body: readonly Stmt[]): readonly Stmt[] {
+  const used = new Set<string>();
+  visitExprs(body, (e) => {
+    if (e.kind === "var") used.add(e.name);
+  });
+  let changed = false;
+  const visit = (list: readonly Stmt[]): readonly Stmt[] =>
+    list.flatMap((s) => {
+      const dead =
+        ((s.kind === "let" || s.kind === "mut" || s.kind === "assign") && !used.has(s.name) && isPure(s.value)) ||
+        (s.kind === "for" && s.body.length === 0 && isPure(s.begin) && isPure(s.end)) ||
+        (s.kind === "if" && s.then.length === 0 && s.else.length === 0 && isPure(s.cond));
+      if (dead) changed = true;
+      return dead ? [] : bodiesOf(s).length === 0 ? [s] : [mapStmt(s, (e) => e, visit)];
+    });
+  const smaller = visit(body);
+  return changed ? smaller : body;
+}
+
+/** Has no effect and cannot trap; a load that nobody reads may go, whether or not it would trap. */
+function isPure(e: Expr): boolean {
+  let pure = true;
+  visitExprs([{ kind: "return", value: e }], (x) => {
+    if (x.kind === "call") pure = false;
+  });
+  return pure;
+}
