@@ -20,7 +20,7 @@ export interface DimSymbol {
 }
 
 type AtomOp = "floordiv" | "mod" | "min" | "max";
-type Atom = DimSymbol | { readonly kind: AtomOp; readonly a: Dim; readonly b: Dim };
+export type Atom = DimSymbol | { readonly kind: AtomOp; readonly a: Dim; readonly b: Dim };
 
 interface Term {
   readonly coefficient: number;
@@ -387,6 +387,43 @@ export function foldDim<T>(
   }
   if (sum === undefined) return on.constant(d.constant);
   return d.constant === 0 ? sum : on.add(sum, on.constant(d.constant));
+}
+
+/** One product of `splitDim`: coefficient · factors. */
+export interface DimPart {
+  readonly coefficient: Dim;
+  readonly factors: readonly Atom[];
+  /** The product itself. */
+  readonly value: Dim;
+}
+
+/**
+ * The expression as rest + Σ coefficient · factors, where `inner` symbols occur in factors only. How code generation tells
+ * loop variables (inner) from sizes.
+ */
+export function splitDim(d: Dim, inner: (symbol: DimSymbol) => boolean): { rest: Dim; parts: readonly DimPart[] } {
+  if (typeof d === "number") return { rest: d, parts: [] };
+  const isInner = (a: Atom): boolean =>
+    a.kind === "symbol"
+      ? inner(a)
+      : [...dimSymbols(a.a).values(), ...dimSymbols(a.b).values()].some((symbol) => inner(symbol));
+  let rest: Dim = d.constant;
+  const parts = new Map<string, DimPart>();
+  for (const t of d.terms) {
+    const factors = t.atoms.filter(isInner);
+    const outer = t.atoms.filter((a) => !isInner(a));
+    const coefficient = build(
+      outer.length === 0 ? t.coefficient : 0,
+      outer.length === 0 ? [] : [{ ...t, atoms: outer }],
+    );
+    if (factors.length === 0) rest = dimAdd(rest, coefficient);
+    else {
+      const key = productKey(factors);
+      const sum = dimAdd(parts.get(key)?.coefficient ?? 0, coefficient);
+      parts.set(key, { coefficient: sum, factors, value: dimMul(sum, build(0, [{ coefficient: 1, atoms: factors }])) });
+    }
+  }
+  return { rest, parts: [...parts.values()] };
 }
 
 /** Parses the text of `dimText`. Symbols are looked up by name. Throws ModelError with the offending text. */

@@ -1,6 +1,6 @@
 /** Bit patterns of the narrow float formats. All roundings are to nearest, ties to even, directly from the double. */
 
-interface Format {
+export interface FloatFormat {
   readonly exponentBits: number;
   readonly mantissaBits: number;
   readonly bias: number;
@@ -19,13 +19,16 @@ const formats = {
   f8e5m2: { exponentBits: 5, mantissaBits: 2, bias: 15, specials: "ieee", unsignedZero: false },
   f8e5m2fnuz: { exponentBits: 5, mantissaBits: 2, bias: 16, specials: "none", unsignedZero: true },
   f4e2m1: { exponentBits: 2, mantissaBits: 1, bias: 1, specials: "none", unsignedZero: false },
-} as const satisfies Record<string, Format>;
+} as const satisfies Record<string, FloatFormat>;
 
 export type NarrowFloat = keyof typeof formats;
 
+/** How a format lays out its bits. */
+export const floatFormat = (format: NarrowFloat): FloatFormat => formats[format];
+
 /** Value of a bit pattern. */
 export function decodeFloat(format: NarrowFloat, bits: number): number {
-  const f: Format = formats[format];
+  const f: FloatFormat = formats[format];
   const e = f.exponentBits;
   const m = f.mantissaBits;
   const negative = (bits >> (e + m)) & 1;
@@ -42,8 +45,9 @@ export function decodeFloat(format: NarrowFloat, bits: number): number {
   return negative ? -magnitude : magnitude;
 }
 
-function largestFinite(format: NarrowFloat): number {
-  const f: Format = formats[format];
+/** Bit pattern of the largest finite value. */
+export function largestFinite(format: NarrowFloat): number {
+  const f: FloatFormat = formats[format];
   const sign = 1 << (f.exponentBits + f.mantissaBits);
   const top = sign - 1;
   if (f.specials === "none") return top;
@@ -55,7 +59,7 @@ function largestFinite(format: NarrowFloat): number {
  * the others unless `saturate`; f4e2m1 has neither and always saturates (NaN → largest magnitude, positive).
  */
 export function encodeFloat(format: NarrowFloat, x: number, saturate = false): number {
-  const f: Format = formats[format];
+  const f: FloatFormat = formats[format];
   const e = f.exponentBits;
   const m = f.mantissaBits;
   const sign = 1 << (e + m);

@@ -1,0 +1,124 @@
+/** Graph IR → schedule: buffers for values, kernels for nodes. */
+
+import { type Dim, dimAdd, dimEqual, dimMul } from "../../ir/dim.js";
+import { InternalError } from "../../ir/errors.js";
+import { type Graph, type GraphNode, paramName, type Value } from "../../ir/graph.js";
+import type { Buffer, Schedule, ScheduledInput, View } from "../schedule.js";
+import { LowerContext, offsetView } from "./context.js";
+import { lowerGroup } from "./group.js";
+import { KernelPool } from "./kernel-builder.js";
+import { orderNodes } from "./order.js";
+import { sizeOf, stridesOf } from "./place.js";
+import type { Leaf } from "./point.js";
+import { isGrouped, lowerStructured } from "./table.js";
+
+export interface LowerOptions {
+  /** Names of the parameters that are state: they keep their values across runs. Default: none. */
+  readonly state?: ReadonlySet<string>;
+  /** Kernels shared with other schedules of the module. */
+  readonly pool?: KernelPool;
+}
+
+/**
+ * Lowers a graph of primitives. Each value gets a buffer or is a view of one; each fusible group and each structured op
+ * becomes one or a few kernel steps.
+ */
+export function lowerGraph(graph: Graph, options: LowerOptions = {}): Schedule {
+  const ctx = new LowerContext(options.pool ?? new KernelPool());
+  const inputs: ScheduledInput[] = [];
+  const states = new Map<Value, Buffer>();
+  for (const p of graph.params) {
+    const name = paramName(p);
+    const { dtype, shape } = p.type;
+    const isState = options.state?.has(name) ?? false;
+    const buffer = ctx.buffer(dtype, shape, { kind: isState ? "state" : "input", name });
+    const view = { buffer, offset: 0 };
+    ctx.define(p, view);
+    if (isState) states.set(p, buffer);
+    else inputs.push({ name, view, dtype, shape });
+  }
+  lowerNodes(ctx, orderNodes(graph));
+
+  const donated = new Set<number>();
+  const stateResults = [...(graph.donations ?? [])].map(([result, parameter]) => {
+    const state = states.get(graph.params[parameter]!);
+    if (state === undefined) {
+      throw new InternalError(`result ${graph.resultNames[result]} is donated to a parameter that is no state`);
+    }
+    donated.add(result);
+    return { state, value: ctx.view(graph.results[result]!) };
+  });
+  const outputs = graph.results.flatMap((value, i): ScheduledInput[] => {
+    if (donated.has(i)) return [];
+    const { dtype, shape } = value.type;
+    return [{ name: graph.resultNames[i]!, view: ownMemory(ctx, value), dtype, shape }];
+  });
+  return { name: graph.name, steps: ctx.steps, inputs, outputs, stateResults };
+}
+
+/** Lowers nodes in the given order. */
+export function lowerNodes(ctx: LowerContext, nodes: readonly GraphNode[]): void {
+  for (const node of nodes) {
+    if (node.op === "constant") continue;
+    const view = aliasOf(ctx, node);
+    if (view !== undefined) ctx.define(node.results[0]!, view);
+    else lowerNode(ctx, node);
+  }
+}
+
+function lowerNode(ctx: LowerContext, node: GraphNode): void {
+  if (isGrouped(node.op)) {
+    const outputs = node.results.map((value) => ({ value, to: ctx.result(value) }));
+    const results = new Set<Value>(node.results);
+    const leaf = (v: Value): Leaf | undefined => (results.has(v) ? undefined : ctx.leaf(v));
+    lowerGroup(ctx, outputs, leaf, node.loc);
+  } else lowerStructured(ctx, node);
+}
+
+/** Results that are the same elements in the same order as (a part of) an operand: no copy is made. */
+function aliasOf(ctx: LowerContext, node: GraphNode): View | undefined {
+  switch (node.op) {
+    case "reshape":
+      return ctx.view(node.operands[0]!);
+    case "broadcast": {
+      const x = node.operands[0]!;
+      const count = (v: Value) => v.type.shape.reduce<Dim>((p, d) => dimMul(p, d), 1);
+      return dimEqual(count(x), count(node.results[0]!)) ? ctx.view(x) : undefined;
+    }
+    case "transpose": {
+      // Only axes of one element change places.
+      const { shape } = node.operands[0]!.type;
+      const moved = node.attrs.perm.filter((p) => shape[p] !== 1);
+      return moved.every((p, i) => i === 0 || moved[i - 1]! < p) ? ctx.view(node.operands[0]!) : undefined;
+    }
+    case "slice": {
+      const { shape } = node.operands[0]!.type;
+      const { starts, sizes, steps } = node.attrs;
+      if (steps.some((s, a) => s !== 1 && sizes[a] !== 1)) return undefined;
+      // Whole axes after the first that is cut; one element along those before it.
+      let cut = shape.length;
+      while (cut > 0 && starts[cut - 1] === 0 && dimEqual(sizes[cut - 1]!, shape[cut - 1]!)) cut--;
+      if (sizes.slice(0, Math.max(0, cut - 1)).some((d) => d !== 1)) return undefined;
+      const strides = stridesOf(shape);
+      const offset = starts.reduce<Dim>((sum, start, a) => dimAdd(sum, dimMul(start, strides[a]!)), 0);
+      return offsetView(ctx.view(node.operands[0]!), offset);
+    }
+    default:
+      return undefined;
+  }
+}
+
+/** Results of the graph live in temporaries of their own, each in one. */
+function ownMemory(ctx: LowerContext, value: Value): View {
+  const view = ctx.view(value);
+  if (view.buffer.source.kind === "temp" && view.offset === 0) return view;
+  const to = ctx.temp(value.type.dtype, value.type.shape);
+  ctx.add({
+    kind: "copy",
+    count: sizeOf(value.type.shape),
+    from: view,
+    to,
+    loc: value.def.op === "param" ? undefined : value.def.loc,
+  });
+  return to;
+}

@@ -1,0 +1,82 @@
+/**
+ * How each primitive is lowered: fusible ops through `lowerGroup`, structured ops by a function of their own. Every primitive
+ * has a row (the type of an op does not tell primitives from composites, so a test sees to it).
+ */
+
+import { InternalError, ModelError } from "../../ir/errors.js";
+import type { GraphNode } from "../../ir/graph.js";
+import type { ElementwiseName, IndexName, ReduceName } from "../../ir/ops/classes.js";
+import { elementwiseNames, indexNames, reduceNames } from "../../ir/ops/classes.js";
+import type { OpName } from "../../ir/ops/index.js";
+import type { LowerContext } from "./context.js";
+import { lowerDotSimple } from "./contraction-simple.js";
+import { lowerConvInputGradSimple, lowerConvSimple, lowerConvWeightGradSimple } from "./conv-simple.js";
+import { lowerBindDim, lowerNms, lowerNonZero, lowerRange, lowerUnique } from "./dynamic.js";
+import { lowerGather, lowerGatherElements, lowerGatherND, lowerScatterElements, lowerScatterND } from "./indexing.js";
+import { lowerArg, lowerCumulative, lowerSort, lowerTopK } from "./lines.js";
+import { lowerRandomBits } from "./random.js";
+import type { Node } from "./structured.js";
+import { lowerMaxPool, lowerMaxPoolGather, lowerMaxPoolGrad, lowerWindowSum, lowerWindowSumGrad } from "./window.js";
+
+/** "group": a function of the index, see group.ts. "weight": placed in the weights region. */
+type Lowering<N extends OpName> = "group" | "weight" | ((ctx: LowerContext, node: Node<N>) => void);
+
+const grouped = <const N extends string>(names: readonly N[]): { readonly [K in N]: "group" } =>
+  Object.fromEntries(names.map((n) => [n, "group"])) as { readonly [K in N]: "group" };
+
+const rows = {
+  ...grouped<ElementwiseName>(elementwiseNames),
+  ...grouped<IndexName>(indexNames),
+  ...grouped<ReduceName>(reduceNames),
+  constant: "weight",
+  iota: "group",
+  dimSize: "group",
+  concat: "group",
+  pad: "group",
+  dotGeneral: lowerDotSimple,
+  conv: lowerConvSimple,
+  convInputGrad: lowerConvInputGradSimple,
+  convWeightGrad: lowerConvWeightGradSimple,
+  maxPool: lowerMaxPool,
+  maxPoolGrad: lowerMaxPoolGrad,
+  maxPoolGather: lowerMaxPoolGather,
+  windowSum: lowerWindowSum,
+  windowSumGrad: lowerWindowSumGrad,
+  argMax: lowerArg,
+  argMin: lowerArg,
+  cumSum: lowerCumulative,
+  cumProd: lowerCumulative,
+  sort: lowerSort,
+  topK: lowerTopK,
+  gather: lowerGather,
+  gatherElements: lowerGatherElements,
+  gatherND: lowerGatherND,
+  scatterElements: lowerScatterElements,
+  scatterND: lowerScatterND,
+  randomBits: lowerRandomBits,
+  bindDim: lowerBindDim,
+  nonZero: lowerNonZero,
+  range: lowerRange,
+  unique: lowerUnique,
+  nonMaxSuppression: lowerNms,
+  if: refuseControl,
+  loop: refuseControl,
+  scan: refuseControl,
+} satisfies { readonly [N in OpName]?: Lowering<N> };
+
+/** Ops with a row. A test holds this against the primitives. */
+export const loweredNames: readonly string[] = Object.keys(rows);
+
+function refuseControl(_ctx: LowerContext, node: Node<"if"> | Node<"loop"> | Node<"scan">): void {
+  throw new ModelError({ where: node.loc ?? node.op, message: `control flow (${node.op}) can't be compiled yet` });
+}
+
+/** Lowers a node that has a row of its own. Composites must have been decomposed before. */
+export function lowerStructured(ctx: LowerContext, node: GraphNode): void {
+  const row = (rows as { readonly [name: string]: Lowering<never> | undefined })[node.op];
+  if (typeof row !== "function") throw new InternalError(`${node.op} has no lowering of its own`);
+  row(ctx, node as never);
+}
+
+/** Whether the op goes through `lowerGroup`. */
+export const isGrouped = (op: string): boolean => (rows as { readonly [name: string]: unknown })[op] === "group";

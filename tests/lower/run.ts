@@ -1,0 +1,61 @@
+/** Compiles many small graphs into one module and runs them, without the graph passes of `compile`. */
+
+import { assemble } from "../../compiler/assemble.js";
+import { KernelPool } from "../../compiler/lower/kernel-builder.js";
+import { lowerGraph } from "../../compiler/lower/lower.js";
+import { type Graph, paramName } from "../../ir/graph.js";
+import type { LoopFunction } from "../../ir/loop.js";
+import type { Tensor } from "../../ir/tensor.js";
+import { sealArtifact } from "../../runtime/encode.js";
+import { load } from "../../runtime/index.js";
+
+export interface Case {
+  readonly graph: Graph;
+  readonly feeds: readonly Tensor[];
+}
+
+export interface RunOptions {
+  /** Default: kernels stay as lowering made them. */
+  readonly optimize?: (fn: LoopFunction) => LoopFunction;
+  readonly threads?: number;
+}
+
+/** Results of each case, in order. */
+export async function runCases(
+  cases: readonly Case[],
+  options: RunOptions = {},
+): Promise<readonly (readonly Tensor[])[]> {
+  const pool = new KernelPool();
+  const schedules = cases.map(({ graph }, i) => lowerGraph({ ...graph, name: `entry${i}` }, { pool }));
+  const threaded = (options.threads ?? 1) > 1;
+  const made = assemble(
+    schedules,
+    { entries: {}, state: [] },
+    {
+      name: "cases",
+      variants: threaded ? ["simd128", "simd128-threads"] : ["simd128"],
+      maxThreads: options.threads ?? 1,
+      maxMemoryBytes: 2 ** 30,
+      optimizeKernel: (fn: LoopFunction) => {
+        return options.optimize?.(fn) ?? fn;
+      },
+      producer: "test",
+    },
+  );
+  const all: (readonly Tensor[])[] = [];
+  for (const [i, { graph, feeds }] of cases.entries()) {
+    // A session runs the first entry of its artefact.
+    const name = `entry${i}`;
+    const entries = { [name]: made.draft.entries[name]!, ...made.draft.entries };
+    const artifact = await sealArtifact({ ...made.draft, entries }, made.wasm, made.weights);
+    const session = await load(artifact, { threads: options.threads ?? 1 });
+    try {
+      const named = Object.fromEntries(graph.params.map((p, k) => [paramName(p), feeds[k]!]));
+      const out = await session.run(named as Parameters<typeof session.run>[0]);
+      all.push(graph.resultNames.map((n) => out[n] as Tensor));
+    } finally {
+      session.dispose();
+    }
+  }
+  return all;
+}
