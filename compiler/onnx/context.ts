@@ -4,7 +4,7 @@ import { takeAt } from "../../ir/build.js";
 import type { Dim, DimExpr } from "../../ir/dim.js";
 import type { DType } from "../../ir/dtype.js";
 import { ModelError } from "../../ir/errors.js";
-import { type Graph, type TensorType, topologicalOrder, typeText, type Value } from "../../ir/graph.js";
+import { topologicalOrder, typeText, type Value } from "../../ir/graph.js";
 import { bindDim } from "../../ir/ops/dynamic.js";
 import type { Tensor } from "../../ir/tensor.js";
 import { toNumbers } from "../../ir/tensor.js";
@@ -17,6 +17,12 @@ import type { OnnxTensor } from "./tensor.js";
 export interface SequenceValue {
   readonly kind: "sequence";
   readonly items: readonly Bound[];
+}
+
+/** A sequence of equal tensors whose length only the running program knows, stacked along a first axis. */
+export interface StackedValue {
+  readonly kind: "stacked";
+  readonly value: Value;
 }
 
 /** An optional without a value. */
@@ -36,7 +42,7 @@ export interface FailedValue {
 }
 
 /** What a name of the ONNX graph stands for. */
-export type Bound = Value | SequenceValue | AbsentValue | StringsValue | FailedValue;
+export type Bound = Value | SequenceValue | StackedValue | AbsentValue | StringsValue | FailedValue;
 
 export const isValue = (b: Bound | undefined): b is Value => b !== undefined && "def" in b;
 
@@ -67,29 +73,18 @@ export interface ImportServices {
     bound: Dim,
     build: (defines: DimExpr) => T,
   ): { readonly size: DimExpr; readonly made: T };
+  /** A new size in [0, bound] that a node is going to find; tell which with `foundBy`. */
+  newSize(hint: string, bound: Dim): DimExpr;
+  foundBy(size: DimExpr, finder: Value): void;
   /** Imports the nodes of a subgraph in place, with its inputs bound; gives its outputs. */
   inline(graph: OnnxGraph, inputs: readonly Bound[], scope: Scope): readonly Bound[];
-  /** What a subgraph uses from outside, as values. */
-  captures(graphs: readonly OnnxGraph[], scope: Scope): readonly { readonly name: string; readonly value: Value }[];
-  /** Imports a subgraph as an isolated graph with the parameters `inputs` (bound to its inputs) and `captured`. */
-  region(
-    graph: OnnxGraph,
-    inputs: readonly { readonly name: string; readonly type: TensorType }[],
-    captured: readonly { readonly name: string; readonly value: Value }[],
-    scope: Scope,
-  ): { readonly params: readonly Value[]; readonly results: readonly Bound[]; readonly finders: Finders };
-  /** The graph of a region, keeping alive what finds the sizes that it mentions. */
-  close(
-    name: string,
-    params: readonly Value[],
-    results: readonly Value[],
-    names: readonly string[],
-    finders: Finders,
-  ): Graph;
+  /** Runs `body`, which builds a region: sizes that it finds belong to the region. */
+  inRegion<T>(body: () => T): T;
+  /** Names of the graph's inputs. */
+  readonly inputNames: ReadonlySet<string>;
+  /** Upper bound of sizes of which nothing else is known. */
+  readonly maxUnknownSize: number;
 }
-
-/** Values that find sizes, by the name of the size. */
-export type Finders = ReadonlyMap<string, Value>;
 
 export class NodeContext {
   readonly node: OnnxNode;
@@ -200,7 +195,9 @@ export class NodeContext {
 
   /** An error that says which graph inputs decide the value of input i. */
   dependsOnData(i: number, what: string): ModelError {
-    const names = inputsOf(this.input(i)).slice(0, 4);
+    const names = inputsOf(this.input(i))
+      .filter((name) => this.services.inputNames.has(name))
+      .slice(0, 4);
     const values = names.map((name) => `${JSON.stringify(name)}: …`).join(", ");
     return this.error(
       `${what} (input ${i}, ${typeText(this.input(i).type)}) depends on the data, so its value is not known when compiling`,

@@ -13,7 +13,6 @@ import {
   graphSymbols,
   graph as makeGraph,
   param,
-  type TensorType,
   type Value,
   withLoc,
 } from "../../ir/graph.js";
@@ -21,9 +20,8 @@ import { unknownSize } from "../../ir/ops/dynamic.js";
 import { type Tensor, tensor } from "../../ir/tensor.js";
 import { describeNode } from "./attributes.js";
 import { host } from "./build.js";
-import { capturedNames } from "./check.js";
 import { KnownContents } from "./contents.js";
-import { type Bound, type Finders, type ImportServices, isValue, NodeContext, Scope } from "./context.js";
+import { type Bound, type ImportServices, isValue, NodeContext, Scope } from "./context.js";
 import { inlineFunctions } from "./functions.js";
 import {
   type OnnxDim,
@@ -47,6 +45,8 @@ export interface ImportOptions extends ReadModelOptions {
    * signature.
    */
   readonly values?: Readonly<Record<string, Tensor>>;
+  /** Upper bound of run-time sizes of which nothing else is known, such as a loop's number of steps. Default 4096. */
+  readonly maxUnknownSize?: number;
   /** Nodes after unrolling and inlining. */
   readonly maxNodes?: number;
 }
@@ -55,6 +55,8 @@ export interface ImportOptions extends ReadModelOptions {
 export type Structure =
   | { readonly kind: "tensor"; readonly at: number }
   | { readonly kind: "sequence"; readonly items: readonly Structure[] }
+  /** A sequence of equal tensors, stacked along a first axis. */
+  | { readonly kind: "stacked"; readonly at: number }
   | { readonly kind: "absent" };
 
 export interface ImportedModel {
@@ -80,6 +82,7 @@ export function bindTensor(t: OnnxTensor): Bound {
 class Importer implements ImportServices {
   readonly contents = new KnownContents();
   readonly problems: Problem[] = [];
+  readonly inputNames = new Set<string>();
   readonly unsupported = new Map<string, UnsupportedUse>();
   private readonly options: ImportOptions;
   private readonly symbols = new Map<string, Dim>();
@@ -97,6 +100,7 @@ class Importer implements ImportServices {
     const scope = new Scope();
     const params: Value[] = [];
     for (const input of graph.inputs) {
+      this.inputNames.add(input.name);
       const bound = this.attempt(`input "${input.name}"`, () => this.graphInput(input));
       scope.set(input.name, bound ?? FAILED);
       if (bound?.def.op === "param") params.push(bound);
@@ -112,6 +116,10 @@ class Importer implements ImportServices {
       if (bound.kind === "absent") return { kind: "absent" };
       if (bound.kind === "sequence")
         return { kind: "sequence", items: bound.items.map((item, i) => collect(item, `${name}.${i}`)) };
+      if (bound.kind === "stacked") {
+        names.push(name);
+        return { kind: "stacked", at: results.push(bound.value) - 1 };
+      }
       if (bound.kind === "strings")
         this.problems.push({ where: `output "${name}"`, message: "outputs of strings are not supported" });
       return { kind: "absent" };
@@ -119,7 +127,7 @@ class Importer implements ImportServices {
     const outputs = graph.outputs.map(({ name }) => ({ name, structure: collect(scope.get(name) ?? FAILED, name) }));
     const problems = [...[...this.unsupported.values()].map(describeUnsupported), ...this.problems];
     if (problems.length > 0) throw new ModelError(problems);
-    return { graph: this.close(graph.name || "model", params, results, names, this.finders), outputs };
+    return { graph: this.close(graph.name || "model", params, results, names), outputs };
   }
 
   /** Runs `build`; a ModelError is noted (at `where`, unless it says where itself) and gives undefined. */
@@ -183,27 +191,29 @@ class Importer implements ImportServices {
     bound: Dim,
     build: (defines: DimExpr) => T,
   ): { size: DimExpr; made: T } {
-    const name = `${legalName(hint)}_${++this.serial}`;
-    const size = unknownSize(name, bound);
+    const size = this.newSize(hint, bound);
     const made = build(size);
-    this.finders.set(name, Array.isArray(made) ? made[0] : (made as Value));
+    this.foundBy(size, Array.isArray(made) ? made[0] : (made as Value));
     return { size, made };
   }
 
-  close(
-    name: string,
-    params: readonly Value[],
-    results: readonly Value[],
-    names: readonly string[],
-    finders: Finders,
-  ): Graph {
+  newSize(hint: string, bound: Dim): DimExpr {
+    return unknownSize(`${legalName(hint)}_${++this.serial}`, bound);
+  }
+
+  foundBy(size: DimExpr, finder: Value): void {
+    this.finders.set(size.key, finder);
+  }
+
+  /** The graph, with those finders of sizes that it needs only for their sizes. */
+  private close(name: string, params: readonly Value[], results: readonly Value[], names: readonly string[]): Graph {
     // A finder that nothing depends on but through its size is kept; one whose size nobody mentions is not.
     const kept = new Map<string, Value>();
     for (;;) {
       const closed = makeGraph(name, params, results, names, undefined, [...kept.values()]);
       const alive = new Set(graphNodes(closed));
       const mentioned = graphSymbols(closed);
-      const missing = [...finders].filter(
+      const missing = [...this.finders].filter(
         ([symbol, v]) => mentioned.has(symbol) && v.def.op !== "param" && !alive.has(v.def) && !kept.has(symbol),
       );
       if (missing.length === 0) return closed;
@@ -256,49 +266,18 @@ class Importer implements ImportServices {
     return graph.outputs.map(({ name }) => scope.get(name) ?? FAILED);
   }
 
-  captures(graphs: readonly OnnxGraph[], scope: Scope): readonly { name: string; value: Value }[] {
-    const names = new Set(graphs.flatMap((g) => [...capturedNames(g)]));
-    return [...names].flatMap((name) => {
-      const bound = scope.get(name);
-      return isValue(bound) && !this.contents.constant(bound) ? [{ name, value: bound }] : [];
-    });
+  inRegion<T>(body: () => T): T {
+    const outer = this.finders;
+    this.finders = new Map();
+    try {
+      return body();
+    } finally {
+      this.finders = outer;
+    }
   }
 
-  region(
-    graph: OnnxGraph,
-    inputs: readonly { name: string; type: TensorType }[],
-    captured: readonly { name: string; value: Value }[],
-    outer: Scope,
-  ): { params: readonly Value[]; results: readonly Bound[]; finders: Finders } {
-    const scope = new Scope(outer);
-    const outerFinders = this.finders;
-    const finders = new Map<string, Value>();
-    this.finders = finders;
-    for (const name of capturedNames(graph)) {
-      const bound = outer.get(name);
-      const constant = isValue(bound) ? this.contents.constant(bound) : undefined;
-      if (constant) scope.set(name, host(constant));
-      else if (bound && !isValue(bound) && bound.kind === "sequence")
-        throw new ModelError({
-          message: `the subgraph "${graph.name}" captures the sequence "${name}", which is not supported`,
-        });
-    }
-    const outerParams = captured.map(({ name, value }) => {
-      const inner = param(name, value.type);
-      this.contents.state(inner, this.contents.of(value));
-      scope.set(name, inner);
-      return inner;
-    });
-    const own = inputs.map(({ name, type }, i) => {
-      const inner = param(name, type);
-      const formal = graph.inputs[i];
-      if (formal) scope.set(formal.name, inner);
-      return inner;
-    });
-    this.body(graph, scope);
-    this.finders = outerFinders;
-    const results = graph.outputs.map(({ name }) => scope.get(name) ?? FAILED);
-    return { params: [...own, ...outerParams], results, finders };
+  get maxUnknownSize(): number {
+    return this.options.maxUnknownSize ?? 4096;
   }
 }
 

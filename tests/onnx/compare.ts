@@ -1,7 +1,7 @@
 /** Runs imported graphs on test data and compares, by ONNX's own rule. */
 import type { Structure } from "../../compiler/onnx/import.js";
 import { isDType } from "../../ir/dtype.js";
-import { element, type Tensor } from "../../ir/tensor.js";
+import { element, elementCount, type Tensor } from "../../ir/tensor.js";
 import type { OnnxValue } from "./data.js";
 
 export function toTensor(value: OnnxValue): Tensor {
@@ -17,6 +17,15 @@ export type Result = Tensor | readonly Result[] | null;
 export function flattenStructure(structure: Structure, results: readonly Tensor[]): Result {
   if (structure.kind === "absent") return null;
   if (structure.kind === "tensor") return results[structure.at]!;
+  if (structure.kind === "stacked") {
+    const stacked = results[structure.at]!;
+    const size = elementCount(stacked.shape.slice(1));
+    return Array.from({ length: stacked.shape[0]! }, (_, i) => ({
+      dtype: stacked.dtype,
+      shape: stacked.shape.slice(1),
+      data: stacked.data.slice(i * size, (i + 1) * size) as Tensor["data"],
+    }));
+  }
   return structure.items.map((item) => flattenStructure(item, results));
 }
 

@@ -5,6 +5,7 @@ import type { OnnxNode } from "../model.js";
 import { isStandardDomain, NEWEST_OPSET, type OnnxOpName, resolveOp } from "../schema.js";
 import { attentions } from "./attention.js";
 import { contraction } from "./contraction.js";
+import { control } from "./control.js";
 import { conv } from "./conv.js";
 import { dynamic } from "./dynamic.js";
 import { elementwise } from "./elementwise.js";
@@ -23,6 +24,7 @@ import { shape } from "./shape.js";
 const onnx = {
   ...attentions,
   ...contraction,
+  ...control,
   ...conv,
   ...dynamic,
   ...elementwise,

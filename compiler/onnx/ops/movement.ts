@@ -2,6 +2,7 @@
 import {
   asType,
   broadcastTo,
+  clamp,
   concatenate,
   dimScalar,
   expandDims,
@@ -176,12 +177,30 @@ function sliceRange(size: Dim, start: Dim, end: Dim, step: number): { first: Dim
   return { first, count: dimMax(dimCeilDiv(dimSub(first, last), -step), 0) };
 }
 
+/** The range of a slice whose start or end only the running program knows; both, and the count, are found there. */
+function runtimeRange(c: NodeContext, size: Dim, start: Value, end: Value, step: number): { first: Dim; count: Dim } {
+  if (step < 0) throw c.error("a negative step needs starts and ends that are known when compiling");
+  const whole = dimScalar(size, "i64");
+  const absolute = (v: Value) => clamp(where(np.lt(v, 0), np.add(v, whole), v), 0, whole);
+  const [from, to] = [absolute(start), absolute(end)];
+  const length = np.div(np.add(np.max(np.sub(to, from), 0), step - 1), step);
+  const find = (v: Value): Dim => c.services.findSize("slice", size, (defines) => bindDim([v], { defines })).size;
+  return { first: find(np.min(from, np.max(np.sub(whole, 1), 0))), count: find(length) };
+}
+
 const sliceRow: ImportOp = (c) => {
   const x = c.input(0);
   const rank = rankOf(x);
   const old = c.since < 10;
-  const starts = old ? c.attrs.requiredInts("starts") : c.dims(1, "the starts");
-  const ends = old ? c.attrs.requiredInts("ends") : c.dims(2, "the ends");
+  const known = (i: number, name: string): readonly (Dim | undefined)[] => {
+    if (old) return c.attrs.requiredInts(name);
+    const [length] = c.input(i).type.shape;
+    if (typeof length !== "number") throw c.dependsOnData(i, `the ${name}`);
+    const contents = c.contents(i);
+    return Array.from({ length }, (_, k) => asDim(contents?.[k]));
+  };
+  const starts = known(1, "starts");
+  const ends = known(2, "ends");
   const axes = (old ? c.attrs.ints("axes", undefined) : c.optionalInts(3, "the axes")) ?? starts.map((_, i) => i);
   const steps = (old ? undefined : c.optionalInts(4, "the steps")) ?? starts.map(() => 1);
   if (ends.length !== starts.length || axes.length !== starts.length || steps.length !== starts.length)
@@ -193,11 +212,16 @@ const sliceRow: ImportOp = (c) => {
   const by: number[] = x.type.shape.map(() => 1);
   axes.forEach((given, i) => {
     const axis = c.axis(given, rank);
-    if (steps[i] === 0) throw c.error("a step is 0");
-    const part = sliceRange(x.type.shape[axis]!, starts[i]!, ends[i]!, steps[i]!);
+    const [size, start, end, step] = [x.type.shape[axis]!, starts[i], ends[i], steps[i]!];
+    if (step === 0) throw c.error("a step is 0");
+    const at = (input: number) => asType(takeAt(c.input(input), 0, i), "i64");
+    const part =
+      start === undefined || end === undefined
+        ? runtimeRange(c, size, at(1), at(2), step)
+        : sliceRange(size, start, end, step);
     first[axis] = part.count === 0 ? 0 : part.first;
     counts[axis] = part.count;
-    by[axis] = steps[i]!;
+    by[axis] = step;
   });
   const whole = counts.every((d, a) => by[a] === 1 && first[a] === 0 && dimEqual(d, x.type.shape[a]!));
   return whole ? x : slice([x], { starts: first, sizes: counts, steps: by });

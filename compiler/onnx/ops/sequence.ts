@@ -1,6 +1,8 @@
 /** Sequences and optionals. Their structure is known when compiling: lengths and positions are constants. */
-import { concatenate, dimScalar, full, split, squeeze, stack } from "../../../ir/build.js";
-import type { Dim } from "../../../ir/dim.js";
+import { concatenate, dimScalar, full, moveAxis, rankOf, reshapeTo, split, squeeze, stack } from "../../../ir/build.js";
+import { type Dim, dimMul } from "../../../ir/dim.js";
+import type { Value } from "../../../ir/graph.js";
+import { gather } from "../../../ir/ops/indexing.js";
 import { type Bound, type ImportOp, isValue, type NodeContext, type OpRow, type SequenceValue } from "../context.js";
 
 const sequence = (items: readonly Bound[]): SequenceValue => ({ kind: "sequence", items });
@@ -31,7 +33,27 @@ const erase: ImportOp = (c) => {
   return sequence(items.filter((_, i) => i !== at));
 };
 
+/** A sequence whose length the program finds, as one tensor with the items along its first axis. */
+function stacked(c: NodeContext): Value | undefined {
+  const bound = c.inputs[0];
+  return bound && !isValue(bound) && bound.kind === "stacked" ? bound.value : undefined;
+}
+
+/** Items of [count, …] side by side along an axis, or along a new one. */
+function joinStacked(x: Value, given: number, newAxis: boolean): Value {
+  const rank = rankOf(x) - (newAxis ? 0 : 1);
+  const axis = given < 0 ? given + rank : given;
+  if (newAxis) return moveAxis(x, 0, axis);
+  const [count, ...item] = x.type.shape as [Dim, ...Dim[]];
+  return reshapeTo(
+    moveAxis(x, 0, axis),
+    item.map((d, a) => (a === axis ? dimMul(count, d) : d)),
+  );
+}
+
 const concatFromSequence: ImportOp = (c) => {
+  const whole = stacked(c);
+  if (whole) return joinStacked(whole, c.attrs.requiredInt("axis"), c.attrs.flag("new_axis", false));
   const items = tensors(c, c.sequence(0));
   const axis = c.attrs.requiredInt("axis");
   return c.attrs.flag("new_axis", false) ? stack(items, axis) : concatenate(items, axis);
@@ -76,10 +98,12 @@ export const sequences = {
   SequenceInsert: insert,
   SequenceErase: erase,
   SequenceAt: (c) => {
+    const whole = stacked(c);
+    if (whole) return gather([whole, reshapeTo(c.input(1), [])], { axis: 0 });
     const { items } = c.sequence(0);
     return items[position(c, 1, items.length, items.length - 1)]!;
   },
-  SequenceLength: (c) => dimScalar(c.sequence(0).items.length, "i64"),
+  SequenceLength: (c) => dimScalar(stacked(c)?.type.shape[0] ?? c.sequence(0).items.length, "i64"),
   SequenceMap: sequenceMap,
   ConcatFromSequence: concatFromSequence,
   SplitToSequence: splitToSequence,

@@ -1,8 +1,9 @@
 /** Shapes as data, constants and generators. Most of it evaluates at compile time; see contents.ts. */
 import { asType, broadcastTo, dimScalar, full, np, rankOf, reshapeTo, where } from "../../../ir/build.js";
 import { type Dim, dimBounds, dimFloorDiv, dimMax, dimNeg, dimSub } from "../../../ir/dim.js";
-import { typeText } from "../../../ir/graph.js";
+import { typeText, type Value } from "../../../ir/graph.js";
 import { iota } from "../../../ir/ops/constant.js";
+import { range as rangeOp } from "../../../ir/ops/dynamic.js";
 import { productOf } from "../../../ir/ops/movement.js";
 import { tensorFrom } from "../../../ir/tensor.js";
 import { dimVector, host, vector } from "../build.js";
@@ -57,12 +58,21 @@ function rangeLength(c: NodeContext, start: Dim, limit: Dim, delta: number): Dim
 }
 
 const range: ImportOp = (c) => {
-  const start = c.input(0);
-  const steps = iota([], { dtype: start.type.dtype, shape: [rangeCount(c)], axis: 0 });
-  return np.add(np.mul(steps, reshapeTo(c.input(2), [])), reshapeTo(start, []));
+  const [start, limit, delta] = [c.input(0), c.input(1), c.input(2)].map((v) => reshapeTo(v, [])) as [
+    Value,
+    Value,
+    Value,
+  ];
+  const count = rangeCount(c);
+  if (count === undefined)
+    return c.services.findSize("range", c.services.maxUnknownSize, (defines) =>
+      rangeOp([start, limit, delta], { defines }),
+    ).made;
+  const steps = iota([], { dtype: start.type.dtype, shape: [count], axis: 0 });
+  return np.add(np.mul(steps, delta), start);
 };
 
-function rangeCount(c: NodeContext): Dim {
+function rangeCount(c: NodeContext): Dim | undefined {
   const [start, limit, delta] = [0, 1, 2].map((i) => c.constant(i));
   if (start && limit && delta) {
     const [a, b, d] = [c.scalar(0, "the start"), c.scalar(1, "the limit"), c.scalar(2, "the step")];
@@ -70,9 +80,7 @@ function rangeCount(c: NodeContext): Dim {
     return Math.max(0, Math.ceil((b - a) / d));
   }
   const [s, l, d] = [0, 1, 2].map((i) => c.contents(i)?.map(asDim)[0]);
-  if (s === undefined || l === undefined || typeof d !== "number")
-    throw c.dependsOnData(s === undefined ? 0 : l === undefined ? 1 : 2, "the length of the range");
-  return rangeLength(c, s, l, d);
+  return s === undefined || l === undefined || typeof d !== "number" ? undefined : rangeLength(c, s, l, d);
 }
 
 const eyeLike: ImportOp = (c) => {

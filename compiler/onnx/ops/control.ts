@@ -1,0 +1,404 @@
+/** If, Loop and Scan. Conditions and trip counts that are known decide at compile time. */
+import { asType, concatenate, flip, full, moveAxis, reshapeTo, stack, takeAt } from "../../../ir/build.js";
+import { type Dim, type DimExpr, dimEqual, dimMax, dimMul, dimUpperBound } from "../../../ir/dim.js";
+import { ModelError } from "../../../ir/errors.js";
+import { param, type Shape, typeText, type Value } from "../../../ir/graph.js";
+import { iota, scalarConstant } from "../../../ir/ops/constant.js";
+import { ifElse, loop, scan } from "../../../ir/ops/control.js";
+import { closeRegion, type TracedRegion, traceRegion, unionOfCaptures } from "../../../ir/regions.js";
+import { capturedNames, subgraphsOf } from "../check.js";
+import { asDim } from "../contents.js";
+import { type Bound, type ImportOp, isValue, type NodeContext, type OpRow } from "../context.js";
+import type { OnnxGraph, OnnxNode } from "../model.js";
+
+/** Bodies are repeated in place up to this many times, where a loop can't be a loop of the IR. */
+const MAX_UNROLL = 256;
+
+const failed = (bounds: readonly Bound[]): boolean => bounds.some((b) => !isValue(b) && b.kind === "failed");
+
+/** How bounds are made of values, so that they can pass through a region. */
+type Shell =
+  | { readonly kind: "value" }
+  | { readonly kind: "sequence"; readonly items: readonly Shell[] }
+  | { readonly kind: "stacked" }
+  | { readonly kind: "other"; readonly bound: Bound };
+
+function flattenBound(bound: Bound, into: Value[]): Shell {
+  if (isValue(bound)) {
+    into.push(bound);
+    return { kind: "value" };
+  }
+  if (bound.kind === "sequence") return { kind: "sequence", items: bound.items.map((b) => flattenBound(b, into)) };
+  if (bound.kind === "stacked") {
+    into.push(bound.value);
+    return { kind: "stacked" };
+  }
+  return { kind: "other", bound };
+}
+
+function rebuild(shell: Shell, values: Iterator<Value>): Bound {
+  switch (shell.kind) {
+    case "value":
+      return values.next().value as Value;
+    case "stacked":
+      return { kind: "stacked", value: values.next().value as Value };
+    case "sequence":
+      return { kind: "sequence", items: shell.items.map((s) => rebuild(s, values)) };
+    case "other":
+      return shell.bound;
+  }
+}
+
+interface TracedBody {
+  readonly region: TracedRegion;
+  readonly shells: readonly Shell[];
+}
+
+/** Imports a subgraph as a region over parameters; undefined if a node of it could not be imported. */
+function trace(
+  c: NodeContext,
+  params: readonly Value[],
+  body: (params: readonly Value[]) => readonly Bound[],
+): TracedBody | undefined {
+  let shells: readonly Shell[] | undefined;
+  const region = c.services.inRegion(() =>
+    traceRegion(params, (ps) => {
+      const bounds = body(ps);
+      if (failed(bounds)) return [];
+      const values: Value[] = [];
+      shells = bounds.map((b) => flattenBound(b, values));
+      return values;
+    }),
+  );
+  return shells && { region, shells };
+}
+
+// ------------------------------------------------------------------------------------------------------- if
+
+/** One shape for both branches; sizes that differ are found when the program runs. */
+function mergeBranches(c: NodeContext, a: Shape, b: Shape, defines: DimExpr[]): Shape {
+  if (a.length !== b.length)
+    throw c.error(
+      `its branches give ${a.length} and ${b.length} axes`,
+      "fix the dimensions that the condition depends on, so that it is known",
+    );
+  return a.map((d, i) => {
+    const e = b[i]!;
+    if (dimEqual(d, e)) return d;
+    const size = c.services.newSize("branch", dimMax(dimUpperBound(d), dimUpperBound(e)));
+    defines.push(size);
+    return size;
+  });
+}
+
+const ifRow: ImportOp = (c): readonly Bound[] => {
+  const branches = [c.attrs.graph("then_branch"), c.attrs.graph("else_branch")] as const;
+  const known = c.contents(0)?.[0];
+  if (typeof known === "number") return c.services.inline(known !== 0 ? branches[0] : branches[1], [], c.scope);
+  const traced = branches.map((g) => trace(c, [], () => c.services.inline(g, [], c.scope)));
+  const [yes, no] = traced;
+  if (!yes || !no) return [];
+  if (JSON.stringify(yes.shells.map(kindOf)) !== JSON.stringify(no.shells.map(kindOf)))
+    throw c.error("its branches give sequences of different length, or an optional in one of them only");
+  const defines: DimExpr[] = [];
+  const shapes = yes.region.results.map((r, i) =>
+    mergeBranches(c, r.type.shape, no.region.results[i]!.type.shape, defines),
+  );
+  const captures = unionOfCaptures(yes.region, no.region);
+  const condition = reshapeTo(asType(c.input(0), "bool"), []);
+  const results = ifElse([condition, ...captures], defines.length > 0 ? { shapes, defines } : {}, [
+    closeRegion("then", yes.region, captures),
+    closeRegion("else", no.region, captures),
+  ]);
+  for (const size of defines) c.services.foundBy(size, results[0]!);
+  const values = results.values();
+  return yes.shells.map((s) => rebuild(s, values));
+};
+
+const kindOf = (s: Shell): unknown =>
+  s.kind === "sequence" ? s.items.map(kindOf) : s.kind === "other" ? (s.bound as { kind: string }).kind : s.kind;
+
+// ----------------------------------------------------------------------------------------------------- loop
+
+interface Accumulator {
+  /** Index among the carried values. */
+  readonly at: number;
+  /** Name, in the body, of what each iteration adds. */
+  readonly item: string;
+  /** Axis that tensors are joined along; undefined for a sequence. */
+  readonly axis: number | undefined;
+}
+
+function uses(graph: OnnxGraph, name: string): number {
+  let count = graph.outputs.filter((o) => o.name === name).length;
+  for (const node of graph.nodes) {
+    count += node.inputs.filter((n) => n === name).length;
+    for (const sub of subgraphsOf(node)) if (capturedNames(sub).has(name)) count++;
+  }
+  return count;
+}
+
+/**
+ * Carried values that each iteration only appends to (`out = Concat(out, item)`, `seq = SequenceInsert(seq, item)`), with the
+ * body freed of them: they are scanned values.
+ */
+function takeAccumulators(body: OnnxGraph, carried: number): { body: OnnxGraph; found: readonly Accumulator[] } {
+  const found: Accumulator[] = [];
+  const dropped = new Set<OnnxNode>();
+  for (let at = 0; at < carried; at++) {
+    const formal = body.inputs[at + 2]?.name;
+    const result = body.outputs[at + 1]?.name;
+    if (formal === undefined || result === undefined || uses(body, formal) !== 1 || uses(body, result) !== 1) continue;
+    const node = body.nodes.find((n) => n.outputs[0] === result);
+    if (node?.domain !== "" || node.inputs[0] !== formal || node.inputs.length !== 2) continue;
+    const axis = node.attributes.get("axis");
+    if (node.opType === "SequenceInsert") found.push({ at, item: node.inputs[1]!, axis: undefined });
+    else if (node.opType === "Concat" && axis?.kind === "int")
+      found.push({ at, item: node.inputs[1]!, axis: Number(axis.value) });
+    else continue;
+    dropped.add(node);
+  }
+  const isAccumulated = (at: number) => found.some((f) => f.at === at);
+  const outputs = [
+    ...body.outputs.filter((_, i) => i === 0 || i > carried || !isAccumulated(i - 1)),
+    ...found.map(({ item }) => ({ name: item, type: undefined })),
+  ];
+  const inputs = body.inputs.filter((_, i) => i < 2 || !isAccumulated(i - 2));
+  return { body: { ...body, inputs, outputs, nodes: body.nodes.filter((n) => !dropped.has(n)) }, found };
+}
+
+const isTrue = (c: NodeContext, v: Value): boolean => c.services.contents.of(v)?.[0] === 1;
+
+/** [trips, …item] joined along an axis of the item, after the initial value. */
+function joinScanned(initial: Value, scanned: Value, given: number): Value {
+  const rank = scanned.type.shape.length - 1;
+  const axis = given < 0 ? given + rank : given;
+  const [trips, ...item] = scanned.type.shape as [Dim, ...Dim[]];
+  const moved = moveAxis(scanned, 0, axis);
+  const joined = reshapeTo(
+    moved,
+    item.map((d, a) => (a === axis ? dimMul(trips, d) : d)),
+  );
+  return initial.type.shape[axis] === 0 ? joined : concatenate([initial, joined], axis);
+}
+
+/** Repeats the body in place; the condition must be known each time. */
+function unroll(
+  c: NodeContext,
+  body: OnnxGraph,
+  trips: number,
+  state: readonly Bound[],
+  reason: string,
+): readonly Bound[] {
+  if (trips > MAX_UNROLL)
+    throw c.error(`${reason}, and ${trips} iterations are too many to write out (at most ${MAX_UNROLL})`);
+  let carried = state;
+  let going = c.has(1) ? c.input(1) : scalarConstant("bool", 1);
+  const rows: (readonly Bound[])[] = [];
+  for (let i = 0; i < trips; i++) {
+    const known = c.services.contents.of(going)?.[0];
+    if (typeof known !== "number") throw c.error(`${reason}, and its condition depends on the data`);
+    if (known === 0) break;
+    const results = c.services.inline(body, [scalarConstant("i64", i), going, ...carried], c.scope);
+    if (failed(results)) return [];
+    going = results[0] as Value;
+    carried = results.slice(1, state.length + 1);
+    rows.push(results.slice(state.length + 1));
+  }
+  const scanned = body.outputs.slice(state.length + 1).map((_, j) => {
+    if (rows.length === 0) throw c.error(`${reason}, and no iteration runs`);
+    return stack(rows.map((row) => row[j] as Value));
+  });
+  return [...carried, ...scanned];
+}
+
+const loopRow: ImportOp = (c): readonly Bound[] => {
+  const body = c.attrs.graph("body");
+  const initial = c.inputs.slice(2).map((b): Bound => b ?? { kind: "absent" });
+  if (body.inputs.length !== initial.length + 2)
+    throw c.error(`its body takes ${body.inputs.length - 2} carried values, but ${initial.length} are given`);
+  const count = c.has(0) ? reshapeTo(asType(c.input(0), "i64"), []) : undefined;
+  const stated = count && asDim(c.services.contents.of(count)?.[0]);
+  // Exporters write the largest integer for "no limit".
+  const limit =
+    typeof stated === "number" && stated >= 1e9 ? undefined : stated === undefined ? undefined : dimMax(stated, 0);
+  const condition = c.has(1) ? reshapeTo(asType(c.input(1), "bool"), []) : scalarConstant("bool", 1);
+
+  const { body: core, found } = takeAccumulators(body, initial.length);
+  const others = initial.filter((_, at) => !found.some((f) => f.at === at));
+  const start = others.map((b) => (isValue(b) ? b : undefined));
+  if (start.some((v) => v === undefined)) {
+    if (typeof limit === "number") return unroll(c, body, limit, initial, "it carries sequences or optionals");
+    throw c.error("it carries sequences or optionals, and its number of iterations is not fixed");
+  }
+  const state = start as readonly Value[];
+  const params = [
+    param("i", { dtype: "i64", shape: [] }),
+    param("going", { dtype: "bool", shape: [] }),
+    ...state.map((v, i) => param(core.inputs[i + 2]?.name || `x${i}`, v.type)),
+  ];
+  const traced = trace(c, params, (ps) => c.services.inline(core, ps, c.scope));
+  if (!traced) return [];
+  const { region } = traced;
+  if (traced.shells.some((s) => s.kind !== "value")) {
+    if (typeof limit === "number") return unroll(c, body, limit, initial, "it gives sequences");
+    throw c.error("its body gives sequences, and its number of iterations is not fixed");
+  }
+  const [next, ...results] = region.results as [Value, ...Value[]];
+  const changed = state.findIndex((v, i) => !fits(v, results[i]!));
+  if (changed >= 0) {
+    const reason = `carried value ${changed} changes from ${typeText(state[changed]!.type)} to ${typeText(results[changed]!.type)}`;
+    if (typeof limit === "number") return unroll(c, body, limit, initial, reason);
+    throw new ModelError([
+      ...c.error(reason, "a loop can only carry values of one shape").problems,
+      ...(c.has(0) ? c.dependsOnData(0, "the number of iterations").problems : []),
+    ]);
+  }
+  const endless = isTrue(c, condition) && (isTrue(c, next) || next === params[1]);
+  const made =
+    endless && limit !== undefined
+      ? counted(region, limit, state)
+      : whileLoop(c, region, count, condition, limit, state, results.length);
+
+  const carried = made.slice(0, state.length);
+  const scanned = made.slice(state.length);
+  const appended = scanned.slice(scanned.length - found.length);
+  const rest = carried.values();
+  const final = initial.map((b, at): Bound => {
+    const index = found.findIndex((f) => f.at === at);
+    if (index < 0) return rest.next().value as Value;
+    const { axis } = found[index]!;
+    if (axis !== undefined) return joinScanned(b as Value, appended[index]!, axis);
+    if (!isValue(b) && b.kind === "sequence" && b.items.length === 0)
+      return { kind: "stacked", value: appended[index]! };
+    throw c.error("it appends to a sequence that is not empty at first");
+  });
+  return [...final, ...scanned.slice(0, scanned.length - found.length)];
+};
+
+/** Whether a carried value keeps its dtype and shape. */
+function fits(before: Value, after: Value): boolean {
+  const [a, b] = [before.type, after.type];
+  return a.dtype === b.dtype && a.shape.length === b.shape.length && a.shape.every((d, i) => dimEqual(d, b.shape[i]!));
+}
+
+/** A loop that runs a known number of times is a scan. */
+function counted(region: TracedRegion, trips: Dim, state: readonly Value[]): readonly Value[] {
+  const [i, going, ...formal] = region.params as [Value, Value, ...Value[]];
+  const [, ...results] = region.results;
+  // The condition is always true inside.
+  const body: TracedRegion = { ...region, params: [...formal, i], results };
+  const captures = region.captured;
+  const closed = closeRegion("body", { ...body, params: [...formal, i, going] }, captures);
+  const steps = iota([], { dtype: "i64", shape: [trips], axis: 0 });
+  const yes = full("bool", [trips], 1);
+  return scan(
+    [...state, steps, yes, ...captures],
+    { carried: state.length, inputs: 2, length: trips, reverse: false },
+    [closed],
+  );
+}
+
+function whileLoop(
+  c: NodeContext,
+  region: TracedRegion,
+  count: Value | undefined,
+  condition: Value,
+  limit: Dim | undefined,
+  state: readonly Value[],
+  results: number,
+): readonly Value[] {
+  const tripCount = count ?? scalarConstant("i64", (1n << 63n) - 1n);
+  const captures = region.captured;
+  const regions = [closeRegion("body", region, captures)];
+  const operands = [tripCount, condition, ...state, ...captures];
+  if (results === state.length) return loop(operands, { carried: state.length }, regions);
+  const trips = c.services.newSize("trips", limit ?? c.services.maxUnknownSize);
+  const made = loop(operands, { carried: state.length, trips, defines: [trips] }, regions);
+  c.services.foundBy(trips, made[0]!);
+  return made;
+}
+
+// ----------------------------------------------------------------------------------------------------- scan
+
+const scanRow: ImportOp = (c): readonly Bound[] => {
+  if (c.since < 9) return oldScan(c);
+  const body = c.attrs.graph("body");
+  const inputs = c.attrs.requiredInt("num_scan_inputs");
+  const values = c.values();
+  return scanOver(c, body, values.slice(0, values.length - inputs), values.slice(values.length - inputs), {
+    inputAxes: c.attrs.ints("scan_input_axes", []),
+    inputDirections: c.attrs.ints("scan_input_directions", []),
+    outputAxes: c.attrs.ints("scan_output_axes", []),
+    outputDirections: c.attrs.ints("scan_output_directions", []),
+  });
+};
+
+interface ScanLayout {
+  readonly inputAxes: readonly number[];
+  readonly inputDirections: readonly number[];
+  readonly outputAxes: readonly number[];
+  readonly outputDirections: readonly number[];
+}
+
+function scanOver(
+  c: NodeContext,
+  body: OnnxGraph,
+  state: readonly Value[],
+  inputs: readonly Value[],
+  layout: ScanLayout,
+): readonly Bound[] {
+  const rows = inputs.map((v, i) => {
+    const first = moveAxis(v, layout.inputAxes[i] ?? 0, 0);
+    return layout.inputDirections[i] === 1 ? flip(first, 0) : first;
+  });
+  const length = rows[0]?.type.shape[0];
+  if (length === undefined) throw c.error("it has no input to scan");
+  const params = [
+    ...state.map((v, i) => param(`x${i}`, v.type)),
+    ...rows.map((v, i) => param(`row${i}`, { dtype: v.type.dtype, shape: v.type.shape.slice(1) })),
+  ];
+  const traced = trace(c, params, (ps) => c.services.inline(body, ps, c.scope));
+  if (!traced) return [];
+  if (traced.shells.some((s) => s.kind !== "value")) throw c.error("its body gives sequences");
+  const { region } = traced;
+  const captures = region.captured;
+  const results = scan(
+    [...state, ...rows, ...captures],
+    { carried: state.length, inputs: rows.length, length, reverse: false },
+    [closeRegion("body", region, captures)],
+  );
+  return results.map((v, i) => {
+    if (i < state.length) return v;
+    const k = i - state.length;
+    return moveAxis(layout.outputDirections[k] === 1 ? flip(v, 0) : v, 0, layout.outputAxes[k] ?? 0);
+  });
+}
+
+/** Before opset 9 every value had a batch axis first, and each batch was scanned by itself. */
+function oldScan(c: NodeContext): readonly Bound[] {
+  const body = c.attrs.graph("body");
+  if (c.has(0)) throw c.error("sequence_lens is not supported", "export with opset 9 or later");
+  const inputs = c.attrs.requiredInt("num_scan_inputs");
+  const values = c.inputs.slice(1).map((_, i) => c.input(i + 1));
+  const batch = values[0]?.type.shape[0];
+  if (typeof batch !== "number") throw c.error("the batch must be of fixed size", "export with opset 9 or later");
+  const layout: ScanLayout = {
+    inputAxes: [],
+    inputDirections: c.attrs.ints("directions", []),
+    outputAxes: [],
+    outputDirections: [],
+  };
+  const rows = Array.from({ length: batch }, (_, b) => {
+    const own = values.map((v) => takeAt(v, 0, b));
+    return scanOver(c, body, own.slice(0, own.length - inputs), own.slice(own.length - inputs), layout);
+  });
+  if (rows.some((r) => r.length === 0)) return [];
+  return rows[0]!.map((_, i) => stack(rows.map((r) => r[i] as Value)));
+}
+
+export const control = {
+  If: ifRow,
+  Loop: loopRow,
+  Scan: scanRow,
+} as const satisfies Readonly<Record<string, OpRow>>;
