@@ -3,6 +3,7 @@
 import { conv, segments } from "../compiler/kernels/conv.js";
 import { convInputGradient } from "../compiler/kernels/conv-input-grad.js";
 import { convWeightGradient } from "../compiler/kernels/conv-weight-grad.js";
+import { depthwise } from "../compiler/kernels/depthwise.js";
 import { biasColumns, chain, relu } from "../compiler/kernels/epilogue.js";
 import { type GemmSpec, gemm, type Kernel } from "../compiler/kernels/gemm.js";
 import { packChunkPanels, packedLength, packKernel } from "../compiler/kernels/pack.js";
@@ -200,6 +201,28 @@ function poolCase(label: string, images: number, size: number, channels: number,
   ];
 }
 
+function depthwiseCase(size: number, channels: number, kernel: number, stride: number): Case {
+  const pad = (kernel - 1) / 2;
+  const out = Math.floor((size + 2 * pad - kernel) / stride) + 1;
+  return {
+    name: `depthwise ${size}x${size}x${channels} k${kernel}s${stride}`,
+    flops: 2 * out * out * channels * kernel * kernel,
+    calls: (alloc) => {
+      const fn = depthwise({
+        elem: "f32",
+        window: [1, kernel, kernel],
+        strides: [1, stride, stride],
+        dilations: [1, 1, 1],
+        padLow: [0, pad, pad],
+        padHigh: [0, pad, pad],
+        epilogue: chain(biasColumns("f32"), relu),
+      });
+      const buffers = [alloc(size * size * channels), alloc(kernel * kernel * channels), alloc(out * out * channels)];
+      return [{ kernel: fn, args: [0, out, ...buffers, channels, 1, size, size, 1, out, out, alloc(channels)] }];
+    },
+  };
+}
+
 /** The contractions and poolings of a LeNet training step. */
 function lenet(images: number): readonly Case[] {
   const group = `LeNet training kernels, batch ${images}`;
@@ -251,6 +274,10 @@ export const cases: readonly Case[] = [
     { images: 1, size: 230, cin: 3, cout: 64, kernel: 7, stride: 2 },
     { mr: 4, nr: 8, unroll: 7 },
   ),
+  depthwiseCase(112, 32, 3, 1),
+  depthwiseCase(14, 512, 3, 1),
+  depthwiseCase(56, 128, 3, 2),
+  depthwiseCase(14, 480, 5, 1),
   ...lenet(64),
   ...lenet(4),
 ];

@@ -107,7 +107,13 @@ export function firstAtLeast(distance: Expr, step: number): Expr {
 }
 
 /** Taps [from, to) of one axis that lie within the input, for an output at `position`. */
-function tapRange(f: Block, s: PoolSpec, axis: 0 | 1 | 2, position: Expr, inputSize: Expr): readonly [Expr, Expr] {
+export function tapRange(
+  f: Block,
+  s: PoolSpec,
+  axis: 0 | 1 | 2,
+  position: Expr,
+  inputSize: Expr,
+): readonly [Expr, Expr] {
   if (inBounds(s)) return [i32(0), i32(s.window[axis])];
   const start = f.let("start", sub(mul(position, s.strides[axis]), s.padLow[axis]));
   const d = s.dilations[axis];
