@@ -16,6 +16,7 @@ import { movement } from "./movement.js";
 import { normalize } from "./normalize.js";
 import { pool } from "./pool.js";
 import { quantize } from "./quantize.js";
+import { recurrent } from "./recurrent.js";
 import { reduce } from "./reduce.js";
 import { resizing } from "./resize.js";
 import { sequences } from "./sequence.js";
@@ -35,6 +36,7 @@ const onnx = {
   ...normalize,
   ...pool,
   ...quantize,
+  ...recurrent,
   ...reduce,
   ...resizing,
   ...sequences,
