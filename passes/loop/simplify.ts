@@ -8,20 +8,20 @@
  *
  * Rules (i32): constants fold; c + x → x + c; (x + c) + d → x + (c+d); (x·c)·d → x·(c·d); (x + c)·d → x·d + c·d;
  * x − c → x + (−c); x·1, x + 0, x << 0 → x. A constant added to an index moves into the access's offset where the rest is
- * certainly ≥ 0. select and if with a constant condition, loops that never turn, and unused pure lets go away.
+ * certainly ≥ 0. A let of a constant or of an immutable value gives way to it. select and if with a constant condition, loops that never turn, and unused pure lets go away.
  * Float arithmetic is left alone.
  */
 
 import type { Expr, Stmt } from "../../ir/loop.js";
 import * as B from "../../ir/loop-build.js";
-import { bodiesOf, mapStmt, rewriteExpr, visitExprs } from "../../ir/loop-walk.js";
+import { bodiesOf, mapStmt, rewriteExpr, visitExprs, visitStmts } from "../../ir/loop-walk.js";
 import type { LoopPass } from "./pass.js";
 
 export const simplify: LoopPass = {
   name: "simplify",
   run: (f) => {
     const before = JSON.stringify(f.body, plain);
-    let body = simplifyBody(f.body, new Set());
+    let body = simplifyBody(propagate(f.body), new Set());
     for (;;) {
       const smaller = dropDead(body);
       if (smaller === body) break;
@@ -157,6 +157,30 @@ function isPositive(e: Expr, positive: ReadonlySet<string>): boolean {
     default:
       return false;
   }
+}
+
+/** Replaces the uses of lets that only name a constant or another let, parameter or loop variable. */
+function propagate(body: readonly Stmt[]): readonly Stmt[] {
+  const mutable = new Set<string>();
+  const names = new Map<string, number>();
+  visitStmts(body, (s) => {
+    if (s.kind === "mut") mutable.add(s.name);
+    if (s.kind === "let" || s.kind === "mut" || s.kind === "for") names.set(s.name, (names.get(s.name) ?? 0) + 1);
+  });
+  const visit = (list: readonly Stmt[], outer: ReadonlyMap<string, Expr>): readonly Stmt[] => {
+    const known = new Map(outer);
+    const onExpr = (e: Expr): Expr => rewriteExpr(e, (x) => (x.kind === "var" ? (known.get(x.name) ?? x) : x));
+    return list.map((s) => {
+      const next = mapStmt(s, onExpr, (inner) => visit(inner, known));
+      // A name bound in several sibling scopes could mean another value where this one is put.
+      const once = next.kind === "let" && names.get(next.name) === 1;
+      if (next.kind === "let" && next.value.kind === "const" && once) known.set(next.name, next.value);
+      if (next.kind === "let" && next.value.kind === "var" && once && !mutable.has(next.value.name))
+        known.set(next.name, next.value);
+      return next;
+    });
+  };
+  return visit(body, new Map());
 }
 
 /** Without the lets and muts that nothing reads and the statements that do nothing; the list itself if there are none. */
