@@ -82,9 +82,26 @@ export class Lanes {
       if (m.kind === "scalars") return B.v(m.names[k] as string, e.type);
       return e;
     }
+    if (e.kind === "load") {
+      const ahead = this.aheadBy(e, k);
+      if (ahead !== undefined) return ahead;
+    }
     const copy = mapOperands(e, (x) => this.lane(x, k));
     // Through the builder, so that index arithmetic folds.
     return copy.kind === "binary" ? B.binary(copy.op, copy.a, copy.b) : copy;
+  }
+
+  /**
+   * An access of lane k by lane 0's index and a larger offset, where lanes go up by a constant. Lane 0's own access, which
+   * has that index too, vouches for the index being an address.
+   */
+  aheadBy<T extends { readonly base: Expr; readonly index: Expr; readonly offset: number }>(
+    access: T,
+    k: number,
+  ): T | undefined {
+    const stride = this.stride(access.index);
+    if (!this.isUniform(access.base) || stride === undefined || stride < 0) return undefined;
+    return { ...access, offset: access.offset + stride * k };
   }
 
   /** The vector of the scalar values of all lanes, each computed by itself. */

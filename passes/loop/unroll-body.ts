@@ -2,7 +2,7 @@
 
 import type { Expr, Stmt } from "../../ir/loop.js";
 import * as B from "../../ir/loop-build.js";
-import { boundNames, mapStmt, operandsOf, rewriteExpr, visitExprs } from "../../ir/loop-walk.js";
+import { boundNames, mapOperands, mapStmt, operandsOf, visitExprs } from "../../ir/loop-walk.js";
 import type { Names } from "./pass.js";
 
 /** Expressions in a statement list, nested ones included: a measure of code size. */
@@ -14,9 +14,24 @@ export function sizeOf(body: readonly Stmt[]): number {
   return size;
 }
 
+/** By how much an index grows with the loop's; undefined if not by a constant, or if it holds what the body binds. */
+function strideOf(e: Expr, index: string, bound: ReadonlySet<string>): number | undefined {
+  if (e.kind === "const") return 0;
+  if (e.kind === "var") return e.name === index ? 1 : bound.has(e.name) ? undefined : 0;
+  if (e.kind !== "binary") return undefined;
+  const [a, b] = [strideOf(e.a, index, bound), strideOf(e.b, index, bound)];
+  if (a === undefined || b === undefined) return undefined;
+  if (a === 0 && b === 0) return 0;
+  if (e.op === "add") return a + b;
+  if (e.op === "sub") return a - b;
+  if (e.op === "mul" && e.b.kind === "const") return a * (e.b.value as number);
+  return undefined;
+}
+
 /**
  * `copies` of the body, in order, for index, index + step, …; `rename` may give the k-th copy another register for a name of
- * outside.
+ * outside. Accesses at a constant stride keep the first copy's index and get a larger offset: the first copy's access vouches
+ * for the index being an address.
  */
 export function unrolledBody(
   body: readonly Stmt[],
@@ -35,17 +50,26 @@ export function unrolledBody(
       apart.set(name, known);
       return known;
     };
-    const onExpr = (e: Expr): Expr =>
-      rewriteExpr(e, (x) => {
-        if (x.kind === "binary") return B.binary(x.op, x.a, x.b);
-        if (x.kind !== "var") return x;
-        return x.name === index ? B.add(x, k * step) : B.v(nameOf(x.name), x.type);
-      });
-    const onBody = (inner: readonly Stmt[]): readonly Stmt[] =>
-      inner.map((s) => {
-        const renamed = s.kind === "let" || s.kind === "mut" || s.kind === "assign" || s.kind === "for";
-        return mapStmt(renamed ? { ...s, name: nameOf(s.name) } : s, onExpr, onBody);
-      });
+    const onExpr = (e: Expr): Expr => {
+      if (e.kind === "var") return e.name === index ? B.add(e, k * step) : B.v(nameOf(e.name), e.type);
+      if (e.kind === "load") {
+        const stride = strideOf(e.index, index, bound);
+        if (stride !== undefined && stride >= 0)
+          return { ...e, base: onExpr(e.base), offset: e.offset + stride * k * step };
+      }
+      const copy = mapOperands(e, onExpr);
+      return copy.kind === "binary" ? B.binary(copy.op, copy.a, copy.b) : copy;
+    };
+    const onStmt = (s: Stmt): Stmt => {
+      if (s.kind === "store") {
+        const stride = strideOf(s.index, index, bound);
+        if (stride !== undefined && stride >= 0)
+          return { ...s, base: onExpr(s.base), offset: s.offset + stride * k * step, value: onExpr(s.value) };
+      }
+      const renamed = s.kind === "let" || s.kind === "mut" || s.kind === "assign" || s.kind === "for";
+      return mapStmt(renamed ? { ...s, name: nameOf(s.name) } : s, onExpr, onBody);
+    };
+    const onBody = (inner: readonly Stmt[]): readonly Stmt[] => inner.map(onStmt);
     return onBody(body);
   }).flat();
 }

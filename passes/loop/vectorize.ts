@@ -307,7 +307,7 @@ class Widener {
     const name = this.#names.fresh("scattered");
     const each = Array.from({ length: lanes.count }, (_, k): Stmt => {
       const value = B.extractLane(B.v(name, vector.type), k);
-      return { ...s, index: lanes.lane(s.index, k), value };
+      return { ...(lanes.aheadBy(s, k) ?? { ...s, index: lanes.lane(s.index, k) }), value };
     });
     return [{ kind: "let", name, value: vector }, ...each];
   }
