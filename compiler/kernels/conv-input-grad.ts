@@ -94,6 +94,7 @@ function inputGradientRow(lane: Lane, mr: number, nr: number, width: TileWidth):
         (u) =>
           tileStep(
             f,
+            lane,
             acc,
             (r) => loadSplat(lane.vector, elem, a[r]!, 0, u),
             (v) => load(lane.vector, elem, wAt, 0, u * nr + v * L),

@@ -130,7 +130,7 @@ function weightGradientTile(lane: Lane, mr: number, nr: number, width: TileWidth
       const bAt = f.mut("b_", dyRow);
       const vector = (v: number) => load(lane.vector, elem, bAt, 0, v * L);
       const step = (loadB: (v: number) => Expr) => {
-        tileStep(f, acc, (r) => loadSplat(lane.vector, elem, a[r]!, 0), loadB);
+        tileStep(f, lane, acc, (r) => loadSplat(lane.vector, elem, a[r]!, 0), loadB);
         for (const p of a) f.assign(p, add(p, xStep));
         f.assign(bAt, add(bAt, dyStep));
       };

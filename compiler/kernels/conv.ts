@@ -29,8 +29,11 @@ import { type Kernel, rowTiles } from "./gemm.js";
 import { int, type Lane, lanes, reduction, storeTile, tileStep, zeroTile } from "./tile.js";
 
 export interface ConvSpec {
-  readonly lane: "f32" | "f64";
+  /** `i16pair`: x and w hold pairs of i16, so that every size and stride of x and K counts pairs (see quantised.ts). */
+  readonly lane: "f32" | "f64" | "i16pair";
   readonly epilogue?: Epilogue;
+  /** Storage of y; default the lane's own element. The epilogue gives values of the lane's registers. */
+  readonly yElem?: Elem;
   /** Pixels of a tile; default 4. */
   readonly mr?: number;
   /** Output channels of a tile and of a packed panel, a multiple of the lanes; default 2 vectors. */
@@ -94,12 +97,12 @@ export function segments(g: ConvGeometry): Segments {
 }
 
 /** Parameters of a convolution entry before those of the epilogue; strides in elements. */
-export const convParams = (elem: Elem, loops: number): readonly LoopParam[] => [
+export const convParams = (elem: Elem, loops: number, yElem: Elem = elem): readonly LoopParam[] => [
   int("begin"),
   int("end"),
   pointer("x", elem),
   pointer("w", elem),
-  pointer("y", elem),
+  pointer("y", yElem),
   int("pixels"), // images · outD · outH · outW
   int("n"), // output channels of a group
   int("groups"),
@@ -131,6 +134,7 @@ const chunkColumns = 96;
 interface Full {
   readonly lane: Lane;
   readonly epilogue: Epilogue;
+  readonly yElem: Elem;
   readonly mr: number;
   readonly nr: number;
   readonly loops: number;
@@ -139,7 +143,8 @@ interface Full {
 
 function stem(s: Full, part: string): string {
   const epilogue = s.epilogue.name === "" ? "" : `_${s.epilogue.name}`;
-  return `${s.lane.name}_${part}_${s.loops}_${s.unroll}${epilogue}`;
+  const storage = s.yElem === s.lane.elem ? "" : `_${s.yElem}`;
+  return `${s.lane.name}_${part}_${s.loops}_${s.unroll}${storage}${epilogue}`;
 }
 
 /** A pointer that walks over output pixels in order, through rows, planes and images. */
@@ -213,7 +218,7 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
   const params = [
     pointer("x", lane.elem),
     pointer("w", lane.elem),
-    pointer("y", lane.elem),
+    pointer("y", s.yElem),
     int("first"),
     int("count"),
     int("yPixel"),
@@ -231,9 +236,10 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
     const segmentArgs = args.slice(14, 14 + 2 * s.loops);
     const [column, columns, ...extra] = args.slice(14 + 2 * s.loops) as [Expr, Expr, ...Expr[]];
     const walk = pixelWalk(f, x, first, walkArgs, bytes);
-    const yPitch = f.let("yPitch", mul(yPixel, bytes));
+    const yBytes = elemBytes[s.yElem];
+    const yPitch = f.let("yPitch", mul(yPixel, yBytes));
     const runBytes = f.let("runBytes", mul(run, s.nr * bytes));
-    const yAt = f.mut("yAt", add(y, mul(mul(first, yPixel), bytes)));
+    const yAt = f.mut("yAt", add(y, mul(mul(first, yPixel), yBytes)));
     f.for("i", 0, sub(count, mr - 1), mr, (i) => {
       const pixels: Expr[] = [];
       for (let r = 0; r < mr; r++) {
@@ -252,6 +258,7 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
           (u) =>
             tileStep(
               f,
+              lane,
               acc,
               (r) => loadSplat(lane.vector, lane.elem, xAt[r]!, 0, u),
               (v) => load(lane.vector, lane.elem, wAt, 0, u * s.nr + v * L),
@@ -266,7 +273,7 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
       const rows: Expr[] = [yAt];
       for (let r = 1; r < mr; r++) rows.push(f.let(`y${r}`, add(rows[r - 1]!, yPitch)));
       storeTile(f, lane, acc, {
-        elem: lane.elem,
+        elem: s.yElem,
         rowPointer: (r) => rows[r]!,
         epilogue: s.epilogue,
         params: extra,
@@ -284,6 +291,7 @@ export function conv(spec: ConvSpec): ConvKernel {
   const s: Full = {
     lane,
     epilogue: spec.epilogue ?? identity,
+    yElem: spec.yElem ?? lane.elem,
     mr: spec.mr ?? 4,
     nr: spec.nr ?? 2 * lane.count,
     loops: spec.loops ?? 2,
@@ -296,7 +304,7 @@ export function conv(spec: ConvSpec): ConvKernel {
   const panels = panelsOf(lane, nr, spec.n);
   const helpers = new Helpers();
   const name = `${stem(s, "conv")}_${mr}x${nr}${panels.suffix}`;
-  const params = [...convParams(lane.elem, loops), ...s.epilogue.params];
+  const params = [...convParams(lane.elem, loops, s.yElem), ...s.epilogue.params];
   const fn = buildFunction(name, params, undefined, (f, args) => {
     const [begin, end, x, w, y, pixels, n, groups, xGroup, wGroup, yPixel] = args as Expr[];
     const shared = args.slice(11, 11 + walkParams.length + 1 + 2 * loops);
@@ -329,7 +337,7 @@ export function conv(spec: ConvSpec): ConvKernel {
             f.call(tileFn, [
               xAt,
               wPanel,
-              add(y!, mul(channel, bytes)),
+              add(y!, mul(channel, elemBytes[s.yElem])),
               add(first, at),
               left,
               yPixel!,

@@ -113,7 +113,7 @@ export function depthwise(s: DepthwiseSpec): Kernel {
             for (let kx = 0; kx < kw; kx++) {
               const weight = f.let("weight", load(type, s.elem, add(wAt, mul(pixelBytes, kx)), 0));
               for (const [p, sum] of acc.entries())
-                f.assign(sum, multiplyAdd(loaded.get(p * s.strides[2] + kx * dx)!, weight, sum));
+                f.assign(sum, multiplyAdd(lane, loaded.get(p * s.strides[2] + kx * dx)!, weight, sum));
             }
           });
           for (const [p, sum] of acc.entries()) finish(add(ox, p), c, sum);
@@ -130,7 +130,7 @@ export function depthwise(s: DepthwiseSpec): Kernel {
             f.for("kx", x0, x1, 1, (kx) => {
               const from = mul(add(add(pixel, column0), mul(kx, dx)), channels);
               const v = load(type, s.elem, x!, add(from, c));
-              f.assign(acc, multiplyAdd(v, load(type, s.elem, w!, add(mul(add(tap, kx), channels), c)), acc));
+              f.assign(acc, multiplyAdd(lane, v, load(type, s.elem, w!, add(mul(add(tap, kx), channels), c)), acc));
             }),
           );
           finish(ox, c, acc);

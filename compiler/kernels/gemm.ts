@@ -197,7 +197,7 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
       };
       const vectorB = (u: number) => (v: number) => vectorOf(lane, s.bElem, bAt, u * s.nr + v * L);
       const one = () => {
-        tileStep(f, acc, loadA(0), vectorB(0));
+        tileStep(f, lane, acc, loadA(0), vectorB(0));
         advance(1);
       };
       if (s.b === "rows" && cut) {
@@ -206,13 +206,13 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
         const safe = f.let("safe", select(gtS(k!, loose), sub(k!, loose), 0));
         f.for("kk", 0, safe, 1, one);
         f.for("kk", safe, k!, 1, () => {
-          tileStep(f, acc, loadA(0), (v) =>
+          tileStep(f, lane, acc, loadA(0), (v) =>
             v < nv - 1 ? vectorB(0)(v) : partialVector(f, lane, s.bElem, bAt, v * L, columns!),
           );
           advance(1);
         });
       } else if (s.a === "rows" && s.b === "packed") {
-        reduction(f, k!, unroll, (u) => tileStep(f, acc, loadA(u), vectorB(u)), advance);
+        reduction(f, k!, unroll, (u) => tileStep(f, lane, acc, loadA(u), vectorB(u)), advance);
       } else f.for("kk", 0, k!, 1, one);
 
       const cAt: Expr[] = [cTile];

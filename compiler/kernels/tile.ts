@@ -10,13 +10,25 @@
 
 import type { Elem, Expr, LoopParam, ScalarKind, VectorKind } from "../../ir/loop.js";
 import type { Block } from "../../ir/loop-block.js";
-import { add, constant, extractLane, fma, i32, load, ltS, mul, replaceLane, sub } from "../../ir/loop-build.js";
-import { scalarOf } from "../../ir/loop-types.js";
+import {
+  add,
+  binary,
+  bitcast,
+  constant,
+  extractLane,
+  fma,
+  i32,
+  load,
+  ltS,
+  mul,
+  replaceLane,
+  sub,
+} from "../../ir/loop-build.js";
 import type { Epilogue, Position } from "./epilogue.js";
 
 /** What a kernel computes in: a scalar kind and, where SIMD has it, the vector of the same. */
 export interface Lane {
-  readonly name: "f32" | "f64" | "i32" | "i64";
+  readonly name: "f32" | "f64" | "i32" | "i64" | "i16pair";
   readonly elem: Elem;
   readonly scalar: ScalarKind;
   readonly vector: VectorKind;
@@ -29,12 +41,27 @@ export const lanes = {
   f64: { name: "f64", elem: "f64", scalar: "f64", vector: "f64x2", count: 2 },
   i32: { name: "i32", elem: "i32", scalar: "i32", vector: "i32x4", count: 4 },
   i64: { name: "i64", elem: "i64", scalar: "i64", vector: "i64x2", count: 2 },
+  /**
+   * Two neighbouring i16 operands in one i32, multiplied and added into i32 by one instruction: products of 8-bit operands at
+   * twice the speed of f32. K counts pairs.
+   */
+  i16pair: { name: "i16pair", elem: "i32", scalar: "i32", vector: "i32x4", count: 4 },
 } as const satisfies { readonly [N in Lane["name"]]: Lane };
 
 /** a·b + c: two roundings on the baseline, perhaps one in the relaxed variant; wraps for integers. */
-export function multiplyAdd(a: Expr, b: Expr, c: Expr): Expr {
-  const kind = scalarOf(a.type);
-  return kind === "f32" || kind === "f64" ? fma(a, b, c) : add(mul(a, b), c);
+export function multiplyAdd(lane: Lane, a: Expr, b: Expr, c: Expr): Expr {
+  switch (lane.name) {
+    case "f32":
+    case "f64":
+      return fma(a, b, c);
+    case "i32":
+    case "i64":
+      return add(mul(a, b), c);
+    case "i16pair":
+      return add(binary("dotI16", bitcast("i16x8", a), bitcast("i16x8", b)), c);
+    default:
+      return lane.name satisfies never;
+  }
 }
 
 /** MR × NV accumulators, as `mut` variables. */
@@ -50,6 +77,7 @@ export function zeroTile(b: Block, lane: Lane, mr: number, nv: number): Accumula
 /** One step of the reduction: reads NV vectors of B and MR splats of A, and multiplies each with each. */
 export function tileStep(
   b: Block,
+  lane: Lane,
   acc: Accumulators,
   loadA: (row: number) => Expr,
   loadB: (vector: number) => Expr,
@@ -58,7 +86,7 @@ export function tileStep(
   const bs = Array.from({ length: nv }, (_, v) => b.let(`b${v}`, loadB(v)));
   for (const [r, row] of acc.entries()) {
     const a = b.let(`a${r}`, loadA(r));
-    for (const [v, x] of row.entries()) b.assign(x, multiplyAdd(a, bs[v]!, x));
+    for (const [v, x] of row.entries()) b.assign(x, multiplyAdd(lane, a, bs[v]!, x));
   }
 }
 
