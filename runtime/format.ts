@@ -111,6 +111,7 @@ export const dtypeBytes = {
   f8e5m2: 1,
   f8e5m2fnuz: 1,
   f8e8m0: 1,
+  f4e2m1: 1,
 } as const satisfies Record<string, 1 | 2 | 4 | 8>;
 
 export type DType = keyof typeof dtypeBytes;

@@ -26,6 +26,7 @@ export const arrayTypes = {
   f8e5m2: Uint8Array,
   f8e5m2fnuz: Uint8Array,
   f8e8m0: Uint8Array,
+  f4e2m1: Uint8Array,
 } as const satisfies Record<DType, unknown>;
 
 interface Arrays {

@@ -3,7 +3,7 @@
  * sizes and offsets into the table, and `run_E`, which makes the calls. Both are plain Loop IR.
  */
 
-import { type Dim, dimAdd, dimMul, dimSymbols, dimUpperBound, foldDim } from "../../ir/dim.js";
+import { type Dim, dimAdd, dimMul, dimSymbol, dimSymbols, dimUpperBound, foldDim } from "../../ir/dim.js";
 import { dtypeInfo } from "../../ir/dtype.js";
 import { InternalError } from "../../ir/errors.js";
 import type { Expr, LoopFunction, Stmt } from "../../ir/loop.js";
@@ -298,9 +298,7 @@ export class EntryEmitter {
         return b.add(base, b.mul(this.#tid, this.#read(alignUp(dimUpperBound(a.bytes)))));
       }
       case "sizeSlot": {
-        const symbol = this.unknownSymbols().find((d) => typeof d !== "number" && d.key === a.symbol);
-        if (symbol === undefined) throw new InternalError(`no dim ${a.symbol}`);
-        return b.i32(this.#table.address(this.#table.slot(symbol)));
+        return b.i32(this.#table.address(this.#table.slot(dimSymbol(a.symbol))));
       }
     }
   }

@@ -1,5 +1,7 @@
 /** When each buffer is needed: positions of its first and last use in the flattened schedule. */
 
+import { dimEqual } from "../../ir/dim.js";
+import { productOf } from "../../ir/ops/movement.js";
 import {
   type Access,
   type Arg,
@@ -76,8 +78,9 @@ export function liveness(schedule: Schedule): Liveness {
         // The condition is read again after each round.
         if (step.condition) extend(step.condition.buffer, at, next - 1);
         const local = localBuffers(step.body);
+        const results = new Set(schedule.outputs.map((o) => o.view.buffer));
         for (const b of touched(step.body)) {
-          if (!local.has(b) || usedOutside(schedule.steps, b, step)) extend(b, at, next - 1);
+          if (!local.has(b) || results.has(b) || usedOutside(schedule.steps, b, step)) extend(b, at, next - 1);
         }
       }
     }
@@ -101,7 +104,12 @@ function localBuffers(steps: readonly Step[]): Set<Buffer> {
   const first = new Map<Buffer, Access>();
   for (const step of steps) {
     const uses = [...usesOf(step)].sort((a, b) => Number(a.access === "write") - Number(b.access === "write"));
-    for (const u of uses) if (!first.has(u.view.buffer)) first.set(u.view.buffer, u.access);
+    for (const u of uses) {
+      if (first.has(u.view.buffer)) continue;
+      // Writing a part, as a row of stacked results, leaves the rest as earlier rounds made it.
+      const whole = u.view.offset === 0 && (step.kind !== "copy" || dimEqual(step.count, productOf(u.view.buffer.shape)));
+      first.set(u.view.buffer, u.access === "write" && !whole ? "readWrite" : u.access);
+    }
   }
   const nested = touched(steps.flatMap((step) => innerSteps(step).flat()));
   return new Set([...first].filter(([b, access]) => access === "write" && !nested.has(b)).map(([b]) => b));

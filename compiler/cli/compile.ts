@@ -1,0 +1,78 @@
+import { Command, InvalidArgumentError } from "commander";
+import { gzipSync } from "node:zlib";
+import { type VariantId, variantIds } from "../../runtime/format.js";
+import { compile } from "../compile.js";
+import { bytes, ms, table } from "./format.js";
+import { loadModel } from "./load-model.js";
+
+export interface CompileFlags {
+  readonly name?: string;
+  readonly deterministic?: boolean;
+  readonly variants?: readonly VariantId[];
+  readonly maxThreads?: number;
+  readonly maxMemory?: number;
+}
+
+export function variantList(text: string): readonly VariantId[] {
+  const list = text.split(",");
+  for (const id of list) {
+    if (!(variantIds as readonly string[]).includes(id)) throw new InvalidArgumentError(`choose from ${variantIds.join(", ")}`);
+  }
+  return list as VariantId[];
+}
+
+export function positive(text: string): number {
+  const n = Number(text);
+  if (!Number.isInteger(n) || n < 1) throw new InvalidArgumentError("give a whole number of at least 1");
+  return n;
+}
+
+/** Flags shared by the commands that compile. */
+export function withCompileFlags(command: Command): Command {
+  return command
+    .option("--name <name>", "stem of the files (default: the model's)")
+    .option("--deterministic", "only the baseline variants, bit-identical everywhere")
+    .option("--variants <list>", `comma-separated, of ${variantIds.join(", ")}`, variantList)
+    .option("--max-threads <n>", "most threads a session may use", positive)
+    .option("--max-memory <bytes>", "limit of a run's memory", positive);
+}
+
+export function compileOptions(flags: CompileFlags, name: string) {
+  return {
+    name: flags.name ?? name,
+    ...(flags.deterministic ? { deterministic: true } : {}),
+    ...(flags.variants ? { variants: flags.variants } : {}),
+    ...(flags.maxThreads ? { maxThreads: flags.maxThreads } : {}),
+    ...(flags.maxMemory ? { maxMemoryBytes: flags.maxMemory } : {}),
+  };
+}
+
+export function compileCommand(): Command {
+  return withCompileFlags(new Command("compile"))
+    .description("compile a model to an artefact: wasm variants, weights, typed glue")
+    .argument("<model>", ".graph, .js, .mjs or .ts file")
+    .option("-o, --out <path>", "directory and, as its last part, name of the artefact", "dist/")
+    .option("--single-file", "everything in one .wasm")
+    .option("--json", "report as JSON")
+    .action(async (path: string, flags: CompileFlags & { out: string; singleFile?: boolean; json?: boolean }) => {
+      const model = await loadModel(path);
+      const slash = flags.out.lastIndexOf("/");
+      const stem = flags.out.slice(slash + 1).replace(/\.wasm$/, "");
+      const directory = slash < 0 ? "." : flags.out.slice(0, slash) || "/";
+      const artifact = await compile(model.program, compileOptions({ ...flags, ...(stem ? { name: flags.name ?? stem } : {}) }, model.name));
+      const paths = await artifact.write(directory, { singleFile: flags.singleFile ?? false });
+      const sizes = artifact.manifest.variants.map((v) => ({ id: v.id, bytes: artifact.wasm[v.id]!.length, gzip: gzipSync(artifact.wasm[v.id]!).length }));
+      if (flags.json) {
+        console.log(JSON.stringify({ paths, variants: sizes, weights: artifact.weights.length, stages: artifact.stages }));
+        return;
+      }
+      console.log(
+        table([
+          ...sizes.map((s) => [s.id, bytes(s.bytes), `${bytes(s.gzip)} gzipped`]),
+          ["weights", bytes(artifact.weights.length), ""],
+          ...Object.entries(artifact.stages).map(([stage, t]) => [stage, ms(t), ""]),
+        ]),
+      );
+      for (const p of paths) console.log(p);
+    });
+}

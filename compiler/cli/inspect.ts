@@ -1,0 +1,110 @@
+import { readFile } from "node:fs/promises";
+import { Command, Option } from "commander";
+import { graphNodes } from "../../ir/graph.js";
+import { printGraph } from "../../ir/graph-print.js";
+import { printLoopModule } from "../../ir/loop-print.js";
+import { decodeModule } from "../../runtime/container.js";
+import type { EntryInfo, Manifest, TensorInfo } from "../../runtime/format.js";
+import { type Artifact, compile } from "../compile.js";
+import { planText } from "../plan/text.js";
+import { toWat } from "../wasm/module.js";
+import { type CompileFlags, compileOptions, withCompileFlags } from "./compile.js";
+import { bytes, ms, table } from "./format.js";
+import { type LoadedModel, loadModel } from "./load-model.js";
+
+const stages = ["summary", "import", "passes", "loop", "wat", "plan", "manifest"] as const;
+type Stage = (typeof stages)[number];
+
+export function inspectCommand(): Command {
+  return withCompileFlags(new Command("inspect"))
+    .description("show a model at any stage of compilation, or what an artefact holds")
+    .argument("<model>", "a model, or an artefact's .wasm")
+    .addOption(new Option("--stage <stage>", "what to show").choices([...stages]).default("summary"))
+    .option("--elide <n>", "cut constants of more elements in the text of graphs", Number, 16)
+    .option("--json", "the summary as JSON")
+    .action(async (path: string, flags: CompileFlags & { stage: Stage; elide: number; json?: boolean }) => {
+      if (path.endsWith(".wasm")) return inspectArtifact(path, flags.stage, flags.json ?? false);
+      const model = await loadModel(path);
+      if (flags.stage === "import") {
+        for (const g of Object.values(model.program.entries)) console.log(printGraph(g, { elide: flags.elide }));
+        return;
+      }
+      await inspectModel(model, flags);
+    });
+}
+
+async function inspectArtifact(path: string, stage: Stage, json: boolean): Promise<void> {
+  const data = new Uint8Array(await readFile(path));
+  const { manifest } = await decodeModule(data);
+  if (stage === "wat") console.log(toWat(data));
+  else if (stage === "manifest" || json) console.log(JSON.stringify(manifest, null, 2));
+  else console.log(summary(manifest));
+}
+
+async function inspectModel(model: LoadedModel, flags: CompileFlags & { stage: Stage; elide: number; json?: boolean }): Promise<void> {
+  const optimized = new Map<string, string>();
+  let entry = "";
+  const artifact: Artifact = await compile(model.program, {
+    ...compileOptions({ ...flags, variants: flags.variants ?? ["simd128"] }, model.name),
+    onEntry: (name) => {
+      entry = name;
+    },
+    onPass: ({ after }) => {
+      if (flags.stage === "passes") optimized.set(entry, printGraph(after, { elide: flags.elide }));
+    },
+  });
+  switch (flags.stage) {
+    case "passes":
+      for (const text of optimized.values()) console.log(text);
+      return;
+    case "loop":
+      console.log(printLoopModule({ functions: artifact.assembled.functions }));
+      return;
+    case "wat":
+      console.log(toWat(artifact.wasm[artifact.manifest.variants[0]!.id]!));
+      return;
+    case "plan":
+      for (const p of artifact.assembled.plans) console.log(planText(p.schedule, p.arena));
+      return;
+    case "manifest":
+      console.log(JSON.stringify(artifact.manifest, null, 2));
+      return;
+    default: {
+      const entries = Object.entries(model.program.entries).map(([name, g]) => ({ entry: name, nodes: graphNodes(g).length }));
+      const code = artifact.manifest.variants.map((v) => ({ variant: v.id, bytes: artifact.wasm[v.id]!.length }));
+      if (flags.json) {
+        console.log(JSON.stringify({ entries, code, weights: artifact.weights.length, stages: artifact.stages, manifest: artifact.manifest }));
+        return;
+      }
+      console.log(summary(artifact.manifest));
+      console.log(
+        table([
+          ...entries.map((e) => [`graph ${e.entry}`, `${e.nodes} nodes`]),
+          ...code.map((c) => [`code ${c.variant}`, bytes(c.bytes)]),
+          ["kernels", String(artifact.assembled.functions.length)],
+          ...Object.entries(artifact.stages).map(([stage, t]) => [stage, ms(t)]),
+        ]),
+      );
+    }
+  }
+}
+
+function signature(t: TensorInfo): string {
+  return `${t.name}: ${t.dtype}[${t.shape.map((d) => (typeof d === "number" ? d : d.dim)).join(",")}]`;
+}
+
+function summary(m: Manifest): string {
+  const entry = ([name, e]: [string, EntryInfo]): string[] => [
+    `entry ${name}: ${e.steps.length} steps, ${e.maxBytes === null ? "memory grows with its dims" : `at most ${bytes(e.maxBytes)}`}`,
+    ...e.dims.map((d) => `  dim ${d.name} in ${d.min}..${d.max ?? "∞"}`),
+    ...e.inputs.map((t) => `  in  ${signature(t)}`),
+    ...e.outputs.map((t) => `  out ${signature(t)}`),
+  ];
+  return [
+    `${m.name}, made by ${m.producer}, format ${m.format}`,
+    `variants: ${m.variants.map((v) => v.id).join(", ")}`,
+    `weights: ${bytes(m.weights.bytes)}; state: ${m.state.length} tensors, ${bytes(m.memory.stateBytes)}`,
+    ...Object.entries(m.entries).flatMap(entry),
+  ].join("\n");
+}
+

@@ -1,0 +1,80 @@
+/** What the commands accept as a model: graph text, a JavaScript or TypeScript module, or an artefact. */
+
+import { readFile } from "node:fs/promises";
+import { extname, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { InvalidArgumentError } from "commander";
+import { ModelError } from "../../ir/errors.js";
+import type { Graph } from "../../ir/graph.js";
+import { parseGraph } from "../../ir/graph-parse.js";
+import type { Program } from "../program.js";
+
+/** Range or value of a dim from `--dim name=value` or `--dim name=lo..hi`. */
+export type DimOption = Readonly<Record<string, number | readonly [number, number]>>;
+
+export function collectDim(text: string, previous: DimOption = {}): DimOption {
+  const match = /^([A-Za-z_][\w.]*)=(\d+)(?:\.\.(\d+))?$/.exec(text);
+  if (!match) throw new InvalidArgumentError("write name=value or name=low..high, as in batch=1..64");
+  const low = Number(match[2]);
+  return { ...previous, [match[1]!]: match[3] === undefined ? low : [low, Number(match[3])] };
+}
+
+const isGraph = (value: unknown): value is Graph => typeof value === "object" && value !== null && "params" in value && "results" in value;
+const isProgram = (value: unknown): value is Program => typeof value === "object" && value !== null && "entries" in value && "state" in value;
+
+export interface LoadedModel {
+  readonly program: Program;
+  /** Stem of the file, the default name of the artefact. */
+  readonly name: string;
+  /** The module's other exports (`dataset`, `validation` for `train`). */
+  readonly exports: Readonly<Record<string, unknown>>;
+}
+
+/** @throws ModelError when the file is none of the forms */
+export async function loadModel(path: string): Promise<LoadedModel> {
+  const extension = extname(path);
+  const name = path.replace(/^.*[\\/]/, "").slice(0, -extension.length || undefined);
+  const of = (graph: Graph): Program => ({ entries: { main: graph }, state: [] });
+  switch (extension) {
+    case ".graph":
+      return { program: of(parseGraph(await readFile(path, "utf8"), path)), name, exports: {} };
+    case ".js":
+    case ".mjs":
+    case ".ts":
+    case ".mts": {
+      const exports = (await importModule(path, extension.endsWith("ts"))) as Record<string, unknown>;
+      const given = exports["default"];
+      const value: unknown = typeof given === "function" ? await (given as () => unknown)() : given;
+      if (isProgram(value)) return { program: value, name, exports };
+      if (isGraph(value)) return { program: of(value), name, exports };
+      throw new ModelError({
+        where: path,
+        message: "its default export is neither a graph nor a program",
+        hint: "export default trainStep(…) or a graph, or a function that returns one",
+      });
+    }
+    default:
+      throw new ModelError({ where: path, message: `files of type "${extension}" are not understood`, hint: "give a .graph, .js, .mjs or .ts file" });
+  }
+}
+
+/** TypeScript goes through esbuild where it is installed: Node 20 does not read it. */
+async function importModule(path: string, typescript: boolean): Promise<unknown> {
+  const absolute = resolve(path);
+  if (!typescript) return import(pathToFileURL(absolute).href);
+  let esbuild: typeof import("esbuild");
+  try {
+    esbuild = await import("esbuild");
+  } catch (cause) {
+    throw new ModelError({ where: path, message: "reading TypeScript needs esbuild", hint: "npm i -D esbuild, or compile the file to JavaScript" }, { cause });
+  }
+  const { rm } = await import("node:fs/promises");
+  // Beside the source, so that its bare imports resolve as they would from there.
+  const outfile = `${absolute}.${process.pid}.mjs`;
+  await esbuild.build({ entryPoints: [absolute], outfile, bundle: true, format: "esm", platform: "node", packages: "external", logLevel: "silent" });
+  try {
+    return await import(pathToFileURL(outfile).href);
+  } finally {
+    await rm(outfile, { force: true });
+  }
+}

@@ -1,0 +1,45 @@
+/** The command line: `wasmith COMMAND …`. Exit codes: 0 done, 1 the model or input is wrong, 2 wrong usage, 70 a bug in wasmith. */
+
+import { Command, CommanderError } from "commander";
+import pc from "picocolors";
+import { ModelError } from "../../ir/errors.js";
+import { version } from "../version.js";
+import { benchCommand } from "./bench.js";
+import { compileCommand } from "./compile.js";
+import { dumpCommand } from "./dump.js";
+import { inspectCommand } from "./inspect.js";
+import { optCommand } from "./opt.js";
+import { runCommand } from "./run.js";
+import { trainCommand } from "./train.js";
+
+const program = new Command("wasmith")
+  .description("Compiles neural networks to WebAssembly SIMD, runs and trains them.")
+  .version(version)
+  .showHelpAfterError()
+  .exitOverride();
+for (const command of [compileCommand, runCommand, inspectCommand, trainCommand, benchCommand, dumpCommand, optCommand]) {
+  program.addCommand(command().exitOverride().showHelpAfterError());
+}
+
+/** Errors of the runtime are of its own class of the same name. */
+const isModelError = (error: unknown): error is Error => error instanceof ModelError || (error instanceof Error && error.name === "ModelError");
+
+try {
+  await program.parseAsync(process.argv);
+} catch (error) {
+  if (error instanceof CommanderError) {
+    process.exitCode = error.exitCode === 0 ? 0 : 2;
+  } else if (isModelError(error)) {
+    console.error(`${pc.red("error:")} ${error.message}`);
+    process.exitCode = 1;
+  } else {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT" || code === "EACCES" || code === "EISDIR") {
+      console.error(`${pc.red("error:")} ${message}`);
+      process.exitCode = 1;
+    } else {
+      console.error(error);
+      process.exitCode = 70;
+    }
+  }
+}

@@ -1,0 +1,79 @@
+import { existsSync } from "node:fs";
+import { Command } from "commander";
+import { ModelError } from "../../ir/errors.js";
+import { type Dataset, load, type TrainingArtifact } from "../../runtime/index.js";
+import { compile } from "../compile.js";
+import { type CompileFlags, compileOptions, positive, withCompileFlags } from "./compile.js";
+import { loadModel } from "./load-model.js";
+
+interface TrainFlags extends CompileFlags {
+  readonly epochs: number;
+  readonly batchSize?: number;
+  readonly seed: number;
+  readonly threads?: number;
+  readonly checkpoint?: string;
+  readonly resume?: boolean;
+  readonly json?: boolean;
+}
+
+export function trainCommand(): Command {
+  return withCompileFlags(new Command("train"))
+    .description("train a program: a module whose default export is made by trainStep, and that exports `dataset` (and `validation`)")
+    .argument("<module>", ".js, .mjs or .ts file")
+    .option("--epochs <n>", "passes over the data set", positive, 1)
+    .option("--batch-size <n>", "samples a step", positive)
+    .option("--seed <n>", "seed of the order of samples", Number, 0)
+    .option("--threads <n>", "threads", positive)
+    .option("--checkpoint <file>", "save weights and optimiser state here after each epoch and on interruption")
+    .option("--resume", "go on from the checkpoint if it is there")
+    .option("--json", "a line of JSON for each epoch")
+    .action(async (path: string, flags: TrainFlags) => {
+      const model = await loadModel(path);
+      const dataset = await given(model.exports["dataset"]);
+      if (!model.program.training || dataset === undefined) {
+        throw new ModelError({
+          where: path,
+          message: dataset === undefined ? "it exports no `dataset`" : "its default export is not a training program",
+          hint: "export default trainStep(…), and export const dataset = { x, y } (or a function that returns it)",
+        });
+      }
+      const validation = await given(model.exports["validation"]);
+      const artifact = (await compile(model.program, compileOptions(flags, model.name))) as unknown as TrainingArtifact;
+      const session = await load(artifact, { threads: flags.threads ?? 1 });
+      if (flags.resume && flags.checkpoint && existsSync(flags.checkpoint)) await session.restore(flags.checkpoint);
+      const interrupt = new AbortController();
+      const stop = () => interrupt.abort(new ModelError("interrupted"));
+      process.once("SIGINT", stop);
+      try {
+        await session.fit(dataset, {
+          epochs: flags.epochs,
+          batchSize: flags.batchSize,
+          shuffle: flags.seed,
+          validation,
+          signal: interrupt.signal,
+          callbacks: {
+            onEpoch: async (event) => {
+              if (flags.checkpoint) await session.save(flags.checkpoint);
+              if (flags.json) console.log(JSON.stringify(event));
+              else console.log(epochLine(event));
+            },
+          },
+        });
+      } finally {
+        process.removeListener("SIGINT", stop);
+        if (flags.checkpoint) await session.save(flags.checkpoint);
+        session.dispose();
+      }
+    });
+}
+
+async function given(value: unknown): Promise<Dataset | undefined> {
+  return (typeof value === "function" ? await (value as () => unknown)() : await value) as Dataset | undefined;
+}
+
+function epochLine(event: object): string {
+  const number = (v: unknown): string => (typeof v === "number" ? (Number.isInteger(v) ? String(v) : v.toFixed(4)) : JSON.stringify(v));
+  return Object.entries(event)
+    .map(([k, v]) => `${k} ${number(v)}`)
+    .join("  ");
+}

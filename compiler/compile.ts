@@ -1,0 +1,104 @@
+/** The whole pipeline, top to bottom: program → passes → lowering → plan → modules. */
+
+import { ModelError } from "../ir/errors.js";
+import type { Graph } from "../ir/graph.js";
+import { defaultPipeline, type PassEvent, runPipeline } from "../passes/pipeline.js";
+import type { ArtifactParts, Manifest, VariantId } from "../runtime/format.js";
+import { encodeSingleFile, sealArtifact } from "../runtime/encode.js";
+import { type Assembled, assemble } from "./assemble.js";
+import { lowerGraph } from "./lower/lower.js";
+import type { Program } from "./program.js";
+import { version } from "./version.js";
+import { writeArtifact } from "./write.js";
+
+export interface CompileOptions {
+  /** Stem of the files and name in the manifest. Default: the graph's name. */
+  readonly name?: string;
+  /**
+   * Which modules to make. Default: all four, or the two of the baseline when `deterministic`. The runtime takes the best that
+   * the engine supports.
+   */
+  readonly variants?: readonly VariantId[];
+  /** Only the baseline, whose results are bit-identical on every engine. */
+  readonly deterministic?: boolean;
+  /** Most threads that a session may use (default 16). */
+  readonly maxThreads?: number;
+  /** Limit of a run's memory in bytes (default 2 GiB, at most 4 GiB). */
+  readonly maxMemoryBytes?: number;
+  /** Names of graph passes to leave out, for finding which one is at fault. */
+  readonly skipPasses?: readonly string[];
+  /** Told each entry's graph before its first pass. */
+  readonly onEntry?: (name: string, graph: Graph) => void;
+  /** Told what each pass did. */
+  readonly onPass?: (event: PassEvent) => void;
+  /** Told how long each stage took. */
+  readonly onStage?: (stage: string, ms: number) => void;
+}
+
+/** A compiled program in memory. */
+export interface Artifact extends ArtifactParts {
+  readonly manifest: Manifest;
+  /** Milliseconds of each stage of compilation. */
+  readonly stages: Readonly<Record<string, number>>;
+  /** Kernels, schedules and memory plans, for inspection. */
+  readonly assembled: Assembled;
+  /** Everything in one self-contained `.wasm`. */
+  toBytes(): Promise<Uint8Array>;
+  /** Writes `NAME.wasm`, its variants, `NAME.weights`, `NAME.js` and `NAME.d.ts`; or one file. Returns the paths. */
+  write(directory: string, options?: { readonly singleFile?: boolean }): Promise<readonly string[]>;
+}
+
+const baseline: readonly VariantId[] = ["simd128", "simd128-threads"];
+const all: readonly VariantId[] = [...baseline, "relaxed", "relaxed-threads"];
+
+function isProgram(input: Graph | Program): input is Program {
+  return "entries" in input;
+}
+
+/**
+ * Compiles a graph (inference: entry `main`) or a program. Equal input and options give equal bytes.
+ *
+ * @throws ModelError if the program can't be compiled: names the layers or inputs, and says what to do
+ */
+export async function compile(input: Graph | Program, options: CompileOptions = {}): Promise<Artifact> {
+  const program: Program = isProgram(input) ? input : { entries: { main: input }, state: [] };
+  const names = Object.keys(program.entries);
+  if (names.length === 0) throw new ModelError("the program has no entry");
+  const name = options.name ?? (isProgram(input) ? "model" : input.name);
+  const stages: Record<string, number> = {};
+  const timed = <T>(stage: string, work: () => T): T => {
+    const start = performance.now();
+    const result = work();
+    const ms = performance.now() - start;
+    stages[stage] = (stages[stage] ?? 0) + ms;
+    options.onStage?.(stage, ms);
+    return result;
+  };
+
+  const state = new Set(program.state.map((s) => s.name));
+  const pipeline = defaultPipeline.filter((p) => !options.skipPasses?.includes(p.name));
+  const schedules = names.map((entry) => {
+    const graph = program.entries[entry]!;
+    options.onEntry?.(entry, graph);
+    const optimized = timed("passes", () => runPipeline(pipeline, graph, { verify: true, ...(options.onPass ? { onPass: options.onPass } : {}) }));
+    return timed("lower", () => lowerGraph({ ...optimized, name: entry }, { state }));
+  });
+  const assembled = timed("emit", () =>
+    assemble(schedules, program, {
+      name,
+      variants: options.variants ?? (options.deterministic ? baseline : all),
+      maxThreads: options.maxThreads ?? 16,
+      maxMemoryBytes: Math.min(options.maxMemoryBytes ?? 2 ** 31, 2 ** 32 - 65536),
+      optimizeKernel: (fn) => fn,
+      producer: `wasmith ${version}`,
+    }),
+  );
+  const parts = await sealArtifact(assembled.draft, assembled.wasm, assembled.weights);
+  return {
+    ...parts,
+    stages,
+    assembled,
+    toBytes: () => encodeSingleFile(parts),
+    write: (directory, how = {}) => writeArtifact(parts, directory, how.singleFile ?? false),
+  };
+}
