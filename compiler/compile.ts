@@ -2,9 +2,10 @@
 
 import { ModelError } from "../ir/errors.js";
 import type { Graph } from "../ir/graph.js";
+import { loopPipeline } from "../passes/loop/pipeline.js";
 import { defaultPipeline, type PassEvent, runPipeline } from "../passes/pipeline.js";
-import type { ArtifactParts, Manifest, VariantId } from "../runtime/format.js";
 import { encodeSingleFile, sealArtifact } from "../runtime/encode.js";
+import type { ArtifactParts, Manifest, VariantId } from "../runtime/format.js";
 import { type Assembled, assemble } from "./assemble.js";
 import { lowerGraph } from "./lower/lower.js";
 import type { Program } from "./program.js";
@@ -80,7 +81,9 @@ export async function compile(input: Graph | Program, options: CompileOptions = 
   const schedules = names.map((entry) => {
     const graph = program.entries[entry]!;
     options.onEntry?.(entry, graph);
-    const optimized = timed("passes", () => runPipeline(pipeline, graph, { verify: true, ...(options.onPass ? { onPass: options.onPass } : {}) }));
+    const optimized = timed("passes", () =>
+      runPipeline(pipeline, graph, { verify: true, ...(options.onPass ? { onPass: options.onPass } : {}) }),
+    );
     return timed("lower", () => lowerGraph({ ...optimized, name: entry }, { state }));
   });
   const assembled = timed("emit", () =>
@@ -89,7 +92,7 @@ export async function compile(input: Graph | Program, options: CompileOptions = 
       variants: options.variants ?? (options.deterministic ? baseline : all),
       maxThreads: options.maxThreads ?? 16,
       maxMemoryBytes: Math.min(options.maxMemoryBytes ?? 2 ** 31, 2 ** 32 - 65536),
-      optimizeKernel: (fn) => fn,
+      optimizeKernel: (fn) => loopPipeline(fn),
       producer: `wasmith ${version}`,
     }),
   );

@@ -15,30 +15,52 @@ export function benchCommand(): Command {
     .option("--runs <n>", "measured runs", positive, 50)
     .option("--profile", "also time each step")
     .option("--json", "figures as JSON")
-    .action(async (path: string, flags: OpenFlags & { inputs?: string; dim?: DimOption; runs: number; profile?: boolean; json?: boolean }) => {
-      const start = performance.now();
-      const session = await openSession(path, flags);
-      const loaded = performance.now();
-      const feeds = (flags.inputs ? await readTensors(flags.inputs) : randomFeeds(session.inputs, flags.dim ?? {}, 1)) as never;
-      const times: number[] = [];
-      let first = 0;
-      // Enough runs for the engine's optimising tier before the first one that counts.
-      for (let i = 0; i < flags.runs + 20; i++) {
-        const t = performance.now();
-        await session.run(feeds, { reuse: true });
-        const took = performance.now() - t;
-        if (i === 0) first = took;
-        if (i >= 20) times.push(took);
-      }
-      times.sort((a, b) => a - b);
-      const figures = { load: loaded - start, first, min: times[0]!, median: times[times.length >> 1]!, ...session.report };
-      const profile = flags.profile ? await session.profile(feeds) : [];
-      if (flags.json) console.log(JSON.stringify({ ...figures, ...(flags.profile ? { profile } : {}) }));
-      else {
-        console.log(table([["load", ms(figures.load)], ["first run", ms(first)], ["least", ms(figures.min)], ["median", ms(figures.median)]]));
-        console.log(`${session.report.variant}, ${session.report.threads} thread(s)${session.report.notes.map((n) => `; ${n}`).join("")}`);
-        if (flags.profile) console.log(table(profile.map((r) => [ms(r.ms), r.kernel, r.name])));
-      }
-      session.dispose();
-    });
+    .action(
+      async (
+        path: string,
+        flags: OpenFlags & { inputs?: string; dim?: DimOption; runs: number; profile?: boolean; json?: boolean },
+      ) => {
+        const start = performance.now();
+        const session = await openSession(path, flags);
+        const loaded = performance.now();
+        const feeds = (
+          flags.inputs ? await readTensors(flags.inputs) : randomFeeds(session.inputs, flags.dim ?? {}, 1)
+        ) as never;
+        const times: number[] = [];
+        let first = 0;
+        // Enough runs for the engine's optimising tier before the first one that counts.
+        for (let i = 0; i < flags.runs + 20; i++) {
+          const t = performance.now();
+          await session.run(feeds, { reuse: true });
+          const took = performance.now() - t;
+          if (i === 0) first = took;
+          if (i >= 20) times.push(took);
+        }
+        times.sort((a, b) => a - b);
+        const figures = {
+          load: loaded - start,
+          first,
+          min: times[0]!,
+          median: times[times.length >> 1]!,
+          ...session.report,
+        };
+        const profile = flags.profile ? await session.profile(feeds) : [];
+        if (flags.json) console.log(JSON.stringify({ ...figures, ...(flags.profile ? { profile } : {}) }));
+        else {
+          console.log(
+            table([
+              ["load", ms(figures.load)],
+              ["first run", ms(first)],
+              ["least", ms(figures.min)],
+              ["median", ms(figures.median)],
+            ]),
+          );
+          console.log(
+            `${session.report.variant}, ${session.report.threads} thread(s)${session.report.notes.map((n) => `; ${n}`).join("")}`,
+          );
+          if (flags.profile) console.log(table(profile.map((r) => [ms(r.ms), r.kernel, r.name])));
+        }
+        session.dispose();
+      },
+    );
 }

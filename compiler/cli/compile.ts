@@ -1,5 +1,5 @@
-import { Command, InvalidArgumentError } from "commander";
 import { gzipSync } from "node:zlib";
+import { Command, InvalidArgumentError } from "commander";
 import { type VariantId, variantIds } from "../../runtime/format.js";
 import { compile } from "../compile.js";
 import { bytes, ms, table } from "./format.js";
@@ -16,7 +16,8 @@ export interface CompileFlags {
 export function variantList(text: string): readonly VariantId[] {
   const list = text.split(",");
   for (const id of list) {
-    if (!(variantIds as readonly string[]).includes(id)) throw new InvalidArgumentError(`choose from ${variantIds.join(", ")}`);
+    if (!(variantIds as readonly string[]).includes(id))
+      throw new InvalidArgumentError(`choose from ${variantIds.join(", ")}`);
   }
   return list as VariantId[];
 }
@@ -59,11 +60,20 @@ export function compileCommand(): Command {
       const slash = flags.out.lastIndexOf("/");
       const stem = flags.out.slice(slash + 1).replace(/\.wasm$/, "");
       const directory = slash < 0 ? "." : flags.out.slice(0, slash) || "/";
-      const artifact = await compile(model.program, compileOptions({ ...flags, ...(stem ? { name: flags.name ?? stem } : {}) }, model.name));
+      const artifact = await compile(
+        model.program,
+        compileOptions({ ...flags, ...(stem ? { name: flags.name ?? stem } : {}) }, model.name),
+      );
       const paths = await artifact.write(directory, { singleFile: flags.singleFile ?? false });
-      const sizes = artifact.manifest.variants.map((v) => ({ id: v.id, bytes: artifact.wasm[v.id]!.length, gzip: gzipSync(artifact.wasm[v.id]!).length }));
+      const sizes = artifact.manifest.variants.map((v) => ({
+        id: v.id,
+        bytes: artifact.wasm[v.id]!.length,
+        gzip: gzipSync(artifact.wasm[v.id]!).length,
+      }));
       if (flags.json) {
-        console.log(JSON.stringify({ paths, variants: sizes, weights: artifact.weights.length, stages: artifact.stages }));
+        console.log(
+          JSON.stringify({ paths, variants: sizes, weights: artifact.weights.length, stages: artifact.stages }),
+        );
         return;
       }
       console.log(

@@ -13,7 +13,9 @@ import { loadModel } from "./load-model.js";
 
 export function dumpCommand(): Command {
   return withCompileFlags(new Command("dump"))
-    .description("write every stage of compilation to files: graphs after each pass that changed them, kernels, wat, memory plan")
+    .description(
+      "write every stage of compilation to files: graphs after each pass that changed them, kernels, wat, memory plan",
+    )
     .argument("<model>", "model to compile")
     .option("-o, --out <directory>", "where to", "dump")
     .option("--after <pass>", "print the graph after this pass instead of writing files")
@@ -22,14 +24,18 @@ export function dumpCommand(): Command {
       const skip = flags.skip?.split(",") ?? [];
       for (const name of [...skip, ...(flags.after ? [flags.after] : [])]) {
         if (!graphPasses.has(name)) {
-          throw new ModelError({ message: `no pass is called "${name}"`, hint: `choose from ${[...graphPasses.keys()].join(", ")}` });
+          throw new ModelError({
+            message: `no pass is called "${name}"`,
+            hint: `choose from ${[...graphPasses.keys()].join(", ")}`,
+          });
         }
       }
       const model = await loadModel(path);
       const files: { readonly name: string; readonly text: string }[] = [];
       let entry = "";
       let count = 0;
-      const add = (name: string, text: string) => files.push({ name: `${String(count++).padStart(2, "0")}-${name}`, text });
+      const add = (name: string, text: string) =>
+        files.push({ name: `${String(count++).padStart(2, "0")}-${name}`, text });
       const artifact = await compile(model.program, {
         ...compileOptions({ ...flags, variants: flags.variants ?? ["simd128"] }, model.name),
         skipPasses: skip,

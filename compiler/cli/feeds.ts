@@ -1,8 +1,8 @@
 /** Inputs for `run` and `bench`: from a safetensors file, or drawn at random. */
 
 import { readFile } from "node:fs/promises";
-import { ModelError } from "../../ir/errors.js";
 import { dtypeInfo } from "../../ir/dtype.js";
+import { ModelError } from "../../ir/errors.js";
 import { elementCount, setElement, type Tensor, zeros } from "../../ir/tensor.js";
 import type { Signature } from "../../runtime/index.js";
 import { readSafetensors } from "../../runtime/safetensors.js";
@@ -39,12 +39,14 @@ export function randomFeeds(inputs: readonly Signature[], dims: DimOption, seed:
       const sizes = shape.map((d) => {
         if (typeof d === "number") return d;
         const given = dims[d] ?? 1;
-        if (typeof given !== "number") throw new ModelError({ where: name, message: `dim ${d} needs one value here`, hint: `--dim ${d}=4` });
+        if (typeof given !== "number")
+          throw new ModelError({ where: name, message: `dim ${d} needs one value here`, hint: `--dim ${d}=4` });
         return given;
       });
       const t = zeros(dtype, sizes);
       const float = dtypeInfo[dtype].kind === "float";
-      for (let i = 0; i < elementCount(sizes); i++) setElement(t, i, float ? random() * 2 - 1 : BigInt(Math.round(random())));
+      for (let i = 0; i < elementCount(sizes); i++)
+        setElement(t, i, float ? random() * 2 - 1 : BigInt(Math.round(random())));
       return [name, t];
     }),
   );

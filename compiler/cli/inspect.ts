@@ -41,7 +41,10 @@ async function inspectArtifact(path: string, stage: Stage, json: boolean): Promi
   else console.log(summary(manifest));
 }
 
-async function inspectModel(model: LoadedModel, flags: CompileFlags & { stage: Stage; elide: number; json?: boolean }): Promise<void> {
+async function inspectModel(
+  model: LoadedModel,
+  flags: CompileFlags & { stage: Stage; elide: number; json?: boolean },
+): Promise<void> {
   const optimized = new Map<string, string>();
   let entry = "";
   const artifact: Artifact = await compile(model.program, {
@@ -70,10 +73,21 @@ async function inspectModel(model: LoadedModel, flags: CompileFlags & { stage: S
       console.log(JSON.stringify(artifact.manifest, null, 2));
       return;
     default: {
-      const entries = Object.entries(model.program.entries).map(([name, g]) => ({ entry: name, nodes: graphNodes(g).length }));
+      const entries = Object.entries(model.program.entries).map(([name, g]) => ({
+        entry: name,
+        nodes: graphNodes(g).length,
+      }));
       const code = artifact.manifest.variants.map((v) => ({ variant: v.id, bytes: artifact.wasm[v.id]!.length }));
       if (flags.json) {
-        console.log(JSON.stringify({ entries, code, weights: artifact.weights.length, stages: artifact.stages, manifest: artifact.manifest }));
+        console.log(
+          JSON.stringify({
+            entries,
+            code,
+            weights: artifact.weights.length,
+            stages: artifact.stages,
+            manifest: artifact.manifest,
+          }),
+        );
         return;
       }
       console.log(summary(artifact.manifest));
@@ -107,4 +121,3 @@ function summary(m: Manifest): string {
     ...Object.entries(m.entries).flatMap(entry),
   ].join("\n");
 }
-

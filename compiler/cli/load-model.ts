@@ -19,8 +19,10 @@ export function collectDim(text: string, previous: DimOption = {}): DimOption {
   return { ...previous, [match[1]!]: match[3] === undefined ? low : [low, Number(match[3])] };
 }
 
-const isGraph = (value: unknown): value is Graph => typeof value === "object" && value !== null && "params" in value && "results" in value;
-const isProgram = (value: unknown): value is Program => typeof value === "object" && value !== null && "entries" in value && "state" in value;
+const isGraph = (value: unknown): value is Graph =>
+  typeof value === "object" && value !== null && "params" in value && "results" in value;
+const isProgram = (value: unknown): value is Program =>
+  typeof value === "object" && value !== null && "entries" in value && "state" in value;
 
 export interface LoadedModel {
   readonly program: Program;
@@ -43,7 +45,7 @@ export async function loadModel(path: string): Promise<LoadedModel> {
     case ".ts":
     case ".mts": {
       const exports = (await importModule(path, extension.endsWith("ts"))) as Record<string, unknown>;
-      const given = exports["default"];
+      const given = exports.default;
       const value: unknown = typeof given === "function" ? await (given as () => unknown)() : given;
       if (isProgram(value)) return { program: value, name, exports };
       if (isGraph(value)) return { program: of(value), name, exports };
@@ -54,7 +56,11 @@ export async function loadModel(path: string): Promise<LoadedModel> {
       });
     }
     default:
-      throw new ModelError({ where: path, message: `files of type "${extension}" are not understood`, hint: "give a .graph, .js, .mjs or .ts file" });
+      throw new ModelError({
+        where: path,
+        message: `files of type "${extension}" are not understood`,
+        hint: "give a .graph, .js, .mjs or .ts file",
+      });
   }
 }
 
@@ -66,12 +72,27 @@ async function importModule(path: string, typescript: boolean): Promise<unknown>
   try {
     esbuild = await import("esbuild");
   } catch (cause) {
-    throw new ModelError({ where: path, message: "reading TypeScript needs esbuild", hint: "npm i -D esbuild, or compile the file to JavaScript" }, { cause });
+    throw new ModelError(
+      {
+        where: path,
+        message: "reading TypeScript needs esbuild",
+        hint: "npm i -D esbuild, or compile the file to JavaScript",
+      },
+      { cause },
+    );
   }
   const { rm } = await import("node:fs/promises");
   // Beside the source, so that its bare imports resolve as they would from there.
   const outfile = `${absolute}.${process.pid}.mjs`;
-  await esbuild.build({ entryPoints: [absolute], outfile, bundle: true, format: "esm", platform: "node", packages: "external", logLevel: "silent" });
+  await esbuild.build({
+    entryPoints: [absolute],
+    outfile,
+    bundle: true,
+    format: "esm",
+    platform: "node",
+    packages: "external",
+    logLevel: "silent",
+  });
   try {
     return await import(pathToFileURL(outfile).href);
   } finally {

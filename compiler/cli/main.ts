@@ -17,12 +17,21 @@ const program = new Command("wasmith")
   .version(version)
   .showHelpAfterError()
   .exitOverride();
-for (const command of [compileCommand, runCommand, inspectCommand, trainCommand, benchCommand, dumpCommand, optCommand]) {
+for (const command of [
+  compileCommand,
+  runCommand,
+  inspectCommand,
+  trainCommand,
+  benchCommand,
+  dumpCommand,
+  optCommand,
+]) {
   program.addCommand(command().exitOverride().showHelpAfterError());
 }
 
 /** Errors of the runtime are of its own class of the same name. */
-const isModelError = (error: unknown): error is Error => error instanceof ModelError || (error instanceof Error && error.name === "ModelError");
+const isModelError = (error: unknown): error is Error =>
+  error instanceof ModelError || (error instanceof Error && error.name === "ModelError");
 
 try {
   await program.parseAsync(process.argv);

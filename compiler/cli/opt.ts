@@ -9,16 +9,26 @@ import { passSummary, runPipeline } from "../../passes/pipeline.js";
 
 export function optCommand(): Command {
   return new Command("opt")
-    .description(`run graph passes alone on the text form and print the result. Passes: ${[...graphPasses.keys()].join(", ")}`)
+    .description(
+      `run graph passes alone on the text form and print the result. Passes: ${[...graphPasses.keys()].join(", ")}`,
+    )
     .argument("<file>", ".graph file; - reads standard input")
     .option("--passes <list>", "comma-separated names, in order; default: the line `// RUN:` of the file")
     .option("--stats", "a line on each pass, on standard error")
     .action(async (path: string, flags: { passes?: string; stats?: boolean }) => {
       const text = path === "-" ? readFileSync(0, "utf8") : await readFile(path, "utf8");
-      const names = (flags.passes ?? /^\/\/ RUN: *(.*)$/m.exec(text)?.[1] ?? "").split(",").map((n) => n.trim()).filter((n) => n !== "");
+      const names = (flags.passes ?? /^\/\/ RUN: *(.*)$/m.exec(text)?.[1] ?? "")
+        .split(",")
+        .map((n) => n.trim())
+        .filter((n) => n !== "");
       const passes = names.map((name) => {
         const pass = graphPasses.get(name);
-        if (!pass) throw new ModelError({ where: "--passes", message: `no pass is called "${name}"`, hint: `choose from ${[...graphPasses.keys()].join(", ")}` });
+        if (!pass)
+          throw new ModelError({
+            where: "--passes",
+            message: `no pass is called "${name}"`,
+            hint: `choose from ${[...graphPasses.keys()].join(", ")}`,
+          });
         return pass;
       });
       const result = runPipeline(passes, parseGraph(text, path), {

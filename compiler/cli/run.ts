@@ -1,5 +1,5 @@
+import { rename, writeFile } from "node:fs/promises";
 import { Command } from "commander";
-import { writeFile, rename } from "node:fs/promises";
 import { writeSafetensors } from "../../runtime/safetensors.js";
 import { positive, withCompileFlags } from "./compile.js";
 import { randomFeeds, readTensors } from "./feeds.js";
@@ -16,31 +16,45 @@ export function runCommand(): Command {
     .option("--threads <n>", "threads", positive)
     .option("-o, --out <file>", "write the outputs to a safetensors file")
     .option("--json", "print the outputs as JSON")
-    .action(async (path: string, flags: OpenFlags & { inputs?: string; random?: number; dim?: DimOption; out?: string; json?: boolean }) => {
-      const session = await openSession(path, flags);
-      const feeds = flags.inputs ? await readTensors(flags.inputs) : randomFeeds(session.inputs, flags.dim ?? {}, flags.random ?? 0);
-      const wanted = Object.fromEntries(session.inputs.map(({ name }) => [name, feeds[name]!]));
-      const outputs = await session.run(wanted as never);
-      if (flags.out) {
-        const tensors = Object.entries(outputs).map(([name, t]) => ({
-          name,
-          dtype: t.dtype,
-          shape: t.shape,
-          data: new Uint8Array(t.data.buffer, t.data.byteOffset, t.data.byteLength),
-        }));
-        const temporary = `${flags.out}.${process.pid}.tmp`;
-        await writeFile(temporary, writeSafetensors(tensors));
-        await rename(temporary, flags.out);
-      }
-      if (flags.json) {
-        const plain = Object.entries(outputs).map(([name, t]) => [name, { dtype: t.dtype, shape: t.shape, data: Array.from(t.data as ArrayLike<number | bigint>, (v) => (typeof v === "bigint" ? v.toString() : v)) }]);
-        console.log(JSON.stringify(Object.fromEntries(plain)));
-      } else {
-        for (const [name, t] of Object.entries(outputs)) {
-          const values = Array.from({ length: Math.min(8, t.data.length) }, (_, i) => String(t.data[i]));
-          console.log(`${name}: ${t.dtype}[${t.shape}] ${values.join(" ")}${t.data.length > 8 ? " …" : ""}`);
+    .action(
+      async (
+        path: string,
+        flags: OpenFlags & { inputs?: string; random?: number; dim?: DimOption; out?: string; json?: boolean },
+      ) => {
+        const session = await openSession(path, flags);
+        const feeds = flags.inputs
+          ? await readTensors(flags.inputs)
+          : randomFeeds(session.inputs, flags.dim ?? {}, flags.random ?? 0);
+        const wanted = Object.fromEntries(session.inputs.map(({ name }) => [name, feeds[name]!]));
+        const outputs = await session.run(wanted as never);
+        if (flags.out) {
+          const tensors = Object.entries(outputs).map(([name, t]) => ({
+            name,
+            dtype: t.dtype,
+            shape: t.shape,
+            data: new Uint8Array(t.data.buffer, t.data.byteOffset, t.data.byteLength),
+          }));
+          const temporary = `${flags.out}.${process.pid}.tmp`;
+          await writeFile(temporary, writeSafetensors(tensors));
+          await rename(temporary, flags.out);
         }
-      }
-      session.dispose();
-    });
+        if (flags.json) {
+          const plain = Object.entries(outputs).map(([name, t]) => [
+            name,
+            {
+              dtype: t.dtype,
+              shape: t.shape,
+              data: Array.from(t.data as ArrayLike<number | bigint>, (v) => (typeof v === "bigint" ? v.toString() : v)),
+            },
+          ]);
+          console.log(JSON.stringify(Object.fromEntries(plain)));
+        } else {
+          for (const [name, t] of Object.entries(outputs)) {
+            const values = Array.from({ length: Math.min(8, t.data.length) }, (_, i) => String(t.data[i]));
+            console.log(`${name}: ${t.dtype}[${t.shape}] ${values.join(" ")}${t.data.length > 8 ? " …" : ""}`);
+          }
+        }
+        session.dispose();
+      },
+    );
 }

@@ -18,7 +18,9 @@ interface TrainFlags extends CompileFlags {
 
 export function trainCommand(): Command {
   return withCompileFlags(new Command("train"))
-    .description("train a program: a module whose default export is made by trainStep, and that exports `dataset` (and `validation`)")
+    .description(
+      "train a program: a module whose default export is made by trainStep, and that exports `dataset` (and `validation`)",
+    )
     .argument("<module>", ".js, .mjs or .ts file")
     .option("--epochs <n>", "passes over the data set", positive, 1)
     .option("--batch-size <n>", "samples a step", positive)
@@ -29,7 +31,7 @@ export function trainCommand(): Command {
     .option("--json", "a line of JSON for each epoch")
     .action(async (path: string, flags: TrainFlags) => {
       const model = await loadModel(path);
-      const dataset = await given(model.exports["dataset"]);
+      const dataset = await given(model.exports.dataset);
       if (!model.program.training || dataset === undefined) {
         throw new ModelError({
           where: path,
@@ -37,7 +39,7 @@ export function trainCommand(): Command {
           hint: "export default trainStep(…), and export const dataset = { x, y } (or a function that returns it)",
         });
       }
-      const validation = await given(model.exports["validation"]);
+      const validation = await given(model.exports.validation);
       const artifact = (await compile(model.program, compileOptions(flags, model.name))) as unknown as TrainingArtifact;
       const session = await load(artifact, { threads: flags.threads ?? 1 });
       if (flags.resume && flags.checkpoint && existsSync(flags.checkpoint)) await session.restore(flags.checkpoint);
@@ -72,7 +74,8 @@ async function given(value: unknown): Promise<Dataset | undefined> {
 }
 
 function epochLine(event: object): string {
-  const number = (v: unknown): string => (typeof v === "number" ? (Number.isInteger(v) ? String(v) : v.toFixed(4)) : JSON.stringify(v));
+  const number = (v: unknown): string =>
+    typeof v === "number" ? (Number.isInteger(v) ? String(v) : v.toFixed(4)) : JSON.stringify(v);
   return Object.entries(event)
     .map(([k, v]) => `${k} ${number(v)}`)
     .join("  ");

@@ -3,13 +3,14 @@
  * has a row (the type of an op does not tell primitives from composites, so a test sees to it).
  */
 
-import { InternalError, ModelError } from "../../ir/errors.js";
+import { InternalError } from "../../ir/errors.js";
 import type { GraphNode } from "../../ir/graph.js";
 import type { ElementwiseName, IndexName, ReduceName } from "../../ir/ops/classes.js";
 import { elementwiseNames, indexNames, reduceNames } from "../../ir/ops/classes.js";
 import type { OpName } from "../../ir/ops/index.js";
 import type { LowerContext } from "./context.js";
 import { lowerDotSimple } from "./contraction-simple.js";
+import { lowerIf, lowerLoop, lowerScan } from "./control.js";
 import { lowerConvInputGradSimple, lowerConvSimple, lowerConvWeightGradSimple } from "./conv-simple.js";
 import { lowerBindDim, lowerNms, lowerNonZero, lowerRange, lowerUnique } from "./dynamic.js";
 import { lowerGather, lowerGatherElements, lowerGatherND, lowerScatterElements, lowerScatterND } from "./indexing.js";
@@ -59,17 +60,13 @@ const rows = {
   range: lowerRange,
   unique: lowerUnique,
   nonMaxSuppression: lowerNms,
-  if: refuseControl,
-  loop: refuseControl,
-  scan: refuseControl,
+  if: lowerIf,
+  loop: lowerLoop,
+  scan: lowerScan,
 } satisfies { readonly [N in OpName]?: Lowering<N> };
 
 /** Ops with a row. A test holds this against the primitives. */
 export const loweredNames: readonly string[] = Object.keys(rows);
-
-function refuseControl(_ctx: LowerContext, node: Node<"if"> | Node<"loop"> | Node<"scan">): void {
-  throw new ModelError({ where: node.loc ?? node.op, message: `control flow (${node.op}) can't be compiled yet` });
-}
 
 /** Lowers a node that has a row of its own. Composites must have been decomposed before. */
 export function lowerStructured(ctx: LowerContext, node: GraphNode): void {

@@ -107,7 +107,8 @@ function localBuffers(steps: readonly Step[]): Set<Buffer> {
     for (const u of uses) {
       if (first.has(u.view.buffer)) continue;
       // Writing a part, as a row of stacked results, leaves the rest as earlier rounds made it.
-      const whole = u.view.offset === 0 && (step.kind !== "copy" || dimEqual(step.count, productOf(u.view.buffer.shape)));
+      const whole =
+        u.view.offset === 0 && (step.kind !== "copy" || dimEqual(step.count, productOf(u.view.buffer.shape)));
       first.set(u.view.buffer, u.access === "write" && !whole ? "readWrite" : u.access);
     }
   }
