@@ -12,6 +12,11 @@ import { TrainingSession } from "./train.js";
 export interface LoadOptions {
   /** How many threads run a model together, or "auto": as many as the machine has cores, at most 8. Default 1. */
   readonly threads?: number | "auto" | undefined;
+  /**
+   * Runs all threads in workers, so that the event loop (a page) goes on during a run. Needs what threads need: a threaded
+   * variant and SharedArrayBuffer. Default false.
+   */
+  readonly background?: boolean | undefined;
   /** Stops the loading. */
   readonly signal?: AbortSignal | undefined;
   /** Takes exactly this variant. By default the fastest that the engine runs. */
@@ -50,12 +55,14 @@ export async function load(source: Source | Promise<Response>, options: LoadOpti
   if (wanted < asked) notes.push(`${wanted} threads instead of ${asked}: the artefact was compiled for no more`);
   const variant = chooseVariant(artifact, wanted, options, notes);
   const shared = variant.endsWith("threads");
+  const background = shared && (options.background ?? false);
   const threads = shared ? wanted : 1;
   const [module, weights] = await Promise.all([artifact.module(variant), artifact.weights()]);
   signal?.throwIfAborted();
   const machine = await Machine.create(module, manifest, {
     threads,
     shared,
+    background,
     maxMemoryBytes,
     workerUrl: options.workerUrl,
   });
@@ -88,7 +95,11 @@ function chooseVariant(
   options: LoadOptions,
   notes: string[],
 ): VariantId {
-  const { variant, deterministic = false } = options;
+  const { variant, deterministic = false, background = false } = options;
+  const team = threads > 1 || background;
+  const lost = [threads > 1 && `1 thread instead of ${threads}`, background && "not in the background"]
+    .filter(Boolean)
+    .join(", ");
   if (variant !== undefined) {
     if (!variants.includes(variant)) {
       throw modelError("option variant", `"${variant}" is not in the artefact`, `it has: ${variants.join(", ")}`);
@@ -98,32 +109,29 @@ function chooseVariant(
     if (deterministic && variant.startsWith("relaxed")) {
       throw modelError("option variant", `"${variant}" contradicts deterministic: true`);
     }
-    if (threads > 1 && !variant.endsWith("threads"))
-      notes.push(`1 thread instead of ${threads}: variant "${variant}" was asked for`);
+    if (team && !variant.endsWith("threads")) notes.push(`${lost}: variant "${variant}" was asked for`);
     return variant;
   }
   const rank = (id: VariantId): number =>
-    (id.endsWith("threads") === threads > 1 ? 2 : 0) + (id.startsWith("relaxed") ? 1 : 0);
+    (id.endsWith("threads") === team ? 2 : 0) + (id.startsWith("relaxed") ? 1 : 0);
   const order = [...variantIds].sort((a, b) => rank(b) - rank(a));
   const listed = manifest.variants.map((v) => v.id);
   for (const id of order) {
-    const better = notes.length;
     const why = deterministic && id.startsWith("relaxed") ? "deterministic: true" : obstacle(id);
     if (variants.includes(id) && why === null) {
-      if (threads > 1 && !id.endsWith("threads")) {
+      if (team && !id.endsWith("threads")) {
         const reason =
           threadObstacle() ??
           (listed.some((v) => v.endsWith("threads"))
             ? "its threaded variants can't be had"
             : "the artefact was compiled without threads");
-        notes.push(`1 thread instead of ${threads}: ${reason}`);
+        notes.push(`${lost}: ${reason}`);
       }
       return id;
     }
     // A variant with threads is no loss where one thread was asked for.
-    const matters = listed.includes(id) && (threads > 1 || !id.endsWith("threads"));
+    const matters = listed.includes(id) && (team || !id.endsWith("threads"));
     if (matters) notes.push(`variant "${id}" is not used: ${why ?? "its file is not part of what was loaded"}`);
-    else notes.length = better;
   }
   throw modelError("artefact", "no variant can run here", notes.join("; ") || `it has: ${listed.join(", ")}`);
 }

@@ -11,11 +11,13 @@ import {
 } from "./format.js";
 import { canBlock } from "./platform.js";
 import { Pool } from "./pool.js";
-import { announce, join, poison, type RunFunction, takePoison } from "./thread.js";
+import { announce, join, joinLater, poison, type RunFunction, takePoison } from "./thread.js";
 
 export interface MachineOptions {
   readonly threads: number;
   readonly shared: boolean;
+  /** All threads are workers; the one that runs the session only waits. */
+  readonly background: boolean;
   readonly maxMemoryBytes: number;
   readonly workerUrl?: URL | string | undefined;
 }
@@ -34,6 +36,7 @@ export class Machine {
   readonly #runs: Readonly<Record<string, RunFunction>>;
   readonly #entryNames: readonly string[];
   readonly #mayBlock: boolean;
+  readonly #background: boolean;
   #pool: Pool | null = null;
   #planned = "";
   #plannedDims: readonly number[] = [];
@@ -53,6 +56,7 @@ export class Machine {
     this.#memory = memory;
     this.#limit = options.maxMemoryBytes;
     this.#entryNames = Object.keys(manifest.entries);
+    this.#background = options.background;
     this.#mayBlock = options.shared && canBlock();
     const exported = <T>(name: string): T => {
       const value = instance.exports[name];
@@ -79,9 +83,9 @@ export class Machine {
       );
     });
     const machine = new Machine(manifest, memory, instance, options);
-    if (options.threads > 1) {
+    if (options.threads > 1 || options.background) {
       const pool = new Pool();
-      await pool.start(module, memory, manifest, options.threads, options.workerUrl);
+      await pool.start(module, memory, manifest, options.background ? 0 : 1, options.threads, options.workerUrl);
       machine.#pool = pool;
       abandoned.register(machine, pool, machine);
     }
@@ -141,29 +145,26 @@ export class Machine {
     return dims.map((d) => (typeof d === "number" ? d : this.#table[d.slot]!));
   }
 
-  /** Executes the steps [begin, end) of the planned entry on all threads; returns when all are done. */
-  run(name: string, begin: number, end: number): void {
-    const run = this.#runs[name]!;
-    if (!this.#pool) {
-      try {
-        run(0, 1, begin, end);
-      } catch (cause) {
-        throw this.#trapped(name, begin, end, String(cause), cause);
-      }
-      return;
-    }
+  /** Executes the steps [begin, end) of the planned entry on all threads, at once unless in the background. */
+  run(name: string, begin: number, end: number): Promise<void> | undefined {
+    const pool = this.#pool;
     const words = this.#words;
-    announce(words, this.#entryNames.indexOf(name), begin, end);
+    const finish = (cause?: unknown): void => {
+      const message = pool ? takePoison(words) : cause && String(cause);
+      if (message) throw this.#trapped(name, begin, end, message as string, cause);
+    };
+    if (pool) announce(words, this.#entryNames.indexOf(name), begin, end);
+    if (this.#background) return joinLater(words, this.threads, () => pool === this.#pool).then(finish);
     let cause: unknown;
     try {
-      run(0, this.threads, begin, end);
+      this.#runs[name]!(0, this.threads, begin, end);
     } catch (error) {
       cause = error;
-      poison(words, error);
+      if (pool) poison(words, error);
     }
-    join(words, this.threads - 1, this.#mayBlock);
-    const message = takePoison(words);
-    if (message !== null) throw this.#trapped(name, begin, end, message, cause);
+    if (pool) join(words, this.threads - 1, this.#mayBlock);
+    finish(cause);
+    return undefined;
   }
 
   #trapped(name: string, begin: number, end: number, message: string, cause: unknown): Error {

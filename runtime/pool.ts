@@ -24,11 +24,12 @@ type Listen = (event: "message" | "error" | "exit", listener: (value: unknown) =
 export class Pool {
   readonly #threads: Thread[] = [];
 
-  /** Starts `threads − 1` workers. @throws ModelError when one does not come up. */
+  /** Starts workers for the threads from `first` on. @throws ModelError when one does not come up. */
   async start(
     module: WebAssembly.Module,
     memory: WebAssembly.Memory,
     { entries }: Manifest,
+    first: number,
     threads: number,
     workerUrl = defaults.workerUrl,
   ): Promise<void> {
@@ -43,7 +44,7 @@ export class Pool {
       await new Promise<void>((resolve, reject) => {
         const fail = (why: unknown): void => reject(failure(why));
         timer = setTimeout(fail, patience, `no answer within ${patience / 1000} s`);
-        let missing = threads - 1;
+        let missing = threads - first;
         const launch = async (tid: number): Promise<void> => {
           const { worker, listen, unref } = await (isNode ? nodeWorker : webWorker)(workerUrl);
           this.#threads.push(worker);
@@ -57,7 +58,7 @@ export class Pool {
           });
           worker.postMessage({ module, memory, tid, threads, entries: Object.keys(entries) });
         };
-        for (let tid = 1; tid < threads; tid++) launch(tid).catch(fail);
+        for (let tid = first; tid < threads; tid++) launch(tid).catch(fail);
       });
     } catch (error) {
       this.terminate();

@@ -97,9 +97,9 @@ export class Session<I = Feeds, O = Results> {
     scalars: readonly string[],
     dim: string | null,
   ): Promise<{ readonly values: readonly number[]; readonly size: number }> {
-    return this.enqueue(() => {
+    return this.enqueue(async () => {
       const { machine, entry, dims } = this.#begin(name, feeds, {});
-      machine.run(name, 0, entry.steps.length);
+      await this.#execute(machine, name, entry, undefined);
       const values = scalars.map(
         (s) => viewOf("f32", machine.bytes.buffer, machine.address(outputOf(entry, s)), 1)[0] as number,
       );
@@ -148,25 +148,24 @@ export class Session<I = Feeds, O = Results> {
 
   async #execute(machine: Machine, name: string, entry: EntryInfo, signal: AbortSignal | undefined): Promise<void> {
     const count = entry.steps.length;
-    if (!signal || entry.mutatesState) {
-      machine.run(name, 0, count);
-      return;
-    }
+    const sliced = signal && !entry.mutatesState;
     let resumed = performance.now();
     for (let at = 0; at < count; ) {
       const begin = performance.now();
-      const end = Math.min(count, at + this.#stride);
-      machine.run(name, at, end);
+      const end = sliced ? Math.min(count, at + this.#stride) : count;
+      await machine.run(name, at, end);
+      if (machine !== this.#machine) throw modelError("session", "it was disposed while running");
       at = end;
+      if (!sliced || at === count) continue;
       const now = performance.now();
       if (now - begin < slice / 4) this.#stride *= 2;
       else if (now - begin > slice / 2) this.#stride = Math.max(1, this.#stride >> 1);
-      if (at < count && now - resumed + (now - begin) >= slice) {
+      if (now - resumed + (now - begin) >= slice) {
         await yieldToLoop();
-        signal.throwIfAborted();
-        if (machine !== this.#machine) throw modelError("session", "it was disposed while running");
         resumed = performance.now();
       }
+      signal.throwIfAborted();
+      if (machine !== this.#machine) throw modelError("session", "it was disposed while running");
     }
   }
 
@@ -175,16 +174,15 @@ export class Session<I = Feeds, O = Results> {
     feeds: I,
     { repeat = 10, dims }: { repeat?: number; dims?: Readonly<Record<string, number>> } = {},
   ): Promise<ProfileRow[]> {
-    return this.enqueue(() => {
-      let rows: ProfileRow[] = [];
+    return this.enqueue(async () => {
+      const rows: ProfileRow[] = [];
       for (let i = 0; i < repeat; i++) {
         const { machine, entry } = this.#begin(this.#main, feeds as Feeds, { dims });
-        const before = rows;
-        rows = entry.steps.map(({ name, kernel }, step) => {
+        for (const [step, { name, kernel }] of entry.steps.entries()) {
           const begin = performance.now();
-          machine.run(this.#main, step, step + 1);
-          return { name, kernel, ms: Math.min(performance.now() - begin, before[step]?.ms ?? Infinity) };
-        });
+          await machine.run(this.#main, step, step + 1);
+          rows[step] = { name, kernel, ms: Math.min(performance.now() - begin, rows[step]?.ms ?? Infinity) };
+        }
       }
       return rows;
     });

@@ -79,6 +79,24 @@ export function join(words: Int32Array, workers: number, mayBlock: boolean): voi
   }
 }
 
+/**
+ * As `join`, without keeping the event loop: for sessions whose threads are all workers. `going` is asked now and then;
+ * when it says no, nobody will finish the job.
+ */
+export async function joinLater(words: Int32Array, workers: number, going: () => boolean): Promise<void> {
+  for (;;) {
+    const done = Atomics.load(words, wordDone);
+    if (done >= workers || !going()) return;
+    // The timer keeps Node's process alive, and is all there is in engines without waitAsync.
+    const timer = new Promise((resolve) => setTimeout(resolve, 5));
+    await Promise.race([
+      timer,
+      (Atomics as { waitAsync?: WaitAsync }).waitAsync?.(words, wordDone, done).value ?? timer,
+    ]);
+  }
+}
+type WaitAsync = (words: Int32Array, index: number, value: number) => { readonly value: unknown };
+
 async function start(
   { module, memory, tid, threads, entries }: WorkerStart,
   answer: (ready: WorkerReady) => void,

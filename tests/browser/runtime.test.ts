@@ -109,7 +109,14 @@ describe.skipIf(browserObstacle !== null)("the runtime in Chromium", () => {
     const site = await serve({ files: new Map([["/slow.wasm", slow]]) });
     const page = await browser.newPage();
     await page.goto(site.url);
-    const answer = await runInPage<{ error: string; ticks: number; z: number; missing: string; worker: string }>(
+    const answer = await runInPage<{
+      error: string;
+      ticks: number;
+      backgroundTicks: number;
+      z: number;
+      missing: string;
+      worker: string;
+    }>(
       page,
       `const { load } = await import("/dist/runtime.js");
        const session = await load("/slow.wasm");
@@ -118,13 +125,21 @@ describe.skipIf(browserObstacle !== null)("the runtime in Chromium", () => {
        const failure = (promise) => promise.then(() => "none", (e) => String(e));
        const error = await failure(session.run({ x: new Float32Array(3) }, { signal: AbortSignal.timeout(300) }));
        clearInterval(timer);
+       // On a thread of its own, the page goes on even without slices.
+       const aside = await load("/slow.wasm", { background: true });
+       let backgroundTicks = 0;
+       const second = setInterval(() => backgroundTicks++, 10);
+       await aside.run({ x: new Float32Array(3) });
+       clearInterval(second);
+       aside.dispose();
        const { z } = await session.run({ x: new Float32Array(3) }, { outputs: ["z"] });
        const missing = await failure(load("/none.wasm"));
        const worker = await failure(load("/slow.wasm", { threads: 2, workerUrl: "/none.js" }));
-       return { error, ticks, z: z.data[0], missing, worker };`,
+       return { error, ticks, backgroundTicks, z: z.data[0], missing, worker };`,
     );
     expect(answer.error).toMatch(/^TimeoutError/);
     expect(answer.ticks).toBeGreaterThan(5);
+    expect(answer.backgroundTicks).toBeGreaterThan(5);
     expect(answer.z).toBe(2);
     expect(answer.missing).toMatch(/none\.wasm: the server answered 404/);
     expect(answer.worker).toMatch(
