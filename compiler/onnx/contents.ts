@@ -9,7 +9,6 @@ import {
   type Dim,
   dimAdd,
   dimBounds,
-  dimDiffers,
   dimEqual,
   dimFloorDiv,
   dimMax,
@@ -141,9 +140,9 @@ function compare(op: string, a: Element, b: Element): Element {
   const decide = (yes: boolean, no: boolean) => (yes ? 1 : no ? 0 : undefined);
   switch (op) {
     case "eq":
-      return decide(difference === 0, min > 0 || max < 0 || dimDiffers(difference, 0));
+      return decide(min === 0 && max === 0, min > 0 || max < 0);
     case "ne":
-      return decide(min > 0 || max < 0, difference === 0);
+      return decide(min > 0 || max < 0, min === 0 && max === 0);
     case "lt":
       return decide(max < 0, min >= 0);
     case "le":
@@ -339,6 +338,16 @@ export class KnownContents {
     const op = { sum: "add", prod: "mul", reduceMax: "max", reduceMin: "min" }[def.op as "sum"];
     return [contents.slice(1).reduce<Element>((acc, e) => applyElementwise(op, false, [acc, e]), contents[0])];
   }
+}
+
+/** The equality of two dims that decides a condition, as their difference, where nothing decides it when compiling. */
+export function undecidedEquality(condition: Value, contents: KnownContents): Dim | undefined {
+  const { def } = condition;
+  if (def.op === "cast" || def.op === "reshape" || def.op === "slice")
+    return undecidedEquality(def.operands[0]!, contents);
+  if (def.op !== "eq") return undefined;
+  const [a, b] = def.operands.map((v) => asDim(contents.of(v)?.[0]));
+  return a === undefined || b === undefined ? undefined : dimSub(a, b);
 }
 
 /** The element as a dim: an integer or an expression. */

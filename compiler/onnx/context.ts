@@ -78,6 +78,11 @@ export interface ImportServices {
   foundBy(size: DimExpr, finder: Value): void;
   /** Imports the nodes of a subgraph in place, with its inputs bound; gives its outputs. */
   inline(graph: OnnxGraph, inputs: readonly Bound[], scope: Scope): readonly Bound[];
+  /**
+   * Starts the import over with the ranges of input dims narrowed so that the expression is 0. Returns where that is not
+   * possible.
+   */
+  narrow(expression: Dim): void;
   /** Runs `body`, which builds a region: sizes that it finds belong to the region. */
   inRegion<T>(body: () => T): T;
   /** Names of the graph's inputs. */

@@ -4,7 +4,7 @@
  * The nodes are taken in order; each is rewritten by its op's row in ops/. What can't be imported is collected, its users
  * are skipped, and at the end ONE ModelError lists everything.
  */
-import { type Dim, type DimExpr, dimSymbol } from "../../ir/dim.js";
+import { type Dim, type DimExpr, dimSymbol, dimSymbols, evaluateDim } from "../../ir/dim.js";
 import { isDType } from "../../ir/dtype.js";
 import { InternalError, ModelError, type Problem } from "../../ir/errors.js";
 import {
@@ -50,6 +50,23 @@ export interface ImportOptions extends ReadModelOptions {
   /** Nodes after unrolling and inlining. */
   readonly maxNodes?: number;
 }
+
+/** Thrown to start over with a dim narrowed to a range. */
+class NarrowDim extends Error {
+  readonly dim: string;
+  readonly range: readonly [number, number];
+
+  constructor(dim: string, range: readonly [number, number]) {
+    super(`narrow ${dim} to ${range[0]} … ${range[1]}`);
+    this.dim = dim;
+    this.range = range;
+  }
+}
+
+/** Times that an import may start over. */
+const MAX_RESTARTS = 8;
+/** Sizes of inputs that are tried when a range is searched. */
+const LARGEST_SIZE = 2 ** 24;
 
 /** How a graph input or output is made of parameters or results: one, several (a sequence), or none (an absent optional). */
 export type Structure =
@@ -276,6 +293,30 @@ class Importer implements ImportServices {
     }
   }
 
+  narrow(expression: Dim): void {
+    const symbols = [...dimSymbols(expression).values()];
+    const [symbol] = symbols;
+    if (symbols.length !== 1 || !symbol || symbol.bound !== undefined) return;
+    const at = (size: number) => evaluateDim(expression, new Map([[symbol.name, size]]));
+    // The expression is taken to rise or fall with the size, as those of strides and windows do.
+    const limit = Math.min(symbol.max, LARGEST_SIZE);
+    const rising = at(limit) >= at(symbol.min);
+    const firstWith = (holds: (value: number) => boolean): number => {
+      let [low, high] = [symbol.min, limit + 1];
+      while (low < high) {
+        const middle = Math.floor((low + high) / 2);
+        if (holds(rising ? at(middle) : -at(middle))) high = middle;
+        else low = middle + 1;
+      }
+      return low;
+    };
+    const from = firstWith((v) => v >= 0);
+    const to = firstWith((v) => v > 0) - 1;
+    if (from > to || at(from) !== 0 || at(to) !== 0) return;
+    const original = [...this.symbols].find(([, d]) => typeof d !== "number" && d.key === symbol.name)?.[0];
+    if (original !== undefined) throw new NarrowDim(original, [from, to]);
+  }
+
   get maxUnknownSize(): number {
     return this.options.maxUnknownSize ?? 4096;
   }
@@ -294,9 +335,26 @@ export function describeUnsupported(use: UnsupportedUse): Problem {
   };
 }
 
-/** Imports a model that is read already. */
+/**
+ * Imports a model that is read already.
+ * @throws ModelError listing ALL problems
+ */
 export function importModel(model: OnnxModel, options: ImportOptions = {}): ImportedModel {
-  return new Importer(options).import(inlineFunctions(model));
+  const inlined = inlineFunctions(model);
+  const narrowed: Record<string, number | readonly [number, number]> = { ...options.dims };
+  for (let restarts = 0; ; restarts++)
+    try {
+      return new Importer({ ...options, dims: narrowed }).import(inlined);
+    } catch (error) {
+      if (!(error instanceof NarrowDim)) throw error;
+      if (restarts >= MAX_RESTARTS)
+        throw new ModelError({
+          message: `the dimension "${error.dim}" decides what the model does in more ways than can be told apart`,
+          hint: `fix it with the option dims: { ${JSON.stringify(error.dim)}: … }`,
+        });
+      const [from, to] = error.range;
+      narrowed[error.dim] = from === to ? from : [from, to];
+    }
 }
 
 /**

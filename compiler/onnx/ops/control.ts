@@ -7,7 +7,7 @@ import { iota, scalarConstant } from "../../../ir/ops/constant.js";
 import { ifElse, loop, scan } from "../../../ir/ops/control.js";
 import { closeRegion, type TracedRegion, traceRegion, unionOfCaptures } from "../../../ir/regions.js";
 import { capturedNames, subgraphsOf } from "../check.js";
-import { asDim } from "../contents.js";
+import { asDim, undecidedEquality } from "../contents.js";
 import { type Bound, type ImportOp, isValue, type NodeContext, type OpRow } from "../context.js";
 import type { OnnxGraph, OnnxNode } from "../model.js";
 
@@ -95,17 +95,22 @@ const ifRow: ImportOp = (c): readonly Bound[] => {
   const branches = [c.attrs.graph("then_branch"), c.attrs.graph("else_branch")] as const;
   const known = c.contents(0)?.[0];
   if (typeof known === "number") return c.services.inline(known !== 0 ? branches[0] : branches[1], [], c.scope);
-  const traced = branches.map((g) => trace(c, [], () => c.services.inline(g, [], c.scope)));
-  const [yes, no] = traced;
+  const condition = reshapeTo(asType(c.input(0), "bool"), []);
+  const [yes, no] = branches.map((g) => trace(c, [], () => c.services.inline(g, [], c.scope)));
   if (!yes || !no) return [];
   if (JSON.stringify(yes.shells.map(kindOf)) !== JSON.stringify(no.shells.map(kindOf)))
     throw c.error("its branches give sequences of different length, or an optional in one of them only");
+  const ranksDiffer = yes.region.results.some(
+    (r, i) => r.type.shape.length !== no.region.results[i]!.type.shape.length,
+  );
+  // PyTorch's squeeze of an axis that may be 1: only sizes with which it is 1 make a program.
+  const equality = ranksDiffer ? undecidedEquality(condition, c.services.contents) : undefined;
+  if (equality !== undefined) c.services.narrow(equality);
   const defines: DimExpr[] = [];
   const shapes = yes.region.results.map((r, i) =>
     mergeBranches(c, r.type.shape, no.region.results[i]!.type.shape, defines),
   );
   const captures = unionOfCaptures(yes.region, no.region);
-  const condition = reshapeTo(asType(c.input(0), "bool"), []);
   const results = ifElse([condition, ...captures], defines.length > 0 ? { shapes, defines } : {}, [
     closeRegion("then", yes.region, captures),
     closeRegion("else", no.region, captures),
