@@ -94,6 +94,12 @@ export function scaledDotProduct({
 export const maskBias = (allowed: Value, dtype: DType): Value =>
   where(allowed, full(dtype, [], 0), full(dtype, [], Number.NEGATIVE_INFINITY));
 
+/** Which keys a causal query may see: bool[rows, columns], `past` keys before the first row. */
+export const causalKeys = (rows: Dim, columns: Dim, past: Dim): Value => {
+  const at = (axis: number) => iota([], { dtype: "i64", shape: [rows, columns], axis });
+  return np.le(at(1), np.add(at(0), dimScalar(past, "i64")));
+};
+
 const attention: ImportOp = (c): readonly Bound[] => {
   let [q, k, v] = [c.input(0), c.input(1), c.input(2)];
   const flat = rankOf(q) === 3;

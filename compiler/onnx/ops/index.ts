@@ -5,6 +5,7 @@ import type { OnnxNode } from "../model.js";
 import { isStandardDomain, NEWEST_OPSET, type OnnxOpName, resolveOp } from "../schema.js";
 import { attentions } from "./attention.js";
 import { contraction } from "./contraction.js";
+import { contrib } from "./contrib.js";
 import { control } from "./control.js";
 import { conv } from "./conv.js";
 import { dynamic } from "./dynamic.js";
@@ -43,7 +44,12 @@ const onnx = {
   ...shape,
 } as { readonly [N in OnnxOpName]?: OpRow };
 
-const DOMAINS: { readonly [domain: string]: { readonly [op: string]: OpRow | undefined } } = { "": onnx };
+const DOMAINS: { readonly [domain: string]: { readonly [op: string]: OpRow | undefined } } = {
+  "": onnx,
+  "com.microsoft": contrib,
+};
+
+const RUNTIME_OPS: ReadonlySet<string> = new Set(["SimplifiedLayerNormalization"]);
 
 /** What a node needs that is not there. */
 export interface UnsupportedUse {
@@ -81,6 +87,8 @@ export function findOp(node: OnnxNode): FoundOp {
     const resolved = resolveOp(domain, op, version);
     switch (resolved.kind) {
       case "unknown":
+        // ONNX Runtime's optimiser puts some of its own ops into ONNX's domain.
+        if (domain === "" && RUNTIME_OPS.has(op)) return { row: contrib[op] as ImportOp, since: 1 };
         return use("no op of this name exists");
       case "too-new":
         return use(`the op exists only since opset ${resolved.since}`);

@@ -96,11 +96,11 @@ function counts(x: Value, { stated, window }: Pool, includePad: boolean): Value 
   return windowSum([padded], attrsOf({ ...window, padLow: window.padLow.map(() => 0), padHigh: beyond }));
 }
 
-const averagePool: ImportOp = (c) => {
-  const x = c.input(0);
+/** The average pool that the node's attributes describe, of x. */
+export function averagePoolOf(c: NodeContext, x: Value): Value {
   const pool = readPool(c, x);
   return np.div(windowSum([x], attrsOf(pool.window)), counts(x, pool, c.attrs.flag("count_include_pad", false)));
-};
+}
 
 function power(x: Value, p: number): Value {
   const size = abs([x]);
@@ -159,7 +159,7 @@ const maxUnpool: ImportOp = (c) => {
 
 export const pool = {
   MaxPool: maxPoolRow,
-  AveragePool: averagePool,
+  AveragePool: (c) => averagePoolOf(c, c.input(0)),
   LpPool: lpPool,
   GlobalMaxPool: global((x, axes) => amax(x, axes, { keepDims: true })),
   GlobalAveragePool: global((x, axes) => mean(x, axes, { keepDims: true })),
