@@ -59,14 +59,18 @@ const f64 = (d: Dim): Value => dimScalar(d, "f64");
 function coordinatesOf(a: Axis, s: Settings): Value {
   const i = iota([], { dtype: "f64", shape: [a.result], axis: 0 });
   const last = np.sub(f64(a.size), 1);
-  const single = a.result === 1;
+  /** One of two formulas, by whether the result has a single position. */
+  const bySize = (single: () => Value, several: () => Value): Value => {
+    if (typeof a.result === "number") return a.result === 1 ? single() : several();
+    return where(np.eq(f64(a.result), 1), single(), several());
+  };
   const scale = a.scale === undefined ? np.div(f64(a.result), f64(a.size)) : scalarConstant("f64", a.scale);
   const halfPixel = () => np.sub(np.div(np.add(i, 0.5), scale), 0.5);
   switch (s.coordinates) {
     case "half_pixel":
       return halfPixel();
     case "pytorch_half_pixel":
-      return single ? np.mul(i, 0) : halfPixel();
+      return bySize(() => np.mul(i, 0), halfPixel);
     case "half_pixel_symmetric": {
       // The result size was rounded; the part that rounding took is shared by both sides.
       const adjustment = np.div(f64(a.result), np.mul(scale, f64(a.size)));
@@ -85,8 +89,11 @@ function coordinatesOf(a: Axis, s: Settings): Value {
       return np.div(np.add(i, 0.5), scale);
     case "tf_crop_and_resize": {
       const [from, to] = a.roi;
-      if (single) return np.mul(np.add(i, 0.5 * (from + to)), last);
-      return np.add(np.mul(last, from), np.div(np.mul(np.mul(i, to - from), last), np.sub(f64(a.result), 1)));
+      const steps = () => np.max(np.sub(f64(a.result), 1), 1);
+      return bySize(
+        () => np.mul(np.add(i, 0.5 * (from + to)), last),
+        () => np.add(np.mul(last, from), np.div(np.mul(np.mul(i, to - from), last), steps())),
+      );
     }
   }
 }
