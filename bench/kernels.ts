@@ -1,5 +1,6 @@
 /**
- * Speed of the contraction kernels: `npx tsx bench/kernels.ts [filter] [--relaxed] [--rounds=N]`.
+ * Speed of the contraction kernels: `npx tsx bench/kernels.ts [filter] [--relaxed] [--passes] [--rounds=N]`
+ * (`--passes` runs the loop passes over the kernels first).
  *
  * Every row is measured in rounds, all rows in turn, and the best round counts: other processes of the machine slow a round
  * down, nothing speeds one up. The peak is a loop of multiply-adds on registers only, measured in the same rounds.
@@ -8,12 +9,14 @@
 
 import { emitModule } from "../compiler/wasm/emit.js";
 import type { LoopFunction } from "../ir/loop.js";
+import { loopPipeline } from "../passes/loop/pipeline.js";
 import { type Case, cases } from "./kernel-cases.js";
 
 const args = process.argv.slice(2);
 const filter = args.find((a) => !a.startsWith("--")) ?? "";
 const simd = args.includes("--relaxed") ? "relaxed" : "simd128";
-const rounds = Number(args.find((a) => a.startsWith("--rounds="))?.slice(9) ?? 12);
+const optimise = args.includes("--passes");
+const rounds = Number(args.find((a) => a.startsWith("--rounds="))?.slice(9) ?? 40);
 
 const pages = 2048;
 
@@ -37,7 +40,7 @@ function prepare(c: Case): Row {
   const functions = new Map<string, LoopFunction>();
   for (const { kernel } of calls) for (const f of [...kernel.helpers, kernel.fn]) functions.set(f.name, f);
   const { bytes } = emitModule({
-    functions: [...functions.values()],
+    functions: [...functions.values()].map((f) => (optimise ? loopPipeline(f) : f)),
     exports: calls.map(({ kernel }) => kernel.fn.name).filter((n, i, all) => all.indexOf(n) === i),
     memory: { shared: false, initialPages: pages, maximumPages: pages },
     variant: { simd, threads: false },
@@ -51,11 +54,11 @@ function prepare(c: Case): Row {
   const run = () => {
     for (const call of bound) call();
   };
-  // About 10 ms a round.
+  // A millisecond or two a round: shorter than the scheduler's slices.
   return {
     case: c,
     run,
-    repeats: Math.max(1, Math.round(3e8 / Math.max(c.flops, 1e5) / 1)),
+    repeats: Math.max(1, Math.round(6e7 / Math.max(c.flops, 1e5))),
     best: Number.POSITIVE_INFINITY,
   };
 }

@@ -189,31 +189,35 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
       for (let r = 0; r < (s.a === "columns" ? 1 : mr); r++)
         aAt.push(f.mut(`a_${r}`, r === 0 ? aTile : add(aAt[r - 1]!, aRowBytes)));
       const bAt = f.mut("b_", b!);
+      // Neighbours along K are reached by constant offsets and their pointers move once a turn; others move every step.
       const loadA = (u: number) => (r: number) =>
-        s.a === "columns" ? splatOf(lane, s.aElem, aAt[0]!, r) : splatOf(lane, s.aElem, aAt[r]!, u);
-      const advance = (steps: number) => {
-        for (const p of aAt) f.assign(p, add(p, s.a === "rows" ? i32(steps * aBytes) : aStep));
-        f.assign(bAt, add(bAt, s.b === "packed" ? i32(steps * s.nr * bBytes) : bStep));
+        s.a === "columns"
+          ? splatOf(lane, s.aElem, aAt[0]!, r)
+          : splatOf(lane, s.aElem, aAt[r]!, s.a === "rows" ? u : 0);
+      const vectorB = (u: number) => (v: number) =>
+        load(lane.vector, s.bElem, bAt, 0, (s.b === "packed" ? u * s.nr : 0) + v * L);
+      const step = (u: number, loadB = vectorB(u)) => {
+        tileStep(f, lane, acc, loadA(u), loadB);
+        if (s.a !== "rows") for (const p of aAt) f.assign(p, add(p, aStep));
+        if (s.b === "rows") f.assign(bAt, add(bAt, bStep));
       };
-      const vectorB = (u: number) => (v: number) => vectorOf(lane, s.bElem, bAt, u * s.nr + v * L);
-      const one = () => {
-        tileStep(f, lane, acc, loadA(0), vectorB(0));
-        advance(1);
+      const advance = (steps: number) => {
+        if (s.a === "rows") for (const p of aAt) f.assign(p, add(p, steps * aBytes));
+        if (s.b === "packed") f.assign(bAt, add(bAt, steps * s.nr * bBytes));
       };
       if (s.b === "rows" && cut) {
         // A vector of the last rows of B may reach beyond the operand: these are read element by element.
         const loose = select(geS(bRow!, L), i32(1), k!);
         const safe = f.let("safe", select(gtS(k!, loose), sub(k!, loose), 0));
-        f.for("kk", 0, safe, 1, one);
+        reduction(f, safe, unroll, step, advance);
+        // A turn may have moved them further than its steps went.
+        if (s.a === "rows")
+          for (const [r, p] of aAt.entries()) f.assign(p, add(add(aTile, mul(aRowBytes, r)), mul(safe, aBytes)));
         f.for("kk", safe, k!, 1, () => {
-          tileStep(f, lane, acc, loadA(0), (v) =>
-            v < nv - 1 ? vectorB(0)(v) : partialVector(f, lane, s.bElem, bAt, v * L, columns!),
-          );
+          step(0, (v) => (v < nv - 1 ? vectorB(0)(v) : partialVector(f, lane, s.bElem, bAt, v * L, columns!)));
           advance(1);
         });
-      } else if (s.a === "rows" && s.b === "packed") {
-        reduction(f, k!, unroll, (u) => tileStep(f, lane, acc, loadA(u), vectorB(u)), advance);
-      } else f.for("kk", 0, k!, 1, one);
+      } else reduction(f, k!, unroll, step, advance);
 
       const cAt: Expr[] = [cTile];
       for (let r = 1; r < mr; r++) cAt.push(f.let(`c_${r}`, add(cAt[r - 1]!, cRowBytes)));
@@ -236,10 +240,6 @@ function splatOf(lane: Lane, elem: Elem, pointer: Expr, offset: number): Expr {
   return elemBytes[elem] === elemBytes[lane.elem]
     ? loadSplat(lane.vector, elem, pointer, 0, offset)
     : splat(lane.vector, load(lane.scalar, elem, pointer, 0, offset));
-}
-
-function vectorOf(lane: Lane, elem: Elem, pointer: Expr, offset: number): Expr {
-  return load(lane.vector, elem, pointer, 0, offset);
 }
 
 /**
