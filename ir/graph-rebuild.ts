@@ -2,10 +2,13 @@
 
 import {
   type Attrs,
+  definedSymbols,
   type Graph,
   type GraphNode,
+  graph,
   graphNodes,
   graphRoots,
+  graphSymbols,
   type Loc,
   param,
   paramName,
@@ -60,6 +63,33 @@ export function copyGraph(g: Graph, params = g.params.map((p) => param(paramName
   return { ...withRoots(g, copyWith(graphRoots(g), replaced)), params };
 }
 
+/** First results of the nodes that find data-dependent sizes. */
+export const sizeFinders = (g: Graph): readonly Value[] =>
+  graphNodes(g).flatMap((n) => (definedSymbols(n).length > 0 ? n.results.slice(0, 1) : []));
+
+/**
+ * The same signature over other results. `sizes` becomes those of the finders that shapes mention and no result depends on: a
+ * rewrite may cut a value off from the node that finds its size, and may make a size unused.
+ */
+export function withResults(g: Graph, results: readonly Value[], finders: readonly Value[]): Graph {
+  const sizes: Value[] = [];
+  for (let complete = finders.length === 0; !complete; ) {
+    const made = graph(g.name, g.params, results, g.resultNames, g.donations, sizes);
+    const reached = graphNodes(made);
+    const given = new Set(reached.flatMap((n) => definedSymbols(n).map((s) => s.name)));
+    const mentioned = graphSymbols(made);
+    const missing = finders.find(
+      (v) =>
+        v.def.op !== "param" &&
+        !reached.includes(v.def) &&
+        definedSymbols(v.def).some((s) => mentioned.has(s.name) && !given.has(s.name)),
+    );
+    if (missing === undefined) complete = true;
+    else sizes.push(missing);
+  }
+  return graph(g.name, g.params, results, g.resultNames, g.donations, sizes);
+}
+
 /**
  * A graph with nodes replaced, from operands to results. `visit` is given each node over its new operands and regions, and
  * returns values for its results, or undefined to keep the node. Regions are mapped alike unless `region` says how. Returns the
@@ -82,5 +112,5 @@ export function mapGraph(
       if (values[i] !== r) replaced.set(r, values[i]!);
     });
   }
-  return replaced.size === 0 ? g : withRoots(g, graphRoots(g).map(now));
+  return replaced.size === 0 ? g : withResults(g, g.results.map(now), sizeFinders(g).map(now));
 }

@@ -6,6 +6,7 @@ import { printGraph } from "../ir/graph-print.js";
 import { verifyGraph } from "../ir/graph-verify.js";
 import { decompose } from "./graph/decompose.js";
 import { eliminateCommonSubexpressions } from "./graph/eliminate-common-subexpressions.js";
+import { eliminateDeadCode } from "./graph/eliminate-dead-code.js";
 import { foldConstants } from "./graph/fold-constants.js";
 import { simplify } from "./graph/simplify.js";
 import type { GraphPass, Trace } from "./pass.js";
@@ -18,6 +19,7 @@ export const defaultPipeline: readonly GraphPass[] = [
   foldConstants(),
   simplify,
   eliminateCommonSubexpressions,
+  eliminateDeadCode,
 ];
 
 /** What one pass did. */

@@ -8,34 +8,31 @@
 
 import { type Dim, dimDiffers } from "../ir/dim.js";
 import { InternalError } from "../ir/errors.js";
-import {
-  type Graph,
-  type GraphNode,
-  graphNodes,
-  graphRoots,
-  sameType,
-  typeText,
-  type Value,
-  withLoc,
-  withRoots,
-} from "../ir/graph.js";
-import { remake } from "../ir/graph-rebuild.js";
+import { type Graph, type GraphNode, graphNodes, sameType, typeText, type Value, withLoc } from "../ir/graph.js";
+import { remake, sizeFinders, withResults } from "../ir/graph-rebuild.js";
 import type { GraphPass, Trace } from "./pass.js";
 import type { Rule } from "./pattern.js";
 
+/** A pass made of rules. */
+export interface RewritePass extends GraphPass {
+  readonly rules: readonly Rule[];
+}
+
 /** A pass that applies rules, in regions too. */
-export function rewritePass(name: string, rules: readonly Rule[]): GraphPass {
+export function rewritePass(name: string, rules: readonly Rule[]): RewritePass {
   const byOp = new Map<string, Rule[]>();
   for (const r of rules) for (const n of r.ops) byOp.set(n, [...(byOp.get(n) ?? []), r]);
-  return { name, run: (g, trace = {}) => rewriteGraph(g, byOp, trace) };
+  return { name, rules, run: (g, trace = {}) => rewriteGraph(g, byOp, trace) };
 }
 
 /** Replaces values of a graph: results are looked up, nodes above replaced values are made anew. */
 export function rewriteGraph(g: Graph, byOp: ReadonlyMap<string, readonly Rule[]>, trace: Trace): Graph {
   const rewriter = new Rewriter(byOp, trace, 1000 + 100 * graphNodes(g).length);
-  const roots = graphRoots(g);
-  const finished = rewriter.finish(roots);
-  return finished.every((r, i) => r === roots[i]) ? g : withRoots(g, finished);
+  const finders = sizeFinders(g);
+  const results = rewriter.finish(g.results);
+  const sizes = rewriter.finish(finders);
+  const same = results.every((r, i) => r === g.results[i]) && sizes.every((r, i) => r === finders[i]);
+  return same ? g : withResults(g, results, sizes);
 }
 
 class Rewriter {

@@ -3,9 +3,16 @@
 import type { GraphPass } from "../pass.js";
 import { decompose } from "./decompose.js";
 import { eliminateCommonSubexpressions } from "./eliminate-common-subexpressions.js";
+import { eliminateDeadCode } from "./eliminate-dead-code.js";
 import { foldConstants } from "./fold-constants.js";
 import { simplify } from "./simplify.js";
 
-const all: readonly GraphPass[] = [decompose(), eliminateCommonSubexpressions, foldConstants(), simplify];
+const all: readonly GraphPass[] = [
+  decompose(),
+  eliminateCommonSubexpressions,
+  eliminateDeadCode,
+  foldConstants(),
+  simplify,
+];
 
 export const graphPasses: ReadonlyMap<string, GraphPass> = new Map(all.map((p) => [p.name, p]));

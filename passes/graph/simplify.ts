@@ -3,6 +3,7 @@
 import { rewritePass } from "../rewrite.js";
 import { arithmeticRules } from "../rules/arithmetic.js";
 import { broadcastRules } from "../rules/broadcast.js";
+import { controlRules } from "../rules/control.js";
 import { logicRules } from "../rules/logic.js";
 import { movementRules } from "../rules/movement.js";
 import { reduceRules } from "../rules/reduce.js";
@@ -13,4 +14,5 @@ export const simplify = rewritePass("simplify", [
   ...reduceRules,
   ...arithmeticRules,
   ...logicRules,
+  ...controlRules,
 ]);

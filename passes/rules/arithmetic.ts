@@ -17,12 +17,15 @@ const zeroLike = (v: Value): Value => filled(scalar(v.type.dtype, 0), v.type.sha
 const commutative = ["add", "mul", "min", "max", "eq", "ne", "and", "or", "xor"] as const;
 const mirrored = { lt: gt, gt: lt, le: ge, ge: le };
 
-/** Constants on the right, where the other rules look for them. */
+/** What stands on the right: constants before broadcasts before all else. */
+const rank = (v: Value): number => (isConstant(v) ? 2 : v.def.op === "broadcast" ? 1 : 0);
+
+/** Constants on the right, where the other rules look for them; broadcasts too, where epilogues are looked for. */
 const order: readonly Rule[] = [
-  // c ∘ x → x ∘ c
+  // c ∘ x → x ∘ c;  broadcast(b) ∘ x → x ∘ broadcast(b)
   rule("constant-right", node(commutative, "n"), ({ n }) => {
     const [a, b] = n.operands as [Value, Value];
-    return isConstant(a) && !isConstant(b) ? remake(n, [b, a]).results : undefined;
+    return rank(a) > rank(b) ? remake(n, [b, a]).results : undefined;
   }),
   // c < x → x > c
   rule("compare-constant-right", op(["lt", "le", "gt", "ge"], [known("c"), any("x")], "n"), ({ c, x, n }) =>
