@@ -3,6 +3,7 @@
  * that dropping steps (what shrinking does) leaves the others nearly as they were.
  */
 
+import { ifOp, scanOp } from "../../ir/control-build.js";
 import { type Dim, dimAdd, dimMul, dimSub, dimSymbol } from "../../ir/dim.js";
 import { type DType, isFloat, isInt } from "../../ir/dtype.js";
 import {
@@ -22,7 +23,6 @@ import { makeNode, type OpFacts } from "../../ir/op.js";
 import { bitcast, cast } from "../../ir/ops/cast.js";
 import { constant, dimSize, full, iota } from "../../ir/ops/constant.js";
 import { dotGeneral } from "../../ir/ops/contraction.js";
-import { ifOp, scanOp } from "../../ir/ops/control.js";
 import { abs, add, mul, neg } from "../../ir/ops/elementwise.js";
 import { ops } from "../../ir/ops/index.js";
 import { gt, not, select } from "../../ir/ops/logic.js";
