@@ -11,13 +11,16 @@ import * as constant from "./constant.js";
 import * as contraction from "./contraction.js";
 import * as control from "./control.js";
 import * as conv from "./conv.js";
+import * as dropout from "./dropout.js";
 import * as dynamic from "./dynamic.js";
 import * as elementwise from "./elementwise.js";
 import * as gradient from "./gradient.js";
 import * as indexing from "./indexing.js";
 import * as logic from "./logic.js";
+import * as loss from "./loss.js";
 import * as movement from "./movement.js";
 import * as normalize from "./normalize.js";
+import * as pooling from "./pooling.js";
 import * as random from "./random.js";
 import * as reduce from "./reduce.js";
 import * as sort from "./sort.js";
@@ -28,15 +31,18 @@ const families = {
   cast,
   constant,
   contraction,
-  conv,
   control,
+  conv,
+  dropout,
   dynamic,
   elementwise,
   gradient,
   indexing,
   logic,
+  loss,
   movement,
   normalize,
+  pooling,
   random,
   reduce,
   sort,

@@ -1,0 +1,125 @@
+/** Models as graphs for inference, and what inputs look like. */
+
+import { type Dim, dimSymbol } from "../../ir/dim.js";
+import type { DType } from "../../ir/dtype.js";
+import { ModelError } from "../../ir/errors.js";
+import { type Graph, graph, param, type TensorType, type Value } from "../../ir/graph.js";
+import { constant } from "../../ir/ops/constant.js";
+import { Context } from "./context.js";
+import { located, type Module, type Variable } from "./module.js";
+
+/** A size, or the name of a size that each run chooses, such as "batch". */
+export type DimSpec = number | string;
+
+/** What goes in: a shape of f32 values, or another dtype and a shape. */
+export type InputSpec = readonly DimSpec[] | { readonly dtype: DType; readonly shape: readonly DimSpec[] };
+
+/** By name, in the order in which the model takes them. */
+export type Inputs = Readonly<Record<string, InputSpec>>;
+
+/** Ranges of named sizes, inclusive. Default: from 1 on. */
+export type DimRanges = Readonly<Record<string, readonly [min: number, max: number]>>;
+
+/** What a model may give: a value, a list of values, or values by name. */
+export type Outputs = Value | readonly Value[] | Readonly<Record<string, Value>>;
+
+export interface GraphOptions {
+  readonly inputs: Inputs;
+  readonly dims?: DimRanges;
+  /** Name of the graph. Default: the model's class. */
+  readonly name?: string;
+  /** Names of the outputs, where the model gives values without names. Default: `output`, or `output0`, `output1`, … */
+  readonly outputs?: readonly string[];
+  /** Whether the weights are part of the graph ("constants", the default) or its first parameters ("params"). */
+  readonly weights?: "constants" | "params";
+}
+
+/** Types of inputs, with one symbol for each name. */
+export function inputTypes(inputs: Inputs, ranges: DimRanges = {}): ReadonlyMap<string, TensorType> {
+  const symbols = new Map<string, Dim>();
+  const dim = (d: DimSpec): Dim => {
+    if (typeof d === "number") {
+      if (Number.isInteger(d) && d >= 0) return d;
+      throw new ModelError(`a size is a whole number or a name, not ${d}`);
+    }
+    const known = symbols.get(d);
+    if (known !== undefined) return known;
+    const [min, max] = ranges[d] ?? [1, Infinity];
+    const symbol = dimSymbol(d, { min, max });
+    symbols.set(d, symbol);
+    return symbol;
+  };
+  const types = new Map(
+    Object.entries(inputs).map(([name, spec]): [string, TensorType] => {
+      const { dtype, shape } = "shape" in spec ? spec : { dtype: "f32" as const, shape: spec };
+      return [name, located(name, name, () => ({ dtype, shape: shape.map(dim) }))];
+    }),
+  );
+  for (const name of Object.keys(ranges)) {
+    if (!symbols.has(name))
+      throw new ModelError(`a range is given for "${name}", but no input has a size of that name`);
+  }
+  return types;
+}
+
+/** Outputs as a list of names and values. */
+export function namedOutputs(outputs: unknown, names?: readonly string[]): readonly (readonly [string, Value])[] {
+  const list: (readonly [string, Value])[] = isValue(outputs)
+    ? [["output", outputs]]
+    : Array.isArray(outputs)
+      ? outputs.map((v: Value, i) => [`output${i}`, v] as const)
+      : Object.entries(outputs as Readonly<Record<string, Value>>);
+  if (list.length === 0 || !list.every(([, v]) => isValue(v))) {
+    throw new ModelError("a model's forward gives a value, a list of values, or values by name");
+  }
+  if (names === undefined) return list;
+  if (names.length !== list.length)
+    throw new ModelError(`${names.length} output names are given, but the model has ${list.length}`);
+  return list.map(([, v], i) => [names[i]!, v] as const);
+}
+
+export function isValue(x: unknown): x is Value {
+  return typeof x === "object" && x !== null && "def" in x && "type" in x;
+}
+
+/** A module with any inputs and outputs. */
+export type AnyModule = Module<never, unknown>;
+
+/** Applies a model to values in order. */
+export function applyModel(model: AnyModule, ctx: Context, inputs: readonly Value[]): unknown {
+  return (model as unknown as Module<readonly Value[], unknown>).apply(ctx, ...inputs);
+}
+
+/**
+ * The model for inference as a graph. Layers that do not fit are ModelErrors that name the layer.
+ *
+ * ```ts
+ * const graph = toGraph(net, { inputs: { x: ["batch", 1, 32, 32] }, outputs: ["logits"] });
+ * ```
+ */
+export function toGraph(model: AnyModule, options: GraphOptions): Graph {
+  const { inputs, dims, outputs, weights = "constants", name = model.constructor.name } = options;
+  const feeds = [...inputTypes(inputs, dims)].map(([n, type]) => param(n, type));
+  const values = new Map<Variable, Value>();
+  const params: Value[] = [];
+  const state = model.state();
+  for (const [n, v] of model.variables()) {
+    if (weights === "constants") {
+      values.set(v, constant([], { value: state.get(n)! }));
+      continue;
+    }
+    if (n in inputs)
+      throw new ModelError({ where: n, message: "an input has the name of a weight", hint: "rename the input" });
+    const value = param(n, { dtype: v.dtype, shape: v.shape });
+    values.set(v, value);
+    params.push(value);
+  }
+  const ctx = new Context(model, values);
+  const results = namedOutputs(applyModel(model, ctx, feeds), outputs);
+  return graph(
+    name,
+    [...params, ...feeds],
+    results.map(([, v]) => v),
+    results.map(([n]) => n),
+  );
+}

@@ -1,0 +1,103 @@
+/** Convolutions over 1 to 3 spatial axes. */
+
+import { ModelError } from "../../../ir/errors.js";
+import type { Value } from "../../../ir/graph.js";
+import type { Context } from "../context.js";
+import {
+  type ConvOptions,
+  type ConvTransposeOptions,
+  convolution,
+  convTranspose,
+  type Size,
+  sizes,
+} from "../functional.js";
+import { type Initializer, scaledUniform } from "../init.js";
+import { Module, parameter, type Variable } from "../module.js";
+import { expectSize } from "./basic.js";
+
+interface LayerOptions {
+  readonly bias?: boolean;
+  readonly init?: Initializer;
+}
+export type ConvLayerOptions = ConvOptions & LayerOptions;
+export type ConvTransposeLayerOptions = ConvTransposeOptions & LayerOptions;
+
+function checkGroups(groups: number, input: number, output: number): void {
+  if (input % groups !== 0 || output % groups !== 0) {
+    throw new ModelError(`${input} input and ${output} output channels do not divide into ${groups} groups`);
+  }
+}
+
+/** x [N, in, …] → [N, out, …]; weight [out, in/groups, …kernel]. */
+export class ConvLayer extends Module {
+  readonly weight: Variable;
+  readonly bias: Variable | undefined;
+  readonly #in: number;
+  readonly #options: ConvOptions;
+
+  constructor(axes: number, input: number, output: number, kernel: Size, options: ConvLayerOptions) {
+    super();
+    const { bias = true, init, groups = 1 } = options;
+    checkGroups(groups, input, output);
+    const window = sizes(kernel, axes, "kernel size");
+    const fanIn = window.reduce((n, k) => n * k, input / groups);
+    this.weight = parameter([output, input / groups, ...window], init ?? scaledUniform(fanIn));
+    this.bias = bias ? parameter([output], scaledUniform(fanIn)) : undefined;
+    this.#in = input;
+    this.#options = options;
+  }
+
+  forward(ctx: Context, x: Value): Value {
+    expectSize(x, 1, this.#in, "input channels");
+    return convolution(x, ctx.value(this.weight), this.bias && ctx.value(this.bias), this.#options);
+  }
+}
+
+/** x [N, in, …] → [N, out, …]; weight [in, out/groups, …kernel]. */
+export class ConvTransposeLayer extends Module {
+  readonly weight: Variable;
+  readonly bias: Variable | undefined;
+  readonly #in: number;
+  readonly #options: ConvTransposeOptions;
+
+  constructor(axes: number, input: number, output: number, kernel: Size, options: ConvTransposeLayerOptions) {
+    super();
+    const { bias = true, init, groups = 1 } = options;
+    checkGroups(groups, input, output);
+    const window = sizes(kernel, axes, "kernel size");
+    // PyTorch takes axis 1 of the weight for "in" here as well.
+    const fanIn = window.reduce((n, k) => n * k, output / groups);
+    this.weight = parameter([input, output / groups, ...window], init ?? scaledUniform(fanIn));
+    this.bias = bias ? parameter([output], scaledUniform(fanIn)) : undefined;
+    this.#in = input;
+    this.#options = options;
+  }
+
+  forward(ctx: Context, x: Value): Value {
+    expectSize(x, 1, this.#in, "input channels");
+    return convTranspose(x, ctx.value(this.weight), this.bias && ctx.value(this.bias), this.#options);
+  }
+}
+
+type ConvOf = (input: number, output: number, kernel: Size, options?: ConvLayerOptions) => ConvLayer;
+const convOf =
+  (axes: number): ConvOf =>
+  (input, output, kernel, options = {}) =>
+    new ConvLayer(axes, input, output, kernel, options);
+export const Conv1d: ConvOf = convOf(1);
+export const Conv2d: ConvOf = convOf(2);
+export const Conv3d: ConvOf = convOf(3);
+
+type ConvTransposeOf = (
+  input: number,
+  output: number,
+  kernel: Size,
+  options?: ConvTransposeLayerOptions,
+) => ConvTransposeLayer;
+const convTransposeOf =
+  (axes: number): ConvTransposeOf =>
+  (input, output, kernel, options = {}) =>
+    new ConvTransposeLayer(axes, input, output, kernel, options);
+export const ConvTranspose1d: ConvTransposeOf = convTransposeOf(1);
+export const ConvTranspose2d: ConvTransposeOf = convTransposeOf(2);
+export const ConvTranspose3d: ConvTransposeOf = convTransposeOf(3);

@@ -1,0 +1,12 @@
+/** Everything to build models from: `nn.Conv2d(1, 6, 5)`, `nn.sequential(…)`, `class Net extends nn.Module`. */
+
+export { Context } from "./context.js";
+export * as functional from "./functional.js";
+export { type GraphOptions, type InputSpec, type Inputs, toGraph } from "./graph.js";
+export * as init from "./init.js";
+export * from "./layers/activation.js";
+export * from "./layers/basic.js";
+export * from "./layers/conv.js";
+export * from "./layers/norm.js";
+export * from "./layers/pool.js";
+export { buffer, type Layer, type LoadOptions, Module, parameter, type StateSource, Variable } from "./module.js";

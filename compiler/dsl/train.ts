@@ -1,0 +1,337 @@
+/**
+ * Training as graphs: from a model, a loss and an optimiser to the entries `step`, `evaluate` and `predict` of a program, which
+ * share the parameters, the buffers, the optimiser's state, the step counter and the random key.
+ */
+
+import { asType, np, reshapeTo } from "../../ir/build.js";
+import { type Dim, dimSymbols } from "../../ir/dim.js";
+import { isFloat } from "../../ir/dtype.js";
+import { ModelError } from "../../ir/errors.js";
+import { type Graph, graph, param, type TensorType, typeText, type Value, withLoc } from "../../ir/graph.js";
+import { elementCount, scalar, type Tensor, tensorFrom } from "../../ir/tensor.js";
+import { gradients } from "../../passes/graph/differentiate.js";
+import type { StateRole, TrainingInfo } from "../../runtime/format.js";
+import type { Program, ProgramState } from "../program.js";
+import { Context } from "./context.js";
+import { type AnyModule, applyModel, type DimRanges, type Inputs, inputTypes, namedOutputs } from "./graph.js";
+import type { Variable } from "./module.js";
+import type { Clip, Optimizer } from "./optim.js";
+import { rateAt, rateValue, type Schedule } from "./schedules.js";
+
+/** A scalar of the model's output and the targets, in their order. */
+export type Objective<O> = (output: O, ...targets: readonly Value[]) => Value;
+
+export interface TrainOptions<O = Value> {
+  /** What goes into the model. */
+  readonly inputs: Inputs;
+  /** What else a batch holds: labels. They follow the inputs in the signature. */
+  readonly targets: Inputs;
+  readonly dims?: DimRanges;
+  readonly loss: Objective<O>;
+  readonly optimizer: Optimizer;
+  /** Scalars to report, means over the batch. */
+  readonly metrics?: Readonly<Record<string, Objective<O>>>;
+  /** Changes the gradients before the update: `optim.clipNorm(1)`. */
+  readonly clip?: Clip;
+  /** Learning rate from the step counter. Without one it is a state that the session can set at any time. */
+  readonly schedule?: Schedule;
+  /** Momentum (or first beta) from the step counter. */
+  readonly momentumSchedule?: Schedule;
+  /** Seed of the random numbers that are drawn while training (dropout). Default 0. */
+  readonly seed?: number;
+  /** Names of the model's outputs in `predict`. */
+  readonly outputs?: readonly string[];
+}
+
+/** Names of the state that training adds to the model's. */
+export const stateNames = {
+  lr: "optimizer.lr",
+  step: "optimizer.step",
+  key: "rng.key",
+  slot: (slot: string, parameter: string) => `optimizer.${slot}.${parameter}`,
+} as const;
+
+interface Declared {
+  readonly name: string;
+  readonly role: StateRole;
+  readonly tensor: Tensor;
+}
+
+/** State as parameters of one graph, made when asked for, so that an entry has only what it uses. */
+class StateParams {
+  readonly #declared: ReadonlyMap<string, Declared>;
+  readonly #values = new Map<string, Value>();
+
+  constructor(declared: ReadonlyMap<string, Declared>) {
+    this.#declared = declared;
+  }
+
+  get(name: string): Value {
+    const known = this.#values.get(name);
+    if (known !== undefined) return known;
+    const { tensor } = this.#declared.get(name)!;
+    const value = param(name, { dtype: tensor.dtype, shape: tensor.shape });
+    this.#values.set(name, value);
+    return value;
+  }
+
+  /** In the order of declaration. */
+  params(): readonly Value[] {
+    return [...this.#declared.keys()].flatMap((name) => this.#values.get(name) ?? []);
+  }
+}
+
+/**
+ * The training program of a model. `compile` it; a session of the artefact then has `step`, `fit`, `evaluate` and `predict`.
+ *
+ * ```ts
+ * const program = trainStep(net, {
+ *   inputs: { x: ["batch", 1, 32, 32] },
+ *   targets: { y: { dtype: "i32", shape: ["batch"] } },
+ *   loss: losses.crossEntropy(),
+ *   optimizer: optim.SGD({ lr: 0.01, momentum: 0.9 }),
+ *   metrics: { accuracy: losses.accuracy() },
+ * });
+ * ```
+ *
+ * The step computes loss and metrics before the update. Learning rate, step counter and random key are states too; see
+ * `stateNames`. Throws ModelError where layers, loss or names do not fit.
+ */
+export function trainStep<O = Value>(model: AnyModule, options: TrainOptions<O>): Program {
+  const { optimizer, schedule } = options;
+  const types = inputTypes({ ...options.inputs, ...options.targets }, options.dims);
+  const variables = model.variables();
+  const trained = [...variables].filter(([, v]) => v.trainable && isFloat(v.dtype));
+  if (trained.length === 0) {
+    throw new ModelError({ message: "the model has no trainable parameter", hint: "use toGraph for inference" });
+  }
+  const declared = declare(model, trained, options);
+  checkNames(options, declared);
+
+  const used = new Set<string>();
+  const finish = (state: StateParams, inputs: readonly Value[], name: string, results: Results): Graph => {
+    const params = [...state.params(), ...inputs];
+    for (const p of state.params()) if (p.def.op === "param") used.add(p.def.name);
+    const donations = new Map(results.next.map(([n], i) => [i, params.indexOf(state.get(n))]));
+    const all = [...results.next, ...results.outputs];
+    return graph(
+      name,
+      params,
+      all.map(([, v]) => v),
+      all.map(([n]) => n),
+      donations.size > 0 ? donations : undefined,
+    );
+  };
+  const entries = {
+    step: stepEntry(model, variables, trained, types, declared, options, finish),
+    evaluate: evaluateEntry(model, variables, types, declared, options, finish),
+    predict: predictEntry(model, variables, types, declared, options, finish),
+  };
+  const state: readonly ProgramState[] = [...declared.values()].filter(
+    (s) => used.has(s.name) || s.role === "param" || s.role === "buffer",
+  );
+  const metrics = Object.keys(options.metrics ?? {});
+  const training: TrainingInfo = {
+    step: "step",
+    evaluate: "evaluate",
+    predict: "predict",
+    loss: "loss",
+    metrics,
+    batch: batchDim([...types.values()]),
+    optimizer: { name: optimizer.name, options: optimizer.options },
+    learningRate: schedule === undefined ? stateNames.lr : null,
+    stepCounter: stateNames.step,
+    rng: used.has(stateNames.key) ? stateNames.key : null,
+  };
+  return { entries, state, training };
+}
+
+interface Results {
+  /** Next values of states. */
+  readonly next: readonly (readonly [string, Value])[];
+  readonly outputs: readonly (readonly [string, Value])[];
+}
+type Finish = (state: StateParams, inputs: readonly Value[], name: string, results: Results) => Graph;
+type Types = ReadonlyMap<string, TensorType>;
+type Named = ReadonlyMap<string, Variable>;
+
+/** All state the program may have, with first values. */
+function declare<O>(
+  model: AnyModule,
+  trained: readonly (readonly [string, Variable])[],
+  { optimizer, schedule, seed = 0 }: TrainOptions<O>,
+): ReadonlyMap<string, Declared> {
+  const declared = new Map<string, Declared>();
+  const add = (name: string, role: StateRole, tensor: Tensor) => {
+    if (declared.has(name))
+      throw new ModelError({ where: name, message: "two states have this name", hint: "rename the layer" });
+    declared.set(name, { name, role, tensor });
+  };
+  const values = model.state();
+  for (const [name, v] of model.variables()) add(name, v.role, values.get(name)!);
+  for (const [name, v] of trained) {
+    for (const [slot, { initial, scalar: single }] of Object.entries(optimizer.ruleFor(name).slots)) {
+      const shape = single ? [] : v.shape;
+      const dtype = single ? "f32" : v.dtype;
+      const filled = new Float64Array(elementCount(shape)).fill(initial);
+      add(stateNames.slot(slot, name), "optimizer", tensorFrom(dtype, shape, filled));
+    }
+  }
+  const rate = schedule === undefined ? optimizer.lr : rateAt(schedule, 0);
+  add(stateNames.lr, "hyper", scalar("f32", rate));
+  add(stateNames.step, "counter", scalar("i32", 0));
+  add(stateNames.key, "rng", tensorFrom("u32", [2], [seed >>> 0, Math.floor(seed / 2 ** 32) >>> 0]));
+  return declared;
+}
+
+function checkNames<O>(options: TrainOptions<O>, declared: ReadonlyMap<string, Declared>): void {
+  const outputs = ["loss", ...Object.keys(options.metrics ?? {})];
+  for (const name of [...Object.keys(options.inputs), ...Object.keys(options.targets), ...outputs]) {
+    if (declared.has(name)) {
+      throw new ModelError({
+        where: name,
+        message: "a state of the model has this name too",
+        hint: "rename the input or metric",
+      });
+    }
+  }
+  for (const name of Object.keys(options.targets)) {
+    if (name in options.inputs) throw new ModelError({ where: name, message: "an input and a target have this name" });
+  }
+  if (new Set(outputs).size !== outputs.length) throw new ModelError('no metric can be called "loss"');
+}
+
+function modelValues(variables: Named, state: StateParams): ReadonlyMap<Variable, Value> {
+  return new Map([...variables].map(([name, v]) => [v, state.get(name)]));
+}
+
+/** Loss and metrics as f32 scalars. */
+function measure<O>(
+  output: O,
+  targets: readonly Value[],
+  { loss, metrics = {} }: TrainOptions<O>,
+): readonly (readonly [string, Value])[] {
+  return Object.entries({ loss, ...metrics }).map(([name, objective]) => {
+    const value = withLoc(name, () => objective(output, ...targets));
+    if (
+      !isFloat(value.type.dtype) ||
+      elementCount(value.type.shape.map((d) => (typeof d === "number" ? d : 0))) !== 1
+    ) {
+      throw new ModelError({
+        where: name,
+        message: `must be one float, but is ${typeText(value.type)}`,
+        hint: "reduce it with a mean",
+      });
+    }
+    return [name, value] as const;
+  });
+}
+
+const asScalar = ([name, v]: readonly [string, Value]) => [name, asType(reshapeTo(v, []), "f32")] as const;
+
+function stepEntry<O>(
+  model: AnyModule,
+  variables: Named,
+  trained: readonly (readonly [string, Variable])[],
+  types: Types,
+  declared: ReadonlyMap<string, Declared>,
+  options: TrainOptions<O>,
+  finish: Finish,
+): Graph {
+  const state = new StateParams(declared);
+  const feeds = [...types].map(([name, type]) => param(name, type));
+  const count = Object.keys(options.inputs).length;
+  const counter = state.get(stateNames.step);
+  const random = { key: () => state.get(stateNames.key), step: counter };
+  const ctx = new Context(model, modelValues(variables, state), { training: true, random });
+  const output = applyModel(model, ctx, feeds.slice(0, count)) as O;
+  const measures = measure(output, feeds.slice(count), options);
+  const weights = trained.map(([, v]) => ctx.value(v));
+  const found = gradients(measures[0]![1], weights);
+
+  const next = withLoc("optimizer", () => {
+    const clipped = options.clip?.(found) ?? found;
+    const done = np.add(counter, 1);
+    const step = asType(done, "f32");
+    const lr = options.schedule === undefined ? state.get(stateNames.lr) : rateValue(options.schedule, counter);
+    const momentum = options.momentumSchedule && rateValue(options.momentumSchedule, counter);
+    const updated = trained.flatMap(([name], i) => {
+      const rule = options.optimizer.ruleFor(name);
+      const slots = Object.fromEntries(
+        Object.keys(rule.slots).map((slot) => [slot, state.get(stateNames.slot(slot, name))]),
+      );
+      const u = {
+        param: weights[i]!,
+        gradient: clipped[i]!,
+        slots,
+        lr: scaledRate(lr, rule.lr, options.optimizer.lr),
+        step,
+        momentum,
+      };
+      const result = withLoc(`optimizer.${name}`, () => rule.update(u));
+      return [
+        [name, result.param] as const,
+        ...Object.entries(result.slots).map(([slot, v]) => [stateNames.slot(slot, name), v] as const),
+      ];
+    });
+    return [...updated, [stateNames.step, done] as const];
+  });
+  const buffers = [...variables].flatMap(([name, v]) => {
+    const value = ctx.updates.get(v);
+    return value === undefined ? [] : [[name, value] as const];
+  });
+  return finish(state, feeds, "step", { next: [...next, ...buffers], outputs: measures.map(asScalar) });
+}
+
+/** A group's rate keeps its ratio to the optimiser's own. */
+function scaledRate(lr: Value, own: number, base: number): Value {
+  if (own === base) return lr;
+  if (base === 0) {
+    throw new ModelError({
+      message: "a group has its own learning rate, but the optimiser's is 0",
+      hint: "give the optimiser the rate that groups are relative to",
+    });
+  }
+  return np.mul(lr, own / base);
+}
+
+function evaluateEntry<O>(
+  model: AnyModule,
+  variables: Named,
+  types: Types,
+  declared: ReadonlyMap<string, Declared>,
+  options: TrainOptions<O>,
+  finish: Finish,
+): Graph {
+  const state = new StateParams(declared);
+  const feeds = [...types].map(([name, type]) => param(name, type));
+  const count = Object.keys(options.inputs).length;
+  const ctx = new Context(model, modelValues(variables, state));
+  const output = applyModel(model, ctx, feeds.slice(0, count)) as O;
+  const outputs = measure(output, feeds.slice(count), options).map(asScalar);
+  return finish(state, feeds, "evaluate", { next: [], outputs });
+}
+
+function predictEntry<O>(
+  model: AnyModule,
+  variables: Named,
+  types: Types,
+  declared: ReadonlyMap<string, Declared>,
+  options: TrainOptions<O>,
+  finish: Finish,
+): Graph {
+  const state = new StateParams(declared);
+  const feeds = Object.keys(options.inputs).map((name) => param(name, types.get(name)!));
+  const ctx = new Context(model, modelValues(variables, state));
+  const outputs = namedOutputs(applyModel(model, ctx, feeds), options.outputs);
+  return finish(state, feeds, "predict", { next: [], outputs });
+}
+
+/** The named size that leads all inputs, if there is one. */
+function batchDim(types: readonly TensorType[]): string | null {
+  const first: Dim | undefined = types[0]?.shape[0];
+  if (first === undefined || typeof first === "number") return null;
+  const [symbol, ...more] = dimSymbols(first).keys();
+  const everywhere = types.every((t) => typeof t.shape[0] === "object" && t.shape[0].key === first.key);
+  return symbol !== undefined && more.length === 0 && everywhere ? symbol : null;
+}

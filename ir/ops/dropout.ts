@@ -1,0 +1,39 @@
+/** Noise layers. The random numbers come from a key and a counter, which are operands. */
+
+import { broadcastTo, np } from "../build.js";
+import { requireDType } from "../infer.js";
+import { defineComposite, type Op } from "../op.js";
+import { exactly, f32, of, sampleWith } from "../sample.js";
+import { constantLike, full } from "./constant.js";
+import { select } from "./logic.js";
+import { bernoulli } from "./random.js";
+
+type DropoutAttrs = { readonly probability: number; readonly sharedAxes: readonly number[] };
+
+const words = (...values: number[]) => exactly(values, of("u32", 2));
+
+export const dropout: Op<"dropout", DropoutAttrs> = defineComposite<"dropout", DropoutAttrs>({
+  name: "dropout",
+  operands: ["x", "key", "counter"],
+  summary:
+    "Each element is 0 with the given probability, and x / (1 − probability) otherwise. Axes may share one draw (whole channels). The same key and counter drop the same elements.",
+  attrs: {
+    probability: "of dropping an element, in [0, 1]",
+    sharedAxes: "axes along which one draw decides; not negative",
+  },
+  decompose: ([x, key, counter], { probability, sharedAxes }) => {
+    requireDType(x!.type, "float");
+    const shape = x!.type.shape.map((d, a) => (sharedAxes.includes(a) ? 1 : d));
+    const kept = bernoulli([full("f32", shape, 1 - probability), key!, counter!]);
+    const zero = constantLike(x!, 0);
+    if (probability >= 1) return zero;
+    return select([broadcastTo(kept, x!.type.shape), np.mul(x!, 1 / (1 - probability)), zero]);
+  },
+  accuracy: { ulp: 1 },
+  samples: [
+    sampleWith({ probability: 0.3, sharedAxes: [] }, f32(4, 9), words(1, 2), words(3, 4)),
+    sampleWith({ probability: 0.5, sharedAxes: [2, 3] }, f32(2, 5, 3, 3), words(5, 0), words(0, 1)),
+    sampleWith({ probability: 0, sharedAxes: [] }, f32(7), words(1, 2), words(3, 4)),
+    sampleWith({ probability: 1, sharedAxes: [] }, f32(7), words(1, 2), words(3, 4)),
+  ],
+});
