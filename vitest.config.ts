@@ -9,7 +9,7 @@ export default defineConfig({
     ...(process.env.CI ? { reporters: ["default", "json"], outputFile: { json: "test-results.json" } } : {}),
     // Threads share one process, so the wasm code caches and binaryen are loaded once per worker.
     pool: "threads",
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
   },
 });

@@ -26,6 +26,8 @@ export interface Signature {
 }
 
 export interface RunOptions {
+  /** Which entry to run, of an artefact with several. Default: the model's own, whose signature the session shows. */
+  readonly entry?: string | undefined;
   /** Makes the run stop between kernels, and yield to the event loop every few milliseconds. */
   readonly signal?: AbortSignal | undefined;
   /** Names of the outputs to return; all by default. */
@@ -80,7 +82,7 @@ export class Session<I = Feeds, O = Results> {
    */
   async run(feeds: I, options: RunOptions = {}): Promise<O> {
     return this.enqueue(async () => {
-      const name = this.#main;
+      const name = options.entry ?? this.#main;
       const { machine, entry } = this.#begin(name, feeds as Feeds, options);
       const wanted = options.outputs ?? entry.outputs.map((o) => o.name);
       const outputs = wanted.map((output) => outputOf(entry, output));
@@ -128,7 +130,10 @@ export class Session<I = Feeds, O = Results> {
   ): { readonly machine: Machine; readonly entry: EntryInfo; readonly dims: readonly number[] } {
     signal?.throwIfAborted();
     const { machine } = this;
-    const entry = machine.manifest.entries[name]!;
+    const { entries } = machine.manifest;
+    if (!Object.hasOwn(entries, name))
+      throw modelError("option entry", `no entry "${name}"`, `there are: ${Object.keys(entries).join(", ")}`);
+    const entry = entries[name]!;
     const bound = bindFeeds(entry, feeds, dims);
     machine.plan(name, entry, bound.dims);
     entry.inputs.forEach((input, i) => {

@@ -25,6 +25,7 @@ export async function runCases(
   cases: readonly Case[],
   options: RunOptions = {},
 ): Promise<readonly (readonly Tensor[])[]> {
+  if (cases.length === 0) return [];
   const pool = new KernelPool();
   const schedules = cases.map(({ graph }, i) => lowerGraph({ ...graph, name: `entry${i}` }, { pool }));
   const threaded = (options.threads ?? 1) > 1;
@@ -43,19 +44,16 @@ export async function runCases(
     },
   );
   const all: (readonly Tensor[])[] = [];
-  for (const [i, { graph, feeds }] of cases.entries()) {
-    // A session runs the first entry of its artefact.
-    const name = `entry${i}`;
-    const entries = { [name]: made.draft.entries[name]!, ...made.draft.entries };
-    const artifact = await sealArtifact({ ...made.draft, entries }, made.wasm, made.weights);
-    const session = await load(artifact, { threads: options.threads ?? 1 });
-    try {
+  const artifact = await sealArtifact(made.draft, made.wasm, made.weights);
+  const session = await load(artifact, { threads: options.threads ?? 1 });
+  try {
+    for (const [i, { graph, feeds }] of cases.entries()) {
       const named = Object.fromEntries(graph.params.map((p, k) => [paramName(p), feeds[k]!]));
-      const out = await session.run(named as Parameters<typeof session.run>[0]);
+      const out = await session.run(named as Parameters<typeof session.run>[0], { entry: `entry${i}` });
       all.push(graph.resultNames.map((n) => out[n] as Tensor));
-    } finally {
-      session.dispose();
     }
+  } finally {
+    session.dispose();
   }
   return all;
 }

@@ -64,6 +64,11 @@ describe.each([1, 2])("a training session with %i threads", (threads) => {
     const { p } = await session.predict({ x });
     expect(Array.from(p?.data as Float32Array)).toEqual(Array.from(y, (v) => expect.closeTo(v, 5)));
     expect(await session.run({ x })).toEqual({ p });
+    const { mae } = await session.run({ x, y }, { entry: "evaluate" });
+    expect(mae?.shape).toEqual([]);
+    await expect(session.run({ x }, { entry: "nope" })).rejects.toThrow(
+      /no entry "nope"\n {2}→ there are: step, evaluate, predict/,
+    );
     session.dispose();
   });
 
