@@ -57,10 +57,25 @@ export function inline(g: Graph, args: readonly Value[]): readonly Value[] {
   return copyWith(g.results, replaced);
 }
 
-/** The same graph over fresh parameters. */
+/** The same graph over fresh parameters. No value is shared with the original. */
 export function copyGraph(g: Graph, params = g.params.map((p) => param(paramName(p), p.type))): Graph {
-  const replaced = new Map(g.params.map((p, i) => [p, params[i]!]));
-  return { ...withRoots(g, copyWith(graphRoots(g), replaced)), params };
+  const copies = new Map(g.params.map((p, i) => [p, params[i]!]));
+  for (const node of graphNodes(g)) {
+    const copy = remake(
+      node,
+      node.operands.map((v) => copies.get(v)!),
+    );
+    node.results.forEach((r, i) => {
+      copies.set(r, copy.results[i]!);
+    });
+  }
+  return {
+    ...withRoots(
+      g,
+      graphRoots(g).map((v) => copies.get(v)!),
+    ),
+    params,
+  };
 }
 
 /** First results of the nodes that find data-dependent sizes. */
