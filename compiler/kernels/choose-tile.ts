@@ -1,0 +1,55 @@
+/**
+ * Which register tile a product takes. Two shapes keep 8 accumulators and everything they need in V8's 15 vector registers:
+ * 4 rows × 2 vectors, and 2 rows × 4 vectors. The wide one serves few rows better (one row has four sums in flight instead of
+ * two) and reads A less often; the tall one wastes less on narrow results.
+ */
+
+import type { Lane } from "./tile.js";
+import { lanes } from "./tile.js";
+
+export interface Tile {
+  readonly mr: number;
+  readonly nr: number;
+}
+
+/** What is known of a product's sizes when compiling. */
+export interface ProductSize {
+  /** Rows, or their least number where they depend on the input (a batch of 1). */
+  readonly rows: number;
+  /** Whether `rows` is only the least number. */
+  readonly rowsVary?: boolean;
+  /** Columns, where known. */
+  readonly columns?: number;
+}
+
+/** Cycles of one step of K in a tile of so many accumulators, fitted to measurements (docs/KERNELS.md). */
+const stepCycles = (accumulators: number): number => (accumulators === 0 ? 0 : 2 + 0.47 * accumulators);
+
+/** Cycles per element of K of a whole product. */
+function cycles({ mr, nr }: Tile, L: number, rows: number, columns: number): number {
+  const oneRowTile = (r: number): number =>
+    Math.floor(columns / nr) * stepCycles((r * nr) / L) + stepCycles(r * Math.ceil((columns % nr) / L));
+  let total = Math.floor(rows / mr) * oneRowTile(mr);
+  let rest = rows % mr;
+  if (mr > 3) {
+    total += Math.floor(rest / 2) * oneRowTile(2);
+    rest %= 2;
+  }
+  return total + rest * oneRowTile(1);
+}
+
+/** Rows that stand for "many" where the number varies. */
+const manyRows = 64;
+
+/** The tile for a product of these sizes; `nr` is also the panel width its weights are packed with. */
+export function chooseTile(lane: Lane["name"], size: ProductSize): Tile {
+  const L = lanes[lane].count;
+  const columns = size.columns ?? 256;
+  const cost = (t: Tile): number => {
+    const least = cycles(t, L, Math.max(size.rows, 1), columns);
+    return size.rowsVary ? Math.sqrt(least * cycles(t, L, Math.max(size.rows, manyRows), columns)) : least;
+  };
+  const tall: Tile = { mr: 4, nr: 2 * L };
+  const wide: Tile = { mr: 2, nr: 4 * L };
+  return cost(wide) < cost(tall) ? wide : tall;
+}
