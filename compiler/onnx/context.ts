@@ -85,6 +85,8 @@ export interface ImportServices {
   narrow(expression: Dim): void;
   /** Runs `body`, which builds a region: sizes that it finds belong to the region. */
   inRegion<T>(body: () => T): T;
+  /** A number that this import gives out once. */
+  serialNumber(): number;
   /** Names of the graph's inputs. */
   readonly inputNames: ReadonlySet<string>;
   /** Upper bound of sizes of which nothing else is known. */

@@ -28,6 +28,7 @@ import {
   type OnnxGraph,
   type OnnxModel,
   type OnnxNode,
+  type OnnxType,
   type OnnxValueInfo,
   type ReadModelOptions,
   readOnnx,
@@ -45,6 +46,11 @@ export interface ImportOptions extends ReadModelOptions {
    * signature.
    */
   readonly values?: Readonly<Record<string, Tensor>>;
+  /**
+   * What inputs that are sequences or optionals hold, since a program has a fixed signature: a sequence's length, or whether an
+   * optional is there. The tensors become inputs of their own: `name.0`, `name.1` …, or `name`.
+   */
+  readonly structures?: Readonly<Record<string, number | boolean>>;
   /** Upper bound of run-time sizes of which nothing else is known, such as a loop's number of steps. Default 4096. */
   readonly maxUnknownSize?: number;
   /** Nodes after unrolling and inlining. */
@@ -87,6 +93,10 @@ const STARTS_EMPTY = /past|cache|history/i;
 /** The name with what a dim symbol may not contain replaced. */
 const legalName = (name: string): string => name.replace(/[^A-Za-z0-9_.]/g, "_").replace(/^(?![A-Za-z_])/, "_");
 
+/** Items of a sequence may differ in size: their dims' names say nothing. */
+const withoutNames = (type: OnnxType): OnnxType =>
+  type.kind === "tensor" ? { ...type, shape: type.shape?.map((d) => (typeof d === "string" ? null : d)) } : type;
+
 const FAILED: Bound = { kind: "failed" };
 
 /** The IR's constant of an initializer, or strings. */
@@ -118,9 +128,7 @@ class Importer implements ImportServices {
     const params: Value[] = [];
     for (const input of graph.inputs) {
       this.inputNames.add(input.name);
-      const bound = this.attempt(`input "${input.name}"`, () => this.graphInput(input));
-      scope.set(input.name, bound ?? FAILED);
-      if (bound?.def.op === "param") params.push(bound);
+      scope.set(input.name, this.attempt(`input "${input.name}"`, () => this.graphInput(input, params)) ?? FAILED);
     }
     this.body(graph, scope);
     const results: Value[] = [];
@@ -158,29 +166,45 @@ class Importer implements ImportServices {
     }
   }
 
-  private graphInput(input: OnnxValueInfo): Value {
-    const { name, type } = input;
+  private graphInput({ name, type }: OnnxValueInfo, params: Value[]): Bound {
     const { values } = this.options;
     if (values && Object.hasOwn(values, name)) return host(values[name]!);
-    const given =
-      this.options.shapes && Object.hasOwn(this.options.shapes, name) ? this.options.shapes[name] : undefined;
     if (!type) throw new ModelError({ message: "the file states no type" });
-    if (type.kind !== "tensor")
-      throw new ModelError({
-        message: `inputs of kind ${type.kind === "unsupported" ? type.what : type.kind} are not supported`,
-        hint: "pass the tensors themselves as inputs",
+    return this.inputOf(name, type, params);
+  }
+
+  private inputOf(name: string, type: OnnxType, params: Value[]): Bound {
+    const { shapes, structures } = this.options;
+    const structure = structures && Object.hasOwn(structures, name) ? structures[name] : undefined;
+    const ask = (what: string, example: string): ModelError =>
+      new ModelError({
+        message: `a program's inputs are tensors, but this is ${what}`,
+        hint: `say what it holds with the option structures: { ${JSON.stringify(name)}: ${example} }`,
       });
-    if (type.dtype === undefined || type.dtype === "string")
-      throw new ModelError({
-        message: `the element type ${type.dtype ?? "is missing"}${type.dtype ? " is not supported" : ""}`,
-      });
-    const shape = given ?? type.shape;
+    if (type.kind === "sequence") {
+      if (typeof structure !== "number") throw ask("a sequence", "its length");
+      const items = Array.from({ length: structure }, (_, i) =>
+        this.inputOf(`${name}.${i}`, withoutNames(type.element), params),
+      );
+      return { kind: "sequence", items };
+    }
+    if (type.kind === "optional") {
+      if (structure === undefined) throw ask("an optional", "true or false");
+      return structure === false ? { kind: "absent" } : this.inputOf(name, type.element, params);
+    }
+    if (type.kind === "unsupported")
+      throw new ModelError({ message: `inputs that are ${type.what} are not supported` });
+    if (type.dtype === undefined) throw new ModelError({ message: "the file states no element type" });
+    if (type.dtype === "string") throw new ModelError({ message: "inputs of strings are not supported" });
+    const shape = (shapes && Object.hasOwn(shapes, name) ? shapes[name] : undefined) ?? type.shape;
     if (!shape)
       throw new ModelError({
         message: "the file does not say how many axes it has",
         hint: `pass the option shapes: { ${JSON.stringify(name)}: [ … ] }`,
       });
-    return param(name, { dtype: type.dtype, shape: shape.map((dim, axis) => this.dim(dim, `${name}_${axis}`)) });
+    const made = param(name, { dtype: type.dtype, shape: shape.map((dim, axis) => this.dim(dim, `${name}_${axis}`)) });
+    params.push(made);
+    return made;
   }
 
   private dim(dim: OnnxDim, fallback: string): Dim {
@@ -291,6 +315,10 @@ class Importer implements ImportServices {
     } finally {
       this.finders = outer;
     }
+  }
+
+  serialNumber(): number {
+    return ++this.serial;
   }
 
   narrow(expression: Dim): void {

@@ -1,13 +1,14 @@
 /** Runs imported graphs on test data and compares, by ONNX's own rule. */
 import type { Structure } from "../../compiler/onnx/import.js";
 import { isDType } from "../../ir/dtype.js";
+import { ModelError } from "../../ir/errors.js";
 import { element, elementCount, type Tensor } from "../../ir/tensor.js";
 import type { OnnxValue } from "./data.js";
 
 export function toTensor(value: OnnxValue): Tensor {
   if (value === null || Array.isArray(value)) throw new Error("not a tensor");
   const { dtype, shape, data } = value as Exclude<OnnxValue, null | readonly OnnxValue[]>;
-  if (!isDType(dtype)) throw new Error(`no tensor of ${dtype}`);
+  if (!isDType(dtype)) throw new ModelError(`tensors of ${dtype} are not supported`);
   return { dtype, shape, data: data as Tensor["data"] };
 }
 
@@ -75,4 +76,27 @@ function tolerance({ test = "", rtol, atol }: Comparison): { rtol?: number; atol
   if (/^test_dft(_axis|_inverse)?(_opset19)?$/.test(test)) return { atol: 1e-6 };
   if (test === "test_celu_bfloat16_expanded") return { rtol: 1e-2, atol: 1e-2 };
   return { ...(rtol === undefined ? {} : { rtol }), ...(atol === undefined ? {} : { atol }) };
+}
+
+/** The tensors of an input value by the names that the importer gives them, and what the option `structures` needs to say. */
+export function flattenInput(
+  name: string,
+  value: OnnxValue,
+  kind: string,
+  into: {
+    feeds: Record<string, Tensor>;
+    structures: Record<string, number | boolean>;
+    shapes: Record<string, number[]>;
+  },
+): void {
+  if (kind === "optional") into.structures[name] = Array.isArray(value) ? value.length : value !== null;
+  if (value === null) return;
+  if (Array.isArray(value)) {
+    into.structures[name] = value.length;
+    for (const [i, item] of value.entries()) flattenInput(`${name}.${i}`, item as OnnxValue, "tensor", into);
+    return;
+  }
+  const tensor = toTensor(value);
+  into.feeds[name] = tensor;
+  if (/\.\d+$/.test(name)) into.shapes[name] = [...tensor.shape];
 }

@@ -44,7 +44,7 @@ function reflect(x: Value, low: Value, high: Value): Value {
   return where(np.eq(span, 0), low, mirrored);
 }
 
-interface Plane {
+export interface Plane {
   /** [n, c, product of spatial axes] */
   readonly flat: Value;
   readonly spatial: readonly Dim[];
@@ -108,6 +108,19 @@ function interpolate(
       return weight ? np.mul(v, asType(expandDims(weight, 1), v.type.dtype)) : v;
     })
     .reduce((a, b) => np.add(a, b));
+}
+
+/** Bilinear interpolation of [n, c, …] at coordinates, one value [n, p] per axis; what lies outside is 0. */
+export function fetchInterpolated(plane: Plane, at: readonly Value[]): Value {
+  const taps = at.map((a) => {
+    const base = floor([a]);
+    const t = np.sub(a, base);
+    return [
+      { position: base, weight: np.sub(1, t) },
+      { position: np.add(base, 1), weight: t },
+    ];
+  });
+  return interpolate(plane, taps, "zeros", true);
 }
 
 const gridSample: ImportOp = (c) => {

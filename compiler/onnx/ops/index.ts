@@ -13,15 +13,18 @@ import { elementwise } from "./elementwise.js";
 import { image } from "./image.js";
 import { indexing } from "./indexing.js";
 import { loss } from "./loss.js";
+import { misc, preview } from "./misc.js";
 import { movement } from "./movement.js";
 import { normalize } from "./normalize.js";
 import { pool } from "./pool.js";
 import { quantize } from "./quantize.js";
+import { randoms } from "./random.js";
 import { recurrent } from "./recurrent.js";
 import { reduce } from "./reduce.js";
 import { resizing } from "./resize.js";
 import { sequences } from "./sequence.js";
 import { shape } from "./shape.js";
+import { signal } from "./signal.js";
 
 const onnx = {
   ...attentions,
@@ -33,19 +36,23 @@ const onnx = {
   ...image,
   ...indexing,
   ...loss,
+  ...misc,
   ...movement,
   ...normalize,
   ...pool,
   ...quantize,
+  ...randoms,
   ...recurrent,
   ...reduce,
   ...resizing,
   ...sequences,
   ...shape,
+  ...signal,
 } as { readonly [N in OnnxOpName]?: OpRow };
 
 const DOMAINS: { readonly [domain: string]: { readonly [op: string]: OpRow | undefined } } = {
   "": onnx,
+  "ai.onnx.preview": preview,
   "com.microsoft": contrib,
 };
 

@@ -21,6 +21,7 @@ import { argMax } from "../../../ir/ops/reduce.js";
 
 import type { Bound, ImportOp, NodeContext, OpRow } from "../context.js";
 import { inF32 } from "./elementwise.js";
+import { trainingDropout } from "./random.js";
 
 /** Along an axis; before opset 13 over all axes from it on, taken as one. */
 const alongAxis =
@@ -128,11 +129,7 @@ function dropoutTrains(c: NodeContext): boolean {
 const dropout: ImportOp = (c): readonly Bound[] => {
   const x = c.input(0);
   const ratio = c.since >= 12 ? (c.has(1) ? c.scalar(1, "the ratio") : 0.5) : c.attrs.float("ratio", 0.5);
-  if (dropoutTrains(c) && ratio !== 0)
-    throw c.error(
-      "dropout in training mode is not supported in an imported graph",
-      "export the model in evaluation mode",
-    );
+  if (dropoutTrains(c) && ratio !== 0) return trainingDropout(c, x, ratio);
   return [x, full("bool", x.type.shape, 1)];
 };
 

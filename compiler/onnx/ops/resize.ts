@@ -278,9 +278,10 @@ const newResize: ImportOp = (c) => {
   const hasScales = c.has(2) && c.input(2).type.shape[0] !== 0;
   if (hasScales) return resize(c, x, byScales(c, x, c.floats(2, "the scales"), axes, roi), settings);
   if (!c.has(3)) throw c.error("neither scales nor sizes are given");
-  const sizes = c.dimsWithin(3, () => c.services.maxUnknownSize);
-  if (sizes.length !== axes.length) throw c.error(`${sizes.length} sizes were given for ${axes.length} axes`);
   const policy = c.attrs.oneOf("keep_aspect_ratio_policy", ["stretch", "not_larger", "not_smaller"], "stretch");
+  const fixed = settings.antialias || policy !== "stretch";
+  const sizes = fixed ? c.dims(3, "the sizes") : c.dimsWithin(3, () => c.services.maxUnknownSize);
+  if (sizes.length !== axes.length) throw c.error(`${sizes.length} sizes were given for ${axes.length} axes`);
   if (policy === "stretch")
     return resize(
       c,
