@@ -13,8 +13,10 @@ export class LowerContext {
   readonly pool: KernelPool;
   readonly #views = new Map<Value, View>();
   readonly #weights = new Map<Tensor, View>();
+  readonly #derived = new Map<Tensor, Map<string, Tensor>>();
   #steps: Step[] = [];
   #buffers = 0;
+  readonly #used = new Set<Value>();
 
   constructor(pool: KernelPool) {
     this.pool = pool;
@@ -38,6 +40,21 @@ export class LowerContext {
     return view;
   }
 
+  /** A constant computed from another, once for each way (`how`) of computing it. */
+  derived(from: Tensor, how: string, make: () => Tensor): View {
+    let ways = this.#derived.get(from);
+    if (ways === undefined) {
+      ways = new Map();
+      this.#derived.set(from, ways);
+    }
+    let value = ways.get(how);
+    if (value === undefined) {
+      value = make();
+      ways.set(how, value);
+    }
+    return this.weight(value);
+  }
+
   /** Where a value is in memory. */
   view(v: Value): View {
     const known = this.#views.get(v);
@@ -57,6 +74,16 @@ export class LowerContext {
   define(v: Value, view: View): void {
     if (this.#views.has(v)) throw new InternalError(`the value of ${v.def.op} is computed twice`);
     this.#views.set(v, view);
+  }
+
+  /** Says which values something reads. */
+  use(values: Iterable<Value>): void {
+    for (const v of values) this.#used.add(v);
+  }
+
+  /** Whether anything reads the value: a kernel need not compute results for nobody. */
+  isUsed(v: Value): boolean {
+    return this.#used.has(v);
   }
 
   /** Memory of its own for a result. */

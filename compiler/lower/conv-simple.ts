@@ -4,8 +4,8 @@ import { type Dim, dimAdd, dimFloorDiv, dimMod, dimMul } from "../../ir/dim.js";
 import type { Value } from "../../ir/graph.js";
 import { channelsOf, spatialOf } from "../../ir/ops/window-geometry.js";
 import type { LowerContext } from "./context.js";
-import { sumOver } from "./contraction-simple.js";
 import { mapKernel, type Node, workOf } from "./structured.js";
+import { sumOver } from "./sum-over.js";
 import { imageIndex, seen, seenBy, splitIndex } from "./window-loops.js";
 
 const nameOf = (what: string, y: Value, x: Value): string =>

@@ -46,6 +46,8 @@ export function registerOf(dtype: DType): ScalarKind {
 export class KernelPool {
   readonly #byCode = new Map<string, LoopFunction>();
   readonly #byName = new Map<string, LoopFunction>();
+  readonly #epilogues = new Map<string, string>();
+  readonly #epilogueNames = new Set<string>();
 
   /** The function under its own name, or under another if its name is taken by different code; an equal one if there is any. */
   share(fn: LoopFunction): LoopFunction {
@@ -58,6 +60,17 @@ export class KernelPool {
     this.#byCode.set(code, named);
     this.#byName.set(name, named);
     return named;
+  }
+
+  /** A name for an epilogue: equal code has equal names, different code different ones. */
+  epilogueName(stem: string, code: string): string {
+    const old = this.#epilogues.get(code);
+    if (old !== undefined) return old;
+    let name = stem;
+    for (let k = 2; this.#epilogueNames.has(name); k++) name = `${stem}_${k}`;
+    this.#epilogues.set(code, name);
+    this.#epilogueNames.add(name);
+    return name;
   }
 
   /** A function whose name is known to its callers: equal names must be equal functions. */
@@ -74,12 +87,22 @@ export class KernelPool {
   }
 }
 
+/** What emitting points needs of the kernel around them. */
+export interface KernelHost {
+  readonly block: Block;
+  /** Range of chunks, where the kernel has them. */
+  readonly begin?: Expr;
+  readonly end?: Expr;
+  pointer(view: View, access: Access, elem?: Elem): Expr;
+  size(d: Dim): Expr;
+}
+
 export interface KernelOptions {
   /** Number of chunks of work; the kernel then takes `begin` and `end`. */
   readonly chunks?: Dim | undefined;
 }
 
-export class KernelBuilder {
+export class KernelBuilder implements KernelHost {
   readonly block: Block;
   /** Range of chunks; only where the kernel has them. */
   readonly begin: Expr;

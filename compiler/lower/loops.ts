@@ -12,6 +12,7 @@ import {
   dimSymbol,
   splitDim,
 } from "../../ir/dim.js";
+import { InternalError } from "../../ir/errors.js";
 import type { Shape } from "../../ir/graph.js";
 import type { Expr } from "../../ir/loop.js";
 import * as B from "../../ir/loop-build.js";
@@ -154,6 +155,7 @@ export function nest(
   }
   hoist();
   const { block, begin, end } = e.kernel;
+  if (begin === undefined || end === undefined) throw new InternalError("a plan with chunks for a kernel without");
   const rows = e.kernel.size(plan.rows);
   const outer = loops.slice(0, plan.flat);
   const first = B.mul(begin, rows);

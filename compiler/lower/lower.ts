@@ -37,6 +37,7 @@ export function lowerGraph(graph: Graph, options: LowerOptions = {}): Schedule {
     if (isState) states.set(p, buffer);
     else inputs.push({ name, view, dtype, shape });
   }
+  ctx.use(graph.results);
   lowerNodes(ctx, orderNodes(graph));
 
   const donated = new Set<number>();
@@ -58,6 +59,7 @@ export function lowerGraph(graph: Graph, options: LowerOptions = {}): Schedule {
 
 /** Lowers nodes in the given order. */
 export function lowerNodes(ctx: LowerContext, nodes: readonly GraphNode[]): void {
+  for (const node of nodes) ctx.use(node.operands);
   for (const node of nodes) {
     if (node.op === "constant") continue;
     const view = aliasOf(ctx, node);

@@ -3,15 +3,25 @@
  * broadcast operands and row offsets leave the inner loops.
  */
 
-import { type Atom, type Dim, type DimPart, dimAdd, dimSubstitute, dimText, splitDim } from "../../ir/dim.js";
+import {
+  type Atom,
+  type Dim,
+  type DimPart,
+  dimAdd,
+  dimSubstitute,
+  dimSymbols,
+  dimText,
+  splitDim,
+} from "../../ir/dim.js";
 import { type DType, isFloat } from "../../ir/dtype.js";
 import { InternalError } from "../../ir/errors.js";
 import type { Value } from "../../ir/graph.js";
-import type { Elem, Expr } from "../../ir/loop.js";
+import type { Elem, Expr, LoopType } from "../../ir/loop.js";
 import * as B from "../../ir/loop-build.js";
+import { isVector } from "../../ir/loop-types.js";
 import { isElementwise } from "../../ir/ops/classes.js";
 import { applyNode, settle } from "./elementwise.js";
-import { elemOf, type KernelBuilder, registerOf } from "./kernel-builder.js";
+import { elemOf, type KernelHost, registerOf } from "./kernel-builder.js";
 import { isLoopSymbol } from "./loops.js";
 import { type Point, pointDims, visitPoints } from "./point.js";
 
@@ -26,8 +36,15 @@ interface Split {
   readonly parts: readonly DimPart[];
 }
 
+/** Points as vectors: neighbouring values of one loop variable in the lanes of a type (or, with a scalar type, one of them). */
+export interface Lane {
+  readonly symbol: string;
+  readonly type: LoopType;
+}
+
 export class PointEmitter {
-  readonly kernel: KernelBuilder;
+  readonly kernel: KernelHost;
+  readonly #lane: Lane | undefined;
   readonly #substitution: ReadonlyMap<string, Dim>;
   readonly #scopes: Scope[] = [newScope()];
   readonly #vars = new Map<string, { readonly expr: Expr; readonly depth: number }>();
@@ -35,8 +52,9 @@ export class PointEmitter {
   readonly #splits = new Map<string, Split>();
 
   /** `substitution`: what stands for the loop variables that collapsing removed. */
-  constructor(kernel: KernelBuilder, substitution: ReadonlyMap<string, Dim> = new Map()) {
+  constructor(kernel: KernelHost, substitution: ReadonlyMap<string, Dim> = new Map(), lane?: Lane) {
     this.kernel = kernel;
+    this.#lane = lane;
     this.#substitution = substitution;
   }
 
@@ -229,7 +247,9 @@ export class PointEmitter {
   #make(p: Point): Expr {
     switch (p.kind) {
       case "const":
-        return B.constant(registerOf(p.dtype), p.value);
+        return this.#lane === undefined || !isVector(this.#lane.type)
+          ? B.constant(registerOf(p.dtype), p.value)
+          : B.constant(p.dtype === "bool" ? "mask32x4" : this.#lane.type, p.value);
       case "given": {
         const e = this.#find((s) => s.given, p.value);
         if (e === undefined) throw new InternalError("a given value is not at hand");
@@ -238,7 +258,7 @@ export class PointEmitter {
       case "index":
         return indexAs(p.dtype, this.index(p.at));
       case "load":
-        return loadElement(p.dtype, this.kernel.pointer(p.view, "read", elemOf[p.dtype]), this.index(p.at));
+        return this.#load(p);
       case "apply": {
         const { node } = p;
         if (!isElementwise(node.op)) throw new InternalError(`${node.op} is not elementwise`);
@@ -249,11 +269,25 @@ export class PointEmitter {
     }
   }
 
+  #load(p: Extract<Point, { kind: "load" }>): Expr {
+    const pointer = this.kernel.pointer(p.view, "read", elemOf[p.dtype]);
+    const at = this.index(p.at);
+    if (this.#lane === undefined || !isVector(this.#lane.type)) return loadElement(p.dtype, pointer, at);
+    const along = this.#split(p.at).parts.some((part) => part.factors.some((f) => atomMentions(f, this.#lane!.symbol)));
+    if (along) return B.load(this.#lane.type, elemOf[p.dtype], pointer, at);
+    return B.splat(this.#lane.type, loadElement(p.dtype, pointer, at));
+  }
+
   /** Stores an element given in its dtype's register. */
   store(dtype: DType, pointer: Expr, at: Dim | Expr, value: Expr): void {
     const index = typeof at === "number" || at.kind === "dim" ? this.index(at) : at;
     storeElement(this.kernel, dtype, pointer, index, value);
   }
+}
+
+function atomMentions(a: Atom, symbol: string): boolean {
+  if (a.kind === "symbol") return a.name === symbol;
+  return [a.a, a.b].some((d) => dimSymbols(d).has(symbol));
 }
 
 function newScope(): Scope {
@@ -271,7 +305,7 @@ export function loadElement(dtype: DType, pointer: Expr, index: B.Operand): Expr
   return B.load(register, elemOf[dtype], pointer, index);
 }
 
-export function storeElement(kernel: KernelBuilder, dtype: DType, pointer: Expr, index: B.Operand, value: Expr): void {
+export function storeElement(kernel: KernelHost, dtype: DType, pointer: Expr, index: B.Operand, value: Expr): void {
   const elem: Elem = elemOf[dtype];
   kernel.block.store(elem, pointer, index, dtype === "bool" ? B.convert("i32.from_mask", value) : value);
 }

@@ -9,15 +9,16 @@ import type { ElementwiseName, IndexName, ReduceName } from "../../ir/ops/classe
 import { elementwiseNames, indexNames, reduceNames } from "../../ir/ops/classes.js";
 import type { OpName } from "../../ir/ops/index.js";
 import type { LowerContext } from "./context.js";
-import { lowerDotSimple } from "./contraction-simple.js";
+import { lowerDot } from "./contraction.js";
 import { lowerIf, lowerLoop, lowerScan } from "./control.js";
-import { lowerConvInputGradSimple, lowerConvSimple, lowerConvWeightGradSimple } from "./conv-simple.js";
+import { lowerConv, lowerConvInputGrad, lowerConvWeightGrad } from "./conv.js";
 import { lowerBindDim, lowerNms, lowerNonZero, lowerRange, lowerUnique } from "./dynamic.js";
 import { lowerGather, lowerGatherElements, lowerGatherND, lowerScatterElements, lowerScatterND } from "./indexing.js";
 import { lowerArg, lowerCumulative, lowerSort, lowerTopK } from "./lines.js";
 import { lowerRandomBits } from "./random.js";
 import type { Node } from "./structured.js";
-import { lowerMaxPool, lowerMaxPoolGather, lowerMaxPoolGrad, lowerWindowSum, lowerWindowSumGrad } from "./window.js";
+import { lowerMaxPool, lowerMaxPoolGrad, lowerWindowSum, lowerWindowSumGrad } from "./window.js";
+import { lowerMaxPoolGather } from "./window-simple.js";
 
 /** "group": a function of the index, see group.ts. "weight": placed in the weights region. */
 type Lowering<N extends OpName> = "group" | "weight" | ((ctx: LowerContext, node: Node<N>) => void);
@@ -34,10 +35,10 @@ const rows = {
   dimSize: "group",
   concat: "group",
   pad: "group",
-  dotGeneral: lowerDotSimple,
-  conv: lowerConvSimple,
-  convInputGrad: lowerConvInputGradSimple,
-  convWeightGrad: lowerConvWeightGradSimple,
+  dotGeneral: lowerDot,
+  conv: lowerConv,
+  convInputGrad: lowerConvInputGrad,
+  convWeightGrad: lowerConvWeightGrad,
   maxPool: lowerMaxPool,
   maxPoolGrad: lowerMaxPoolGrad,
   maxPoolGather: lowerMaxPoolGather,

@@ -1,148 +1,157 @@
-/** Pools and their adjoints. Adjoints gather: each input position looks for the windows that see it, so no two threads write one element. */
+/** Pools and their adjoints by the kernels of compiler/kernels, which have window and padding in their code. */
 
-import { type Dim, dimAdd, dimMul } from "../../ir/dim.js";
-import { isFloat } from "../../ir/dtype.js";
-import type { Shape, Value } from "../../ir/graph.js";
-import type { Expr } from "../../ir/loop.js";
-import * as B from "../../ir/loop-build.js";
-import { spatialOf } from "../../ir/ops/window-geometry.js";
+import { type Dim, dimMul } from "../../ir/dim.js";
+import type { Value } from "../../ir/graph.js";
+import type { PoolAttrs } from "../../ir/ops/window.js";
+import { channelsOf, spatialOf } from "../../ir/ops/window-geometry.js";
+import type { Kernel } from "../kernels/gemm.js";
+import { type Axes, maxPool, type PoolSpec, windowSum } from "../kernels/pool.js";
+import { maxPoolGradient, windowSumGradient } from "../kernels/pool-grad.js";
+import type { Arg, View } from "../schedule.js";
 import type { LowerContext } from "./context.js";
-import { zeroOf } from "./contraction-simple.js";
-import { bind, neutral, settle } from "./elementwise.js";
-import { registerOf } from "./kernel-builder.js";
-import { mapKernel, type Node, workOf } from "./structured.js";
-import { forTaps, imageIndex, seen, seenBy, splitIndex } from "./window-loops.js";
+import { epilogueOf, type Finish, plainFinish } from "./epilogue.js";
+import { elemOf } from "./kernel-builder.js";
+import { addMicroKernel, viewArg } from "./micro-kernel.js";
+import { sizeOf } from "./place.js";
+import type { Leaf } from "./point.js";
+import type { Node } from "./structured.js";
+import {
+  lowerMaxPoolGradSimple,
+  lowerMaxPoolSimple,
+  lowerWindowSumGradSimple,
+  lowerWindowSumSimple,
+} from "./window-simple.js";
 
-/** Flat index over the spatial axes. */
-const flat = (index: readonly Dim[], shape: Shape): Dim =>
-  index.reduce<Dim>((at, i, a) => dimAdd(dimMul(at, shape[a]!), i), 0);
+interface Pool {
+  readonly spec: PoolSpec;
+  readonly sizes: { readonly [name: string]: Dim };
+  readonly images: Dim;
+  /** Rows of output pixels in all. */
+  readonly rows: Dim;
+  readonly pixels: Dim;
+}
+
+const fill3 = <T>(list: readonly T[], by: T): readonly [T, T, T] =>
+  [...new Array<T>(3 - list.length).fill(by), ...list] as unknown as readonly [T, T, T];
+
+/** `x` is what is pooled, `y` what it is pooled to. */
+function poolOf(x: Value, y: Value, attrs: PoolAttrs): Pool | undefined {
+  const isKnown = (d: Dim) => typeof d === "number";
+  if (!attrs.padLow.every(isKnown) || !attrs.padHigh.every(isKnown)) return undefined;
+  const { layout } = attrs;
+  const channels = channelsOf(x.type.shape, layout);
+  const input = fill3(spatialOf(x.type.shape, layout), 1);
+  const output = fill3(spatialOf(y.type.shape, layout), 1);
+  // A channels-first tensor is one of many images with one channel each.
+  const first = layout === "channelsFirst";
+  const images = first ? dimMul(x.type.shape[0]!, channels) : x.type.shape[0]!;
+  const rows = dimMul(images, dimMul(output[0], output[1]));
+  return {
+    spec: {
+      elem: elemOf[x.type.dtype],
+      window: fill3(attrs.window, 1) as Axes,
+      strides: fill3(attrs.strides, 1) as Axes,
+      dilations: fill3(attrs.dilations, 1) as Axes,
+      padLow: fill3(attrs.padLow as readonly number[], 0) as Axes,
+      padHigh: fill3(attrs.padHigh as readonly number[], 0) as Axes,
+    },
+    sizes: {
+      channels: first ? 1 : channels,
+      inD: input[0],
+      inH: input[1],
+      inW: input[2],
+      outD: output[0],
+      outH: output[1],
+      outW: output[2],
+    },
+    images,
+    rows,
+    pixels: dimMul(images, sizeOf(output)),
+  };
+}
+
+function call(
+  ctx: LowerContext,
+  kernel: Kernel,
+  chunks: Dim,
+  sizes: { readonly [name: string]: Dim },
+  args: { readonly [name: string]: Arg },
+  loc: string | undefined,
+  epilogue: readonly Arg[] = [],
+): void {
+  addMicroKernel(ctx, { kernel, chunks, args: { ...sizes, ...args }, epilogue, loc });
+}
 
 export function lowerMaxPool(ctx: LowerContext, node: Node<"maxPool">): void {
   const x = node.operands[0]!;
-  const [y, places] = node.results as [Value, Value];
-  const { layout, window } = node.attrs;
-  const { dtype } = x.type;
-  const inputs = spatialOf(x.type.shape, layout);
-  mapKernel(ctx, node, `${dtype}_maxpool`, y.type.shape, workOf(...window), (k) => {
-    const xs = k.read(x);
-    const ys = k.write(y);
-    const ps = k.write(places);
-    return (index) => {
-      const { n, c, spatial } = splitIndex(index, layout);
-      const best = k.block.mut("best", B.constant(registerOf(dtype), neutral("reduceMax", dtype)));
-      const place = k.block.mut("place", B.i32(-1));
-      forTaps(k, window, (taps) =>
-        seen(k, spatial, taps, inputs, node.attrs, (inside) => {
-          const v = k.block.let("v", k.load(xs, imageIndex(n, c, inside, layout)));
-          k.block.if(B.or(B.ltS(place, 0), beats(v, best, dtype)), () => {
-            k.block.assign(best, v);
-            k.block.assign(place, k.e.index(flat(inside, inputs)));
-          });
-        }),
-      );
-      k.store(ys, index, best);
-      k.store(ps, index, place);
-    };
-  });
-}
-
-/** Larger, or the first NaN. */
-function beats(v: Expr, best: Expr, dtype: Value["type"]["dtype"]): Expr {
-  if (isFloat(dtype)) return B.or(B.gt(v, best), B.and(B.ne(v, v), B.eq(best, best)));
-  return dtype === "u32" || dtype === "u64" ? B.gtU(v, best) : B.gtS(v, best);
+  const [y, indices] = node.results as [Value, Value];
+  const pool = poolOf(x, y, node.attrs);
+  if (pool === undefined) {
+    lowerMaxPoolSimple(ctx, node);
+    return;
+  }
+  const wanted = ctx.isUsed(indices);
+  const args = { x: viewArg(ctx.view(x), "read"), y: viewArg(ctx.result(y), "write") };
+  const places = wanted ? { indices: viewArg(ctx.result(indices), "write") } : {};
+  call(ctx, maxPool(pool.spec, { indices: wanted }), pool.rows, pool.sizes, { ...args, ...places }, node.loc);
 }
 
 export function lowerMaxPoolGrad(ctx: LowerContext, node: Node<"maxPoolGrad">): void {
-  const [dy, places] = node.operands as [Value, Value];
+  const [dy, indices] = node.operands as [Value, Value];
   const dx = node.results[0]!;
-  const { layout, window } = node.attrs;
-  const { dtype } = dx.type;
-  const inputs = spatialOf(dx.type.shape, layout);
-  const outputs = spatialOf(dy.type.shape, layout);
-  mapKernel(ctx, node, `${dtype}_maxpoolgrad`, dx.type.shape, workOf(...window), (k) => {
-    const ys = k.read(dy);
-    const ps = k.read(places);
-    const xs = k.write(dx);
-    return (index) => {
-      const { n, c, spatial } = splitIndex(index, layout);
-      const acc = k.block.mut("acc", zeroOf(dtype));
-      const own = k.block.let("own", k.e.index(flat(spatial, inputs)));
-      forTaps(k, window, (taps) =>
-        seenBy(k, spatial, taps, outputs, node.attrs, (p) => {
-          const at = imageIndex(n, c, p, layout);
-          k.block.if(B.eq(k.load(ps, at), own), () => k.block.assign(acc, B.add(acc, k.load(ys, at))));
-        }),
-      );
-      k.store(xs, index, settle(dtype, acc));
-    };
-  });
+  const pool = poolOf(dx, dy, node.attrs);
+  if (pool === undefined) {
+    lowerMaxPoolGradSimple(ctx, node);
+    return;
+  }
+  const args = {
+    dy: viewArg(ctx.view(dy), "read"),
+    indices: viewArg(ctx.view(indices), "read"),
+    dx: viewArg(ctx.result(dx), "readWrite"),
+  };
+  call(ctx, maxPoolGradient(pool.spec), pool.images, pool.sizes, args, node.loc);
 }
 
-export function lowerMaxPoolGather(ctx: LowerContext, node: Node<"maxPoolGather">): void {
-  const [x, places] = node.operands as [Value, Value];
-  const y = node.results[0]!;
-  const { layout } = node.attrs;
-  const { dtype } = y.type;
-  const inputs = spatialOf(x.type.shape, layout);
-  const plane = inputs.reduce<Dim>((p, d) => dimMul(p, d), 1);
-  const first = layout === "channelsFirst";
-  mapKernel(ctx, node, `${dtype}_maxpoolgather`, y.type.shape, 1, (k) => {
-    const xs = k.read(x);
-    const ps = k.read(places);
-    const ys = k.write(y);
-    // x with its spatial axes taken as one.
-    const [batch, channels] = first ? [x.type.shape[0]!, x.type.shape[1]!] : [x.type.shape[0]!, x.type.shape.at(-1)!];
-    const flatX = { ...xs, shape: first ? [batch, channels, plane] : [batch, plane, channels] };
-    return (index) => {
-      const { n, c } = splitIndex(index, layout);
-      const place = k.block.let("place", k.load(ps, index));
-      const result = k.block.mut("result", zeroOf(dtype));
-      k.block.if(B.geS(place, 0), () =>
-        k.computed(place, (s) => k.block.assign(result, k.load(flatX, first ? [n, c, s] : [n, s, c]))),
-      );
-      k.store(ys, index, result);
-    };
-  });
+function emitWindowSum(ctx: LowerContext, node: Node<"windowSum">, pool: Pool, to: View, finish: Finish): void {
+  const args = { x: viewArg(ctx.view(node.operands[0]!), "read"), y: viewArg(to, "write") };
+  const spec = { ...pool.spec, epilogue: finish.epilogue };
+  call(ctx, windowSum(spec), pool.rows, pool.sizes, args, node.loc, finish.args);
 }
 
 export function lowerWindowSum(ctx: LowerContext, node: Node<"windowSum">): void {
-  const x = node.operands[0]!;
   const y = node.results[0]!;
-  const { layout, window } = node.attrs;
-  const { dtype } = y.type;
-  mapKernel(ctx, node, `${dtype}_windowsum`, y.type.shape, workOf(...window), (k) => {
-    const xs = k.read(x);
-    const ys = k.write(y);
-    return (index) => {
-      const { n, c, spatial } = splitIndex(index, layout);
-      const acc = k.block.mut("acc", zeroOf(dtype));
-      forTaps(k, window, (taps) =>
-        seen(k, spatial, taps, spatialOf(x.type.shape, layout), node.attrs, (inside) =>
-          k.block.assign(acc, B.add(acc, k.load(xs, imageIndex(n, c, inside, layout)))),
-        ),
-      );
-      k.store(ys, index, settle(dtype, bind(k.block, acc)));
-    };
-  });
+  const pool = poolOf(node.operands[0]!, y, node.attrs);
+  if (pool === undefined) lowerWindowSumSimple(ctx, node);
+  else emitWindowSum(ctx, node, pool, ctx.result(y), plainFinish(y.type.dtype));
+}
+
+/** The sums with what follows them in a fusion, in one kernel; false where that can't be. */
+export function lowerWindowSumWithEpilogue(
+  ctx: LowerContext,
+  node: Node<"windowSum">,
+  output: Value,
+  to: View,
+  leaf: (v: Value) => Leaf | undefined,
+): boolean {
+  const y = node.results[0]!;
+  const pool = poolOf(node.operands[0]!, y, node.attrs);
+  // The kernel stores elements of the type it reads.
+  if (pool === undefined || node.attrs.layout !== "channelsLast" || output.type.dtype !== y.type.dtype) return false;
+  const matrix = { batch: 1, rows: pool.pixels, columns: channelsOf(y.type.shape, "channelsLast") };
+  const finish = epilogueOf(ctx.pool, y, output, matrix, leaf);
+  if (finish === undefined) return false;
+  emitWindowSum(ctx, node, pool, to, finish);
+  return true;
 }
 
 export function lowerWindowSumGrad(ctx: LowerContext, node: Node<"windowSumGrad">): void {
   const dy = node.operands[0]!;
   const dx = node.results[0]!;
-  const { layout, window } = node.attrs;
-  const { dtype } = dx.type;
-  mapKernel(ctx, node, `${dtype}_windowsumgrad`, dx.type.shape, workOf(...window), (k) => {
-    const ys = k.read(dy);
-    const xs = k.write(dx);
-    return (index) => {
-      const { n, c, spatial } = splitIndex(index, layout);
-      const acc = k.block.mut("acc", zeroOf(dtype));
-      forTaps(k, window, (taps) =>
-        seenBy(k, spatial, taps, spatialOf(dy.type.shape, layout), node.attrs, (p) =>
-          k.block.assign(acc, B.add(acc, k.load(ys, imageIndex(n, c, p, layout)))),
-        ),
-      );
-      k.store(xs, index, settle(dtype, acc));
-    };
-  });
+  const pool = poolOf(dx, dy, node.attrs);
+  if (pool === undefined) {
+    lowerWindowSumGradSimple(ctx, node);
+    return;
+  }
+  const args = { dy: viewArg(ctx.view(dy), "read"), dx: viewArg(ctx.result(dx), "readWrite") };
+  call(ctx, windowSumGradient(pool.spec), pool.images, pool.sizes, args, node.loc);
 }
