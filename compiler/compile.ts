@@ -7,6 +7,7 @@ import { defaultPipeline, type PassEvent, runPipeline } from "../passes/pipeline
 import { encodeSingleFile, sealArtifact } from "../runtime/encode.js";
 import type { ArtifactParts, Manifest, VariantId } from "../runtime/format.js";
 import { type Assembled, assemble } from "./assemble.js";
+import { KernelPool } from "./lower/kernel-builder.js";
 import { lowerGraph } from "./lower/lower.js";
 import type { Program } from "./program.js";
 import { version } from "./version.js";
@@ -78,13 +79,15 @@ export async function compile(input: Graph | Program, options: CompileOptions = 
 
   const state = new Set(program.state.map((s) => s.name));
   const pipeline = defaultPipeline.filter((p) => !options.skipPasses?.includes(p.name));
+  // Shared, so that the names of kernels and epilogues are unique in the module.
+  const pool = new KernelPool();
   const schedules = names.map((entry) => {
     const graph = program.entries[entry]!;
     options.onEntry?.(entry, graph);
     const optimized = timed("passes", () =>
       runPipeline(pipeline, graph, { verify: true, ...(options.onPass ? { onPass: options.onPass } : {}) }),
     );
-    return timed("lower", () => lowerGraph({ ...optimized, name: entry }, { state }));
+    return timed("lower", () => lowerGraph({ ...optimized, name: entry }, { state, pool }));
   });
   const assembled = timed("emit", () =>
     assemble(schedules, program, {

@@ -38,6 +38,7 @@ function lowerRegion(ctx: LowerContext, shared: Graph, args: readonly View[]): L
   region.params.forEach((p, i) => {
     ctx.define(p, args[i]!);
   });
+  ctx.use(region.results);
   lowerNodes(ctx, orderNodes(region));
   return { region, results: region.results.map((v) => ctx.view(v)) };
 }
