@@ -1,25 +1,209 @@
-/** f32 functions of the math library, generic over f32 and f32x4. */
+/**
+ * Hot f32 functions of the math library, generic over f32 and f32x4: straight-line code with selects for the special cases, so
+ * that lanes and scalars give the same bits. Coefficients are Chebyshev interpolants rounded to f32; `mathAccuracy` in math.ts
+ * has the bounds.
+ *
+ * pmin(x, c) and pmax(x, c) with x first keep NaN as it comes.
+ */
 
 import type { Expr } from "../../ir/loop.js";
 import type { Block } from "../../ir/loop-block.js";
 import * as B from "../../ir/loop-build.js";
+import { isVector } from "../../ir/loop-types.js";
 import { polynomial } from "./math-tools.js";
 
-/** 2^n for n in −126…127, as the bits of an exponent. */
-const powerOfTwo = (n: Expr, x: Expr): Expr => B.bitcast(x.type, B.shl(B.add(n, 127), 23));
+const bitsOf = (x: Expr): Expr => B.bitcast(isVector(x.type) ? "i32x4" : "i32", x);
 
-/**
- * e^x: x = n·ln2 + r with |r| ≤ ln2/2 (ln2 in two parts), a polynomial of degree 6 for e^r, and scaling by 2^n in two
- * steps, which rounds once into the subnormals.
- */
-export function expF32(b: Block, x: Expr): Expr {
-  // Beyond these bounds the result is 0 or infinity anyway. pmin and pmax keep NaN as it comes.
-  const t = b.let("t", B.pmax(B.pmin(x, 89), -104.5));
-  const n = b.let("n", B.nearest(B.mul(t, Math.LOG2E)));
-  const r = b.let("r", B.fma(n, -1.42860677e-6, B.fma(n, -0.693145752, t)));
-  const tail = polynomial(r, [0.5, 1 / 6, 1 / 24, 1 / 120, 1 / 720]);
-  const p = b.let("p", B.add(B.fma(B.mul(r, r), tail, r), 1));
-  const k = b.let("k", B.convert("i32.from_f32S", n));
-  const half = b.let("half", B.shrS(k, 1));
-  return B.mul(B.mul(p, powerOfTwo(half, x)), powerOfTwo(B.sub(k, half), x));
+/** 2^k as f32 for k in −126…127. */
+const powerOfTwo = (k: Expr, type: Expr["type"]): Expr => B.bitcast(type, B.shl(B.add(k, 127), 23));
+
+/** ln 2 in two parts: products of the first with integers below 2^15 are exact. */
+const ln2 = { hi: 0.693359375, lo: -2.1219444e-4 } as const;
+
+/** (e^r − 1 − r)/r² for |r| ≤ ln2/2. */
+const expTail = [
+  0.5, 0.1666666716337204, 0.04166646674275398, 0.00833331048488617, 0.001393364742398262, 0.00019890988187398762,
+];
+
+interface Scaled {
+  /** e^r − 1 for the remainder r. */
+  readonly minusOne: Expr;
+  /** The exponent. */
+  readonly k: Expr;
 }
+
+/** e^(x + low) = 2^k·(1 + minusOne), for |x| < 2^15. */
+function expParts(b: Block, x: Expr, low?: Expr): Scaled {
+  const n = b.let("n", B.nearest(B.mul(x, Math.LOG2E)));
+  const reduced = B.fma(n, -ln2.lo, B.fma(n, -ln2.hi, x));
+  const r = b.let("r", low === undefined ? reduced : B.add(reduced, low));
+  const minusOne = b.let("minusOne", B.fma(B.mul(r, r), polynomial(r, expTail), r));
+  return { minusOne, k: b.let("k", B.convert("i32.from_f32S", n)) };
+}
+
+/** y·2^k in two steps, so that neither factor overflows and subnormals are rounded once. */
+function scale(b: Block, y: Expr, k: Expr): Expr {
+  const half = b.let("half", B.shrS(k, 1));
+  return B.mul(B.mul(y, powerOfTwo(half, y.type)), powerOfTwo(B.sub(k, half), y.type));
+}
+
+/** Beyond −104.5…89 the result is 0 or infinity anyway. */
+export function exp(b: Block, x: Expr): Expr {
+  const { minusOne, k } = expParts(b, b.let("t", B.pmax(B.pmin(x, 89), -104.5)));
+  return scale(b, b.let("y", B.add(minusOne, 1)), k);
+}
+
+/** 2^k·((1 − 2^-k) + (e^r − 1)), whose difference is exact. */
+export function expm1(b: Block, x: Expr): Expr {
+  const { minusOne, k } = expParts(b, b.let("t", B.pmax(B.pmin(x, 89), -18)));
+  const inverse = B.bitcast(x.type, B.shl(B.sub(B.broadcast(k.type, 127), B.minS(k, 126)), 23));
+  const y = b.let("y", B.add(B.sub(B.broadcast(x.type, 1), inverse), minusOne));
+  return B.select(B.eq(x, 0), x, scale(b, y, k));
+}
+
+/** e^-|x| over 1 + e^-|x|, or 1 over it. */
+export function sigmoid(b: Block, x: Expr): Expr {
+  const { minusOne, k } = expParts(b, b.let("t", B.pmax(B.neg(B.abs(x)), -104.5)));
+  const e = b.let("e", scale(b, b.let("y", B.add(minusOne, 1)), k));
+  return B.div(B.select(B.lt(x, 0), e, B.broadcast(x.type, 1)), B.add(e, 1));
+}
+
+/** (tanh x − x)/x³ in x² for |x| ≤ 0.6. */
+const tanhTail = [
+  -0.3333333134651184, 0.13332915306091309, -0.053873948752880096, 0.021110959351062775, -0.006269119679927826,
+];
+
+/** 1 − 2/(e^2x + 1), which is accurate and ≤ 1 where x is not small, and a polynomial where it is. */
+export function tanh(b: Block, x: Expr): Expr {
+  const a = b.let("a", B.abs(x));
+  const z = b.let("z", B.mul(x, x));
+  const small = B.fma(B.mul(z, x), polynomial(z, tanhTail), x);
+  const { minusOne, k } = expParts(b, b.let("t", B.mul(B.pmin(a, 9.1), 2)));
+  const e = B.mul(B.add(minusOne, 1), powerOfTwo(k, x.type));
+  const large = B.sub(B.broadcast(x.type, 1), B.div(B.broadcast(x.type, 2), B.add(e, 1)));
+  return B.select(B.lt(a, 0.6), small, B.copysign(large, x));
+}
+
+/** (ln(1 + f) − f + f²/2)/f³ for 1 + f in √½…√2. */
+const logTail = [
+  0.3333333134651184, -0.2499999701976776, 0.20000717043876648, -0.16667798161506653, 0.14249032735824585,
+  -0.12425776571035385, 0.11685796082019806, -0.1147918775677681, 0.0696975365281105,
+];
+
+/** ln x + low for positive finite x. */
+function logParts(b: Block, x: Expr, low?: Expr): Expr {
+  const small = b.let("small", B.lt(x, 2 ** -126));
+  const bits = b.let("bits", bitsOf(B.select(small, B.mul(x, 2 ** 23), x)));
+  const k = b.let("k", B.shrS(B.sub(bits, 0x3f3504f3), 23));
+  const f = b.let("f", B.sub(B.bitcast(x.type, B.sub(bits, B.shl(k, 23))), 1));
+  const shifted = B.select(small, B.broadcast(x.type, 23), B.broadcast(x.type, 0));
+  const n = b.let("n", B.sub(B.convert("f32.from_i32S", k), shifted));
+  const z = b.let("z", B.mul(f, f));
+  const tail = b.let("tail", B.fma(B.mul(z, f), polynomial(f, logTail), B.mul(z, -0.5)));
+  const rest = B.fma(n, ln2.lo, tail);
+  return B.fma(n, ln2.hi, B.add(f, low === undefined ? rest : B.add(rest, low)));
+}
+
+/** −∞ for 0, NaN for x < 0 and NaN. */
+export function log(b: Block, x: Expr): Expr {
+  const y = b.let("y", logParts(b, x));
+  const special = B.select(B.eq(x, 0), B.broadcast(x.type, -Infinity), B.broadcast(x.type, NaN));
+  return B.select(B.gt(x, 0), B.select(B.eq(x, Infinity), x, y), special);
+}
+
+/** ln(1 + x) with what the rounding of 1 + x lost added back. */
+export function log1p(b: Block, x: Expr): Expr {
+  const u = b.let("u", B.add(x, 1));
+  const one = B.broadcast(x.type, 1);
+  const lost = B.select(B.gt(x, 1), B.sub(one, B.sub(u, x)), B.sub(x, B.sub(u, 1)));
+  const y = b.let("y", logParts(b, u, B.div(lost, u)));
+  const special = B.select(B.eq(x, -1), B.broadcast(x.type, -Infinity), B.broadcast(x.type, NaN));
+  const unchanged = B.or(B.lt(B.abs(x), 2 ** -25), B.eq(x, Infinity));
+  return B.select(B.gt(x, -1), B.select(unchanged, x, y), special);
+}
+
+/** erf x / x − 1 in x² for |x| < 0.92, and −ln(erfc x)/x for x in 0.92…4. */
+const erfSmall = [
+  0.12837916612625122, -0.37612634897232056, 0.11283699423074722, -0.0268595889210701, 0.0052014561370015144,
+  -0.0008147081243805587, 8.387074194615707e-5,
+];
+const erfLarge = [
+  1.1287342309951782, 0.6348386406898499, 0.10666902363300323, -0.024020303040742874, 0.0036686973180621862,
+  -0.0002762448275461793, -1.279368188988883e-5, 4.499955139181111e-6, -2.7748529873861116e-7,
+];
+
+export function erf(b: Block, x: Expr): Expr {
+  const a = b.let("a", B.abs(x));
+  const small = B.fma(x, polynomial(b.let("z", B.mul(x, x)), erfSmall), x);
+  const t = b.let("t", B.pmin(a, 4));
+  const { minusOne, k } = expParts(b, b.let("logErfc", B.mul(B.neg(t), polynomial(t, erfLarge))));
+  const large = B.sub(B.broadcast(x.type, 1), B.mul(B.add(minusOne, 1), powerOfTwo(k, x.type)));
+  return B.select(B.lt(a, 0.92), small, B.copysign(large, x));
+}
+
+/** (Φ(x) − ½)/x in x² for |x| < 1, and a·Φ(−a)·e^(a²/2)/v in v − centre with v = a/(1 + rate·a) for a in 1…14.6. */
+const geluSmall = [
+  0.3989422917366028, -0.06649035960435867, 0.009973328560590744, -0.001186343957670033, 0.0001135022976086475,
+  -7.66053835832281e-6,
+];
+const geluTail = {
+  rate: 0.3,
+  centre: 1.7414926290512085,
+  c: [
+    0.2147536724805832, -0.09418515115976334, 0.02982054091989994, -0.005915430374443531, 0.0003035892441403121,
+    0.00017550827760715038, -3.0583218176616356e-5, -6.875501640024595e-6, 1.612087203284318e-6, 3.6214819942870236e-7,
+  ],
+} as const;
+
+/** x·Φ(x); the tail is e^(−a²/2) times a smooth factor, with a² in two parts so that it keeps its relative accuracy; −∞ ↦ −0. */
+export function gelu(b: Block, x: Expr): Expr {
+  const z = b.let("z", B.mul(x, x));
+  const small = B.mul(x, B.fma(x, polynomial(z, geluSmall), B.broadcast(x.type, 0.5)));
+  const a = b.let("a", B.pmin(B.abs(x), 14.6));
+  const top = b.let("top", B.bitcast(x.type, B.and(bitsOf(a), -4096)));
+  const low = b.let("low", B.mul(B.mul(B.sub(a, top), B.add(a, top)), -0.5));
+  const { minusOne, k } = expParts(b, b.let("square", B.mul(B.mul(top, top), -0.5)), low);
+  const v = b.let("v", B.div(a, B.fma(a, geluTail.rate, B.broadcast(x.type, 1))));
+  const factor = B.mul(v, polynomial(b.let("d", B.sub(v, geluTail.centre)), geluTail.c));
+  const w = b.let("w", scale(b, b.let("y", B.mul(factor, B.add(minusOne, 1))), k));
+  return B.select(B.lt(B.abs(x), 1), small, B.select(B.lt(x, 0), B.neg(w), B.sub(x, w)));
+}
+
+/** π/2 in parts of 33 bits. */
+const halfPi = [1.5707963267341256, 6.077100506303966e-11, 2.0222662487111665e-21] as const;
+const sinTail = [-0.16666666663797544, 0.008333331852310973, -0.00019840074665737465, 2.7248364773036666e-6];
+const cosTail = [0.04166666666427301, -0.0013888887653322967, 2.4800590303711416e-5, -2.7299656316022867e-7];
+/** Adding it leaves an integer in the low bits of an f64. */
+const magic = 1.5 * 2 ** 52;
+
+/** sin (or cos) of f64 lanes up to 2^20·π/2, to more than f32's accuracy. */
+function sineF64(b: Block, x: Expr, cosine: boolean): Expr {
+  const ints = isVector(x.type) ? "i64x2" : "i64";
+  const shifted = b.let("shifted", B.add(B.mul(x, 2 / Math.PI), magic));
+  const n = b.let("n", B.sub(shifted, magic));
+  const r = b.let("r", B.sub(B.sub(B.sub(x, B.mul(n, halfPi[0])), B.mul(n, halfPi[1])), B.mul(n, halfPi[2])));
+  const quadrant = b.let("quadrant", B.add(B.bitcast(ints, shifted), cosine ? 1 : 0));
+  const z = b.let("z", B.mul(r, r));
+  const sine = B.fma(B.mul(z, r), polynomial(z, sinTail), r);
+  const cos = B.fma(B.mul(z, z), polynomial(z, cosTail), B.fma(z, -0.5, B.broadcast(x.type, 1)));
+  const value = b.let("value", B.select(B.ne(B.and(quadrant, 1), 0), cos, sine));
+  const sign = B.bitcast(x.type, B.shl(B.shrU(quadrant, 1), 63));
+  return B.bitcast(x.type, B.xor(B.bitcast(ints, value), B.bitcast(ints, sign)));
+}
+
+/** Reduced in f64; arguments beyond 2^20·π/2 and infinities go lane by lane through the f64 function. */
+function sine(b: Block, x: Expr, cosine: boolean, throughF64: () => Expr): Expr {
+  const large = B.gt(B.abs(x), 1647099);
+  b.if(isVector(x.type) ? B.reduceLanes("or", large) : large, () => b.return(throughF64()));
+  if (!isVector(x.type)) {
+    const y = B.convert("f32.from_f64", sineF64(b, b.let("wide", B.convert("f64.from_f32", x)), cosine));
+    return cosine ? y : B.select(B.eq(x, 0), x, y);
+  }
+  const half = (lanes: Expr): Expr =>
+    b.let("half", B.convert("f32.from_f64", sineF64(b, b.let("wide", B.convert("f64.from_f32", lanes)), cosine)));
+  const y = B.shuffle(half(x), half(B.shuffle(x, x, [2, 3, 2, 3])), [0, 1, 4, 5]);
+  return cosine ? y : B.select(B.eq(x, 0), x, y);
+}
+
+export const sin = (b: Block, x: Expr, throughF64: () => Expr): Expr => sine(b, x, false, throughF64);
+export const cos = (b: Block, x: Expr, throughF64: () => Expr): Expr => sine(b, x, true, throughF64);

@@ -51,10 +51,58 @@ const scalarF64 = {
   fmod: f64Special.fmod,
 } satisfies { readonly [N in MathFn]: Body };
 
-/** Straight-line f32 functions, over scalars and lanes. */
-const lanesF32: Partial<Record<MathFn, (b: Block, x: Expr) => Expr>> = {
-  exp: f32.expF32,
+/** f32 functions with an algorithm of their own, over scalars and lanes. `throughF64` gives the f64 function's value. */
+const lanesF32: Partial<Record<MathFn, (b: Block, x: Expr, throughF64: () => Expr) => Expr>> = {
+  exp: f32.exp,
+  expm1: f32.expm1,
+  log: f32.log,
+  log1p: f32.log1p,
+  sigmoid: f32.sigmoid,
+  tanh: f32.tanh,
+  erf: f32.erf,
+  gelu: f32.gelu,
+  sin: f32.sin,
+  cos: f32.cos,
 };
+
+/** A bound on the error, in units of the last place of the exact result; in subnormal results, of the least subnormal. */
+export interface MathAccuracy {
+  readonly f32: number;
+  readonly f64: number;
+}
+
+/**
+ * Bounds that tests hold over the whole range. f64 gelu: for normal results. lgamma: for x > 0; for x < 0 the error is within
+ * as many ulp of max(1, |result|).
+ */
+export const mathAccuracy = {
+  exp: { f32: 1, f64: 1 },
+  expm1: { f32: 1.5, f64: 1.5 },
+  log: { f32: 1, f64: 1 },
+  log1p: { f32: 1, f64: 1 },
+  sin: { f32: 1, f64: 1 },
+  cos: { f32: 1, f64: 1 },
+  tan: { f32: 1, f64: 2.5 },
+  asin: { f32: 1, f64: 1 },
+  acos: { f32: 1, f64: 1 },
+  atan: { f32: 1, f64: 1 },
+  sinh: { f32: 1, f64: 2.5 },
+  cosh: { f32: 1, f64: 1.5 },
+  tanh: { f32: 1.5, f64: 2.5 },
+  asinh: { f32: 1, f64: 2 },
+  acosh: { f32: 1, f64: 2 },
+  atanh: { f32: 1, f64: 2 },
+  erf: { f32: 1.5, f64: 1.5 },
+  sigmoid: { f32: 2.5, f64: 3 },
+  pow: { f32: 1, f64: 1 },
+  atan2: { f32: 1, f64: 1.5 },
+  fmod: { f32: 0, f64: 0 },
+  exp2: { f32: 1, f64: 1.5 },
+  log2: { f32: 1, f64: 1 },
+  cbrt: { f32: 1, f64: 1 },
+  gelu: { f32: 3.5, f64: 4 },
+  lgamma: { f32: 1, f64: 6 },
+} as const satisfies { readonly [N in MathFn]: MathAccuracy };
 
 /** The function `mathName(fn, type)`, first, and private helpers it calls beside other math functions. */
 export function mathFunctions(fn: MathFn, type: LoopType): readonly LoopFunction[] {
@@ -64,7 +112,8 @@ export function mathFunctions(fn: MathFn, type: LoopType): readonly LoopFunction
     buildFunction(mathName(fn, type), params, type, (b, args) => body(b, args as readonly Expr[]));
   if (type === "f64") return [make((b, [x, y]) => scalarF64[fn](b, x as Expr, y as Expr)), ...helpers];
   const own = lanesF32[fn];
-  if (own !== undefined && scalarOf(type) === "f32") return [make((b, [x]) => b.return(own(b, x as Expr)))];
+  if (own !== undefined && scalarOf(type) === "f32")
+    return [make((b, args) => b.return(own(b, args[0] as Expr, () => throughF64(b, fn, type, args))))];
   return [make((b, args) => b.return(throughF64(b, fn, type, args)))];
 }
 

@@ -2,7 +2,7 @@
 
 import type { Expr, Stmt } from "../../ir/loop.js";
 import * as B from "../../ir/loop-build.js";
-import { boundNames, mapOperands, mapStmt, operandsOf, visitExprs } from "../../ir/loop-walk.js";
+import { assignedNames, boundNames, mapOperands, mapStmt, operandsOf, visitExprs } from "../../ir/loop-walk.js";
 import type { Names } from "./pass.js";
 
 /** Expressions in a statement list, nested ones included: a measure of code size. */
@@ -14,12 +14,12 @@ export function sizeOf(body: readonly Stmt[]): number {
   return size;
 }
 
-/** By how much an index grows with the loop's; undefined if not by a constant, or if it holds what the body binds. */
-function strideOf(e: Expr, index: string, bound: ReadonlySet<string>): number | undefined {
+/** By how much an index grows with the loop's; undefined if not by a constant, or if it holds what the body changes. */
+function strideOf(e: Expr, index: string, changing: ReadonlySet<string>): number | undefined {
   if (e.kind === "const") return 0;
-  if (e.kind === "var") return e.name === index ? 1 : bound.has(e.name) ? undefined : 0;
+  if (e.kind === "var") return e.name === index ? 1 : changing.has(e.name) ? undefined : 0;
   if (e.kind !== "binary") return undefined;
-  const [a, b] = [strideOf(e.a, index, bound), strideOf(e.b, index, bound)];
+  const [a, b] = [strideOf(e.a, index, changing), strideOf(e.b, index, changing)];
   if (a === undefined || b === undefined) return undefined;
   if (a === 0 && b === 0) return 0;
   if (e.op === "add") return a + b;
@@ -42,6 +42,7 @@ export function unrolledBody(
   rename: (name: string, copy: number) => string = (name) => name,
 ): readonly Stmt[] {
   const bound = boundNames(body);
+  const changing = new Set([...bound, ...assignedNames(body)]);
   return Array.from({ length: copies }, (_, k) => {
     const apart = new Map<string, string>();
     const nameOf = (name: string): string => {
@@ -53,7 +54,7 @@ export function unrolledBody(
     const onExpr = (e: Expr): Expr => {
       if (e.kind === "var") return e.name === index ? B.add(e, k * step) : B.v(nameOf(e.name), e.type);
       if (e.kind === "load") {
-        const stride = strideOf(e.index, index, bound);
+        const stride = strideOf(e.index, index, changing);
         if (stride !== undefined && stride >= 0)
           return { ...e, base: onExpr(e.base), offset: e.offset + stride * k * step };
       }
@@ -62,7 +63,7 @@ export function unrolledBody(
     };
     const onStmt = (s: Stmt): Stmt => {
       if (s.kind === "store") {
-        const stride = strideOf(s.index, index, bound);
+        const stride = strideOf(s.index, index, changing);
         if (stride !== undefined && stride >= 0)
           return { ...s, base: onExpr(s.base), offset: s.offset + stride * k * step, value: onExpr(s.value) };
       }

@@ -1,8 +1,10 @@
 import { describe, expect, it } from "vitest";
+import { mathAccuracy } from "../../compiler/wasm/math.js";
 import type { LoopFunction, LoopType, MathFn } from "../../ir/loop.js";
 import { buildFunction } from "../../ir/loop-block.js";
 import * as B from "../../ir/loop-build.js";
 import { isVector, lanesOf, mathArity, scalarOf } from "../../ir/loop-types.js";
+import { type Errors, measureErrors, unaryFns } from "./f32-accuracy.js";
 import { instantiate } from "./run.js";
 
 const fns = Object.keys(mathArity) as MathFn[];
@@ -121,6 +123,21 @@ describe("math library, f64", () => {
     ["sigmoid", -745, 5e-324],
   ] as const)("%s(%d) = %d", (fn, x, want) => {
     expect(ulps(evaluate(fn, "f64", [x])[0] as number, want, "f64")).toBeLessThanOrEqual(4);
+  });
+});
+
+describe("math library, f32", () => {
+  const ranges = { tanh: [-1, 1], sigmoid: [0, 1], erf: [-1, 1], sin: [-1, 1], cos: [-1, 1] } as const;
+
+  it.each(unaryFns)("%s keeps its bound over the whole range", (fn) => {
+    const [{ worst, at, wrong, least, greatest }] = measureErrors("simd128", [fn], 8009) as [Errors];
+    expect(wrong).toEqual([]);
+    const negativeLgamma = fn === "lgamma" && at < 0;
+    if (!negativeLgamma) expect(worst, `${fn}(${at})`).toBeLessThanOrEqual(mathAccuracy[fn].f32);
+    if (fn in ranges) {
+      const [low, high] = ranges[fn as keyof typeof ranges];
+      expect([least >= low, greatest <= high]).toEqual([true, true]);
+    }
   });
 });
 
