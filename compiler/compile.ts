@@ -7,6 +7,8 @@ import { defaultPipeline, type PassEvent, runPipeline } from "../passes/pipeline
 import { encodeSingleFile, sealArtifact } from "../runtime/encode.js";
 import type { ArtifactParts, Manifest, VariantId } from "../runtime/format.js";
 import { type Assembled, assemble } from "./assemble.js";
+import { DebugLog } from "./debug.js";
+import { debugSettings } from "./env.js";
 import { KernelPool } from "./lower/kernel-builder.js";
 import { lowerGraph } from "./lower/lower.js";
 import type { Program } from "./program.js";
@@ -63,6 +65,15 @@ function isProgram(input: Graph | Program): input is Program {
  * @throws ModelError if the program can't be compiled: names the layers or inputs, and says what to do
  */
 export async function compile(input: Graph | Program, options: CompileOptions = {}): Promise<Artifact> {
+  const debug = new DebugLog(debugSettings());
+  try {
+    return await compileWith(input, options, debug);
+  } finally {
+    await debug.flush();
+  }
+}
+
+async function compileWith(input: Graph | Program, options: CompileOptions, debug: DebugLog): Promise<Artifact> {
   const program: Program = isProgram(input) ? input : { entries: { main: input }, state: [] };
   const names = Object.keys(program.entries);
   if (names.length === 0) throw new ModelError("the program has no entry");
@@ -73,6 +84,7 @@ export async function compile(input: Graph | Program, options: CompileOptions = 
     const result = work();
     const ms = performance.now() - start;
     stages[stage] = (stages[stage] ?? 0) + ms;
+    debug.stage(stage, ms);
     options.onStage?.(stage, ms);
     return result;
   };
@@ -83,9 +95,18 @@ export async function compile(input: Graph | Program, options: CompileOptions = 
   const pool = new KernelPool();
   const schedules = names.map((entry) => {
     const graph = program.entries[entry]!;
+    debug.entry(entry, graph);
     options.onEntry?.(entry, graph);
     const optimized = timed("passes", () =>
-      runPipeline(pipeline, graph, { verify: true, ...(options.onPass ? { onPass: options.onPass } : {}) }),
+      runPipeline(pipeline, graph, {
+        verify: true,
+        onPass: (event) => {
+          debug.pass(event);
+          options.onPass?.(event);
+        },
+        onFailure: (failure) => debug.failure(failure),
+        ...(debug.trace ? { trace: debug.trace } : {}),
+      }),
     );
     return timed("lower", () => lowerGraph({ ...optimized, name: entry }, { state, pool }));
   });
@@ -99,6 +120,7 @@ export async function compile(input: Graph | Program, options: CompileOptions = 
       producer: `wasmith ${version}`,
     }),
   );
+  debug.assembled(assembled);
   const parts = await sealArtifact(assembled.draft, assembled.wasm, assembled.weights);
   return {
     ...parts,

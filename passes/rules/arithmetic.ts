@@ -1,6 +1,6 @@
 /** Identities of arithmetic. Each holds bit for bit, NaN, ±∞ and −0 included; those of integers hold for wrapping. */
 
-import { isFloat } from "../../ir/dtype.js";
+import { isFloat, isSigned } from "../../ir/dtype.js";
 import type { GraphNode, Value } from "../../ir/graph.js";
 import { remake } from "../../ir/graph-rebuild.js";
 import { abs, add, div, max, min, mul, neg, sub } from "../../ir/ops/elementwise.js";
@@ -84,9 +84,9 @@ const multiplicative: readonly Rule[] = [
 const rounded = ["floor", "ceil", "trunc", "round", "sign"] as const;
 
 const unary: readonly Rule[] = [
-  // −(−x) → x;  |−x| → |x|;  ||x|| → |x|
+  // −(−x) → x;  |−x| → |x| (unsigned types wrap instead);  ||x|| → |x|
   rule("neg-neg", op("neg", [op("neg", [any("x")])]), ({ x }) => x),
-  rule("abs-neg", op("abs", [op("neg", [any("x")])]), ({ x }) => abs([x])),
+  rule("abs-neg", op("abs", [op("neg", [any("x")])]), ({ x }) => (isSigned(x.type.dtype) ? abs([x]) : undefined)),
   rule("abs-abs", op("abs", [op("abs", [any("x")], "inner")]), ({ inner }) => inner.results),
   // ⌊⌈x⌉⌋ → ⌈x⌉ and the like: what is a whole number stays
   rule("round-whole", op(["floor", "ceil", "trunc", "round"], [node(rounded, "inner")]), ({ inner }) => inner.results),

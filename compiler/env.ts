@@ -1,0 +1,15 @@
+/** The environment variables of the compiler; docs/DEBUGGING.md describes them. They are read here and nowhere else. */
+
+export interface DebugSettings {
+  /** DEBUG=0…6: how much is told on standard error. Each level includes those below. */
+  readonly level: number;
+  /** DUMP=directory: every stage is written there. */
+  readonly dump: string | undefined;
+}
+
+/** What the environment asks for now. Nothing, where there is no environment (browsers) or DEBUG is not a number. */
+export function debugSettings(): DebugSettings {
+  const env = typeof process === "undefined" ? {} : process.env;
+  const level = /^[0-6]$/.test(env.DEBUG ?? "") ? Number(env.DEBUG) : 0;
+  return { level, dump: env.DUMP || undefined };
+}
