@@ -73,6 +73,8 @@ export function emitSplit(
       [{ value, to }],
       (v) => (v === p ? { kind: "view", view: partials[k]! } : undefined),
       g.loc,
+      // The number of chunks may have no bound either: combining them once more would never end.
+      false,
     );
   });
   const rest = outputs.filter((o) => !results.has(o.value));

@@ -88,9 +88,10 @@ export function lowerReduceGroup(
   outputs: readonly { readonly value: Value; readonly to: View }[],
   leaf: (v: Value) => Leaf | undefined,
   loc: string | undefined,
+  maySplit = true,
 ): void {
   const group = analyse(name, outputs, leaf, loc);
-  const split = splitFactor(group, runsAlongColumns(group));
+  const split = maySplit ? splitFactor(group, runsAlongColumns(group)) : undefined;
   if (split !== undefined) emitSplit(ctx, group, split, outputs, leaf);
   else if (runsAlongColumns(group)) emitColumns(ctx, group);
   else emitRows(ctx, group);

@@ -17,7 +17,7 @@ export interface Trajectory {
 }
 
 /** Slice s of axis 0. */
-function sliceOf(t: Tensor, s: number): Tensor {
+export function sliceOf(t: Tensor, s: number): Tensor {
   const shape = t.shape.slice(1);
   const n = shape.reduce((p, d) => p * d, 1);
   return tensor(t.dtype, shape, t.data.slice(s * n, (s + 1) * n));
