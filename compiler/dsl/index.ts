@@ -2,6 +2,7 @@
 
 export { toGraph } from "./graph.js";
 export * as losses from "./losses.js";
+export * as metrics from "./metrics.js";
 export * as nn from "./nn.js";
 export * as optim from "./optim.js";
 export * as schedules from "./schedules.js";

@@ -1,11 +1,10 @@
-/** Losses and metrics to hand to `trainStep`: each gives a function of the model's output and the target. */
+/** Losses to hand to `trainStep`: each gives a function of the model's output and the target. */
 
-import { addAll, asType, dimScalar, mean, np, sizeOf } from "../../ir/build.js";
+import { addAll, asType, dimScalar, np, sizeOf } from "../../ir/build.js";
 import type { Value } from "../../ir/graph.js";
 import { constant } from "../../ir/ops/constant.js";
 import type { Reduction } from "../../ir/ops/loss.js";
 import * as loss from "../../ir/ops/loss.js";
-import { argMax } from "../../ir/ops/reduce.js";
 import { tensorFrom } from "../../ir/tensor.js";
 
 /** A scalar of output and target. */
@@ -20,7 +19,7 @@ const vector = (weights: readonly number[], like: Value): Value =>
   constant([], { value: tensorFrom(like.type.dtype, [weights.length], weights) });
 
 /** A target of the output's float type, so that labels may come as integers. */
-const like = (target: Value, output: Value): Value => asType(target, output.type.dtype);
+export const like = (target: Value, output: Value): Value => asType(target, output.type.dtype);
 
 export interface ClassLossOptions extends ReductionOption {
   /** One weight for each class. */
@@ -107,19 +106,3 @@ export const weightedSum =
   (...parts: readonly (readonly [weight: number, loss: Loss])[]): Loss =>
   (output, target) =>
     addAll(parts.map(([weight, of]) => np.mul(of(output, target), weight)));
-
-// ----------------------------------------------------------------------------------------------------- metrics
-
-/** Share of samples whose largest logit (axis 1) is the target class. */
-export const accuracy = (): Loss => (output, target) => {
-  const axis = output.type.shape.length === 1 ? 0 : 1;
-  const best = asType(argMax([output], { axis, keepDims: false }), target.type.dtype);
-  return mean(asType(np.eq(best, target), "f32"));
-};
-
-/** Share of elements where the sign of the logit agrees with a target of 0 or 1. */
-export const binaryAccuracy = (): Loss => (output, target) =>
-  mean(asType(np.eq(np.gt(output, 0), np.gt(like(target, output), 0.5)), "f32"));
-
-export const meanAbsoluteError = (): Loss => l1();
-export const meanSquaredError = (): Loss => mse();

@@ -90,7 +90,7 @@ class StateParams {
  *   targets: { y: { dtype: "i32", shape: ["batch"] } },
  *   loss: losses.crossEntropy(),
  *   optimizer: optim.SGD({ lr: 0.01, momentum: 0.9 }),
- *   metrics: { accuracy: losses.accuracy() },
+ *   metrics: { accuracy: metrics.accuracy() },
  * });
  * ```
  *

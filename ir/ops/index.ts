@@ -6,6 +6,7 @@
 import type { Attrs, GraphNode } from "../graph.js";
 import type { Composite, OpFacts, Primitive, Sample } from "../op.js";
 import * as activation from "./activation.js";
+import * as attention from "./attention.js";
 import * as cast from "./cast.js";
 import * as constant from "./constant.js";
 import * as contraction from "./contraction.js";
@@ -22,12 +23,14 @@ import * as movement from "./movement.js";
 import * as normalize from "./normalize.js";
 import * as pooling from "./pooling.js";
 import * as random from "./random.js";
+import * as recurrent from "./recurrent.js";
 import * as reduce from "./reduce.js";
 import * as sort from "./sort.js";
 import * as window from "./window.js";
 
 const families = {
   activation,
+  attention,
   cast,
   constant,
   contraction,
@@ -44,6 +47,7 @@ const families = {
   normalize,
   pooling,
   random,
+  recurrent,
   reduce,
   sort,
   window,

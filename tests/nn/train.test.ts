@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { losses, nn, optim, trainStep } from "../../compiler/dsl/index.js";
+import { losses, metrics, nn, optim, trainStep } from "../../compiler/dsl/index.js";
 import { ModelError } from "../../ir/errors.js";
 import { paramName, typeText, type Value } from "../../ir/graph.js";
 import { relu } from "../../ir/ops/activation.js";
@@ -38,7 +38,7 @@ describe("the training program", () => {
     targets: labels,
     loss: losses.crossEntropy(),
     optimizer: optim.SGD({ lr: 0.1, momentum: 0.9 }),
-    metrics: { accuracy: losses.accuracy() },
+    metrics: { accuracy: metrics.accuracy() },
     seed: 7,
   });
   const feeds = {

@@ -1,0 +1,188 @@
+/**
+ * Recurrent layers over a whole sequence, one direction each. Composites over `scan`: the products with the inputs are made at
+ * once for all steps, the scan has those with the state.
+ */
+
+import { rankOf, sizeOf, split } from "../build.js";
+import { scanOp } from "../control-build.js";
+import { dimDiffers } from "../dim.js";
+import { linear } from "../einsum.js";
+import { ModelError } from "../errors.js";
+import { typeText, type Value } from "../graph.js";
+import { requireDType } from "../infer.js";
+import { type Accuracy, defineMultiComposite, type Op } from "../op.js";
+import { f32, sampleWith } from "../sample.js";
+import { relu } from "./activation.js";
+import { add, mul, sigmoid, sub, tanh } from "./elementwise.js";
+
+const accuracy: Accuracy = { rtol: 1e-5, atol: 1e-5 };
+
+interface Parts {
+  readonly x: Value;
+  readonly inputWeight: Value;
+  readonly stateWeight: Value;
+  readonly bias: readonly (Value | undefined)[];
+  readonly states: readonly Value[];
+}
+
+/** Checks that sizes fit for `gates` gates; says which part does not. */
+function checkParts(op: string, gates: number, { x, inputWeight, stateWeight, bias, states }: Parts): void {
+  requireDType(x.type, "float");
+  if (rankOf(x) !== 3) throw new ModelError(`${op} takes [steps, batch, features], but got ${typeText(x.type)}`);
+  const hidden = stateWeight.type.shape[1];
+  if (rankOf(stateWeight) !== 2 || typeof hidden !== "number") {
+    throw new ModelError(
+      `the state's weight must be [${gates} · hidden, hidden], but is ${typeText(stateWeight.type)}`,
+    );
+  }
+  const expectShape = (v: Value | undefined, shape: Value["type"]["shape"], what: string) => {
+    if (v === undefined) return;
+    if (rankOf(v) !== shape.length || v.type.shape.some((d, a) => dimDiffers(d, shape[a]!))) {
+      throw new ModelError(
+        `the ${what} is ${typeText(v.type)}, which does not fit ${typeText(x.type)} and ${hidden} hidden units`,
+      );
+    }
+  };
+  expectShape(inputWeight, [gates * hidden, sizeOf(x, 2)], "input's weight");
+  expectShape(stateWeight, [gates * hidden, hidden], "state's weight");
+  for (const b of bias) expectShape(b, [gates * hidden], "bias");
+  for (const s of states) expectShape(s, [sizeOf(x, 1), hidden], "initial state");
+}
+
+/** Gates of [batch, gates · hidden] by letter. */
+function gatesOf(v: Value, order: string): Readonly<Record<string, Value>> {
+  return Object.fromEntries(split(v, -1, order.length).map((part, i) => [order[i]!, part]));
+}
+
+const hiddenGates = (order: string, letters: string): void => {
+  if ([...order].sort().join("") !== [...letters].sort().join("")) {
+    throw new ModelError(`the order of gates must be a permutation of "${letters}", not "${order}"`);
+  }
+};
+
+const commonDocs = { reverse: "from the last step to the first; results stay in the order of the inputs" } as const;
+const sequenceDoc = "x [steps, batch, features]. Results: all states [steps, batch, hidden]";
+
+type RnnAttrs = { readonly activation: "tanh" | "relu"; readonly reverse: boolean };
+
+export const rnn: Op<"rnn", RnnAttrs, "many"> = defineMultiComposite<"rnn", RnnAttrs>({
+  name: "rnn",
+  operands: ["x", "inputWeight", "stateWeight", "initialState", "bias?"],
+  summary: `h' = activation(W·x + R·h + bias). ${sequenceDoc} and the last one.`,
+  attrs: { activation: "`tanh` or `relu`", ...commonDocs },
+  decompose: ([x, w, r, h0, bias], { activation, reverse }) => {
+    checkParts("rnn", 1, { x: x!, inputWeight: w!, stateWeight: r!, bias: [bias], states: [h0!] });
+    const { carried, scanned } = scanOp({ carried: [h0!], inputs: [linear(x!, w!, bias)], reverse }, ([h], [row]) => {
+      const sum = add([row!, linear(h!, r!)]);
+      const next = activation === "tanh" ? tanh([sum]) : relu([sum]);
+      return { carried: [next], scanned: [next] };
+    });
+    return [scanned[0]!, carried[0]!];
+  },
+  accuracy,
+  samples: [
+    sampleWith({ activation: "tanh", reverse: false }, f32(3, 2, 4), f32(5, 4), f32(5, 5), f32(2, 5), f32(5)),
+    sampleWith({ activation: "tanh", reverse: true }, f32(4, 1, 2), f32(3, 2), f32(3, 3), f32(1, 3)),
+  ],
+});
+
+type LstmAttrs = { readonly gates: string; readonly reverse: boolean };
+
+export const lstm: Op<"lstm", LstmAttrs, "many"> = defineMultiComposite<"lstm", LstmAttrs>({
+  name: "lstm",
+  operands: ["x", "inputWeight", "stateWeight", "initialState", "initialCell", "bias?"],
+  summary: `i, f, o = σ(W·x + R·h + bias) and g = tanh(…) of their own rows; c' = f·c + i·g, h' = o·tanh(c'). ${sequenceDoc}, the last one, and the last cell. https://doi.org/10.1162/neco.1997.9.8.1735`,
+  attrs: { gates: "order of the gates in the rows of the weights: `ifgo` (PyTorch), `iofg` (ONNX) …", ...commonDocs },
+  decompose: ([x, w, r, h0, c0, bias], { gates, reverse }) => {
+    hiddenGates(gates, "ifgo");
+    checkParts("lstm", 4, { x: x!, inputWeight: w!, stateWeight: r!, bias: [bias], states: [h0!, c0!] });
+    const { carried, scanned } = scanOp(
+      { carried: [h0!, c0!], inputs: [linear(x!, w!, bias)], reverse },
+      ([h, c], [row]) => {
+        const { i, f, g, o } = gatesOf(add([row!, linear(h!, r!)]), gates);
+        const cell = add([mul([sigmoid([f!]), c!]), mul([sigmoid([i!]), tanh([g!])])]);
+        const next = mul([sigmoid([o!]), tanh([cell])]);
+        // The cells are scanned out for the gradient, which starts each step from them.
+        return { carried: [next, cell], scanned: [next, cell] };
+      },
+    );
+    return [scanned[0]!, carried[0]!, carried[1]!];
+  },
+  accuracy,
+  samples: [
+    sampleWith({ gates: "ifgo", reverse: false }, f32(3, 2, 4), f32(20, 4), f32(20, 5), f32(2, 5), f32(2, 5), f32(20)),
+    sampleWith({ gates: "iofg", reverse: true }, f32(4, 1, 2), f32(12, 2), f32(12, 3), f32(1, 3), f32(1, 3)),
+  ],
+});
+
+type GruAttrs = { readonly gates: string; readonly resetAfter: boolean; readonly reverse: boolean };
+
+export const gru: Op<"gru", GruAttrs, "many"> = defineMultiComposite<"gru", GruAttrs>({
+  name: "gru",
+  operands: ["x", "inputWeight", "stateWeight", "initialState", "inputBias?", "stateBias?"],
+  summary: `r, z = σ(W·x + R·h + biases) of their own rows; n = tanh(W·x + bias + r·(R·h + stateBias)), or with the reset before the product tanh(W·x + R·(r·h) + biases); h' = (1 − z)·n + z·h. ${sequenceDoc} and the last one. https://arxiv.org/abs/1406.1078`,
+  attrs: {
+    gates: "order of the gates in the rows of the weights: `rzn` (PyTorch), `zrn` (ONNX) …",
+    resetAfter: "the reset gate acts after the product with the state (PyTorch; ONNX: linear_before_reset)",
+    ...commonDocs,
+  },
+  decompose: ([x, w, r, h0, inputBias, stateBias], { gates, resetAfter, reverse }) => {
+    hiddenGates(gates, "rzn");
+    checkParts("gru", 3, { x: x!, inputWeight: w!, stateWeight: r!, bias: [inputBias, stateBias], states: [h0!] });
+    const { carried, scanned } = scanOp(
+      { carried: [h0!], inputs: [linear(x!, w!, inputBias)], reverse },
+      ([h], [row]) => {
+        const own = gatesOf(row!, gates);
+        const next = resetAfter
+          ? afterProduct(own, h!, r!, stateBias, gates)
+          : beforeProduct(own, h!, r!, stateBias, gates);
+        return { carried: [next], scanned: [next] };
+      },
+    );
+    return [scanned[0]!, carried[0]!];
+  },
+  accuracy,
+  samples: [
+    sampleWith(
+      { gates: "rzn", resetAfter: true, reverse: false },
+      f32(3, 2, 4),
+      f32(15, 4),
+      f32(15, 5),
+      f32(2, 5),
+      f32(15),
+      f32(15),
+    ),
+    sampleWith(
+      { gates: "zrn", resetAfter: false, reverse: true },
+      f32(4, 1, 2),
+      f32(9, 2),
+      f32(9, 3),
+      f32(1, 3),
+      f32(9),
+      f32(9),
+    ),
+    sampleWith({ gates: "rzn", resetAfter: true, reverse: false }, f32(2, 2, 3), f32(6, 3), f32(6, 2), f32(2, 2)),
+  ],
+});
+
+type Gates = Readonly<Record<string, Value>>;
+
+/** (1 − z)·n + z·h */
+const blend = (z: Value, n: Value, h: Value): Value => add([n, mul([z, sub([h, n])])]);
+
+function afterProduct(own: Gates, h: Value, r: Value, bias: Value | undefined, order: string): Value {
+  const state = gatesOf(linear(h, r, bias), order);
+  const reset = sigmoid([add([own.r!, state.r!])]);
+  const update = sigmoid([add([own.z!, state.z!])]);
+  return blend(update, tanh([add([own.n!, mul([reset, state.n!])])]), h);
+}
+
+function beforeProduct(own: Gates, h: Value, r: Value, bias: Value | undefined, order: string): Value {
+  const rows = Object.fromEntries(split(r, 0, 3).map((part, i) => [order[i]!, part]));
+  const biases: Partial<Gates> =
+    bias === undefined ? {} : Object.fromEntries(split(bias, 0, 3).map((part, i) => [order[i]!, part]));
+  const gate = (letter: "r" | "z") => sigmoid([add([own[letter]!, linear(h, rows[letter]!, biases[letter])])]);
+  const update = gate("z");
+  const fresh = tanh([add([own.n!, linear(mul([gate("r"), h]), rows.n!, biases.n)])]);
+  return blend(update, fresh, h);
+}
