@@ -5,13 +5,13 @@ import type { Graph } from "../ir/graph.js";
 import { loopPipeline } from "../passes/loop/pipeline.js";
 import { defaultPipeline, type PassEvent, runPipeline } from "../passes/pipeline.js";
 import { encodeSingleFile, sealArtifact } from "../runtime/encode.js";
-import type { ArtifactParts, Manifest, VariantId } from "../runtime/format.js";
+import type { ArtifactParts, Manifest, TrainingInfo, VariantId } from "../runtime/format.js";
 import { type Assembled, assemble } from "./assemble.js";
 import { DebugLog } from "./debug.js";
 import { debugSettings } from "./env.js";
 import { KernelPool } from "./lower/kernel-builder.js";
 import { lowerGraph } from "./lower/lower.js";
-import type { Program } from "./program.js";
+import type { Program, TrainingProgram } from "./program.js";
 import { version } from "./version.js";
 import { writeArtifact } from "./write.js";
 
@@ -52,6 +52,11 @@ export interface Artifact extends ArtifactParts {
   write(directory: string, options?: { readonly singleFile?: boolean }): Promise<readonly string[]>;
 }
 
+/** An artefact whose session trains. */
+export interface TrainingArtifact extends Artifact {
+  readonly manifest: Manifest & { readonly training: TrainingInfo };
+}
+
 const baseline: readonly VariantId[] = ["simd128", "simd128-threads"];
 const all: readonly VariantId[] = [...baseline, "relaxed", "relaxed-threads"];
 
@@ -64,6 +69,8 @@ function isProgram(input: Graph | Program): input is Program {
  *
  * @throws ModelError if the program can't be compiled: names the layers or inputs, and says what to do
  */
+export function compile(input: TrainingProgram, options?: CompileOptions): Promise<TrainingArtifact>;
+export function compile(input: Graph | Program, options?: CompileOptions): Promise<Artifact>;
 export async function compile(input: Graph | Program, options: CompileOptions = {}): Promise<Artifact> {
   const debug = new DebugLog(debugSettings());
   try {

@@ -27,3 +27,8 @@ export interface Program {
   /** Where the weights came from, for people. */
   readonly sources?: readonly string[];
 }
+
+/** A program that trains; what `compile` makes of it loads as a training session. */
+export interface TrainingProgram extends Program {
+  readonly training: TrainingInfo;
+}

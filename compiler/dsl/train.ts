@@ -11,7 +11,7 @@ import { type Graph, graph, param, type TensorType, typeText, type Value, withLo
 import { elementCount, scalar, type Tensor, tensorFrom } from "../../ir/tensor.js";
 import { gradients } from "../../passes/graph/differentiate.js";
 import type { StateRole, TrainingInfo } from "../../runtime/format.js";
-import type { Program, ProgramState } from "../program.js";
+import type { ProgramState, TrainingProgram } from "../program.js";
 import { Context } from "./context.js";
 import { type AnyModule, applyModel, type DimRanges, type Inputs, inputTypes, namedOutputs } from "./graph.js";
 import type { Variable } from "./module.js";
@@ -97,7 +97,7 @@ class StateParams {
  * The step computes loss and metrics before the update. Learning rate, step counter and random key are states too; see
  * `stateNames`. Throws ModelError where layers, loss or names do not fit.
  */
-export function trainStep<O = Value>(model: AnyModule, options: TrainOptions<O>): Program {
+export function trainStep<O = Value>(model: AnyModule, options: TrainOptions<O>): TrainingProgram {
   const { optimizer, schedule } = options;
   const types = inputTypes({ ...options.inputs, ...options.targets }, options.dims);
   const variables = model.variables();
