@@ -131,8 +131,8 @@ export function binary(op: BinaryOp, a: Operand, b: Operand): Expr {
   return foldIndex(op, x, y) ?? inferred({ kind: "binary", type: toInfer, op, a: x, b: y });
 }
 
-/** i32 arithmetic with constants: const∘const, x+0, x·1, x·0, (x+c)+d. Keeps other forms as written. */
-function foldIndex(op: BinaryOp, a: Expr, b: Expr): Expr | undefined {
+/** i32 arithmetic with constants: const∘const, x+0, x·1, x·0, (x+c)+d. Undefined: as written. */
+export function foldIndex(op: BinaryOp, a: Expr, b: Expr): Expr | undefined {
   if (a.type !== "i32" || b.type !== "i32") return undefined;
   const x = constI32(a);
   const y = constI32(b);

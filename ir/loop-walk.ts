@@ -143,7 +143,7 @@ export function bodiesOf(s: Stmt): readonly (readonly Stmt[])[] {
   }
 }
 
-/** Rebuilds a statement with `onExpr` applied to its own expressions and `onBody` to its nested lists. */
+/** Rebuilds a statement with `onExpr` applied to its own expressions and `onBody` to its nested lists; `s` if none changed. */
 export function mapStmt(
   s: Stmt,
   onExpr: (e: Expr) => Expr,
@@ -152,26 +152,47 @@ export function mapStmt(
   switch (s.kind) {
     case "let":
     case "mut":
-    case "assign":
-      return { ...s, value: onExpr(s.value) };
-    case "store":
-      return { ...s, base: onExpr(s.base), index: onExpr(s.index), value: onExpr(s.value) };
-    case "for":
-      return { ...s, begin: onExpr(s.begin), end: onExpr(s.end), body: onBody(s.body) };
-    case "while":
-      return { ...s, cond: onExpr(s.cond), body: onBody(s.body) };
-    case "if":
-      return { ...s, cond: onExpr(s.cond), then: onBody(s.then), else: onBody(s.else) };
-    case "call":
-      return { ...s, args: mapList(s.args, onExpr) };
-    case "copy":
-      return { ...s, dst: onExpr(s.dst), src: onExpr(s.src), bytes: onExpr(s.bytes) };
-    case "fill":
-      return { ...s, dst: onExpr(s.dst), byte: onExpr(s.byte), bytes: onExpr(s.bytes) };
-    case "barrier":
-      return { ...s, threads: onExpr(s.threads) };
-    case "return":
-      return s.value === undefined ? s : { ...s, value: onExpr(s.value) };
+    case "assign": {
+      const value = onExpr(s.value);
+      return value === s.value ? s : { ...s, value };
+    }
+    case "store": {
+      const [base, index, value] = [onExpr(s.base), onExpr(s.index), onExpr(s.value)];
+      return base === s.base && index === s.index && value === s.value ? s : { ...s, base, index, value };
+    }
+    case "for": {
+      const [begin, end, body] = [onExpr(s.begin), onExpr(s.end), onBody(s.body)];
+      return begin === s.begin && end === s.end && body === s.body ? s : { ...s, begin, end, body };
+    }
+    case "while": {
+      const [cond, body] = [onExpr(s.cond), onBody(s.body)];
+      return cond === s.cond && body === s.body ? s : { ...s, cond, body };
+    }
+    case "if": {
+      const [cond, then, otherwise] = [onExpr(s.cond), onBody(s.then), onBody(s.else)];
+      return cond === s.cond && then === s.then && otherwise === s.else ? s : { ...s, cond, then, else: otherwise };
+    }
+    case "call": {
+      const args = mapList(s.args, onExpr);
+      return args === s.args ? s : { ...s, args };
+    }
+    case "copy": {
+      const [dst, src, bytes] = [onExpr(s.dst), onExpr(s.src), onExpr(s.bytes)];
+      return dst === s.dst && src === s.src && bytes === s.bytes ? s : { ...s, dst, src, bytes };
+    }
+    case "fill": {
+      const [dst, byte, bytes] = [onExpr(s.dst), onExpr(s.byte), onExpr(s.bytes)];
+      return dst === s.dst && byte === s.byte && bytes === s.bytes ? s : { ...s, dst, byte, bytes };
+    }
+    case "barrier": {
+      const threads = onExpr(s.threads);
+      return threads === s.threads ? s : { ...s, threads };
+    }
+    case "return": {
+      if (s.value === undefined) return s;
+      const value = onExpr(s.value);
+      return value === s.value ? s : { ...s, value };
+    }
     case "comment":
       return s;
     default:
@@ -179,9 +200,25 @@ export function mapStmt(
   }
 }
 
+/** Replaces each statement by others; the list itself if every statement is replaced by itself. */
+export function flatMapStmts(
+  body: readonly Stmt[],
+  f: (s: Stmt, k: number) => Stmt | readonly Stmt[],
+): readonly Stmt[] {
+  let changed = false;
+  const out: Stmt[] = [];
+  for (const [k, s] of body.entries()) {
+    const next = f(s, k);
+    if (next !== s) changed = true;
+    if (Array.isArray(next)) out.push(...next);
+    else out.push(next as Stmt);
+  }
+  return changed ? out : body;
+}
+
 /** Rewrites every expression of a statement list, nested lists included, bottom-up. */
 export function rewriteStmts(body: readonly Stmt[], f: (e: Expr) => Expr): readonly Stmt[] {
-  return body.map((s) =>
+  return flatMapStmts(body, (s) =>
     mapStmt(
       s,
       (e) => rewriteExpr(e, f),
@@ -240,6 +277,6 @@ export function substitute(body: readonly Stmt[], map: ReadonlyMap<string, Expr>
 }
 
 function mapList(list: readonly Expr[], f: (e: Expr) => Expr): readonly Expr[] {
-  const mapped = list.map(f);
+  const mapped = list.map((e) => f(e));
   return mapped.every((x, i) => x === list[i]) ? list : mapped;
 }

@@ -16,6 +16,7 @@ import { printExpr } from "../../ir/loop-print.js";
 import {
   assignedNames,
   boundNames,
+  flatMapStmts,
   mapOperands,
   mapStmt,
   namesOf,
@@ -28,16 +29,15 @@ export const hoist: LoopPass = {
   name: "hoist",
   run: (f) => {
     const names = new Names(namesOf(f));
-    let changed = false;
     const visit = (body: readonly Stmt[]): readonly Stmt[] =>
-      body.flatMap((s) => {
-        if (s.kind !== "for" && s.kind !== "while") return [mapStmt(s, (e) => e, visit)];
+      flatMapStmts(body, (s) => {
+        if (s.kind !== "for" && s.kind !== "while") return mapStmt(s, (e) => e, visit);
         const { before, loop } = hoistFrom(s, names);
-        if (before.length > 0) changed = true;
-        return [...before, mapStmt(loop, (e) => e, visit)];
+        const inner = mapStmt(loop, (e) => e, visit);
+        return before.length === 0 ? inner : [...before, inner];
       });
     const body = visit(f.body);
-    return changed ? { ...f, body } : f;
+    return body === f.body ? f : { ...f, body };
   },
 };
 

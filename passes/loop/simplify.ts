@@ -14,25 +14,21 @@
 
 import type { Expr, Stmt } from "../../ir/loop.js";
 import * as B from "../../ir/loop-build.js";
-import { bodiesOf, mapStmt, rewriteExpr, visitExprs, visitStmts } from "../../ir/loop-walk.js";
+import { flatMapStmts, mapStmt, rewriteExpr, visitExprs, visitStmts } from "../../ir/loop-walk.js";
 import type { LoopPass } from "./pass.js";
 
 export const simplify: LoopPass = {
   name: "simplify",
   run: (f) => {
-    const before = JSON.stringify(f.body, plain);
     let body = simplifyBody(propagate(f.body), new Set());
     for (;;) {
       const smaller = dropDead(body);
       if (smaller === body) break;
       body = smaller;
     }
-    return JSON.stringify(body, plain) === before ? f : { ...f, body };
+    return body === f.body ? f : { ...f, body };
   },
 };
-
-const plain = (_: string, value: unknown): unknown =>
-  typeof value === "bigint" ? `${value}n` : Object.is(value, -0) ? "-0" : value;
 
 const constI32 = (e: Expr): number | undefined =>
   e.kind === "const" && e.type === "i32" ? (e.value as number) : undefined;
@@ -62,7 +58,7 @@ function simplifyNode(e: Expr): Expr {
     const inner = constI32(e.b.b);
     if (inner !== undefined) return B.add(simplifyNode(B.add(e.a, e.b.a)), inner);
   }
-  return B.binary(e.op, e.a, e.b);
+  return B.foldIndex(e.op, e.a, e.b) ?? e;
 }
 
 function foldCompare(e: Extract<Expr, { kind: "compare" }>): Expr {
@@ -90,13 +86,17 @@ function foldCompare(e: Extract<Expr, { kind: "compare" }>): Expr {
 function simplifyBody(body: readonly Stmt[], positive: ReadonlySet<string>): readonly Stmt[] {
   const known = new Set(positive);
   const onExpr = (e: Expr): Expr => rewriteExpr(e, (x) => moveOffset(simplifyNode(x), known));
-  return body.flatMap((s): readonly Stmt[] => {
+  return flatMapStmts(body, (s) => {
     if (s.kind === "for") {
       const [begin, end] = [onExpr(s.begin), onExpr(s.end)];
       const [first, last] = [constI32(begin), constI32(end)];
       if (first !== undefined && last !== undefined && first >= last) return [];
       const inside = isPositive(begin, known) ? new Set([...known, s.name]) : known;
-      return [{ ...s, begin, end, body: simplifyBody(s.body, inside) }];
+      return mapStmt(
+        s,
+        (e) => (e === s.begin ? begin : end),
+        (inner) => simplifyBody(inner, inside),
+      );
     }
     const next = mapStmt(s, onExpr, (inner) => simplifyBody(inner, known));
     if (next.kind === "let" && next.value.type === "i32" && isPositive(next.value, known)) known.add(next.name);
@@ -106,7 +106,7 @@ function simplifyBody(body: readonly Stmt[], positive: ReadonlySet<string>): rea
       if (taken.every((t) => t.kind !== "let" && t.kind !== "mut")) return taken;
     }
     if (next.kind === "while" && next.cond.kind === "const" && next.cond.value === 0) return [];
-    return next.kind === "store" ? [withOffset(next, known)] : [next];
+    return next.kind === "store" ? withOffset(next, known) : next;
   });
 }
 
@@ -170,7 +170,7 @@ function propagate(body: readonly Stmt[]): readonly Stmt[] {
   const visit = (list: readonly Stmt[], outer: ReadonlyMap<string, Expr>): readonly Stmt[] => {
     const known = new Map(outer);
     const onExpr = (e: Expr): Expr => rewriteExpr(e, (x) => (x.kind === "var" ? (known.get(x.name) ?? x) : x));
-    return list.map((s) => {
+    return flatMapStmts(list, (s) => {
       const next = mapStmt(s, onExpr, (inner) => visit(inner, known));
       // A name bound in several sibling scopes could mean another value where this one is put.
       const once = next.kind === "let" && names.get(next.name) === 1;
@@ -189,18 +189,15 @@ function dropDead(body: readonly Stmt[]): readonly Stmt[] {
   visitExprs(body, (e) => {
     if (e.kind === "var") used.add(e.name);
   });
-  let changed = false;
   const visit = (list: readonly Stmt[]): readonly Stmt[] =>
-    list.flatMap((s) => {
+    flatMapStmts(list, (s) => {
       const dead =
         ((s.kind === "let" || s.kind === "mut" || s.kind === "assign") && !used.has(s.name) && isPure(s.value)) ||
         (s.kind === "for" && s.body.length === 0 && isPure(s.begin) && isPure(s.end)) ||
         (s.kind === "if" && s.then.length === 0 && s.else.length === 0 && isPure(s.cond));
-      if (dead) changed = true;
-      return dead ? [] : bodiesOf(s).length === 0 ? [s] : [mapStmt(s, (e) => e, visit)];
+      return dead ? [] : mapStmt(s, (e) => e, visit);
     });
-  const smaller = visit(body);
-  return changed ? smaller : body;
+  return visit(body);
 }
 
 /** Has no effect and cannot trap; a load that nobody reads may go, whether or not it would trap. */

@@ -12,7 +12,7 @@
 import type { Expr, LoopFunction, Stmt } from "../../ir/loop.js";
 import * as B from "../../ir/loop-build.js";
 import { isVector, lanesOf } from "../../ir/loop-types.js";
-import { bodiesOf, exprsOf, mapStmt, namesOf, someExpr } from "../../ir/loop-walk.js";
+import { exprsOf, flatMapStmts, mapStmt, namesOf, someExpr } from "../../ir/loop-walk.js";
 import { type LoopPass, Names } from "./pass.js";
 import { sizeOf, unrolledBody } from "./unroll-body.js";
 
@@ -26,16 +26,14 @@ export const unroll: LoopPass = {
   name: "unroll",
   run: (f: LoopFunction) => {
     const names = new Names(namesOf(f));
-    let changed = false;
     const visit = (body: readonly Stmt[]): readonly Stmt[] =>
-      body.flatMap((s, k) => {
+      flatMapStmts(body, (s, k) => {
         const copies = s.kind === "for" && !isRemainder(s, body[k - 1]) ? copiesOf(s) : 1;
-        if (s.kind !== "for" || copies === 1) return bodiesOf(s).length === 0 ? [s] : [mapStmt(s, (e) => e, visit)];
-        changed = true;
+        if (s.kind !== "for" || copies === 1) return mapStmt(s, (e) => e, visit);
         return unrollLoop(s, copies, names);
       });
     const body = visit(f.body);
-    return changed ? { ...f, body } : f;
+    return body === f.body ? f : { ...f, body };
   },
 };
 

@@ -19,6 +19,7 @@ import * as B from "../../ir/loop-build.js";
 import {
   bodiesOf,
   boundNames,
+  flatMapStmts,
   mapStmt,
   namesOf,
   operandsOf,
@@ -36,15 +37,13 @@ export const vectorize: LoopPass = {
   name: "vectorize",
   run: (f, note) => {
     const names = new Names(namesOf(f));
-    let changed = false;
     const visit = (body: readonly Stmt[]): readonly Stmt[] =>
-      body.flatMap((s) => {
-        if (s.kind !== "for" || !s.vectorize) return [mapStmt(s, (e) => e, visit)];
-        changed = true;
+      flatMapStmts(body, (s) => {
+        if (s.kind !== "for" || !s.vectorize) return mapStmt(s, (e) => e, visit);
         return vectorizeLoop(f, s, names, note);
       });
     const body = visit(f.body);
-    return changed ? { ...f, body } : f;
+    return body === f.body ? f : { ...f, body };
   },
 };
 
