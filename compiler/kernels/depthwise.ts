@@ -9,16 +9,32 @@
  *   for each row of output pixels (chunk axis):
  *     for each PX neighbouring pixels whose windows lie within the row: for each vector of channels:
  *       for each kz, ky in x:   load the columns the PX windows see, once each; acc[PX] += x · w
- *     for each pixel at the row's ends: the same with PX = 1 and the taps that exist
+ *     for each pixel left over at the row's ends: for each four vectors of channels: the taps that exist
  */
 
 import type { Expr, LoopType } from "../../ir/loop.js";
 import { elemBytes } from "../../ir/loop.js";
 import { type Block, buildFunction } from "../../ir/loop-block.js";
-import { add, constant, divS, i32, load, maxS, minS, mul, pointer, remS, sub } from "../../ir/loop-build.js";
+import {
+  add,
+  and,
+  constant,
+  divS,
+  i32,
+  load,
+  ltS,
+  maxS,
+  minS,
+  mul,
+  ne,
+  pointer,
+  remS,
+  select,
+  sub,
+} from "../../ir/loop-build.js";
 import { identity } from "./epilogue.js";
 import type { Kernel } from "./gemm.js";
-import { firstAtLeast, forChannels, nameOf, type PoolSpec, sizes, sizesOf, tapRange } from "./pool.js";
+import { firstAtLeast, forChannels, inBounds, nameOf, type PoolSpec, sizes, sizesOf, tapRange } from "./pool.js";
 import { int, lanes, multiplyAdd } from "./tile.js";
 
 export type DepthwiseSpec = PoolSpec & { readonly elem: "f32" | "f64" };
@@ -77,75 +93,108 @@ export function depthwise(s: DepthwiseSpec): Kernel {
       const pixelBytes = f.let("pixelBytes", mul(channels, bytes));
       const [z0, z1] = tapRange(f, s, 0, oz!, inD);
       const [y0, y1] = tapRange(f, s, 1, oy!, inH);
-      const originZ = sub(mul(oz!, s.strides[0]), s.padLow[0]);
-      const originY = sub(mul(oy!, s.strides[1]), s.padLow[1]);
-      const rowPixel = f.let("rowPixel", mul(add(mul(add(mul(image!, inD), originZ), inH), originY), inW));
+      const originZ = add(sub(mul(oz!, s.strides[0]), s.padLow[0]), mul(z0, dz));
+      const originY = add(sub(mul(oy!, s.strides[1]), s.padLow[1]), mul(y0, dy));
+      // Of the first tap row that exists, at column 0 of x.
+      const x0 = f.let(
+        "x0",
+        add(x!, mul(mul(add(mul(add(mul(image!, inD), originZ), inH), originY), inW), pixelBytes)),
+      );
+      const w0 = f.let("w0", add(w!, mul(mul(add(mul(z0, kh), y0), kw), pixelBytes)));
+      const nextRow = f.let("nextRow", mul(mul(inW, dy), pixelBytes));
+      const nextPlane = f.let("nextPlane", mul(mul(sub(mul(inH, dz), mul(sub(y1, y0), dy)), inW), pixelBytes));
+      const nextTaps = f.let("nextTaps", mul(pixelBytes, kw));
+      const nextTapPlane = f.let("nextTapPlane", mul(mul(sub(kh, sub(y1, y0)), kw), pixelBytes));
 
-      /** Loops over kz and ky; the body gets the pixel number of x at column 0 and the tap number of kx = 0. */
-      const forRows = (body: (pixel: Expr, tap: Expr) => void) =>
-        f.for("kz", z0, z1, 1, (kz) =>
-          f.for("ky", y0, y1, 1, (ky) =>
-            body(
-              f.let("tapPixel", add(rowPixel, mul(add(mul(mul(kz, dz), inH), mul(ky, dy)), inW))),
-              f.let("tap", mul(add(mul(kz, kh), ky), kw)),
-            ),
-          ),
-        );
-      const finish = (ox: Expr, c: Expr, acc: Expr) => {
-        const pixel = f.let("pixel", add(outPixel0!, ox));
+      /** Loops over the rows of taps that exist; the body gets the addresses of column 0 and of the weights. */
+      const forRows = (atStart: Expr, wStart: Expr, body: (at: Expr, wAt: Expr) => void) => {
+        const at = f.mut("at", atStart);
+        const wAt = f.mut("wAt", wStart);
+        const rows = () =>
+          f.for("ky", y0, y1, 1, () => {
+            body(at, wAt);
+            f.assign(at, add(at, nextRow));
+            f.assign(wAt, add(wAt, nextTaps));
+          });
+        if (s.window[0] === 1 && inBounds(s, 0)) rows();
+        else
+          f.for("kz", z0, z1, 1, () => {
+            rows();
+            f.assign(at, add(at, nextPlane));
+            f.assign(wAt, add(wAt, nextTapPlane));
+          });
+      };
+      const finish = (pixel: Expr, c: Expr, acc: Expr) => {
         const value = epilogue.apply(f, acc, { batch: i32(0), row: pixel, column: c }, extra);
         f.store(s.elem, y!, add(mul(pixel, channels), c), value);
       };
 
-      /** `count` pixels from ox, all taps within the row. */
+      /** `count` pixels from ox, all their taps within the row. */
       const inner = (ox: Expr, count: number) => {
         const columns = columnsSeen(s, count);
-        const column0 = f.let("column0", sub(mul(ox, s.strides[2]), s.padLow[2]));
+        const steps = new Map(columns.map((column) => [column, f.let("step", mul(pixelBytes, column))]));
+        const tapSteps = Array.from({ length: kw }, (_, kx) => f.let("tapStep", mul(pixelBytes, kx)));
+        const at0 = f.let("at0", add(x0, mul(sub(mul(ox, s.strides[2]), s.padLow[2]), pixelBytes)));
+        const pixel = f.let("pixel", add(outPixel0!, ox));
         forChannels(f, lane, channels, (type, c) => {
           const acc = Array.from({ length: count }, (_, p) => f.mut(`acc${p}`, constant(type, 0)));
           const channelBytes = f.let("channelBytes", mul(c, bytes));
-          forRows((pixel, tap) => {
-            const at = f.let("at", add(add(x!, channelBytes), mul(add(pixel, column0), pixelBytes)));
+          forRows(add(at0, channelBytes), add(w0, channelBytes), (at, wAt) => {
             const loaded = new Map(
-              columns.map((column) => [column, f.let("v", load(type, s.elem, add(at, mul(pixelBytes, column)), 0))]),
+              columns.map((column) => [column, f.let("v", load(type, s.elem, add(at, steps.get(column)!), 0))]),
             );
-            const wAt = f.let("wAt", add(add(w!, channelBytes), mul(tap, pixelBytes)));
-            for (let kx = 0; kx < kw; kx++) {
-              const weight = f.let("weight", load(type, s.elem, add(wAt, mul(pixelBytes, kx)), 0));
+            for (const [kx, tapStep] of tapSteps.entries()) {
+              const weight = f.let("weight", load(type, s.elem, add(wAt, tapStep), 0));
               for (const [p, sum] of acc.entries())
                 f.assign(sum, multiplyAdd(lane, loaded.get(p * s.strides[2] + kx * dx)!, weight, sum));
             }
           });
-          for (const [p, sum] of acc.entries()) finish(add(ox, p), c, sum);
+          for (const [p, sum] of acc.entries()) finish(add(pixel, p), c, sum);
         });
       };
 
-      /** One pixel at the end of a row: some of its taps lie outside. */
-      const edge = (ox: Expr) => {
-        const column0 = f.let("edge0", sub(mul(ox, s.strides[2]), s.padLow[2]));
-        const [x0, x1] = tapRange(f, s, 2, ox, inW);
-        forChannels(f, lane, channels, (type: LoopType, c) => {
-          const acc = f.mut("acc", constant(type, 0));
-          forRows((pixel, tap) =>
-            f.for("kx", x0, x1, 1, (kx) => {
-              const from = mul(add(add(pixel, column0), mul(kx, dx)), channels);
-              const v = load(type, s.elem, x!, add(from, c));
-              f.assign(acc, multiplyAdd(lane, v, load(type, s.elem, w!, add(mul(add(tap, kx), channels), c)), acc));
-            }),
-          );
-          finish(ox, c, acc);
-        });
+      /** One pixel, with the taps that exist: four vectors of channels at once, which are one cache line. */
+      const single = (ox: Expr) => {
+        const column0 = f.let("column0", sub(mul(ox, s.strides[2]), s.padLow[2]));
+        const [k0, k1] = tapRange(f, s, 2, ox, inW);
+        const at0 = f.let("at0", add(x0, mul(add(column0, mul(k0, dx)), pixelBytes)));
+        const wAt0 = f.let("wAt0", add(w0, mul(k0, pixelBytes)));
+        const nextColumn = f.let("nextColumn", mul(pixelBytes, dx));
+        const pixel = f.let("pixel", add(outPixel0!, ox));
+        const sums = (type: LoopType, c: Expr, vectors: number) => {
+          const acc = Array.from({ length: vectors }, (_, i) => f.mut(`sum${i}`, constant(type, 0)));
+          const channelBytes = f.let("channelBytes", mul(c, bytes));
+          forRows(add(at0, channelBytes), add(wAt0, channelBytes), (at, wAt) => {
+            const a = f.mut("a", at);
+            const b = f.mut("b", wAt);
+            f.for("kx", k0, k1, 1, () => {
+              for (const [i, sum] of acc.entries()) {
+                const offset = i * lane.count;
+                const v = load(type, s.elem, a, 0, offset);
+                f.assign(sum, multiplyAdd(lane, v, load(type, s.elem, b, 0, offset), sum));
+              }
+              f.assign(a, add(a, nextColumn));
+              f.assign(b, add(b, pixelBytes));
+            });
+          });
+          for (const [i, sum] of acc.entries()) finish(pixel, add(c, i * lane.count), sum);
+        };
+        const line = 4 * lane.count;
+        const whole = f.let("wholeLines", and(channels, -line));
+        f.for("c", 0, whole, line, (c) => sums(lane.vector, c, 4));
+        f.if(ltS(whole, channels), () => forChannels(f, lane, channels, (type, c) => sums(type, c, 1), whole));
       };
 
       // Pixels [begin, end) have all their taps within the row.
       const begin = f.let("inner0", minS(firstAtLeast(i32(s.padLow[2]), s.strides[2]), outW));
       const free = sub(add(inW, s.padLow[2]), (kw - 1) * dx);
       const end = f.let("inner1", maxS(begin, minS(firstAtLeast(free, s.strides[2]), outW)));
-      f.for("left", 0, begin, 1, edge);
-      const tiles = f.let("tiles", add(begin, mul(divS(sub(end, begin), px), px)));
+      // Where pixels are multiples of half a page apart, the columns of several fall into the same sets of the L1 cache.
+      const apart = ne(and(pixelBytes, 2047), 0);
+      const tiles = f.let("tiles", select(apart, add(begin, mul(divS(sub(end, begin), px), px)), begin));
+      f.for("left", 0, begin, 1, single);
       f.for("ox", begin, tiles, px, (ox) => inner(ox, px));
-      if (px > 1) f.for("ox", tiles, end, 1, (ox) => inner(ox, 1));
-      f.for("right", end, outW, 1, edge);
+      f.for("right", tiles, outW, 1, single);
     },
   );
   const fn = buildFunction(

@@ -93,8 +93,11 @@ export function nameOf(s: PoolSpec, what: string): string {
   return parts.join("_");
 }
 
-/** Whether every tap of every window lies within x. */
-export const inBounds = (s: PoolSpec): boolean => [...s.padLow, ...s.padHigh].every((p) => p <= 0);
+/** Whether every tap of every window lies within x, along one axis or all. */
+export function inBounds(s: PoolSpec, axis?: 0 | 1 | 2): boolean {
+  const padding = axis === undefined ? [...s.padLow, ...s.padHigh] : [s.padLow[axis], s.padHigh[axis]];
+  return padding.every((p) => p <= 0);
+}
 
 /** Windows of so many taps are written out. */
 const unrolledTaps = 12;
@@ -114,7 +117,7 @@ export function tapRange(
   position: Expr,
   inputSize: Expr,
 ): readonly [Expr, Expr] {
-  if (inBounds(s)) return [i32(0), i32(s.window[axis])];
+  if (inBounds(s, axis)) return [i32(0), i32(s.window[axis])];
   const start = f.let("start", sub(mul(position, s.strides[axis]), s.padLow[axis]));
   const d = s.dilations[axis];
   return [
@@ -123,20 +126,26 @@ export function tapRange(
   ];
 }
 
-/** For every vector of a pixel's channels, then for single ones where there are less than a vector. */
-export function forChannels(f: Block, lane: PoolLane, channels: Expr, body: (type: LoopType, c: Expr) => void): void {
+/** For every vector of a pixel's channels from `first`, then for single ones where there are less than a vector in all. */
+export function forChannels(
+  f: Block,
+  lane: Pick<PoolLane, "scalar" | "count"> & { readonly vector: LoopType | undefined },
+  channels: Expr,
+  body: (type: LoopType, c: Expr) => void,
+  first: Expr = i32(0),
+): void {
   const { vector, count } = lane;
   if (vector === undefined) {
-    f.for("c", 0, channels, 1, (c) => body(lane.scalar, c));
+    f.for("c", first, channels, 1, (c) => body(lane.scalar, c));
     return;
   }
   f.if(
     geS(channels, count),
     () => {
       const last = f.let("lastVector", sub(channels, count));
-      f.for("c", 0, channels, count, (c) => body(vector, f.let("channel", minS(c, last))));
+      f.for("c", first, channels, count, (c) => body(vector, f.let("channel", minS(c, last))));
     },
-    () => f.for("c", 0, channels, 1, (c) => body(lane.scalar, c)),
+    () => f.for("c", first, channels, 1, (c) => body(lane.scalar, c)),
   );
 }
 
