@@ -1,7 +1,7 @@
 /** What is built, in processes of its own: starting, ending, the glue and its types. */
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
@@ -58,6 +58,18 @@ describe.skipIf(!isBuilt)("the built runtime", () => {
       const session = await load({ threads: 2 });
       console.log((await session.run({ x: Float32Array.of(1, 2, 3) })).z.data.join());`;
     expect(await node(script)).toBe("10,10,10");
+  });
+
+  it("does what docs/RUNTIME.md shows", async () => {
+    const text = await readFile(join(root, "docs/RUNTIME.md"), "utf8");
+    const examples = Array.from(text.matchAll(/```js\n(.*?)```/gs), (m) => m[1]!);
+    expect(examples).toHaveLength(3);
+    const [first, second, third] = await Promise.all(examples.map(node));
+    expect(first).toContain(`[ { name: 'x', dtype: 'f32', shape: [ 'n', 3 ] } ]`);
+    expect(first).toContain("data: Float32Array(3) [ 3, 5, 7 ]");
+    const shown = Array.from(examples[1]!.matchAll(/^\/\/ (.*)$/gm), (m) => m[1]);
+    expect(second).toBe(shown.join("\n"));
+    expect(third).toBe("true\n-1");
   });
 
   it("goes through a bundler for browsers without a word, and keeps what bundlers look for", async () => {
