@@ -27,13 +27,14 @@ const model = nn.sequential({
   relu4: nn.ReLU(),
   fc3: nn.Linear(84, 10),
 });
-const inputs = { x: { dtype: "f32", shape: ["batch", 1, 32, 32] } };
+const inputs = { x: ["batch", 1, 32, 32] };
 
 const compiled = performance.now();
 const program = trainStep(model, {
   inputs,
+  targets: { y: { dtype: "i64", shape: ["batch"] } },
   loss: losses.crossEntropy(),
-  optimizer: optim.sgd({ lr: 0.02, momentum: 0.9 }),
+  optimizer: optim.SGD({ lr: 0.02, momentum: 0.9 }),
   metrics: { accuracy: metrics.accuracy() },
 });
 const training = await compile(program, { name: "lenet-training" });

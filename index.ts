@@ -1,0 +1,26 @@
+/** wasmith, the compiler: build a model or import one, compile it, write the artefact. The runtime is `wasmith/runtime`. */
+
+export { type Artifact, type CompileOptions, compile } from "./compiler/compile.js";
+export {
+  losses,
+  metrics,
+  nn,
+  optim,
+  schedules,
+  type TrainOptions,
+  toGraph,
+  trainStep,
+} from "./compiler/dsl/index.js";
+export type { Program, ProgramState } from "./compiler/program.js";
+export { version } from "./compiler/version.js";
+export * as build from "./ir/build.js";
+export type { Dim } from "./ir/dim.js";
+export type { DType } from "./ir/dtype.js";
+export { InternalError, ModelError, type Problem, VerifyError } from "./ir/errors.js";
+export { type Graph, graph, param, type Shape, type TensorType, type Value } from "./ir/graph.js";
+export { parseGraph } from "./ir/graph-parse.js";
+export { printGraph } from "./ir/graph-print.js";
+export { verifyGraph } from "./ir/graph-verify.js";
+export { evaluate } from "./ir/reference.js";
+export { type Tensor, tensor, tensorFrom } from "./ir/tensor.js";
+export { differentiate, gradients } from "./passes/graph/differentiate.js";

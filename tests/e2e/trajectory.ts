@@ -1,0 +1,94 @@
+/** Training from PyTorch's initial weights on PyTorch's batches, in compiled wasm: what is compared, and how. */
+
+import { join } from "node:path";
+import { compile } from "../../compiler/compile.js";
+import type { AnyModule } from "../../compiler/dsl/graph.js";
+import * as losses from "../../compiler/dsl/losses.js";
+import * as nn from "../../compiler/dsl/nn.js";
+import * as optim from "../../compiler/dsl/optim.js";
+import { type TrainOptions, trainStep } from "../../compiler/dsl/train.js";
+import type { Tensor } from "../../ir/tensor.js";
+import { lenet } from "../../models/lenet.js";
+import { load, type TrainingArtifact, type VariantId } from "../../runtime/index.js";
+import { dataFolder, disagreement, readJson, readTensors } from "../nn/reference-data.js";
+
+interface Trajectory {
+  readonly steps: number;
+  readonly series: { readonly loss: { readonly values: readonly number[]; readonly atol: number } };
+  readonly finalStats: Readonly<Record<string, { readonly atol: number }>>;
+}
+
+interface Case {
+  readonly model: () => AnyModule;
+  readonly options: Pick<TrainOptions, "inputs" | "targets" | "optimizer">;
+}
+
+const labels = { y: { dtype: "i64", shape: ["batch"] } } as const;
+
+export const cases: Readonly<Record<string, Case>> = {
+  mlp_sgd: {
+    model: () => nn.sequential(nn.Linear(12, 32), nn.ReLU(), nn.Linear(32, 16), nn.Tanh(), nn.Linear(16, 4)),
+    options: {
+      inputs: { x: ["batch", 12] },
+      targets: labels,
+      optimizer: optim.SGD({ lr: 0.1, momentum: 0.9, weightDecay: 1e-4 }),
+    },
+  },
+  convnet_sgd: {
+    model: () => lenet(),
+    options: {
+      inputs: { x: ["batch", 1, 32, 32] },
+      targets: labels,
+      optimizer: optim.SGD({ lr: 0.001, momentum: 0.9 }),
+    },
+  },
+};
+
+/** Slice s of every tensor, whose first axis is the step. */
+function batch(tensors: ReadonlyMap<string, Tensor>, s: number): Record<string, Tensor> {
+  return Object.fromEntries(
+    [...tensors].map(([name, t]) => {
+      const shape = t.shape.slice(1);
+      const n = shape.reduce((p, d) => p * d, 1);
+      return [name, { dtype: t.dtype, shape, data: t.data.subarray(s * n, (s + 1) * n) }];
+    }),
+  );
+}
+
+export interface Followed {
+  /** All losses as one text: equal exactly when all bits are. */
+  readonly losses: string;
+  /** Where a loss or a final weight leaves its tolerance. */
+  readonly departures: readonly string[];
+  /** Variant and threads that were really used. */
+  readonly used: string;
+}
+
+/** Trains as the stored trajectory did. */
+export async function follow(name: string, variant: VariantId, threads: number): Promise<Followed> {
+  const { model, options } = cases[name]!;
+  const folder = join(dataFolder, "reference/train", name);
+  const trajectory = readJson<Trajectory>(join(folder, "trajectory.json"));
+  const net = model();
+  net.loadState(readTensors(join(folder, "init.safetensors")));
+  const program = trainStep(net, { ...options, loss: losses.crossEntropy() });
+  const artifact = (await compile(program, { variants: [variant] })) as unknown as TrainingArtifact;
+  const session = await load(artifact, { threads });
+  const batches = readTensors(join(folder, "batches.safetensors"));
+  const departures: string[] = [];
+  const seen: number[] = [];
+  const { values, atol } = trajectory.series.loss;
+  for (let s = 0; s < trajectory.steps; s++) {
+    const { loss } = await session.step(batch(batches, s) as never);
+    seen.push(loss);
+    if (!(Math.abs(loss - values[s]!) <= atol)) departures.push(`loss of step ${s} is ${loss}, not ${values[s]}`);
+  }
+  const final = readTensors(join(folder, "final.safetensors"));
+  for (const [parameter, stats] of Object.entries(trajectory.finalStats)) {
+    const wrong = disagreement(session.getState(parameter) as Tensor, final.get(parameter)!, 0, stats.atol);
+    if (wrong !== undefined) departures.push(`${parameter}: ${wrong}`);
+  }
+  const { report } = session;
+  session.dispose();
+  return { losses: seen.join(), departures, used: `${report.variant} ${report.threads}` };
+}
