@@ -9,4 +9,6 @@ export * from "./layers/basic.js";
 export * from "./layers/conv.js";
 export * from "./layers/norm.js";
 export * from "./layers/pool.js";
+export * from "./layers/recurrent.js";
+export * from "./layers/transformer.js";
 export { buffer, type Layer, type LoadOptions, Module, parameter, type StateSource, Variable } from "./module.js";
