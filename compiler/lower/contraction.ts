@@ -6,6 +6,7 @@ import { InternalError } from "../../ir/errors.js";
 import type { Shape, Value } from "../../ir/graph.js";
 import { freeAxes } from "../../ir/ops/contraction.js";
 import { type Tensor, zeros } from "../../ir/tensor.js";
+import { chooseTile } from "../kernels/choose-tile.js";
 import { gemm } from "../kernels/gemm.js";
 import { packBy, packChunkPanels, packedLength, packKernel } from "../kernels/pack.js";
 import type { lanes } from "../kernels/tile.js";
@@ -14,7 +15,7 @@ import type { LowerContext } from "./context.js";
 import { epilogueOf, type Finish, plainFinish, type ResultMatrix } from "./epilogue.js";
 import { elemOf, registerOf } from "./kernel-builder.js";
 import { emitMap, iterate } from "./map.js";
-import { addMicroKernel, ceilDiv, viewArg } from "./micro-kernel.js";
+import { addMicroKernel, ceilDiv, productSize, viewArg } from "./micro-kernel.js";
 import { Place, sizeOf, stridesOf } from "./place.js";
 import type { Leaf } from "./point.js";
 import type { Node } from "./structured.js";
@@ -86,7 +87,7 @@ export function emitDot(ctx: LowerContext, node: Node<"dotGeneral">, to: View, f
   const lane = laneOf(node.results[0]!.type.dtype);
   const left = matrixOf(ctx, a, rolesA, node.loc);
   const form = left.column === 1 ? "rows" : left.row === 1 ? "columns" : "strided";
-  const nr = lane === "f64" || lane === "i64" ? 4 : 8;
+  const { mr, nr } = chooseTile(lane, productSize(m, n));
   const known = typeof n === "number" ? { n } : {};
   const bElem = elemOf[b.type.dtype];
   const right = rightOf(ctx, b, rolesB, { k, n, m, batch, nr }, node.loc);
@@ -95,6 +96,7 @@ export function emitDot(ctx: LowerContext, node: Node<"dotGeneral">, to: View, f
     a: form,
     b: right.packed ? "packed" : "rows",
     epilogue: finish.epilogue,
+    mr,
     nr,
     aElem: elemOf[a.type.dtype],
     bElem,

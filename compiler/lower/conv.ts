@@ -8,6 +8,7 @@ import type { Value } from "../../ir/graph.js";
 import type { ConvAttrs } from "../../ir/ops/conv.js";
 import { channelsOf, spatialOf } from "../../ir/ops/window-geometry.js";
 import { type Tensor, zeros } from "../../ir/tensor.js";
+import { chooseTile, type Tile } from "../kernels/choose-tile.js";
 import { conv } from "../kernels/conv.js";
 import { convInputGradient } from "../kernels/conv-input-grad.js";
 import { convWeightGradient } from "../kernels/conv-weight-grad.js";
@@ -22,7 +23,7 @@ import { lowerConvInputGradSimple, lowerConvSimple, lowerConvWeightGradSimple } 
 import { epilogueOf, type Finish, plainFinish, type ResultMatrix } from "./epilogue.js";
 import { elemOf } from "./kernel-builder.js";
 import { emitMap, iterate } from "./map.js";
-import { addMicroKernel, ceilDiv, viewArg } from "./micro-kernel.js";
+import { addMicroKernel, ceilDiv, productSize, viewArg } from "./micro-kernel.js";
 import { Place, sizeOf } from "./place.js";
 import type { Leaf } from "./point.js";
 import type { Node } from "./structured.js";
@@ -30,7 +31,10 @@ import type { Node } from "./structured.js";
 /** Sizes of a channels-last convolution with its spatial axes filled up to three from the left. */
 interface Geometry {
   readonly lane: "f32" | "f64";
-  readonly nr: number;
+  /** Tiles of the convolution (output pixels by output channels), and of its gradients. */
+  readonly tile: Tile;
+  readonly inputGradTile: Tile;
+  readonly weightGradTile: Tile;
   readonly images: Dim;
   readonly channels: Dim;
   /** Input channels of a group. */
@@ -88,24 +92,32 @@ function geometryOf(x: Value, w: Value, y: Value, attrs: ConvAttrs): Geometry | 
     steps.push(0);
   }
   const cPer = dimFloorDiv(channels, groups);
+  const outputs = w.type.shape[0]!;
+  const oPer = dimFloorDiv(outputs, groups);
+  const run = merged ? dimMul(channels, kernel[2]) : cPer;
+  const images = x.type.shape[0]!;
+  const output = fill3(spatialOf(y.type.shape, "channelsLast"), 1);
   return {
     lane: dtype,
-    nr: dtype === "f32" ? 8 : 4,
-    images: x.type.shape[0]!,
+    tile: chooseTile(dtype, productSize(dimMul(images, sizeOf(output)), oPer)),
+    // Its rows are images, those of the other are elements of the weights.
+    inputGradTile: chooseTile(dtype, productSize(images, run)),
+    weightGradTile: chooseTile(dtype, productSize(dimMul(sizeOf(kernel), cPer), oPer)),
+    images,
     channels,
     cPer,
-    outputs: w.type.shape[0]!,
-    oPer: dimFloorDiv(w.type.shape[0]!, groups),
+    outputs,
+    oPer,
     groups,
     input,
     padded,
-    output: fill3(spatialOf(y.type.shape, "channelsLast"), 1),
+    output,
     kernel,
     stride: fill3(attrs.strides, 1),
     dilation,
     padLow,
     padHigh,
-    run: merged ? dimMul(channels, kernel[2]) : cPer,
+    run,
     runTaps: merged ? kernel[2] : 1,
     counts,
     steps,
@@ -171,7 +183,8 @@ const unrollOf = (run: Dim): number =>
 
 /** Weights [O, …taps, C/g] as panels of [K, O/g] for each group. */
 function packedWeights(ctx: LowerContext, w: Value, g: Geometry, loc: string | undefined): View {
-  const { nr, groups } = g;
+  const { groups } = g;
+  const { nr } = g.tile;
   const k = depthOf(g);
   const n = g.oPer;
   const constant = w.def.op === "constant" ? w.def.attrs.value : undefined;
@@ -244,7 +257,7 @@ function emitConv(ctx: LowerContext, node: Node<"conv">, g: Geometry, to: View, 
       lane: g.lane,
       a: "rows",
       b: "packed",
-      nr: g.nr,
+      ...g.tile,
       epilogue: finish.epilogue,
       cElem: elemOf[finish.dtype],
       ...n,
@@ -261,7 +274,7 @@ function emitConv(ctx: LowerContext, node: Node<"conv">, g: Geometry, to: View, 
         k: g.channels,
         aRow: g.channels,
         aColumn: 1,
-        bRow: g.nr,
+        bRow: g.tile.nr,
         cRow: g.outputs,
         aBatch: 0,
         bBatch: 0,
@@ -274,7 +287,7 @@ function emitConv(ctx: LowerContext, node: Node<"conv">, g: Geometry, to: View, 
   }
   const kernel = conv({
     lane: g.lane,
-    nr: g.nr,
+    ...g.tile,
     loops: loopsOfSegments(g),
     unroll: unrollOf(g.run),
     epilogue: finish.epilogue,
@@ -291,7 +304,7 @@ function emitConv(ctx: LowerContext, node: Node<"conv">, g: Geometry, to: View, 
       n: g.oPer,
       groups: g.groups,
       xGroup: g.cPer,
-      wGroup: groupLength(depthOf(g), g.oPer, g.nr),
+      wGroup: groupLength(depthOf(g), g.oPer, g.tile.nr),
       yPixel: g.outputs,
       ...walkArgs(g),
       run: g.run,
@@ -407,7 +420,7 @@ export function lowerConvInputGrad(ctx: LowerContext, node: Node<"convInputGrad"
   const target = isPadded(g) ? ctx.temp(g.lane, paddedShape(g)) : to;
   const kernel = convInputGradient({
     lane: g.lane,
-    nr: g.nr,
+    ...g.inputGradTile,
     loops: loopsOfSegments(g),
     ...(typeof g.run === "number" ? { n: g.run } : {}),
   });
@@ -444,7 +457,8 @@ const mostPackedGroups = 8;
 
 /** Weights [O, …taps, C/g] as panels of [O/g, run] for each group and segment. */
 function gradientWeights(ctx: LowerContext, w: Value, g: Geometry, loc: string | undefined): View | undefined {
-  const { nr, groups, run } = g;
+  const { groups, run } = g;
+  const { nr } = g.inputGradTile;
   const k = depthOf(g);
   const segmentCount = taps(g) / g.runTaps;
   const o = g.oPer;
@@ -501,7 +515,7 @@ export function lowerConvWeightGrad(ctx: LowerContext, node: Node<"convWeightGra
   const sums = ctx.temp(g.lane, [g.groups, k, g.oPer]);
   const kernel = convWeightGradient({
     lane: g.lane,
-    nr: g.nr,
+    ...g.weightGradTile,
     loops: loopsOfSegments(g),
     ...(typeof g.oPer === "number" ? { n: g.oPer } : {}),
   });

@@ -1,7 +1,8 @@
 /** Steps that call the hand-made kernels of compiler/kernels. */
 
-import { type Dim, dimAdd, dimFloorDiv } from "../../ir/dim.js";
+import { type Dim, dimAdd, dimBounds, dimFloorDiv } from "../../ir/dim.js";
 import { InternalError } from "../../ir/errors.js";
+import type { ProductSize } from "../kernels/choose-tile.js";
 import type { Kernel } from "../kernels/gemm.js";
 import type { Access, Arg, View } from "../schedule.js";
 import type { LowerContext } from "./context.js";
@@ -46,3 +47,9 @@ export function addMicroKernel(ctx: LowerContext, call: MicroCall): void {
 
 /** ⌈a / n⌉ for a size a ≥ 0. */
 export const ceilDiv = (a: Dim, n: number): Dim => dimFloorDiv(dimAdd(a, n - 1), n);
+
+/** What is known when compiling of a product's size, for the choice of its tile. */
+export function productSize(rows: Dim, columns: Dim): ProductSize {
+  const size = { rows: dimBounds(rows).min, rowsVary: typeof rows !== "number" };
+  return typeof columns === "number" ? { ...size, columns } : size;
+}
