@@ -2,7 +2,7 @@
 
 import { ModelError } from "../ir/errors.js";
 import type { Graph } from "../ir/graph.js";
-import { loopPipeline } from "../passes/loop/pipeline.js";
+import { loopPassesWith, loopPipeline } from "../passes/loop/pipeline.js";
 import { defaultPipeline, type PassEvent, runPipeline } from "../passes/pipeline.js";
 import { encodeSingleFile, sealArtifact } from "../runtime/encode.js";
 import type { ArtifactParts, Manifest, TrainingInfo, VariantId } from "../runtime/format.js";
@@ -13,6 +13,7 @@ import { KernelPool } from "./lower/kernel-builder.js";
 import { lowerGraph } from "./lower/lower.js";
 import type { Program, TrainingProgram } from "./program.js";
 import { version } from "./version.js";
+import { inlinableMath } from "./wasm/math.js";
 import { writeArtifact } from "./write.js";
 
 export interface CompileOptions {
@@ -56,6 +57,8 @@ export interface Artifact extends ArtifactParts {
 export interface TrainingArtifact extends Artifact {
   readonly manifest: Manifest & { readonly training: TrainingInfo };
 }
+
+const kernelPasses = loopPassesWith(inlinableMath);
 
 const baseline: readonly VariantId[] = ["simd128", "simd128-threads"];
 const all: readonly VariantId[] = [...baseline, "relaxed", "relaxed-threads"];
@@ -123,7 +126,7 @@ async function compileWith(input: Graph | Program, options: CompileOptions, debu
       variants: options.variants ?? (options.deterministic ? baseline : all),
       maxThreads: options.maxThreads ?? 16,
       maxMemoryBytes: Math.min(options.maxMemoryBytes ?? 2 ** 31, 2 ** 32 - 65536),
-      optimizeKernel: (fn) => loopPipeline(fn),
+      optimizeKernel: (fn) => loopPipeline(fn, { passes: kernelPasses }),
       producer: `wasmith ${version}`,
     }),
   );

@@ -117,6 +117,16 @@ export function mathFunctions(fn: MathFn, type: LoopType): readonly LoopFunction
   return [make((b, args) => b.return(throughF64(b, fn, type, args)))];
 }
 
+const inlinable = new Map<MathFn, LoopFunction>();
+
+/** The library's own straight-line functions over f32x4, for `inlineMath`. */
+export function inlinableMath(fn: MathFn, type: LoopType): LoopFunction | undefined {
+  if (type !== "f32x4" || lanesF32[fn] === undefined) return undefined;
+  const f = inlinable.get(fn) ?? (mathFunctions(fn, type)[0] as LoopFunction);
+  inlinable.set(fn, f);
+  return f;
+}
+
 /** Lane by lane through the scalar f64 function. */
 function throughF64(b: Block, fn: MathFn, type: LoopType, args: readonly Expr[]): Expr {
   const single = scalarOf(type) === "f32";

@@ -3,12 +3,18 @@
 import type { LoopFunction } from "../../ir/loop.js";
 import { verifyLoop } from "../../ir/loop-verify.js";
 import { hoist } from "./hoist.js";
+import { inlineMath, type MathSource } from "./inline-math.js";
 import type { LoopPass, Note } from "./pass.js";
 import { simplify } from "./simplify.js";
 import { unroll } from "./unroll.js";
 import { vectorize } from "./vectorize.js";
 
-export const loopPasses: readonly LoopPass[] = [simplify, vectorize, unroll, hoist, simplify];
+/** `math` gives the library's functions that may be inlined. */
+export function loopPassesWith(math?: MathSource): readonly LoopPass[] {
+  return [simplify, vectorize, ...(math === undefined ? [] : [inlineMath(math)]), unroll, hoist, simplify];
+}
+
+export const loopPasses: readonly LoopPass[] = loopPassesWith();
 
 export interface LoopPipelineOptions {
   readonly passes?: readonly LoopPass[];

@@ -2,14 +2,15 @@
 
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { mathFunctions } from "../../compiler/wasm/math.js";
+import { inlinableMath, mathFunctions } from "../../compiler/wasm/math.js";
 import type { LoopFunction } from "../../ir/loop.js";
 import { interpretLoop } from "../../ir/loop-interpret.js";
 import { parseLoopFunction } from "../../ir/loop-parse.js";
 import { printLoopFunction } from "../../ir/loop-print.js";
 import { verifyLoop } from "../../ir/loop-verify.js";
 import { hoist } from "../../passes/loop/hoist.js";
-import { loopPasses, loopPipeline } from "../../passes/loop/pipeline.js";
+import { inlineMath } from "../../passes/loop/inline-math.js";
+import { loopPassesWith, loopPipeline } from "../../passes/loop/pipeline.js";
 import { simplify } from "../../passes/loop/simplify.js";
 import { unroll } from "../../passes/loop/unroll.js";
 import { vectorize } from "../../passes/loop/vectorize.js";
@@ -26,6 +27,8 @@ const sizes: readonly (readonly [number, number])[] = [
   [21, 2],
   [66, 3],
 ];
+
+const passes = loopPassesWith(inlinableMath);
 
 function argumentsFor(n: number, m: number): number[] {
   return [n, m, arrays.x, arrays.y, arrays.u, arrays.out, arrays.sums];
@@ -91,10 +94,13 @@ describe("random kernels", () => {
     });
   });
 
-  it.each([simplify, vectorize, unroll, hoist])("are the same after $name", (pass) => {
+  const inline = inlineMath(inlinableMath);
+
+  it.each([simplify, vectorize, unroll, hoist, inline])("are the same after $name", (pass) => {
     property((f) => {
-      const before = byWasm(pass === unroll ? vectorize.run(f) : f);
-      const changed = pass.run(pass === unroll ? vectorize.run(f) : f);
+      const input = pass === unroll || pass === inline ? vectorize.run(f) : f;
+      const before = byWasm(input);
+      const changed = pass.run(input);
       verifyLoop({ functions: [changed] }, pass.name);
       const optimised = byWasm(changed);
       for (const [n, m] of sizes) {
@@ -106,7 +112,7 @@ describe("random kernels", () => {
 
   it("are the same after the pipeline, in the interpreter too", () => {
     property((f) => {
-      const changed = loopPipeline(f, { verifyWith: [] });
+      const changed = loopPipeline(f, { verifyWith: [], passes });
       const optimised = byWasm(changed);
       for (const [n, m] of sizes) {
         const want = byInterpreter(f, n, m);
@@ -119,8 +125,8 @@ describe("random kernels", () => {
 
   it("reach a form that the passes leave alone", () => {
     property((f) => {
-      const once = loopPipeline(f);
-      const again = loopPipeline(once, { passes: loopPasses.filter((p) => p !== unroll) });
+      const once = loopPipeline(f, { passes });
+      const again = loopPipeline(once, { passes: passes.filter((p) => p !== unroll) });
       expect(printLoopFunction(again)).toBe(printLoopFunction(once));
     });
   });

@@ -6,11 +6,13 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { expect, it } from "vitest";
+import { inlinableMath } from "../../compiler/wasm/math.js";
 import { parseLoopModule } from "../../ir/loop-parse.js";
 import { printLoopModule } from "../../ir/loop-print.js";
 import { verifyLoop } from "../../ir/loop-verify.js";
-import { loopPasses } from "../../passes/loop/pipeline.js";
+import { loopPassesWith } from "../../passes/loop/pipeline.js";
 
+const passes = loopPassesWith(inlinableMath);
 const folder = fileURLToPath(new URL("../golden/loop/", import.meta.url));
 const files = readdirSync(folder).filter((name) => name.endsWith(".loop"));
 
@@ -24,7 +26,7 @@ it.each(files)("%s", (file) => {
   const notes: string[] = [];
   let functions = input.functions;
   for (const name of names) {
-    const pass = loopPasses.find((p) => p.name === name);
+    const pass = passes.find((p) => p.name === name);
     if (pass === undefined) throw new Error(`${file}: no pass ${name}`);
     functions = functions.map((f) => pass.run(f, (note) => notes.push(`// NOTE: ${note}\n`)));
     verifyLoop({ functions }, name);
