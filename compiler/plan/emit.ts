@@ -116,7 +116,13 @@ export class EntryEmitter {
     this.#table.derived().forEach(({ slot, value }, i) => {
       statements.push(
         ...b.letIn(`d${i}`, this.#table.inDoubles(value), (x) => [
-          b.store("i32", b.i32(this.#table.address(slot)), b.i32(0), b.convert("i32.from_f64U", x)),
+          // Sizes and offsets go up to 2³²; strides of slices with negative steps are below 0.
+          b.store(
+            "i32",
+            b.i32(this.#table.address(slot)),
+            b.i32(0),
+            b.select(b.lt(x, b.f64(0)), b.convert("i32.from_f64S", x), b.convert("i32.from_f64U", x)),
+          ),
           b.assign(largest, b.max(largest, x)),
         ]),
       );
