@@ -23,7 +23,7 @@ import {
 import { type Arena, alignUp } from "./arena.js";
 import { Hazards } from "./hazards.js";
 import { usesOf } from "./liveness.js";
-import type { EntryTable } from "./table.js";
+import { asSlot, type EntryTable } from "./table.js";
 
 /** Byte addresses of what lies outside the arena, and the arena itself. */
 export interface Placement {
@@ -109,20 +109,12 @@ export class EntryEmitter {
     // Sizes that data decides start at their bounds.
     for (const symbol of this.unknownSymbols()) {
       const slot = this.#table.address(this.#table.slot(symbol));
-      statements.push(
-        b.store("i32", b.i32(slot), b.i32(0), b.convert("i32.from_f64S", this.#table.inDoubles(dimUpperBound(symbol)))),
-      );
+      statements.push(b.store("i32", b.i32(slot), b.i32(0), asSlot(this.#table.inDoubles(dimUpperBound(symbol)))));
     }
     this.#table.derived().forEach(({ slot, value }, i) => {
       statements.push(
         ...b.letIn(`d${i}`, this.#table.inDoubles(value), (x) => [
-          // Sizes and offsets go up to 2³²; strides of slices with negative steps are below 0.
-          b.store(
-            "i32",
-            b.i32(this.#table.address(slot)),
-            b.i32(0),
-            b.select(b.lt(x, b.f64(0)), b.convert("i32.from_f64S", x), b.convert("i32.from_f64U", x)),
-          ),
+          b.store("i32", b.i32(this.#table.address(slot)), b.i32(0), asSlot(x)),
           b.assign(largest, b.max(largest, x)),
         ]),
       );

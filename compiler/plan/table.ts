@@ -4,6 +4,11 @@ import { type Dim, dimSymbols, dimText, foldDim } from "../../ir/dim.js";
 import type { Expr, Stmt } from "../../ir/loop.js";
 import * as b from "../../ir/loop-build.js";
 
+/**
+ * A value in f64 as the 32 bits of a slot: negative ones (strides of reversed axes) as signed, addresses from 2^31 on as unsigned.
+ */
+export const asSlot = (x: Expr): Expr => b.convert("i32.from_i64", b.convert("i64.from_f64S", x));
+
 /** Slots of one entry. Expressions with equal text share a slot. */
 export class EntryTable {
   readonly #first: number;
@@ -48,9 +53,7 @@ export class EntryTable {
   refresh(symbols: ReadonlySet<string>): readonly Stmt[] {
     return this.derived()
       .filter(({ value }) => [...dimSymbols(value).keys()].some((s) => symbols.has(s)))
-      .map(({ slot, value }) =>
-        b.store("i32", b.i32(this.address(slot)), b.i32(0), b.convert("i32.from_f64S", this.inDoubles(value))),
-      );
+      .map(({ slot, value }) => b.store("i32", b.i32(this.address(slot)), b.i32(0), asSlot(this.inDoubles(value))));
   }
 
   /** The value in f64, from the slots of its symbols: exact below 2^53, and too large values stay recognisably large. */

@@ -1,0 +1,74 @@
+/**
+ * How far results may lie from the reference when every op on the way is only as accurate as it states: the graph is evaluated
+ * again with each inexact op's results moved within its accuracy. Where that flips a comparison or overflows, anything goes.
+ */
+
+import { isFloat } from "../../ir/dtype.js";
+import { type Graph, graphRoots, type Value } from "../../ir/graph.js";
+import type { Accuracy } from "../../ir/op.js";
+import { opOf } from "../../ir/ops/index.js";
+import { bindShape, type DimBindings, evaluateValues } from "../../ir/reference.js";
+import { element, setElement, type Tensor, tensorFrom } from "../../ir/tensor.js";
+import { type Random, seeded } from "../graph/random.js";
+import { ulpOf } from "../ops/accuracy.js";
+
+type FloatName = Parameters<typeof ulpOf>[0];
+
+/** Results with each inexact op's results moved at random. */
+export function perturbed(g: Graph, feeds: readonly Tensor[], seed: number): readonly Tensor[] {
+  const random = seeded(seed);
+  const known = new Map<Value, Tensor>();
+  const dims: DimBindings = new Map();
+  g.params.forEach((p, i) => {
+    bindShape(p.type.shape, feeds[i]!.shape, dims);
+    known.set(p, feeds[i]!);
+  });
+  const results = evaluateValues(graphRoots(g), known, dims, (node, made) => {
+    const { accuracy } = opOf(node);
+    if (accuracy === "exact") return;
+    made.forEach((t, i) => {
+      if (isFloat(t.dtype)) known.set(node.results[i]!, moved(t, accuracy, random));
+    });
+  });
+  return g.results.map((r) => known.get(r) ?? results[0]!);
+}
+
+function moved(t: Tensor, accuracy: Exclude<Accuracy, "exact">, random: Random): Tensor {
+  const dtype = t.dtype as FloatName;
+  const out = tensorFrom(
+    t.dtype,
+    t.shape,
+    Array.from({ length: t.data.length }, (_, i) => element(t, i)),
+  );
+  const scale = ulpOf(dtype, 1) / ulpOf("f32", 1);
+  for (let i = 0; i < out.data.length; i++) {
+    const x = element(t, i);
+    if (!Number.isFinite(x)) continue;
+    const reach =
+      "ulp" in accuracy ? accuracy.ulp * ulpOf(dtype, x) : scale * (accuracy.atol + accuracy.rtol * Math.abs(x));
+    setElement(out, i, x + reach * (2 * random() - 1));
+  }
+  return out;
+}
+
+/** The first element that lies further from the reference than the moved evaluations explain. */
+export function unexplained(
+  got: Tensor,
+  want: Tensor,
+  others: readonly Tensor[],
+): { readonly index: number; readonly got: number; readonly want: number; readonly reach: number } | undefined {
+  const float = isFloat(want.dtype);
+  for (let i = 0; i < want.data.length; i++) {
+    const w = element(want, i);
+    const x = element(got, i);
+    if (Object.is(x, w) || (Number.isNaN(x) && Number.isNaN(w)) || (!float && x === w)) continue;
+    const near = others.map((t) => element(t, i));
+    // No inexact op on the way: the result is exact, to the sign of zero.
+    if (near.every((v) => Object.is(v, w) || (Number.isNaN(v) && Number.isNaN(w))))
+      return { index: i, got: x, want: w, reach: 0 };
+    if (!near.every(Number.isFinite) || !Number.isFinite(w)) continue;
+    const reach = 8 * Math.max(...near.map((v) => Math.abs(v - w)));
+    if (!(Math.abs(x - w) <= reach)) return { index: i, got: x, want: w, reach };
+  }
+  return undefined;
+}
