@@ -1,7 +1,9 @@
 /** Everything to build models from: `nn.Conv2d(1, 6, 5)`, `nn.sequential(…)`, `class Net extends nn.Module`. */
 
+import * as functions from "./functional.js";
+import * as resizing from "./resize.js";
+
 export { Context } from "./context.js";
-export * as functional from "./functional.js";
 export { type GraphOptions, type InputSpec, type Inputs, toGraph } from "./graph.js";
 export * as init from "./init.js";
 export * from "./layers/activation.js";
@@ -12,3 +14,6 @@ export * from "./layers/pool.js";
 export * from "./layers/recurrent.js";
 export * from "./layers/transformer.js";
 export { buffer, type Layer, type LoadOptions, Module, parameter, type StateSource, Variable } from "./module.js";
+
+/** Layers as functions of values. */
+export const functional = { ...functions, ...resizing };

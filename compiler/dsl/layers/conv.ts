@@ -13,13 +13,18 @@ import {
 } from "../functional.js";
 import { type Initializer, scaledUniform } from "../init.js";
 import { Module, parameter, type Variable } from "../module.js";
+import { type PadMode, pad } from "../resize.js";
 import { expectSize } from "./basic.js";
 
 interface LayerOptions {
   readonly bias?: boolean;
   readonly init?: Initializer;
 }
-export type ConvLayerOptions = ConvOptions & LayerOptions;
+export type ConvLayerOptions = ConvOptions &
+  LayerOptions & {
+    /** What stands around the image. Default "constant": zeros. */
+    readonly paddingMode?: PadMode;
+  };
 export type ConvTransposeLayerOptions = ConvTransposeOptions & LayerOptions;
 
 function checkGroups(groups: number, input: number, output: number): void {
@@ -33,7 +38,7 @@ export class ConvLayer extends Module {
   readonly weight: Variable;
   readonly bias: Variable | undefined;
   readonly #in: number;
-  readonly #options: ConvOptions;
+  readonly #options: ConvLayerOptions;
 
   constructor(axes: number, input: number, output: number, kernel: Size, options: ConvLayerOptions) {
     super();
@@ -49,7 +54,12 @@ export class ConvLayer extends Module {
 
   forward(ctx: Context, x: Value): Value {
     expectSize(x, 1, this.#in, "input channels");
-    return convolution(x, ctx.value(this.weight), this.bias && ctx.value(this.bias), this.#options);
+    const [weight, bias] = [ctx.value(this.weight), this.bias && ctx.value(this.bias)];
+    const { padding = 0, paddingMode = "constant" } = this.#options;
+    if (paddingMode === "constant" || padding === "valid") return convolution(x, weight, bias, this.#options);
+    if (padding === "same") throw new ModelError(`give the padding as numbers with paddingMode "${paddingMode}"`);
+    const pads = sizes(padding, weight.type.shape.length - 2, "padding").map((p) => [p, p] as const);
+    return convolution(pad(x, pads, paddingMode), weight, bias, { ...this.#options, padding: 0 });
   }
 }
 

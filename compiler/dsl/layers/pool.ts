@@ -1,4 +1,4 @@
-/** Pools over the spatial axes of [N, C, …]. */
+/** Pools, padding and resizing of the spatial axes of [N, C, …]. */
 
 import { rankOf } from "../../../ir/build.js";
 import { ModelError } from "../../../ir/errors.js";
@@ -13,6 +13,7 @@ import {
   type PoolOptions,
   type Size,
 } from "../functional.js";
+import { interpolate, type PadMode, type Pads, pad, pixelShuffle, type ResizeOptions } from "../resize.js";
 import { type FunctionLayer, Lambda } from "./basic.js";
 
 /** A pool over a fixed number of spatial axes. */
@@ -67,3 +68,10 @@ export const AdaptiveMaxPool3d: AdaptiveOf = adaptiveOf(3, adaptiveMaxPool);
 export const GlobalAvgPool = (): FunctionLayer => Lambda((x) => adaptiveAvgPool(x, 1));
 /** Largest element over all spatial axes, which stay with size 1. */
 export const GlobalMaxPool = (): FunctionLayer => Lambda((x) => adaptiveMaxPool(x, 1));
+
+/** Pads of the last axes, first to last: `Pad([[1, 1], [2, 2]], "reflect")`. */
+export const Pad = (pads: Pads, mode?: PadMode, value?: number): FunctionLayer =>
+  Lambda((x) => pad(x, pads, mode, value));
+/** Resizes the spatial axes. */
+export const Upsample = (options: ResizeOptions): FunctionLayer => Lambda((x) => interpolate(x, options));
+export const PixelShuffle = (factor: number): FunctionLayer => Lambda((x) => pixelShuffle(x, factor));
