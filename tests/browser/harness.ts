@@ -7,6 +7,8 @@ import { fileURLToPath } from "node:url";
 import { chromium, type Page } from "playwright-core";
 
 const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
+/** For a machine that does a lot at once, in ms. */
+const patience = 100_000;
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
 /** Why browser tests can't run here, or null. */
@@ -66,8 +68,15 @@ export async function serve({ files = new Map(), isolated = true }: ServeOptions
 /** Starts a Chromium with a new, empty profile. */
 export async function startBrowser(): Promise<{ newPage(): Promise<Page>; close(): Promise<void> }> {
   const args = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"];
-  const browser = await chromium.launch({ executablePath, args });
-  return { newPage: () => browser.newPage(), close: () => browser.close() };
+  const browser = await chromium.launch({ executablePath, args, timeout: patience });
+  return {
+    newPage: async () => {
+      const page = await browser.newPage();
+      page.setDefaultTimeout(patience);
+      return page;
+    },
+    close: () => browser.close(),
+  };
 }
 
 /**

@@ -125,7 +125,8 @@ for (const file of readdirSync(folder).filter((f) => f.endsWith(".graph"))) {
     if (update) {
       it("is rewritten", () => {
         const text = cases.map(
-          (c, i) => `${`// RUN: ${c.run}`.trimEnd()}\n${c.input}${outputs[i] === undefined ? "" : `// CHECK\n${outputs[i]}`}`,
+          (c, i) =>
+            `${`// RUN: ${c.run}`.trimEnd()}\n${c.input}${outputs[i] === undefined ? "" : `// CHECK\n${outputs[i]}`}`,
         );
         writeFileSync(join(folder, file), `${head}${text.join("")}`.trimEnd().concat("\n"));
       });

@@ -20,7 +20,7 @@ if (!isBuilt) console.warn("process tests are skipped: dist/ is not built (npm r
 async function node(script: string): Promise<string> {
   const { stdout } = await run(process.execPath, ["--input-type=module", "--eval", script], {
     cwd: folder,
-    timeout: 30_000,
+    timeout: 100_000,
   });
   return stdout.trim();
 }

@@ -211,7 +211,7 @@ describe("sessions", () => {
     const timer = setInterval(() => ticks++, 5);
     await session.run({ x: randomX(1) });
     clearInterval(timer);
-    expect(ticks).toBeGreaterThan(5);
+    expect(ticks).toBeGreaterThan(1);
     const running = session.run({ x: randomX(1) });
     setTimeout(() => session.dispose(), 20);
     await expect(running).rejects.toThrow("session: it was disposed while running");
