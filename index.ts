@@ -11,6 +11,10 @@ export {
   toGraph,
   trainStep,
 } from "./compiler/dsl/index.js";
+export { coverage, type OpUse } from "./compiler/onnx/coverage.js";
+export { type ExternalData, externalDataIn } from "./compiler/onnx/external-data.js";
+export { type ImportOptions, importOnnx } from "./compiler/onnx/import.js";
+export { readOnnx } from "./compiler/onnx/model.js";
 export type { Program, ProgramState } from "./compiler/program.js";
 export { version } from "./compiler/version.js";
 export * as build from "./ir/build.js";

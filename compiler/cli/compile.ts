@@ -3,7 +3,7 @@ import { Command, InvalidArgumentError } from "commander";
 import { type VariantId, variantIds } from "../../runtime/format.js";
 import { compile } from "../compile.js";
 import { bytes, ms, table } from "./format.js";
-import { loadModel } from "./load-model.js";
+import { collectDim, type DimOption, loadModel } from "./load-model.js";
 
 export interface CompileFlags {
   readonly name?: string;
@@ -51,38 +51,44 @@ export function compileOptions(flags: CompileFlags, name: string) {
 export function compileCommand(): Command {
   return withCompileFlags(new Command("compile"))
     .description("compile a model to an artefact: wasm variants, weights, typed glue")
-    .argument("<model>", ".graph, .js, .mjs or .ts file")
+    .argument("<model>", ".onnx, .graph, .js, .mjs or .ts file")
+    .option("--dim <name=value>", "size or range (lo..hi) of a dim of an ONNX file; repeatable", collectDim)
     .option("-o, --out <path>", "directory and, as its last part, name of the artefact", "dist/")
     .option("--single-file", "everything in one .wasm")
     .option("--json", "report as JSON")
-    .action(async (path: string, flags: CompileFlags & { out: string; singleFile?: boolean; json?: boolean }) => {
-      const model = await loadModel(path);
-      const slash = flags.out.lastIndexOf("/");
-      const stem = flags.out.slice(slash + 1).replace(/\.wasm$/, "");
-      const directory = slash < 0 ? "." : flags.out.slice(0, slash) || "/";
-      const artifact = await compile(
-        model.program,
-        compileOptions({ ...flags, ...(stem ? { name: flags.name ?? stem } : {}) }, model.name),
-      );
-      const paths = await artifact.write(directory, { singleFile: flags.singleFile ?? false });
-      const sizes = artifact.manifest.variants.map((v) => ({
-        id: v.id,
-        bytes: artifact.wasm[v.id]!.length,
-        gzip: gzipSync(artifact.wasm[v.id]!).length,
-      }));
-      if (flags.json) {
-        console.log(
-          JSON.stringify({ paths, variants: sizes, weights: artifact.weights.length, stages: artifact.stages }),
+    .action(
+      async (
+        path: string,
+        flags: CompileFlags & { out: string; dim?: DimOption; singleFile?: boolean; json?: boolean },
+      ) => {
+        const model = await loadModel(path, flags.dim);
+        const slash = flags.out.lastIndexOf("/");
+        const stem = flags.out.slice(slash + 1).replace(/\.wasm$/, "");
+        const directory = slash < 0 ? "." : flags.out.slice(0, slash) || "/";
+        const artifact = await compile(
+          model.program,
+          compileOptions({ ...flags, ...(stem ? { name: flags.name ?? stem } : {}) }, model.name),
         );
-        return;
-      }
-      console.log(
-        table([
-          ...sizes.map((s) => [s.id, bytes(s.bytes), `${bytes(s.gzip)} gzipped`]),
-          ["weights", bytes(artifact.weights.length), ""],
-          ...Object.entries(artifact.stages).map(([stage, t]) => [stage, ms(t), ""]),
-        ]),
-      );
-      for (const p of paths) console.log(p);
-    });
+        const paths = await artifact.write(directory, { singleFile: flags.singleFile ?? false });
+        const sizes = artifact.manifest.variants.map((v) => ({
+          id: v.id,
+          bytes: artifact.wasm[v.id]!.length,
+          gzip: gzipSync(artifact.wasm[v.id]!).length,
+        }));
+        if (flags.json) {
+          console.log(
+            JSON.stringify({ paths, variants: sizes, weights: artifact.weights.length, stages: artifact.stages }),
+          );
+          return;
+        }
+        console.log(
+          table([
+            ...sizes.map((s) => [s.id, bytes(s.bytes), `${bytes(s.gzip)} gzipped`]),
+            ["weights", bytes(artifact.weights.length), ""],
+            ...Object.entries(artifact.stages).map(([stage, t]) => [stage, ms(t), ""]),
+          ]),
+        );
+        for (const p of paths) console.log(p);
+      },
+    );
 }

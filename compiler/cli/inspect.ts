@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
 import { Command, Option } from "commander";
 import { graphNodes } from "../../ir/graph.js";
 import { printGraph } from "../../ir/graph-print.js";
@@ -6,14 +7,50 @@ import { printLoopModule } from "../../ir/loop-print.js";
 import { decodeModule } from "../../runtime/container.js";
 import type { EntryInfo, Manifest, TensorInfo } from "../../runtime/format.js";
 import { type Artifact, compile } from "../compile.js";
+import { coverage, type OpUse } from "../onnx/coverage.js";
+import { readExternalDataFrom } from "../onnx/external-data-node.js";
+import { readOnnx } from "../onnx/model.js";
 import { planText } from "../plan/text.js";
 import { toWat } from "../wasm/module.js";
 import { type CompileFlags, compileOptions, withCompileFlags } from "./compile.js";
 import { bytes, ms, table } from "./format.js";
-import { type LoadedModel, loadModel } from "./load-model.js";
+import { collectDim, type DimOption, type LoadedModel, loadModel } from "./load-model.js";
 
 const stages = ["summary", "import", "passes", "loop", "wat", "plan", "manifest"] as const;
 type Stage = (typeof stages)[number];
+
+type InspectFlags = CompileFlags & {
+  stage: Stage;
+  elide: number;
+  coverage?: boolean;
+  dim?: DimOption;
+  json?: boolean;
+};
+
+/** Exits with 1 where an op is missing. */
+async function inspectCoverage(path: string, json: boolean): Promise<void> {
+  const model = readOnnx(new Uint8Array(await readFile(path)), {
+    externalData: readExternalDataFrom(dirname(resolve(path))),
+  });
+  const uses = coverage(model);
+  const missing = uses.filter((u) => u.problem);
+  if (json) console.log(JSON.stringify(uses, null, 2));
+  else {
+    const line = (u: OpUse) => [
+      `${u.domain === "" ? "" : `${u.domain}.`}${u.op}`,
+      `opset ${u.opset ?? "?"}`,
+      `${u.nodes.length} ×`,
+      u.problem
+        ? `${u.problem.reason}: ${u.nodes.slice(0, 3).join(", ")}${u.nodes.length > 3 ? " …" : ""} → ${u.problem.hint}`
+        : "ok",
+    ];
+    console.log(table(uses.map(line)));
+    console.log(
+      missing.length === 0 ? "all ops are supported" : `${missing.length} of ${uses.length} ops are not supported`,
+    );
+  }
+  if (missing.length > 0) process.exitCode = 1;
+}
 
 export function inspectCommand(): Command {
   return withCompileFlags(new Command("inspect"))
@@ -21,10 +58,13 @@ export function inspectCommand(): Command {
     .argument("<model>", "a model, or an artefact's .wasm")
     .addOption(new Option("--stage <stage>", "what to show").choices([...stages]).default("summary"))
     .option("--elide <n>", "cut constants of more elements in the text of graphs", Number, 16)
+    .option("--coverage", "which ops of an ONNX file are supported, without compiling it")
+    .option("--dim <name=value>", "size or range (lo..hi) of a dim of an ONNX file; repeatable", collectDim)
     .option("--json", "the summary as JSON")
-    .action(async (path: string, flags: CompileFlags & { stage: Stage; elide: number; json?: boolean }) => {
+    .action(async (path: string, flags: InspectFlags) => {
+      if (flags.coverage) return inspectCoverage(path, flags.json ?? false);
       if (path.endsWith(".wasm")) return inspectArtifact(path, flags.stage, flags.json ?? false);
-      const model = await loadModel(path);
+      const model = await loadModel(path, flags.dim);
       if (flags.stage === "import") {
         for (const g of Object.values(model.program.entries)) console.log(printGraph(g, { elide: flags.elide }));
         return;
@@ -41,10 +81,7 @@ async function inspectArtifact(path: string, stage: Stage, json: boolean): Promi
   else console.log(summary(manifest));
 }
 
-async function inspectModel(
-  model: LoadedModel,
-  flags: CompileFlags & { stage: Stage; elide: number; json?: boolean },
-): Promise<void> {
+async function inspectModel(model: LoadedModel, flags: InspectFlags): Promise<void> {
   const optimized = new Map<string, string>();
   let entry = "";
   const artifact: Artifact = await compile(model.program, {

@@ -1,12 +1,14 @@
-/** What the commands accept as a model: graph text, a JavaScript or TypeScript module, or an artefact. */
+/** What the commands accept as a model: an ONNX file, graph text, a JavaScript or TypeScript module, or an artefact. */
 
 import { readFile } from "node:fs/promises";
-import { extname, resolve } from "node:path";
+import { dirname, extname, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { InvalidArgumentError } from "commander";
 import { ModelError } from "../../ir/errors.js";
 import type { Graph } from "../../ir/graph.js";
 import { parseGraph } from "../../ir/graph-parse.js";
+import { readExternalDataFrom } from "../onnx/external-data-node.js";
+import { importOnnx } from "../onnx/import.js";
 import type { Program } from "../program.js";
 
 /** Range or value of a dim from `--dim name=value` or `--dim name=lo..hi`. */
@@ -32,8 +34,11 @@ export interface LoadedModel {
   readonly exports: Readonly<Record<string, unknown>>;
 }
 
-/** @throws ModelError when the file is none of the forms */
-export async function loadModel(path: string): Promise<LoadedModel> {
+/**
+ * @param dims ranges or values of an ONNX file's named dims
+ * @throws ModelError when the file is none of the forms
+ */
+export async function loadModel(path: string, dims: DimOption = {}): Promise<LoadedModel> {
   const extension = extname(path);
   const name = path.replace(/^.*[\\/]/, "").slice(0, -extension.length || undefined);
   const of = (graph: Graph): Program => ({ entries: { main: graph }, state: [] });
@@ -55,11 +60,16 @@ export async function loadModel(path: string): Promise<LoadedModel> {
         hint: "export default trainStep(…) or a graph, or a function that returns one",
       });
     }
+    case ".onnx": {
+      const bytes = new Uint8Array(await readFile(path));
+      const graph = importOnnx(bytes, { dims, externalData: readExternalDataFrom(dirname(resolve(path))) });
+      return { program: of(graph), name, exports: {} };
+    }
     default:
       throw new ModelError({
         where: path,
         message: `files of type "${extension}" are not understood`,
-        hint: "give a .graph, .js, .mjs or .ts file",
+        hint: "give an .onnx, .graph, .js, .mjs or .ts file",
       });
   }
 }

@@ -11,6 +11,7 @@ import { inspectCommand } from "./inspect.js";
 import { optCommand } from "./opt.js";
 import { runCommand } from "./run.js";
 import { trainCommand } from "./train.js";
+import { verifyCommand } from "./verify.js";
 
 const program = new Command("wasmith")
   .description("Compiles neural networks to WebAssembly SIMD, runs and trains them.")
@@ -20,6 +21,7 @@ const program = new Command("wasmith")
 for (const command of [
   compileCommand,
   runCommand,
+  verifyCommand,
   inspectCommand,
   trainCommand,
   benchCommand,

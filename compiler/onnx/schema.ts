@@ -268,6 +268,11 @@ export function isStandardDomain(domain: string): boolean {
   return Object.hasOwn(DOMAINS, domain);
 }
 
+/** Names of a domain's ops with their versions. */
+export function opsOf(domain: string): readonly (readonly [op: string, versions: readonly number[]])[] {
+  return Object.entries(DOMAINS[domain] ?? {});
+}
+
 export type Resolution =
   | { readonly kind: "known"; readonly since: number }
   | { readonly kind: "removed"; readonly since: number; readonly use: string }

@@ -26,7 +26,26 @@ import { sequences } from "./sequence.js";
 import { shape } from "./shape.js";
 import { signal } from "./signal.js";
 
+const STRINGS: OpRow = {
+  unsupported: "strings are not supported",
+  hint: "process text before the model, and give it numbers",
+};
+
+const unsupported = {
+  RegexFullMatch: STRINGS,
+  StringConcat: STRINGS,
+  StringNormalizer: STRINGS,
+  StringSplit: STRINGS,
+  TfIdfVectorizer: STRINGS,
+  ImageDecoder: {
+    unsupported: "image files are not decoded",
+    hint: "decode the image in the application (createImageBitmap, sharp …), and give the model its pixels",
+  },
+  MaxRoiPool: { unsupported: "the op is not supported", hint: "use RoiAlign with mode max" },
+} as const satisfies Readonly<Record<string, OpRow>>;
+
 const onnx = {
+  ...unsupported,
   ...attentions,
   ...contraction,
   ...control,
@@ -48,9 +67,10 @@ const onnx = {
   ...sequences,
   ...shape,
   ...signal,
-} as { readonly [N in OnnxOpName]?: OpRow };
+} satisfies { readonly [N in OnnxOpName]: OpRow };
 
-const DOMAINS: { readonly [domain: string]: { readonly [op: string]: OpRow | undefined } } = {
+/** All rows, by domain. */
+export const DOMAIN_TABLES: { readonly [domain: string]: { readonly [op: string]: OpRow | undefined } } = {
   "": onnx,
   "ai.onnx.preview": preview,
   "com.microsoft": contrib,
@@ -108,7 +128,7 @@ export function findOp(node: OnnxNode): FoundOp {
         resolved satisfies never;
     }
   }
-  const table = DOMAINS[domain];
+  const table = DOMAIN_TABLES[domain];
   const row = table && Object.hasOwn(table, op) ? table[op] : undefined;
   if (row === undefined) return use("the op is not supported");
   if (typeof row !== "function") return use(row.unsupported, row.hint ?? EXPORT_HINT);
