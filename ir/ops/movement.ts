@@ -252,7 +252,7 @@ export const pad: Op<"pad", PadAttrs> = defineOp<"pad", PadAttrs>({
   },
   reference: ([x], { attrs, types, dim }) => {
     const out = zeros(x!.dtype, types[0]!.shape.map(dim));
-    if (attrs.value !== 0) for (let i = 0; i < out.data.length; i++) setElement(out, i, attrs.value);
+    if (!Object.is(attrs.value, 0)) for (let i = 0; i < out.data.length; i++) setElement(out, i, attrs.value);
     const low = attrs.low.map(dim);
     const strides = stridesOf(out.shape);
     forEachIndex(x!.shape, (index, flat) => {

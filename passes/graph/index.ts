@@ -5,6 +5,7 @@ import { decompose } from "./decompose.js";
 import { eliminateCommonSubexpressions } from "./eliminate-common-subexpressions.js";
 import { eliminateDeadCode } from "./eliminate-dead-code.js";
 import { foldConstants } from "./fold-constants.js";
+import { relaxedMath } from "./relaxed-math.js";
 import { simplify } from "./simplify.js";
 
 const all: readonly GraphPass[] = [
@@ -12,6 +13,7 @@ const all: readonly GraphPass[] = [
   eliminateCommonSubexpressions,
   eliminateDeadCode,
   foldConstants(),
+  relaxedMath,
   simplify,
 ];
 
