@@ -1,6 +1,6 @@
 /**
  * Writes the op reference into docs/IR.md, from the definitions of the ops: `npx tsx scripts/generate-op-reference.ts`.
- * tests/docs/op-reference.test.ts sees to it that it is up to date.
+ * tests/docs/documents.test.ts sees to it that it is up to date.
  */
 
 import { readFileSync, writeFileSync } from "node:fs";
