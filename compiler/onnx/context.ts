@@ -64,6 +64,15 @@ export class Scope {
   }
 }
 
+/** What a dequantised value was made of. */
+export interface QuantizedOrigin {
+  readonly values: Value;
+  readonly scale: Value;
+  readonly zero: Value | undefined;
+  /** Axis of a scale that is a vector. */
+  readonly axis: number;
+}
+
 /** The services of the importer that ops need. */
 export interface ImportServices {
   readonly contents: KnownContents;
@@ -85,6 +94,8 @@ export interface ImportServices {
   narrow(expression: Dim): void;
   /** Runs `body`, which builds a region: sizes that it finds belong to the region. */
   inRegion<T>(body: () => T): T;
+  /** Results of DequantizeLinear, and what they are made of. */
+  readonly dequantized: Map<Value, QuantizedOrigin>;
   /** A number that this import gives out once. */
   serialNumber(): number;
   /** Names of the graph's inputs. */

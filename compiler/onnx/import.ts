@@ -21,7 +21,7 @@ import { type Tensor, tensor } from "../../ir/tensor.js";
 import { describeNode } from "./attributes.js";
 import { host } from "./build.js";
 import { KnownContents } from "./contents.js";
-import { type Bound, type ImportServices, isValue, NodeContext, Scope } from "./context.js";
+import { type Bound, type ImportServices, isValue, NodeContext, type QuantizedOrigin, Scope } from "./context.js";
 import { inlineFunctions } from "./functions.js";
 import {
   type OnnxDim,
@@ -110,6 +110,7 @@ class Importer implements ImportServices {
   readonly contents = new KnownContents();
   readonly problems: Problem[] = [];
   readonly inputNames = new Set<string>();
+  readonly dequantized = new Map<Value, QuantizedOrigin>();
   readonly unsupported = new Map<string, UnsupportedUse>();
   private readonly options: ImportOptions;
   private readonly symbols = new Map<string, Dim>();

@@ -18,6 +18,7 @@ import { broadcastShapes, mergeDims } from "../../../ir/infer.js";
 import { iota } from "../../../ir/ops/constant.js";
 import { dotGeneral } from "../../../ir/ops/contraction.js";
 import type { ImportOp, NodeContext, OpRow } from "../context.js";
+import { gemmOfDequantized, integerMatmul, matmulOfDequantized } from "./quantized.js";
 
 /** numpy's matmul: the last two axes multiply, the others broadcast; vectors get an axis that disappears again. */
 export function matmul(a: Value, b: Value): Value {
@@ -43,6 +44,8 @@ const gemm: ImportOp = (c) => {
   const [a, b] = [c.input(0), c.input(1)];
   if (rankOf(a) !== 2 || rankOf(b) !== 2)
     throw c.error(`A and B should be matrices, but are ${typeText(a.type)} and ${typeText(b.type)}`);
+  const exact = gemmOfDequantized(c);
+  if (exact) return exact;
   const product = dotGeneral([a, b], {
     batchA: [],
     batchB: [],
@@ -70,10 +73,7 @@ export function centred(x: Value, zeroPoint: Value | undefined, axis?: number): 
   return np.sub(wide, rankOf(zero) <= 1 ? reshapeTo(zero, []) : zero);
 }
 
-const matmulInteger: ImportOp = (c) => {
-  const [a, b] = [c.input(0), c.input(1)];
-  return matmul(centred(a, c.optional(2), rankOf(a) - 2), centred(b, c.optional(3), rankOf(b) - 1));
-};
+const matmulInteger: ImportOp = (c) => integerMatmul(c, c.input(0), c.optional(2), c.input(1), c.optional(3));
 
 interface Term {
   readonly value: Value;
@@ -200,6 +200,8 @@ const einsum: ImportOp = (c) => {
 export const contraction = {
   MatMul: (c) => {
     const [a, b] = [c.input(0), c.input(1)];
+    const exact = matmulOfDequantized(c);
+    if (exact) return exact;
     const narrow = isInt(a.type.dtype) && a.type.dtype.endsWith("8");
     return narrow ? asType(matmul(asType(a, "i32"), asType(b, "i32")), a.type.dtype) : matmul(a, b);
   },

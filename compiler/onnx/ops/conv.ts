@@ -4,7 +4,7 @@ import { type Dim, dimAdd, dimFloorDiv, dimMul, dimSub, dimText } from "../../..
 import { typeText, type Value } from "../../../ir/graph.js";
 import { convInputGrad, conv as convOp } from "../../../ir/ops/conv.js";
 import type { ImportOp, NodeContext, OpRow } from "../context.js";
-import { centred } from "./contraction.js";
+import { convOfDequantized, integerConv } from "./quantized.js";
 import { perAxis, perPads, readWindow, type Window } from "./window.js";
 
 /** A bias of one value a channel, on the channel axis of [N, C, …]. */
@@ -49,11 +49,21 @@ function convolveAs(x: Value, w: Value, { strides, dilations, padLow, padHigh }:
   return convOp([x, w], { strides, dilations, padLow, padHigh, groups, layout: "channelsFirst" });
 }
 
-const convRow: ImportOp = (c) => addBias(convolve(c, c.input(0), c.input(1)), c.optional(2));
+/** The window of a convolution of x with w. */
+export function windowOf(c: NodeContext, x: Value, w: Value): Window {
+  checkRanks(c, x, w);
+  return readWindow(c, x.type.shape.slice(2), kernelShape(c, w));
+}
+
+const convRow: ImportOp = (c) => {
+  const [x, w] = [c.input(0), c.input(1)];
+  const exact = rankOf(x) > 2 ? convOfDequantized(c, windowOf(c, x, w), c.attrs.int("group", 1)) : undefined;
+  return exact ?? addBias(convolve(c, x, w), c.optional(2));
+};
 
 const convInteger: ImportOp = (c) => {
   const [x, w] = [c.input(0), c.input(1)];
-  return convolve(c, centred(x, c.optional(2)), centred(w, c.optional(3), 0));
+  return integerConv(c, x, c.optional(2), w, c.optional(3), windowOf(c, x, w), c.attrs.int("group", 1));
 };
 
 /** [C, O/g, …k] as the weight [C, …] of a convolution from the output's channels: its adjoint is the transposed convolution. */

@@ -18,8 +18,8 @@ import { cast } from "../../../ir/ops/cast.js";
 import { max, min, round } from "../../../ir/ops/elementwise.js";
 import type { Bound, ImportOp, NodeContext, OpRow } from "../context.js";
 import { dtypeOfCode } from "../dtype.js";
-import { centred, matmul } from "./contraction.js";
-import { convolve } from "./conv.js";
+import { windowOf } from "./conv.js";
+import { integerConv, integerMatmul } from "./quantized.js";
 
 /** A scale or zero point shaped to broadcast with x: one value, one per index of an axis, or one per block. */
 export function spreadParameter(x: Value, parameter: Value, axis: number, block: number): Value {
@@ -88,7 +88,9 @@ export const dequantizeLinear: ImportOp = (c) => {
         "f32",
       )
     : asType(x, "f32");
-  return asType(np.mul(wide, asType(spreadParameter(x, scale, axis, block), "f32")), to);
+  const y = asType(np.mul(wide, asType(spreadParameter(x, scale, axis, block), "f32")), to);
+  if (integer && block === 0) c.services.dequantized.set(y, { values: x, scale, zero, axis });
+  return y;
 };
 
 const dynamicQuantizeLinear: ImportOp = (c): readonly Bound[] => {
@@ -119,7 +121,8 @@ const scalarF32 = (v: Value): Value => asType(reshapeTo(v, []), "f32");
 
 const qLinearConv: ImportOp = (c) => {
   const [x, w] = [c.input(0), c.input(3)];
-  let acc = convolve(c, centred(x, c.input(2)), centred(w, c.input(5), 0));
+  const window = windowOf(c, x, w);
+  let acc = integerConv(c, x, c.input(2), w, c.input(5), window, c.attrs.int("group", 1));
   const perChannel = (v: Value): Value =>
     rankOf(v) === 1 && v.type.shape[0] !== 1
       ? reshapeTo(
@@ -135,7 +138,7 @@ const qLinearConv: ImportOp = (c) => {
 
 const qLinearMatMul: ImportOp = (c) => {
   const [a, b] = [c.input(0), c.input(3)];
-  const acc = matmul(centred(a, c.input(2), rankOf(a) - 2), centred(b, c.input(5), rankOf(b) - 1));
+  const acc = integerMatmul(c, a, c.input(2), b, c.input(5));
   const perRow = (v: Value, rank: number, fromEnd: number): Value =>
     rankOf(v) === 1 && v.type.shape[0] !== 1
       ? reshapeTo(
