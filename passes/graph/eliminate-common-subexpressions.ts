@@ -4,8 +4,16 @@
  */
 
 import { dimText } from "../../ir/dim.js";
-import type { Attr, Attrs, Graph, GraphNode, Value } from "../../ir/graph.js";
-import { printGraph } from "../../ir/graph-print.js";
+import {
+  type Attr,
+  type Attrs,
+  type Graph,
+  type GraphNode,
+  graphNodes,
+  graphRoots,
+  typeText,
+  type Value,
+} from "../../ir/graph.js";
 import { mapGraph } from "../../ir/graph-rebuild.js";
 import { numberText } from "../../ir/literal.js";
 import { bytesOf, sameTensor, type Tensor } from "../../ir/tensor.js";
@@ -17,29 +25,46 @@ export const eliminateCommonSubexpressions: GraphPass = {
 };
 
 function eliminate(g: Graph): Graph {
-  const ids = new Map<Value, number>();
+  const keys = new Keys(new TensorTable());
   const first = new Map<string, readonly Value[]>();
-  const tensors = new TensorTable();
-  const id = (v: Value): number => {
-    const known = ids.get(v) ?? ids.size;
-    ids.set(v, known);
-    return known;
-  };
-  const key = (n: GraphNode): string => {
-    const attrs = Object.entries(n.attrs as Attrs)
-      .filter(([, a]) => a !== undefined)
-      .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([name, a]) => `${name}=${attrKey(a, tensors)}`);
-    const regions = n.regions.map((r) => printGraph(r, { locs: false }));
-    return `${n.op}(${n.operands.map(id)}) ${attrs.join(" ")} ${regions.join(" ")}`;
-  };
   const visit = (n: GraphNode): readonly Value[] | undefined => {
-    const k = key(n);
-    const values = first.get(k);
-    if (values === undefined) first.set(k, n.results);
+    const key = keys.node(n);
+    const values = first.get(key);
+    if (values === undefined) first.set(key, n.results);
     return values;
   };
   return mapGraph(g, visit, eliminate);
+}
+
+/** Texts that are equal for what computes equal things, within one graph. */
+class Keys {
+  readonly #ids = new Map<Value, number>();
+  readonly #tensors: TensorTable;
+
+  constructor(tensors: TensorTable) {
+    this.#tensors = tensors;
+  }
+
+  #id(v: Value): number {
+    const known = this.#ids.get(v) ?? this.#ids.size;
+    this.#ids.set(v, known);
+    return known;
+  }
+
+  node(n: GraphNode): string {
+    const attrs = Object.entries(n.attrs as Attrs)
+      .filter(([, a]) => a !== undefined)
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([name, a]) => `${name}=${attrKey(a, this.#tensors)}`);
+    const regions = n.regions.map((r) => new Keys(this.#tensors).graph(r));
+    return `${n.op}(${n.operands.map((v) => this.#id(v))}) ${attrs.join(" ")} ${regions.join(" ")}`;
+  }
+
+  graph(g: Graph): string {
+    const params = g.params.map((p) => `${this.#id(p)}:${typeText(p.type)}`);
+    const nodes = graphNodes(g).map((n) => `${this.node(n)} -> ${n.results.map((r) => this.#id(r))}`);
+    return `{${params} | ${nodes.join("; ")} | ${graphRoots(g).map((r) => this.#id(r))}}`;
+  }
 }
 
 function attrKey(a: Attr, tensors: TensorTable): string {
