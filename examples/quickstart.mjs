@@ -50,7 +50,7 @@ const { metrics: held } = await session.evaluate({ x: test.x, y: test.y }, { bat
 console.log(`trained 6 epochs of ${train.count} digits in ${seconds.toFixed(1)} s (${session.report.variant})`);
 console.log(`accuracy on ${test.count} held-out digits: ${(100 * held.accuracy).toFixed(2)} %\n`);
 
-model.loadState(session.exportSafetensors());
+model.loadState(await session.exportSafetensors());
 session.dispose();
 const artifact = await compile(toGraph(model, { inputs, outputs: ["logits"] }), { name: "lenet" });
 const folder = mkdtempSync(join(tmpdir(), "wasmith-quickstart-"));

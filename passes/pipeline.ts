@@ -8,6 +8,7 @@ import { decompose } from "./graph/decompose.js";
 import { eliminateCommonSubexpressions } from "./graph/eliminate-common-subexpressions.js";
 import { eliminateDeadCode } from "./graph/eliminate-dead-code.js";
 import { foldConstants } from "./graph/fold-constants.js";
+import { layout } from "./graph/layout.js";
 import { simplify } from "./graph/simplify.js";
 import type { GraphPass, Trace } from "./pass.js";
 
@@ -16,6 +17,7 @@ export const defaultPipeline: readonly GraphPass[] = [
   decompose(),
   eliminateCommonSubexpressions,
   simplify,
+  layout,
   foldConstants(),
   simplify,
   eliminateCommonSubexpressions,

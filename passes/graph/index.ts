@@ -5,6 +5,7 @@ import { decompose } from "./decompose.js";
 import { eliminateCommonSubexpressions } from "./eliminate-common-subexpressions.js";
 import { eliminateDeadCode } from "./eliminate-dead-code.js";
 import { foldConstants } from "./fold-constants.js";
+import { layout } from "./layout.js";
 import { relaxedMath } from "./relaxed-math.js";
 import { simplify } from "./simplify.js";
 
@@ -13,6 +14,7 @@ const all: readonly GraphPass[] = [
   eliminateCommonSubexpressions,
   eliminateDeadCode,
   foldConstants(),
+  layout,
   relaxedMath,
   simplify,
 ];

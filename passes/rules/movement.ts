@@ -17,7 +17,7 @@ const reshapes: readonly Rule[] = [
   rule("reshape-of-reshape", op("reshape", [op("reshape", [any("x")])], "n"), ({ x, n }) => reshape([x], n.attrs)),
 ];
 
-const transposes: readonly Rule[] = [
+export const transposeRules: readonly Rule[] = [
   rule("transpose-nothing", op("transpose", [any("x")], "n"), ({ x, n }) =>
     n.attrs.perm.every((p, i) => p === i) ? x : undefined,
   ),
@@ -176,4 +176,11 @@ function joinSlices(first: Value, second: Value, axis: number): Value | undefine
   return slice(a.operands, { ...p, sizes });
 }
 
-export const movementRules: readonly Rule[] = [...reshapes, ...transposes, ...products, ...slices, ...pads, ...concats];
+export const movementRules: readonly Rule[] = [
+  ...reshapes,
+  ...transposeRules,
+  ...products,
+  ...slices,
+  ...pads,
+  ...concats,
+];
