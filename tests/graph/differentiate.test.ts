@@ -2,9 +2,10 @@ import { describe, expect, it } from "vitest";
 import { dimSymbol } from "../../ir/dim.js";
 import { ModelError } from "../../ir/errors.js";
 import { type Graph, graph, graphNodes, param, type Value, withLoc } from "../../ir/graph.js";
+import { mish, prelu } from "../../ir/ops/activation.js";
 import { bitcast, cast } from "../../ir/ops/cast.js";
 import { constantLike, full } from "../../ir/ops/constant.js";
-import { add, exp, floor, log, mul, rem, sin, tanh } from "../../ir/ops/elementwise.js";
+import { add, exp, floor, log, mul, neg, rem, sin, tanh } from "../../ir/ops/elementwise.js";
 import { stopGradient } from "../../ir/ops/gradient.js";
 import { gt, select } from "../../ir/ops/logic.js";
 import { broadcast, concat, slice, transpose } from "../../ir/ops/movement.js";
@@ -99,6 +100,15 @@ describe("gradients", () => {
     const x = f64("x");
     const [d] = gradients(mul([x, stopGradient([x])]), [x]);
     expect(element(run([d!], [x], [{ dtype: "f64", shape: [], data: Float64Array.of(7) }])[0]!, 0)).toBe(7);
+  });
+
+  it("go through the decomposition of a composite, operands used twice included", () => {
+    const x = f64("x", 3);
+    const y = withLoc("act", () => mish([x]));
+    check(total(mul([y, x])), [x]);
+    check(total(prelu([neg([x]), x])), [x]);
+    const locs = graphNodes(graph("g", [x], gradients(total(y), [x]))).map((n) => n.loc);
+    expect(locs).toContain("act");
   });
 
   it("differentiate gradients", () => {
