@@ -1,6 +1,9 @@
 /** Op samples as graphs with seeded values: the corpus that every executor, pass and text form is tested on. */
 
-import { type Attrs, type Graph, graph, param, type Value } from "../../ir/graph.js";
+import { type Dim, dimSymbol } from "../../ir/dim.js";
+import { ModelError } from "../../ir/errors.js";
+import { type Attrs, type Graph, graph, param, paramName, type Shape, type Value } from "../../ir/graph.js";
+import { inline } from "../../ir/graph-rebuild.js";
 import { makeNode, type OpFacts, type Sample } from "../../ir/op.js";
 import { ops } from "../../ir/ops/index.js";
 import type { Tensor } from "../../ir/tensor.js";
@@ -41,6 +44,29 @@ export const allOps: readonly (readonly [string, OpFacts<string, Attrs>])[] = [.
 
 export function samplesOf(op: OpFacts<string, Attrs>, options: DrawOptions = {}): readonly DrawnSample[] {
   return op.samples.map((_, i) => drawSample(op, i, options));
+}
+
+/** The sample's graph with every size above 1 made symbolic, where inference accepts that. Equal sizes share a symbol. */
+export function symbolicGraph({ op, sample }: DrawnSample): Graph | undefined {
+  const open = (shape: readonly number[]): Shape => shape.map((d): Dim => (d < 2 ? d : dimSymbol(`s${d}`)));
+  const params = sample.operands.map((o, i) => param(`x${i}`, { dtype: o.dtype, shape: open(o.shape) }));
+  try {
+    return graph(op.name, params, applyOp(op, sample, params));
+  } catch (error) {
+    if (error instanceof ModelError) return undefined;
+    throw error;
+  }
+}
+
+/** Several graphs as one, so that they are compiled together. Results come in the order of the graphs. */
+export function joinGraphs(name: string, parts: readonly Graph[]): Graph {
+  const params = parts.flatMap((g, k) => g.params.map((p) => param(`${paramName(p)}_${k}`, p.type)));
+  let at = 0;
+  const results = parts.flatMap((g) => {
+    at += g.params.length;
+    return inline(g, params.slice(at - g.params.length, at));
+  });
+  return graph(name, params, results);
 }
 
 // So that samples of different ops draw different numbers.

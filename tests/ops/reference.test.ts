@@ -1,15 +1,13 @@
 /** What must hold for every sample of every op, whatever executes it. */
 
 import { describe, expect, it } from "vitest";
-import { type Dim, dimSymbol } from "../../ir/dim.js";
-import { ModelError } from "../../ir/errors.js";
-import { type Graph, graph, isStaticShape, param, type Shape } from "../../ir/graph.js";
+import { isStaticShape } from "../../ir/graph.js";
 import { parseGraph } from "../../ir/graph-parse.js";
 import { printGraph } from "../../ir/graph-print.js";
 import { verifyGraph } from "../../ir/graph-verify.js";
 import { evaluate } from "../../ir/reference.js";
 import { sameTensor } from "../../ir/tensor.js";
-import { allOps, applyOp, type DrawnSample, samplesOf } from "./draw.js";
+import { allOps, samplesOf, symbolicGraph } from "./draw.js";
 
 describe("the reference gives what is inferred", () => {
   it.each(allOps)("%s", (_, op) => {
@@ -26,22 +24,10 @@ describe("the reference gives what is inferred", () => {
   });
 });
 
-/** The sample's graph with every size above 1 made symbolic, where inference accepts that. */
-function symbolic({ op, sample }: DrawnSample): Graph | undefined {
-  const open = (shape: readonly number[]): Shape => shape.map((d): Dim => (d < 2 ? d : dimSymbol(`s${d}`)));
-  const params = sample.operands.map((o, i) => param(`x${i}`, { dtype: o.dtype, shape: open(o.shape) }));
-  try {
-    return graph(op.name, params, applyOp(op, sample, params));
-  } catch (error) {
-    if (error instanceof ModelError) return undefined;
-    throw error;
-  }
-}
-
 describe("inference with symbolic sizes gives the shapes that come out", () => {
   it.each(allOps)("%s", (_, op) => {
     for (const drawn of samplesOf(op)) {
-      const g = symbolic(drawn);
+      const g = symbolicGraph(drawn);
       if (g === undefined) continue;
       // The evaluator throws where an inferred shape does not evaluate to the actual one.
       const got = evaluate(g, drawn.feeds);
