@@ -61,9 +61,18 @@ export const transpose: Op<"transpose", { perm: readonly number[] }> = defineOp<
     );
     const from = stridesOf(x!.shape);
     const strides = attrs.perm.map((p) => from[p]!);
-    forEachIndex(out.shape, (index, flat) => {
-      out.data[flat] = x!.data[index.reduce((s, v, a) => s + v * strides[a]!, 0)]!;
-    });
+    // Weights of whole models pass here when compiling, so the place in x is followed, not computed anew.
+    const index = new Array<number>(strides.length).fill(0);
+    let at = 0;
+    for (let flat = 0; flat < out.data.length; flat++) {
+      out.data[flat] = x!.data[at]!;
+      for (let a = strides.length - 1; a >= 0; a--) {
+        at += strides[a]!;
+        if (++index[a]! < out.shape[a]!) break;
+        at -= strides[a]! * out.shape[a]!;
+        index[a] = 0;
+      }
+    }
     return out;
   },
   vjp: ({ dy, attrs: { perm } }) => [transpose([dy], { perm: invertPermutation(perm) })],
