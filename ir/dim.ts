@@ -63,6 +63,15 @@ function build(constant: number, terms: readonly Term[]): Dim {
   }
   const kept = [...byProduct.entries()].filter(([, t]) => t.coefficient !== 0);
   if (kept.length === 0) return constant;
+  // k·b·floordiv(a, b) + k·mod(a, b) = k·a
+  for (const [, m] of kept) {
+    const atom = m.atoms[0]!;
+    if (atom.kind !== "mod" || m.atoms.length > 1 || typeof atom.b !== "number") continue;
+    const quotient = byProduct.get(atomKey({ ...atom, kind: "floordiv" }));
+    if (quotient === undefined || quotient.coefficient !== m.coefficient * atom.b) continue;
+    const rest = kept.map(([, t]) => t).filter((t) => t !== m && t !== quotient);
+    return dimAdd(build(constant, rest), dimMul(atom.a, m.coefficient));
+  }
   kept.sort(([a], [b]) => (a < b ? -1 : 1));
   const sorted = kept.map(([, t]) => t);
   const parts = sorted.map(termText);

@@ -1,10 +1,12 @@
 /** Losses to hand to `trainStep`: each gives a function of the model's output and the target. */
 
-import { addAll, asType, dimScalar, np, sizeOf } from "../../ir/build.js";
+import { addAll, asType, dimScalar, expandDims, mean, np, sizeOf, sum } from "../../ir/build.js";
 import type { Value } from "../../ir/graph.js";
-import { constant } from "../../ir/ops/constant.js";
+import { constant, constantLike, iota } from "../../ir/ops/constant.js";
+import { ctcLoss } from "../../ir/ops/ctc.js";
 import type { Reduction } from "../../ir/ops/loss.js";
 import * as loss from "../../ir/ops/loss.js";
+import { softmax } from "../../ir/ops/normalize.js";
 import { tensorFrom } from "../../ir/tensor.js";
 
 /** A scalar of output and target. */
@@ -100,6 +102,32 @@ export const klDiv =
     const total = loss.klDivLoss([output, target], { reduction: "sum", logTarget });
     return np.div(total, dimScalar(sizeOf(output, 0), output.type.dtype));
   };
+
+/** Soft Dice loss of logits [N, C, …] and class indices [N, …]: 1 − (2·overlap + s) / (total + s), mean over samples and classes. */
+export const dice =
+  ({ smoothing = 1 }: { readonly smoothing?: number } = {}): Loss =>
+  (output, target) => {
+    const p = softmax([output], { axis: 1 });
+    const counter = { dtype: target.type.dtype, shape: output.type.shape.map((d, a) => (a === 1 ? d : 1)), axis: 1 };
+    const hot = asType(np.eq(expandDims(target, 1), iota([], counter)), output.type.dtype);
+    const axes = output.type.shape.map((_, a) => a).slice(2);
+    const overlap = np.add(np.mul(sum(np.mul(p, hot), axes), 2), smoothing);
+    const total = np.add(np.add(sum(p, axes), sum(hot, axes)), smoothing);
+    return mean(np.sub(constantLike(overlap, 1), np.div(overlap, total)));
+  };
+
+/**
+ * CTC of logarithms of probabilities [T, N, C] and targets [N, S]; further targets of the objective are the lengths of the inputs
+ * and of the targets, [N] each.
+ */
+export const ctc =
+  ({
+    blank = 0,
+    reduction = "mean",
+    zeroInfinity = false,
+  }: ReductionOption & { readonly blank?: number; readonly zeroInfinity?: boolean } = {}) =>
+  (output: Value, target: Value, inputLengths: Value, targetLengths: Value): Value =>
+    ctcLoss([output, target, inputLengths, targetLengths], { blank, reduction, zeroInfinity });
 
 /** Weighted sum of losses of the same output and target. */
 export const weightedSum =

@@ -12,6 +12,7 @@ import * as constant from "./constant.js";
 import * as contraction from "./contraction.js";
 import * as control from "./control.js";
 import * as conv from "./conv.js";
+import * as ctc from "./ctc.js";
 import * as dropout from "./dropout.js";
 import * as dynamic from "./dynamic.js";
 import * as elementwise from "./elementwise.js";
@@ -36,6 +37,7 @@ const families = {
   contraction,
   control,
   conv,
+  ctc,
   dropout,
   dynamic,
   elementwise,

@@ -2,31 +2,26 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { compile } from "../../compiler/compile.js";
 import type { AnyModule } from "../../compiler/dsl/graph.js";
-import { losses, optim, type TrainOptions, trainStep } from "../../compiler/dsl/index.js";
-import { lenet } from "../../models/lenet.js";
+import { losses, optim, schedules, type TrainOptions, trainStep } from "../../compiler/dsl/index.js";
 import { LstmStack } from "../../models/lstm-stack.js";
 import { mlp } from "../../models/mlp.js";
 import { RnnSentiment } from "../../models/rnn-sentiment.js";
+import { TransformerLm } from "../../models/transformer-lm.js";
 import { load } from "../../runtime/index.js";
 import { TrainingSession } from "../../runtime/train.js";
-import { SmallResNet } from "../nn/models.js";
-import { dataFolder, disagreement, hasData, readJson, readTensors } from "../nn/reference-data.js";
-import { sliceOf, type Trajectory } from "../nn/trajectory.js";
+import { NextToken, SmallCrnn, SmallResNet } from "../nn/models.js";
+import { dataFolder, hasData, readJson, readTensors } from "../nn/reference-data.js";
+import { finalDisagreement, sliceOf, type Trajectory } from "../nn/trajectory.js";
 
-type Recipe = Pick<TrainOptions, "inputs" | "targets" | "loss" | "optimizer">;
+type Recipe = Pick<TrainOptions, "inputs" | "targets" | "loss" | "optimizer" | "clip" | "schedule">;
 
 /** Compiles the training of a model and follows a recorded trajectory in wasm, to the final state. */
-async function follow(folder: string, model: AnyModule, { inputs, targets, loss, optimizer }: Recipe): Promise<void> {
+async function follow(folder: string, model: AnyModule, recipe: Recipe): Promise<void> {
   const trajectory = readJson<Trajectory>(join(folder, "trajectory.json"));
   const batches = readTensors(join(folder, "batches.safetensors"));
   const final = readTensors(join(folder, "final.safetensors"));
   model.loadState(readTensors(join(folder, "init.safetensors")));
-  const program = trainStep(model, {
-    inputs,
-    targets,
-    loss,
-    optimizer,
-  });
+  const program = trainStep(model, recipe);
   const artifact = await compile(program, { deterministic: true });
   const runs: number[][] = [];
   for (const threads of [1, 2]) {
@@ -43,7 +38,7 @@ async function follow(folder: string, model: AnyModule, { inputs, targets, loss,
     const stored = new Set(session.state.map((t) => t.name));
     for (const [name, stats] of Object.entries(trajectory.finalStats).filter(([n]) => stored.has(n))) {
       const got = session.getState(name);
-      expect(disagreement(got as never, final.get(name)!, 0, stats.atol), name).toBeUndefined();
+      expect(finalDisagreement(got as never, final.get(name)!, stats), name).toBeUndefined();
     }
     session.dispose();
     runs.push(seen);
@@ -66,12 +61,23 @@ describe("compiled training follows PyTorch", () => {
 });
 
 describe.skipIf(!hasData)("compiled training of larger models follows PyTorch", () => {
-  it("convnet_sgd", async () => {
-    await follow(reference("convnet_sgd"), lenet(), {
-      inputs: { x: ["batch", 1, 32, 32] },
-      targets: labels,
-      loss: losses.crossEntropy(),
-      optimizer: optim.SGD({ lr: 0.001, momentum: 0.9 }),
+  it("transformer_lm_adamw", async () => {
+    await follow(reference("transformer_lm_adamw"), new NextToken(new TransformerLm({ vocabulary: 32, context: 16 })), {
+      inputs: { tokens: { dtype: "i64", shape: ["batch", 17] } },
+      targets: {},
+      loss: (output) => output,
+      optimizer: optim.AdamW({ lr: 0.003, weightDecay: 0.1 }),
+      clip: optim.clipNorm(1),
+      schedule: schedules.warmup(0.003, 10),
+    });
+  });
+  it("ctc_crnn", async () => {
+    const lengths = { dtype: "i64", shape: ["batch"] } as const;
+    await follow(reference("ctc_crnn"), new SmallCrnn(), {
+      inputs: { x: ["batch", 1, 6, 14] },
+      targets: { targets: { dtype: "i64", shape: ["batch", 4] }, inputLengths: lengths, targetLengths: lengths },
+      loss: (output, ...t) => losses.ctc()(output, t[0]!, t[1]!, t[2]!),
+      optimizer: optim.Adam({ lr: 0.01 }),
     });
   });
   it("resnet_bn_sgd", async () => {

@@ -9,7 +9,7 @@ import { element, type Tensor, tensorFrom, toNumbers, zeros } from "../../ir/ten
 import { gradients } from "../../passes/graph/differentiate.js";
 import { type Random, sampleTensor, seeded } from "../graph/random.js";
 
-const families = ["activation", "attention", "dropout", "loss", "normalize", "pooling", "recurrent"];
+const families = ["activation", "attention", "ctc", "dropout", "loss", "normalize", "pooling", "recurrent"];
 
 /** The sample's tensor; f32 as f64 when differences are to be taken. */
 const draw = (o: SampleOperand, random: Random, wide: boolean): Tensor =>

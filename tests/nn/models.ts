@@ -1,9 +1,11 @@
 /** Models of the reference trajectories that are no part of models/. */
 
-import { nn } from "../../compiler/dsl/index.js";
-import { mean, np } from "../../ir/build.js";
+import { losses, nn } from "../../compiler/dsl/index.js";
+import { concatenate, flatten, mean, np, permute, sliceAxis, squeeze, sum } from "../../ir/build.js";
 import type { Value } from "../../ir/graph.js";
-import { relu } from "../../ir/ops/activation.js";
+import { gelu, relu, silu } from "../../ir/ops/activation.js";
+import { exp } from "../../ir/ops/elementwise.js";
+import { logSoftmax } from "../../ir/ops/normalize.js";
 
 class BasicBlock extends nn.Module {
   readonly conv1: nn.ConvLayer;
@@ -41,5 +43,72 @@ export class SmallResNet extends nn.Module {
     const start = relu([this.bn1.apply(ctx, this.conv1.apply(ctx, x))]);
     const features = this.layers.reduce((v, layer) => layer.apply(ctx, v), start);
     return this.fc.apply(ctx, mean(features, [2, 3]));
+  }
+}
+
+/** Sequences [batch, steps + 1] as inputs and, one step later, targets: the mean loss over all positions. */
+export class NextToken extends nn.Module {
+  readonly model: nn.Layer;
+
+  constructor(model: nn.Layer) {
+    super();
+    this.model = model;
+  }
+
+  protected override members(): Iterable<readonly [string, unknown]> {
+    return Object.entries(this.model);
+  }
+
+  forward(ctx: nn.Context, tokens: Value): Value {
+    const steps = (tokens.type.shape[1] as number) - 1;
+    const logits = this.model.forward(ctx, sliceAxis(tokens, 1, 0, steps));
+    return losses.crossEntropy()(flatten(logits, 0, 1), flatten(sliceAxis(tokens, 1, 1, steps)));
+  }
+}
+
+export class SmallUNet extends nn.Module {
+  readonly a = nn.Conv2d(1, 6, 3, { padding: 1 });
+  readonly na = nn.GroupNorm(2, 6);
+  readonly b = nn.Conv2d(6, 10, 3, { stride: 2, padding: 1 });
+  readonly up = nn.ConvTranspose2d(10, 6, 2, { stride: 2 });
+  readonly c = nn.Conv2d(12, 3, 3, { padding: 1 });
+
+  forward(ctx: nn.Context, x: Value): Value {
+    const a = silu([this.na.apply(ctx, this.a.apply(ctx, x))]);
+    const b = gelu([this.b.apply(ctx, a)], { approximate: "none" });
+    const coarse = nn.functional.interpolate(nn.functional.avgPool(b, 2), { scale: 2, mode: "linear" });
+    const up = this.up.apply(ctx, np.add(b, coarse));
+    return this.c.apply(ctx, concatenate([a, up], 1));
+  }
+}
+
+/** Variational autoencoder: mean over the batch of reconstruction and divergence. */
+export class SmallVae extends nn.Module<readonly [x: Value, eps: Value]> {
+  readonly fc1 = nn.Linear(64, 32);
+  readonly fc21 = nn.Linear(32, 4);
+  readonly fc22 = nn.Linear(32, 4);
+  readonly fc3 = nn.Linear(4, 32);
+  readonly fc4 = nn.Linear(32, 64);
+
+  forward(ctx: nn.Context, x: Value, eps: Value): Value {
+    const h = relu([this.fc1.apply(ctx, x)]);
+    const mu = this.fc21.apply(ctx, h);
+    const logvar = this.fc22.apply(ctx, h);
+    const z = np.add(mu, np.mul(eps, exp([np.mul(logvar, 0.5)])));
+    const y = this.fc4.apply(ctx, relu([this.fc3.apply(ctx, z)]));
+    const divergence = np.mul(sum(np.sub(np.add(logvar, 1), np.add(np.mul(mu, mu), exp([logvar])))), -0.5);
+    return np.add(losses.bceWithLogits({ reduction: "sum" })(y, x), divergence);
+  }
+}
+
+/** Reads a line of text: image [N, 1, 6, W] → logarithms of probabilities [W, N, 6]. */
+export class SmallCrnn extends nn.Module {
+  readonly c = nn.Conv2d(1, 8, [6, 3], { padding: [0, 1] });
+  readonly g = nn.GRU(8, 12, { bidirectional: true });
+  readonly o = nn.Linear(24, 6);
+
+  forward(ctx: nn.Context, x: Value): Value {
+    const columns = permute(squeeze(relu([this.c.apply(ctx, x)]), 2), [2, 0, 1]);
+    return logSoftmax([this.o.apply(ctx, this.g.apply(ctx, columns).output)], { axis: 2 });
   }
 }

@@ -231,6 +231,7 @@ const builds: Readonly<Record<string, Build>> = {
   nll_loss: target(losses.nll()),
   bce: target(losses.bce()),
   bce_logits: target(losses.bceWithLogits()),
+  ctc_loss: (v) => losses.ctc()(norm.logSoftmax([v.x!], { axis: 2 }), v.targets!, v.input_lengths!, v.target_lengths!),
   mse_loss: target(losses.mse()),
   mse_loss_sum: target(losses.mse({ reduction: "sum" })),
   l1_loss: target(losses.l1()),

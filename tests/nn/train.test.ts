@@ -1,12 +1,14 @@
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { losses, metrics, nn, optim, trainStep } from "../../compiler/dsl/index.js";
+import { losses, metrics, nn, optim, schedules, trainStep } from "../../compiler/dsl/index.js";
 import { ModelError } from "../../ir/errors.js";
 import { paramName, typeText, type Value } from "../../ir/graph.js";
 import { relu } from "../../ir/ops/activation.js";
 import { tensorFrom, toNumbers } from "../../ir/tensor.js";
 import { lenet } from "../../models/lenet.js";
 import { mlp } from "../../models/mlp.js";
+import { TransformerLm } from "../../models/transformer-lm.js";
+import { NextToken, SmallCrnn, SmallUNet, SmallVae } from "./models.js";
 import { dataFolder, hasData } from "./reference-data.js";
 import { ReferenceSession } from "./reference-session.js";
 import { follow } from "./trajectory.js";
@@ -29,6 +31,49 @@ describe("training follows PyTorch", () => {
     const optimizer = optim.SGD({ lr: 0.001, momentum: 0.9 });
     const data = { inputs: { x: ["batch", 1, 32, 32] }, targets: labels, steps: 5 };
     follow(reference("convnet_sgd"), lenet(), data, { loss: losses.crossEntropy(), optimizer });
+  });
+});
+
+describe.skipIf(!hasData)("training of other kinds of models follows PyTorch, first steps", () => {
+  const steps = 4;
+  it("transformer_lm_adamw", () => {
+    const model = new NextToken(new TransformerLm({ vocabulary: 32, context: 16 }));
+    const data = { inputs: { tokens: { dtype: "i64" as const, shape: ["batch", 17] } }, targets: {}, steps };
+    follow(reference("transformer_lm_adamw"), model, data, {
+      loss: (output: Value) => output,
+      optimizer: optim.AdamW({ lr: 0.003, weightDecay: 0.1 }),
+      clip: optim.clipNorm(1),
+      schedule: schedules.warmup(0.003, 10),
+    });
+  });
+  it("vae_adam", () => {
+    const data = { inputs: { x: ["batch", 64], eps: ["batch", 4] }, targets: {}, steps };
+    follow(reference("vae_adam"), new SmallVae(), data, { loss: (output: Value) => output, optimizer: optim.Adam() });
+  });
+  it("ctc_crnn", () => {
+    const lengths = { dtype: "i64" as const, shape: ["batch"] };
+    const data = {
+      inputs: { x: ["batch", 1, 6, 14] },
+      targets: {
+        targets: { dtype: "i64" as const, shape: ["batch", 4] },
+        inputLengths: lengths,
+        targetLengths: lengths,
+      },
+      steps,
+    };
+    const loss = (output: Value, ...targets: readonly Value[]) =>
+      losses.ctc()(output, targets[0]!, targets[1]!, targets[2]!);
+    follow(reference("ctc_crnn"), new SmallCrnn(), data, { loss, optimizer: optim.Adam({ lr: 0.01 }) });
+  });
+  it("segmentation_unet", () => {
+    const data = {
+      inputs: { x: ["batch", 1, 12, 12] },
+      targets: { y: { dtype: "i64" as const, shape: ["batch", 12, 12] } },
+      steps,
+    };
+    const optimizer = optim.AdamW({ lr: 0.01, weightDecay: 0.01 });
+    const loss = losses.weightedSum([1, losses.crossEntropy()], [1, losses.dice()]);
+    follow(reference("segmentation_unet"), new SmallUNet(), data, { loss, optimizer });
   });
 });
 

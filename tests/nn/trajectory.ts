@@ -12,7 +12,7 @@ export interface Trajectory {
   readonly steps: number;
   readonly series: { readonly loss: { readonly values: readonly number[]; readonly atol: number } };
   readonly finalStats: Readonly<
-    Record<string, { readonly atol: number; readonly ignoreRange?: readonly (readonly [number, number])[] }>
+    Record<string, { readonly atol: number; readonly ignoreRange?: readonly [number, number] }>
   >;
 }
 
@@ -21,6 +21,22 @@ export function sliceOf(t: Tensor, s: number): Tensor {
   const shape = t.shape.slice(1);
   const n = shape.reduce((p, d) => p * d, 1);
   return tensor(t.dtype, shape, t.data.slice(s * n, (s + 1) * n));
+}
+
+/**
+ * What is wrong with a final tensor, if anything. An ignored range is left out: its gradient is 0 in exact arithmetic, and the
+ * optimiser turns the rounding noise into steps.
+ */
+export function finalDisagreement(
+  got: Tensor,
+  want: Tensor,
+  { atol, ignoreRange }: Trajectory["finalStats"][string],
+): string | undefined {
+  if (ignoreRange === undefined) return disagreement(got, want, 0, atol);
+  const [from, to] = ignoreRange;
+  const data = got.data.slice();
+  data.set(want.data.slice(from, to) as never, from);
+  return disagreement({ ...got, data }, want, 0, atol);
 }
 
 export interface Followed {
@@ -35,7 +51,7 @@ export function follow(
   folder: string,
   model: AnyModule,
   { steps, ...data }: Followed,
-  options: Pick<TrainOptions<never>, "loss" | "optimizer">,
+  options: Pick<TrainOptions, "loss" | "optimizer" | "clip" | "schedule">,
 ): ReferenceSession {
   const trajectory = readJson<Trajectory>(join(folder, "trajectory.json"));
   const batches = readTensors(join(folder, "batches.safetensors"));
@@ -55,7 +71,7 @@ export function follow(
   for (const [name, stats] of Object.entries(trajectory.finalStats)) {
     const got = session.state.get(name);
     if (got === undefined) continue;
-    expect(disagreement(got, final.get(name)!, 0, stats.atol), name).toBeUndefined();
+    expect(finalDisagreement(got, final.get(name)!, stats), name).toBeUndefined();
   }
   return session;
 }
