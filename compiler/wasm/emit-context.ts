@@ -27,7 +27,7 @@ export class FunctionContext {
   readonly variant: Variant;
   /** Declares that a helper is called; returns its function's name. */
   readonly need: (helper: Helper) => string;
-  readonly #scope = new Map<string, Local>();
+  #scope = new Map<string, Local>();
   readonly #params: number;
   readonly #types: WasmType[] = [];
   readonly #free = new Map<WasmType, number[]>();
@@ -90,6 +90,17 @@ export class FunctionContext {
         this.release(local);
       }
     return result;
+  }
+
+  /** Runs `body` in a scope of its own, without the names of outside: the place of a function expanded here. */
+  isolated<T>(body: () => T): T {
+    const outer = this.#scope;
+    this.#scope = new Map();
+    try {
+      return this.scoped(body);
+    } finally {
+      this.#scope = outer;
+    }
   }
 
   label(hint: string): string {

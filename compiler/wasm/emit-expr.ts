@@ -5,6 +5,7 @@ import type { Expr, LoopType, VectorKind } from "../../ir/loop.js";
 import { isShift, isVector, laneInfo, scalarOf } from "../../ir/loop-types.js";
 import type { FunctionContext, Local } from "./emit-context.js";
 import { emitLoad } from "./emit-memory.js";
+import { emitHalf } from "./half.js";
 import type { Ref } from "./module.js";
 import { binaryCode, compareCode, convertCode, suffix, unaryCode, wasmType } from "./opcodes.js";
 
@@ -226,9 +227,8 @@ function convert(ctx: FunctionContext, e: Extract<Expr, { kind: "convert" }>): R
     case "bf16.round": {
       const format = e.op === "f16.round" ? "f16" : "bf16";
       const lanes = e.type === "f32x4" ? "f32x4" : "f32";
-      const narrow = ctx.need({ kind: "half", format, lanes, direction: "narrow" });
-      const widen = ctx.need({ kind: "half", format, lanes, direction: "widen" });
-      return m.call(widen, [m.call(narrow, [x], lanes === "f32" ? "i32" : "v128")], wasmType[e.type]);
+      const emit = (y: Expr): Ref => emitExpr(ctx, y);
+      return emitHalf(ctx, emit, format, lanes, "widen", emitHalf(ctx, emit, format, lanes, "narrow", x));
     }
     default:
       throw new InternalError(`no way to emit ${e.op} of ${from}`);

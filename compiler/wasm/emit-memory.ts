@@ -4,9 +4,11 @@ import { InternalError } from "../../ir/errors.js";
 import { type Elem, type Expr, elemBytes, type LoopType, type VectorKind } from "../../ir/loop.js";
 import { elemKind, isVector, laneInfo } from "../../ir/loop-types.js";
 import type { FunctionContext } from "./emit-context.js";
+import { emitHalf } from "./half.js";
 import type { Ref, VectorLoad } from "./module.js";
-import { suffix, wasmType } from "./opcodes.js";
+import { suffix } from "./opcodes.js";
 
+type Emit = (e: Expr) => Ref;
 type Load = Extract<Expr, { kind: "load" }>;
 
 interface Address {
@@ -24,7 +26,7 @@ const u32 = 2 ** 32;
  */
 function addressOf(
   ctx: FunctionContext,
-  emit: (e: Expr) => Ref,
+  emit: Emit,
   a: { readonly base: Expr; readonly index: Expr; readonly offset: number },
   bytes: number,
 ): Address {
@@ -52,7 +54,7 @@ const intLoads = {
   u32: "load32_u",
 } as const;
 
-function scalarLoad(ctx: FunctionContext, type: LoopType, elem: Elem, { ptr, offset }: Address): Ref {
+function scalarLoad(ctx: FunctionContext, emit: Emit, type: LoopType, elem: Elem, { ptr, offset }: Address): Ref {
   const m = ctx.module;
   const align = elemBytes[elem];
   switch (elem) {
@@ -71,11 +73,7 @@ function scalarLoad(ctx: FunctionContext, type: LoopType, elem: Elem, { ptr, off
       return m.loadI64("load", offset, 8, ptr);
     case "f16":
     case "bf16":
-      return m.call(
-        ctx.need({ kind: "half", format: elem, lanes: "f32", direction: "widen" }),
-        [m.loadI32("load16_u", offset, 2, ptr)],
-        "f32",
-      );
+      return emitHalf(ctx, emit, elem, "f32", "widen", m.loadI32("load16_u", offset, 2, ptr));
     case "f32": {
       const x = m.loadF32(offset, 4, ptr);
       return type === "f64" ? m.unary("PromoteFloat32", x) : x;
@@ -94,32 +92,28 @@ const splats: Readonly<Record<number, VectorLoad>> = {
   8: "load64_splat",
 };
 
-export function emitLoad(ctx: FunctionContext, emit: (e: Expr) => Ref, e: Load): Ref {
+export function emitLoad(ctx: FunctionContext, emit: Emit, e: Load): Ref {
   const m = ctx.module;
   const { type, elem } = e;
   const bytes = elemBytes[elem];
   const at = addressOf(ctx, emit, e, bytes);
-  if (!isVector(type)) return scalarLoad(ctx, type, elem, at);
+  if (!isVector(type)) return scalarLoad(ctx, emit, type, elem, at);
   const { laneBytes, scalar } = laneInfo[type];
   if (e.splat) {
     if (laneBytes === bytes) return m.loadV128(splats[bytes] as VectorLoad, at.offset, bytes, at.ptr);
-    return m.unary(`Splat${suffix[type]}`, scalarLoad(ctx, scalar, elem, at));
+    return m.unary(`Splat${suffix[type]}`, scalarLoad(ctx, emit, scalar, elem, at));
   }
-  return vectorLoad(ctx, type, elem, at);
+  return vectorLoad(ctx, emit, type, elem, at);
 }
 
-function vectorLoad(ctx: FunctionContext, type: VectorKind, elem: Elem, { ptr, offset }: Address): Ref {
+function vectorLoad(ctx: FunctionContext, emit: Emit, type: VectorKind, elem: Elem, { ptr, offset }: Address): Ref {
   const m = ctx.module;
   const bytes = elemBytes[elem];
   if (laneInfo[type].laneBytes === bytes) return m.loadV128("load", offset, bytes, ptr);
   switch (elem) {
     case "f16":
     case "bf16":
-      return m.call(
-        ctx.need({ kind: "half", format: elem, lanes: "f32x4", direction: "widen" }),
-        [m.loadV128("load16x4_u", offset, 2, ptr)],
-        "v128",
-      );
+      return emitHalf(ctx, emit, elem, "f32x4", "widen", m.loadV128("load16x4_u", offset, 2, ptr));
     case "f32":
       return m.unary("PromoteLowVecF32x4ToVecF64x2", m.loadV128("load64_zero", offset, 4, ptr));
     case "i32":
@@ -151,21 +145,28 @@ interface Store {
   readonly value: Expr;
 }
 
-export function emitStore(ctx: FunctionContext, emit: (e: Expr) => Ref, s: Store): Ref {
+export function emitStore(ctx: FunctionContext, emit: Emit, s: Store): Ref {
   const bytes = elemBytes[s.elem];
   const at = addressOf(ctx, emit, s, bytes);
   const value = emit(s.value);
   const { type } = s.value;
-  return isVector(type) ? vectorStore(ctx, type, s.elem, at, value) : scalarStore(ctx, type, s.elem, at, value);
+  return isVector(type)
+    ? vectorStore(ctx, emit, type, s.elem, at, value)
+    : scalarStore(ctx, emit, type, s.elem, at, value);
 }
 
-function scalarStore(ctx: FunctionContext, type: LoopType, elem: Elem, { ptr, offset }: Address, value: Ref): Ref {
+function scalarStore(
+  ctx: FunctionContext,
+  emit: Emit,
+  type: LoopType,
+  elem: Elem,
+  { ptr, offset }: Address,
+  value: Ref,
+): Ref {
   const m = ctx.module;
   const bytes = elemBytes[elem];
-  if (elem === "f16" || elem === "bf16") {
-    const name = ctx.need({ kind: "half", format: elem, lanes: "f32", direction: "narrow" });
-    return m.storeI32("store16", offset, 2, ptr, m.call(name, [value], "i32"));
-  }
+  if (elem === "f16" || elem === "bf16")
+    return m.storeI32("store16", offset, 2, ptr, emitHalf(ctx, emit, elem, "f32", "narrow", value));
   switch (elemKind[elem]) {
     case "f32":
       return m.storeF32(offset, 4, ptr, type === "f64" ? m.unary("DemoteFloat64", value) : value);
@@ -186,7 +187,7 @@ function lowBytes(from: number, to: number): number[] {
   return Array.from({ length: 16 }, (_, k) => kept[k % kept.length] as number);
 }
 
-function vectorStore(ctx: FunctionContext, type: VectorKind, elem: Elem, at: Address, value: Ref): Ref {
+function vectorStore(ctx: FunctionContext, emit: Emit, type: VectorKind, elem: Elem, at: Address, value: Ref): Ref {
   const m = ctx.module;
   const { ptr, offset } = at;
   const bytes = elemBytes[elem];
@@ -194,10 +195,7 @@ function vectorStore(ctx: FunctionContext, type: VectorKind, elem: Elem, at: Add
   if (laneBytes === bytes) return m.storeV128(offset, bytes, ptr, value);
   const bits = lanes * bytes * 8 === 64 ? 64 : 32;
   if (elem === "f32") return m.storeLane(64, offset, 4, ptr, m.unary("DemoteZeroVecF64x2ToVecF32x4", value));
-  const narrowed =
-    elem === "f16" || elem === "bf16"
-      ? m.call(ctx.need({ kind: "half", format: elem, lanes: "f32x4", direction: "narrow" }), [value], wasmType.i32x4)
-      : value;
+  const narrowed = elem === "f16" || elem === "bf16" ? emitHalf(ctx, emit, elem, "f32x4", "narrow", value) : value;
   // Integers wrap: the low bytes of every lane. shuffle reads its operand twice, so it goes through a local.
   const local = ctx.allocate(type);
   const packed = m.shuffle(ctx.tee(local, narrowed), ctx.get(local), lowBytes(laneBytes, bytes));

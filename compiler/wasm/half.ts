@@ -4,9 +4,14 @@
  * serves scalars and lanes.
  */
 
+import { InternalError } from "../../ir/errors.js";
 import type { Expr, LoopFunction } from "../../ir/loop.js";
 import { type Block, buildFunction } from "../../ir/loop-block.js";
 import * as B from "../../ir/loop-build.js";
+
+import type { FunctionContext } from "./emit-context.js";
+import type { Ref } from "./module.js";
+import { wasmType } from "./opcodes.js";
 
 type Lanes = "f32" | "f32x4";
 export type HalfFormat = "f16" | "bf16";
@@ -24,6 +29,40 @@ export function halfFunction(format: HalfFormat, lanes: Lanes, direction: "widen
   return buildFunction(name, [{ name: "x", type: from }], to, (b, [x]) =>
     b.return(body[format][direction](b, x, lanes)),
   );
+}
+
+type Direction = "widen" | "narrow";
+
+const vectorForms = new Map<string, LoopFunction>();
+
+/** Converts x: scalars by a call, vectors in place, since a call would cost as much as the conversion. */
+export function emitHalf(
+  ctx: FunctionContext,
+  emit: (e: Expr) => Ref,
+  format: HalfFormat,
+  lanes: Lanes,
+  direction: Direction,
+  x: Ref,
+): Ref {
+  const m = ctx.module;
+  if (lanes === "f32") {
+    const name = ctx.need({ kind: "half", format, lanes, direction });
+    return m.call(name, [x], direction === "widen" ? "f32" : "i32");
+  }
+  const name = halfName(format, lanes, direction);
+  const f = vectorForms.get(name) ?? halfFunction(format, lanes, direction);
+  vectorForms.set(name, f);
+  return ctx.isolated(() => {
+    const refs = f.params.map((p) => ctx.set(ctx.bind(p.name, p.type), x));
+    for (const s of f.body) {
+      if (s.kind === "let") {
+        const value = emit(s.value);
+        refs.push(ctx.set(ctx.bind(s.name, s.value.type), value));
+      } else if (s.kind === "return" && s.value !== undefined) refs.push(emit(s.value));
+      else throw new InternalError(`@${f.name} is not straight-line code`);
+    }
+    return m.block(null, refs, wasmType.f32x4);
+  });
 }
 
 const intsOf = (lanes: Lanes) => (lanes === "f32" ? "i32" : "i32x4");

@@ -11,7 +11,7 @@ import {
   multiplyPairs,
   notANumber,
   type Pair,
-  polynomial,
+  plainPolynomial,
   renormalise,
   returnIf,
   scaleByPowerOfTwo,
@@ -41,7 +41,7 @@ export function exp(b: Block, x: Expr): void {
   returnIf(b, B.gt(x, 709.782712893384), B.f64(Infinity));
   returnIf(b, B.lt(x, -745.1332191019412), B.f64(0));
   const { n, r, c } = reduceByLn2(b, x);
-  const y = b.let("y", B.add(B.add(r, B.add(B.mul(B.mul(r, r), polynomial(r, expTail)), c)), 1));
+  const y = b.let("y", B.add(B.add(r, B.add(B.mul(B.mul(r, r), plainPolynomial(r, expTail)), c)), 1));
   b.return(scaleByPowerOfTwo(b, y, b.let("k", B.convert("i32.from_f64S", n))));
 }
 
@@ -67,7 +67,7 @@ export function exp2(b: Block, x: Expr): void {
   returnIf(b, B.lt(x, -1075), B.f64(0));
   const n = b.let("n", B.nearest(x));
   const r = b.let("r", B.sub(x, n));
-  const y = b.let("y", B.fma(r, polynomial(r, exp2Tail), 1));
+  const y = b.let("y", B.add(B.mul(r, plainPolynomial(r, exp2Tail)), 1));
   b.return(scaleByPowerOfTwo(b, y, b.let("k", B.convert("i32.from_f64S", n))));
 }
 
@@ -77,7 +77,7 @@ export function expm1(b: Block, x: Expr): void {
   returnIf(b, B.lt(x, -40), B.f64(-1));
   returnIf(b, B.lt(B.abs(x), 2 ** -54), x);
   const { n, r, c } = reduceByLn2(b, x);
-  const e = b.let("e", B.add(r, B.add(B.mul(B.mul(r, r), polynomial(r, expTail)), c)));
+  const e = b.let("e", B.add(r, B.add(B.mul(B.mul(r, r), plainPolynomial(r, expTail)), c)));
   const k = b.let("k", B.convert("i32.from_f64S", n));
   const inverse = B.bitcast("f64", B.shl(B.convert("i64.from_i32S", B.sub(1023, B.minS(k, 1000))), 52));
   const y = b.let("y", B.add(B.sub(1, inverse), e));
@@ -112,7 +112,7 @@ function logOnePlus(b: Block, f: Expr): { half: Expr; tail: Expr } {
   const s = b.let("s", B.div(f, B.add(f, 2)));
   const z = b.let("z", B.mul(s, s));
   const half = b.let("halfSquare", B.mul(B.mul(f, f), 0.5));
-  return { half, tail: b.let("logTail", B.mul(s, B.add(half, B.mul(z, polynomial(z, logTail))))) };
+  return { half, tail: b.let("logTail", B.mul(s, B.add(half, B.mul(z, plainPolynomial(z, logTail))))) };
 }
 
 /** NaN for NaN and x < 0, −∞ for 0, ∞ for ∞. */
@@ -165,7 +165,7 @@ function logPair(b: Block, x: Expr): Pair {
   const rest = B.sub(B.sub(B.sub(f, check.hi), check.lo), B.mul(s, d.lo));
   const ratio: Pair = { hi: s, lo: b.let("sLow", B.div(rest, d.hi)) };
   const square = multiplyPairs(b, ratio, ratio);
-  const series = polynomial(
+  const series = plainPolynomial(
     square.hi,
     [
       0.4000000000000003, 0.2857142857133739, 0.2222222227161022, 0.18181808164729227, 0.15385580823628317,
@@ -208,7 +208,7 @@ export function pow(b: Block, x: Expr, y: Expr): void {
   returnIf(b, B.lt(p.hi, -745.2), signed(B.f64(0)));
   const { n, r, c } = reduceByLn2(b, p.hi);
   const rest = renormalise(b, r, B.add(c, p.lo));
-  const e = B.add(rest.hi, B.add(B.mul(B.mul(rest.hi, rest.hi), polynomial(rest.hi, expTail)), rest.lo));
+  const e = B.add(rest.hi, B.add(B.mul(B.mul(rest.hi, rest.hi), plainPolynomial(rest.hi, expTail)), rest.lo));
   const k = b.let("k", B.convert("i32.from_f64S", n));
   b.return(signed(b.let("power", scaleByPowerOfTwo(b, b.let("e", B.add(e, 1)), k))));
 }

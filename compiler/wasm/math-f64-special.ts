@@ -3,7 +3,7 @@
 import type { Expr } from "../../ir/loop.js";
 import type { Block } from "../../ir/loop-block.js";
 import * as B from "../../ir/loop-build.js";
-import { bitsOf, polynomial, returnIf, upperPart } from "./math-tools.js";
+import { bitsOf, plainPolynomial, returnIf, upperPart } from "./math-tools.js";
 
 /** erf x / x − 1 in z = x², x ≤ 0.84. */
 const erfSmall = [
@@ -23,8 +23,8 @@ const erfcScaled = [
 
 /** erfc u for u in 0.84…28, where `square(part)` gives −u² in two parts whose first is exact. */
 function erfcLarge(b: Block, u: Expr, square: { readonly main: Expr; readonly rest: Expr }): Expr {
-  const t = b.let("t", B.div(B.f64(1), B.fma(u, 0.5, 1)));
-  const h = B.mul(t, polynomial(b.let("d", B.sub(t, 0.3854460093896714)), erfcScaled));
+  const t = b.let("t", B.div(B.f64(1), B.add(B.mul(u, 0.5), 1)));
+  const h = B.mul(t, plainPolynomial(b.let("d", B.sub(t, 0.3854460093896714)), erfcScaled));
   return B.mul(B.mul(B.math("exp", square.main), B.math("exp", square.rest)), h);
 }
 
@@ -41,7 +41,7 @@ export function erf(b: Block, x: Expr): void {
   const a = b.let("a", B.abs(x));
   b.if(B.lt(a, 0.84), () => {
     const z = b.let("z", B.mul(x, x));
-    b.return(B.add(x, B.mul(x, polynomial(z, erfSmall))));
+    b.return(B.add(x, B.mul(x, plainPolynomial(z, erfSmall))));
   });
   returnIf(b, B.gt(a, 6), B.copysign(B.f64(1), x));
   b.return(B.copysign(B.sub(1, erfcLarge(b, a, negatedSquare(b, a, 1))), x));
@@ -53,7 +53,7 @@ export function gelu(b: Block, x: Expr): void {
   const u = b.let("u", B.mul(a, Math.SQRT1_2));
   b.if(B.lt(u, 0.84), () => {
     const z = b.let("z", B.mul(u, u));
-    const half = b.let("half", B.mul(B.add(u, B.mul(u, polynomial(z, erfSmall))), 0.5));
+    const half = b.let("half", B.mul(B.add(u, B.mul(u, plainPolynomial(z, erfSmall))), 0.5));
     b.return(B.mul(x, B.add(B.copysign(half, x), 0.5)));
   });
   b.if(B.gt(a, 39.5), () => b.return(B.select(B.gt(x, 0), x, B.f64(-0))));
@@ -95,7 +95,7 @@ export function lgamma(b: Block, x: Expr): void {
     B.ge(a, 8),
     () => {
       const z = b.let("z", B.div(B.f64(1), a));
-      const correction = B.add(B.mul(z, polynomial(b.let("w", B.mul(z, z)), stirling)), 0.4189385332046727);
+      const correction = B.add(B.mul(z, plainPolynomial(b.let("w", B.mul(z, z)), stirling)), 0.4189385332046727);
       b.assign(value, B.add(B.mul(B.sub(a, 0.5), B.sub(B.math("log", a), 1)), correction));
     },
     () => {
@@ -120,8 +120,8 @@ export function lgamma(b: Block, x: Expr): void {
       const zeros = B.mul(yMinus1, B.sub(yMinus1, 1));
       b.if(
         B.lt(y, 2),
-        () => b.assign(value, B.add(value, B.mul(zeros, polynomial(b.let("d", B.sub(yMinus1, 0.5)), lgammaLow)))),
-        () => b.assign(value, B.add(value, B.mul(zeros, polynomial(b.let("d", B.sub(yMinus1, 1.5)), lgammaHigh)))),
+        () => b.assign(value, B.add(value, B.mul(zeros, plainPolynomial(b.let("d", B.sub(yMinus1, 0.5)), lgammaLow)))),
+        () => b.assign(value, B.add(value, B.mul(zeros, plainPolynomial(b.let("d", B.sub(yMinus1, 1.5)), lgammaHigh)))),
       );
     },
   );

@@ -6,7 +6,7 @@
 import type { Expr, LoopFunction } from "../../ir/loop.js";
 import { type Block, buildFunction } from "../../ir/loop-block.js";
 import * as B from "../../ir/loop-build.js";
-import { bitsOf, polynomial, returnIf, twoProduct, twoSum, upperPart } from "./math-tools.js";
+import { bitsOf, plainPolynomial, returnIf, twoProduct, twoSum, upperPart } from "./math-tools.js";
 
 /** π/2 in parts of 33 bits, so that products of the first three with integers below 2^20 are exact. */
 const halfPi = [1.5707963267341256, 6.077100506303966e-11, 2.0222662487111665e-21, 8.4784276603689e-32] as const;
@@ -158,7 +158,7 @@ function reduce(b: Block, x: Expr): { y0: Expr; y1: Expr; quadrant: Expr } {
 function sinKernel(b: Block, y0: Expr, y1: Expr): Expr {
   const z = b.let("z", B.mul(y0, y0));
   const cube = b.let("cube", B.mul(z, y0));
-  const r = polynomial(z, sinTail.slice(1));
+  const r = plainPolynomial(z, sinTail.slice(1));
   const inner = B.sub(B.mul(z, B.sub(B.mul(y1, 0.5), B.mul(cube, r))), y1);
   return b.let("sine", B.sub(y0, B.sub(inner, B.mul(cube, sinTail[0]))));
 }
@@ -167,7 +167,7 @@ function cosKernel(b: Block, y0: Expr, y1: Expr): Expr {
   const z = b.let("z", B.mul(y0, y0));
   const half = b.let("halfSquare", B.mul(z, 0.5));
   const w = b.let("w", B.sub(1, half));
-  const r = B.sub(B.mul(B.mul(z, z), polynomial(z, cosTail)), B.mul(y0, y1));
+  const r = B.sub(B.mul(B.mul(z, z), plainPolynomial(z, cosTail)), B.mul(y0, y1));
   return b.let("cosine", B.add(w, B.add(B.sub(B.sub(1, w), half), r)));
 }
 
@@ -207,7 +207,7 @@ function nearOne(b: Block, a: Expr): { s: Expr; main: Expr; rest: Expr; r: Expr 
   const s = b.let("s", B.sqrt(z));
   const main = b.let("main", upperPart(s));
   const rest = B.select(B.eq(s, 0), B.f64(0), B.div(B.sub(z, B.mul(main, main)), B.add(s, main)));
-  return { s, main, rest: b.let("rest", rest), r: b.let("r", B.mul(z, polynomial(z, asinTail))) };
+  return { s, main, rest: b.let("rest", rest), r: b.let("r", B.mul(z, plainPolynomial(z, asinTail))) };
 }
 
 /** NaN beyond ±1. */
@@ -215,7 +215,7 @@ export function asin(b: Block, x: Expr): void {
   const a = b.let("a", B.abs(x));
   b.if(B.lt(a, 0.5), () => {
     const z = b.let("z", B.mul(x, x));
-    b.return(B.add(x, B.mul(x, B.mul(z, polynomial(z, asinTail)))));
+    b.return(B.add(x, B.mul(x, B.mul(z, plainPolynomial(z, asinTail)))));
   });
   const { s, main, rest, r } = nearOne(b, a);
   const p = B.sub(B.mul(B.mul(s, 2), r), B.sub(pi.halfLow, B.mul(rest, 2)));
@@ -226,7 +226,7 @@ export function asin(b: Block, x: Expr): void {
 export function acos(b: Block, x: Expr): void {
   b.if(B.lt(B.abs(x), 0.5), () => {
     const z = b.let("z", B.mul(x, x));
-    const r = B.mul(z, polynomial(z, asinTail));
+    const r = B.mul(z, plainPolynomial(z, asinTail));
     b.return(B.sub(pi.half, B.sub(x, B.sub(pi.halfLow, B.mul(x, r)))));
   });
   const { s, main, rest, r } = nearOne(b, b.let("a", B.abs(x)));
@@ -268,7 +268,7 @@ export function atan(b: Block, x: Expr): void {
     );
   });
   const z = b.let("z", B.mul(t, t));
-  const tail = b.let("tail", B.mul(t, B.mul(z, polynomial(z, atanTail))));
+  const tail = b.let("tail", B.mul(t, B.mul(z, plainPolynomial(z, atanTail))));
   b.return(B.copysign(B.add(hi, B.add(t, B.add(tail, lo))), x));
 }
 

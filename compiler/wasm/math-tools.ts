@@ -4,10 +4,19 @@ import type { Expr } from "../../ir/loop.js";
 import type { Block } from "../../ir/loop-block.js";
 import * as B from "../../ir/loop-build.js";
 
-/** c[0] + c[1]·x + c[2]·x² + …, by Horner's rule. */
+/** c[0] + c[1]·x + c[2]·x² + …, by Horner's rule with `fma`. */
 export function polynomial(x: Expr, c: readonly number[]): Expr {
+  return horner(x, c, B.fma);
+}
+
+/** The same with separate products and sums: scalar fma is slow in the relaxed variant, where it goes through lanes. */
+export function plainPolynomial(x: Expr, c: readonly number[]): Expr {
+  return horner(x, c, (sum, y, k) => B.add(B.mul(sum, y), k));
+}
+
+function horner(x: Expr, c: readonly number[], step: (sum: Expr, x: Expr, k: number) => Expr): Expr {
   let sum: Expr | undefined;
-  for (const k of c.toReversed()) sum = sum === undefined ? B.broadcast(x.type, k) : B.fma(sum, x, k);
+  for (const k of c.toReversed()) sum = sum === undefined ? B.broadcast(x.type, k) : step(sum, x, k);
   return sum ?? B.broadcast(x.type, 0);
 }
 
