@@ -97,7 +97,7 @@ class StateParams {
  * The step computes loss and metrics before the update. Learning rate, step counter and random key are states too; see
  * `stateNames`. Throws ModelError where layers, loss or names do not fit.
  */
-export function trainStep<O = Value>(model: AnyModule, options: TrainOptions<O>): TrainingProgram {
+export function trainStep<O>(model: Module<never, O>, options: TrainOptions<NoInfer<O>>): TrainingProgram {
   const { optimizer, schedule } = options;
   const types = inputTypes({ ...options.inputs, ...options.targets }, options.dims);
   const variables = model.variables();

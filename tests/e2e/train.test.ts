@@ -1,8 +1,9 @@
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { compile } from "../../compiler/compile.js";
-import type { AnyModule } from "../../compiler/dsl/graph.js";
 import { losses, optim, schedules, type TrainOptions, trainStep } from "../../compiler/dsl/index.js";
+import type { Module } from "../../compiler/dsl/module.js";
+import type { Value } from "../../ir/graph.js";
 import { LstmStack } from "../../models/lstm-stack.js";
 import { mlp } from "../../models/mlp.js";
 import { RnnSentiment } from "../../models/rnn-sentiment.js";
@@ -16,7 +17,7 @@ import { finalDisagreement, sliceOf, type Trajectory } from "../nn/trajectory.js
 type Recipe = Pick<TrainOptions, "inputs" | "targets" | "loss" | "optimizer" | "clip" | "schedule">;
 
 /** Compiles the training of a model and follows a recorded trajectory in wasm, to the final state. */
-async function follow(folder: string, model: AnyModule, recipe: Recipe): Promise<void> {
+async function follow(folder: string, model: Module<never, Value>, recipe: Recipe): Promise<void> {
   const trajectory = readJson<Trajectory>(join(folder, "trajectory.json"));
   const batches = readTensors(join(folder, "batches.safetensors"));
   const final = readTensors(join(folder, "final.safetensors"));

@@ -2,11 +2,12 @@
 
 import { join } from "node:path";
 import { compile } from "../../compiler/compile.js";
-import type { AnyModule } from "../../compiler/dsl/graph.js";
 import * as losses from "../../compiler/dsl/losses.js";
+import type { Module } from "../../compiler/dsl/module.js";
 import * as nn from "../../compiler/dsl/nn.js";
 import * as optim from "../../compiler/dsl/optim.js";
 import { type TrainOptions, trainStep } from "../../compiler/dsl/train.js";
+import type { Value } from "../../ir/graph.js";
 import type { Tensor } from "../../ir/tensor.js";
 import { lenet } from "../../models/lenet.js";
 import { load, type TrainingArtifact, type VariantId } from "../../runtime/index.js";
@@ -19,7 +20,7 @@ interface Trajectory {
 }
 
 interface Case {
-  readonly model: () => AnyModule;
+  readonly model: () => Module<never, Value>;
   readonly options: Pick<TrainOptions, "inputs" | "targets" | "optimizer">;
 }
 

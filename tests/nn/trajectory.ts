@@ -2,8 +2,10 @@
 
 import { join } from "node:path";
 import { expect } from "vitest";
-import type { AnyModule, Inputs } from "../../compiler/dsl/graph.js";
+import type { Inputs } from "../../compiler/dsl/graph.js";
+import type { Module } from "../../compiler/dsl/module.js";
 import { type TrainOptions, trainStep } from "../../compiler/dsl/train.js";
+import type { Value } from "../../ir/graph.js";
 import { type Tensor, tensor } from "../../ir/tensor.js";
 import { disagreement, readJson, readTensors } from "./reference-data.js";
 import { ReferenceSession } from "./reference-session.js";
@@ -49,7 +51,7 @@ export interface Followed {
 /** Trains the model as the folder's files say. */
 export function follow(
   folder: string,
-  model: AnyModule,
+  model: Module<never, Value>,
   { steps, ...data }: Followed,
   options: Pick<TrainOptions, "loss" | "optimizer" | "clip" | "schedule">,
 ): ReferenceSession {
