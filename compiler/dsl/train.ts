@@ -14,7 +14,7 @@ import type { StateRole, TrainingInfo } from "../../runtime/format.js";
 import type { ProgramState, TrainingProgram } from "../program.js";
 import { Context } from "./context.js";
 import { type AnyModule, applyModel, type DimRanges, type Inputs, inputTypes, namedOutputs } from "./graph.js";
-import type { Variable } from "./module.js";
+import type { Module, Variable } from "./module.js";
 import type { Clip, Optimizer } from "./optim.js";
 import { rateAt, rateValue, type Schedule } from "./schedules.js";
 
