@@ -51,5 +51,5 @@ export function chooseTile(lane: Lane["name"], size: ProductSize): Tile {
   };
   const tall: Tile = { mr: 4, nr: 2 * L };
   const wide: Tile = { mr: 2, nr: 4 * L };
-  return cost(wide) < cost(tall) ? wide : tall;
+  return cost(wide) <= cost(tall) ? wide : tall;
 }

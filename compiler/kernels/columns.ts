@@ -5,18 +5,20 @@ import type { Block } from "../../ir/loop-block.js";
 import { gtS, i32, leS, remS, sub } from "../../ir/loop-build.js";
 import type { Lane } from "./tile.js";
 
-/** A tile width: vectors, and whether only part of the last one exists. */
+/** A tile width: vectors, and whether only part of the last one may exist. */
 export interface TileWidth {
   readonly vectors: number;
   readonly cut: boolean;
+  /** How many columns of the last vector exist, where known when compiling. */
+  readonly lanes?: number;
 }
 
 export interface Panels {
   readonly nr: number;
   /** Vectors of a whole panel. */
   readonly vectors: number;
-  /** Vectors that the last, narrower panel can need, ascending; fewer if N is known. */
-  readonly cutVectors: readonly number[];
+  /** Widths that the last, narrower panel can need, ascending; one at most if N is known. */
+  readonly narrow: readonly TileWidth[];
   /** Whether whole panels can occur. */
   readonly whole: boolean;
   /** Part of a kernel's name that says what is known about N. */
@@ -26,12 +28,20 @@ export interface Panels {
 export function panelsOf(lane: Lane, nr: number, n: number | undefined): Panels {
   const vectors = nr / lane.count;
   if (n === undefined)
-    return { nr, vectors, cutVectors: Array.from({ length: vectors }, (_, v) => v + 1), whole: true, suffix: "" };
+    return {
+      nr,
+      vectors,
+      narrow: Array.from({ length: vectors }, (_, v) => ({ vectors: v + 1, cut: true })),
+      whole: true,
+      suffix: "",
+    };
   const tail = n % nr;
+  const lanes = tail % lane.count;
+  const width = { vectors: Math.ceil(tail / lane.count), cut: lanes !== 0, ...(lanes === 0 ? {} : { lanes }) };
   return {
     nr,
     vectors,
-    cutVectors: tail === 0 ? [] : [Math.ceil(tail / lane.count)],
+    narrow: tail === 0 ? [] : [width],
     whole: n >= nr,
     suffix: `_n${tail}${n >= nr ? "" : "only"}`,
   };
@@ -49,23 +59,37 @@ export function coverColumns(
   to: Expr,
   body: (tile: TileWidth, column: Expr, width: Expr) => void,
 ): void {
-  const { nr, vectors, cutVectors, whole } = panels;
+  const { nr, vectors, narrow, whole } = panels;
   const wholeEnd = whole ? f.let("wholeEnd", sub(to, remS(sub(to, from), nr))) : from;
   if (whole) f.for("column", from, wholeEnd, nr, (column) => body({ vectors, cut: false }, column, i32(nr)));
-  if (cutVectors.length === 0) return;
+  if (narrow.length === 0) return;
   const width = f.let("width", sub(to, wholeEnd));
   const byWidth = (i: number): void => {
-    const tile = { vectors: cutVectors[i]!, cut: true };
+    const tile = narrow[i]!;
     const put = () => body(tile, wholeEnd, width);
-    if (i === cutVectors.length - 1) put();
+    if (i === narrow.length - 1) put();
     else f.if(leS(width, tile.vectors * lane.count), put, () => byWidth(i + 1));
   };
   f.if(gtS(width, 0), () => byWidth(0));
 }
 
-/** Part of a helper's name: `2x8of16_cut` is a tile of 2 × 8 on panels of 16, of which the last vector is cut. */
-export const tileName = (lane: Lane, mr: number, nr: number, { vectors, cut }: TileWidth): string =>
-  `${mr}x${vectors * lane.count}${vectors * lane.count === nr ? "" : `of${nr}`}${cut ? "_cut" : ""}`;
+/** The width that serves a panel with the code of a narrower one, if there is such code: whole panels are cut nowhere. */
+export function sharedWidth(panels: Panels, width: TileWidth): TileWidth {
+  return panels.narrow.find((w) => w.vectors === width.vectors && w.lanes === undefined) ?? width;
+}
+
+/** How many columns of the tile exist: the run-time parameter, or a constant; undefined for all. */
+export function existing(lane: Lane, width: TileWidth, columns: Expr): Expr | undefined {
+  if (!width.cut) return undefined;
+  return width.lanes === undefined ? columns : i32((width.vectors - 1) * lane.count + width.lanes);
+}
+
+/**
+ * Part of a helper's name: `2x8of16_cut` is a tile of 2 × 8 on panels of 16, of which the last vector is cut; `_cut3` where it
+ * is known to hold three columns.
+ */
+export const tileName = (lane: Lane, mr: number, nr: number, { vectors, cut, lanes }: TileWidth): string =>
+  `${mr}x${vectors * lane.count}${vectors * lane.count === nr ? "" : `of${nr}`}${cut ? `_cut${lanes ?? ""}` : ""}`;
 
 /** Collects the functions a kernel calls. */
 export class Helpers {

@@ -13,7 +13,7 @@ import type { Elem, Expr, LoopFunction, LoopParam } from "../../ir/loop.js";
 import { elemBytes } from "../../ir/loop.js";
 import { buildFunction } from "../../ir/loop-block.js";
 import { add, divS, fill, i32, leS, load, loadSplat, maxS, minS, mul, pointer, sub } from "../../ir/loop-build.js";
-import { coverColumns, Helpers, panelsOf, type TileWidth, tileName } from "./columns.js";
+import { coverColumns, existing, Helpers, panelsOf, sharedWidth, type TileWidth, tileName } from "./columns.js";
 import { segmentLoops, segmentParams } from "./conv.js";
 import { identity } from "./epilogue.js";
 import { type Kernel, rowTiles } from "./gemm.js";
@@ -58,7 +58,7 @@ export const inputGradientParams = (elem: Elem, loops: number): readonly LoopPar
 /** One row of output pixels of MR images against one panel: dx[image, pixel, column …] += dy[image, pixel] · w. */
 function inputGradientRow(lane: Lane, mr: number, nr: number, width: TileWidth): LoopFunction {
   const { elem } = lane;
-  const { vectors: nv, cut } = width;
+  const { vectors: nv } = width;
   const bytes = elemBytes[elem];
   const L = lane.count;
   const params = [
@@ -113,7 +113,7 @@ function inputGradientRow(lane: Lane, mr: number, nr: number, width: TileWidth):
         params: [],
         at: () => ({ batch: i32(0), row: i32(0), column: i32(0) }),
         accumulate: true,
-        ...(cut ? { columns: columns! } : {}),
+        columns: existing(lane, width, columns!),
       });
       f.assign(dyRow, add(dyRow, dyPitch));
       f.assign(dxRow, add(dxRow, dxPitch));
@@ -165,8 +165,7 @@ export function convInputGradient(spec: ConvGradSpec): InputGradientKernel {
               f.assign(wAt, wGroup);
               segmentLoops(f, segmentArgs, bytes, (offset) => {
                 coverColumns(f, lane, panels, i32(0), run!, (width, column, columns) => {
-                  const cut = width.cut || panels.cutVectors.includes(width.vectors);
-                  f.call(helpers.use(inputGradientRow(lane, size, nr, { vectors: width.vectors, cut })), [
+                  f.call(helpers.use(inputGradientRow(lane, size, nr, sharedWidth(panels, width))), [
                     dyRow,
                     wAt,
                     add(add(dxRow, offset), mul(column, bytes)),

@@ -32,7 +32,7 @@ import {
   select,
   sub,
 } from "../../ir/loop-build.js";
-import { coverColumns, Helpers, panelsOf, type TileWidth, tileName } from "./columns.js";
+import { coverColumns, existing, Helpers, panelsOf, type TileWidth, tileName } from "./columns.js";
 import { segmentParams } from "./conv.js";
 import type { ConvGradSpec } from "./conv-input-grad.js";
 import { identity } from "./epilogue.js";
@@ -74,7 +74,7 @@ const chunkK = 32;
  */
 function weightGradientTile(lane: Lane, mr: number, nr: number, width: TileWidth): LoopFunction {
   const { elem } = lane;
-  const { vectors: nv, cut } = width;
+  const { vectors: nv } = width;
   const bytes = elemBytes[elem];
   const L = lane.count;
   const params = [
@@ -100,6 +100,7 @@ function weightGradientTile(lane: Lane, mr: number, nr: number, width: TileWidth
     const xs = args.slice(0, mr) as readonly Expr[];
     const [dy, dw, first, count, rows, n, dyPixel, outW, outH, outD, stepW, stepH, stepD, stepImage, columns] =
       args.slice(mr) as readonly Expr[];
+    const exist = existing(lane, width, columns!);
     const acc = zeroTile(f, lane, mr, nv);
     const dwRows: Expr[] = [dw!];
     for (let r = 1; r < mr; r++) dwRows.push(f.let(`dw${r}`, add(dwRows[r - 1]!, mul(n!, bytes))));
@@ -108,8 +109,8 @@ function weightGradientTile(lane: Lane, mr: number, nr: number, width: TileWidth
         for (const [v, x] of row.entries())
           f.assign(
             x,
-            cut && v === nv - 1
-              ? partialVector(f, lane, elem, dwRows[r]!, v * L, columns!)
+            exist !== undefined && v === nv - 1
+              ? partialVector(f, lane, elem, dwRows[r]!, v * L, exist)
               : load(lane.vector, elem, dwRows[r]!, 0, v * L),
           );
     });
@@ -134,14 +135,14 @@ function weightGradientTile(lane: Lane, mr: number, nr: number, width: TileWidth
         for (const p of a) f.assign(p, add(p, xStep));
         f.assign(bAt, add(bAt, dyStep));
       };
-      if (!cut) f.for("ox", 0, outW!, 1, () => step(vector));
+      if (exist === undefined) f.for("ox", 0, outW!, 1, () => step(vector));
       else {
         // The last vector reads beyond its pixel: not at the very end of dy, and never where pixels are narrower than it.
         const last = select(eq(row, sub(rows!, 1)), sub(outW!, 1), outW!);
         const safe = f.let("safe", select(geS(dyPixel!, L), last, 0));
         f.for("ox", 0, safe, 1, () => step(vector));
         f.for("ox", safe, outW!, 1, () =>
-          step((v) => (v < nv - 1 ? vector(v) : partialVector(f, lane, elem, bAt, v * L, columns!))),
+          step((v) => (v < nv - 1 ? vector(v) : partialVector(f, lane, elem, bAt, v * L, exist))),
         );
       }
       f.assign(dyRow, add(dyRow, mul(outW!, dyStep)));
@@ -163,7 +164,7 @@ function weightGradientTile(lane: Lane, mr: number, nr: number, width: TileWidth
       epilogue: identity,
       params: [],
       at: () => ({ batch: i32(0), row: i32(0), column: i32(0) }),
-      ...(cut ? { columns: columns! } : {}),
+      columns: exist,
     });
   });
 }

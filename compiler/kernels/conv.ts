@@ -23,7 +23,7 @@ import type { Elem, Expr, LoopFunction, LoopParam } from "../../ir/loop.js";
 import { elemBytes } from "../../ir/loop.js";
 import { type Block, buildFunction } from "../../ir/loop-block.js";
 import { add, divS, eq, geS, i32, load, loadSplat, minS, mul, pointer, remS, sub } from "../../ir/loop-build.js";
-import { coverColumns, Helpers, panelsOf, type TileWidth, tileName } from "./columns.js";
+import { coverColumns, existing, Helpers, panelsOf, sharedWidth, type TileWidth, tileName } from "./columns.js";
 import { type Epilogue, identity } from "./epilogue.js";
 import { type Kernel, rowTiles } from "./gemm.js";
 import { int, type Lane, lanes, reduction, storeTile, tileStep, zeroTile } from "./tile.js";
@@ -212,7 +212,7 @@ export function segmentLoops(f: Block, args: readonly Expr[], bytes: number, bod
 /** All tiles of MR pixels among `count` pixels from `first`, against one panel (or its first NV vectors). */
 function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
   const { lane } = s;
-  const { vectors: nv, cut } = width;
+  const { vectors: nv } = width;
   const bytes = elemBytes[lane.elem];
   const L = lane.count;
   const params = [
@@ -235,6 +235,7 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
     const run = args[13]!;
     const segmentArgs = args.slice(14, 14 + 2 * s.loops);
     const [column, columns, ...extra] = args.slice(14 + 2 * s.loops) as [Expr, Expr, ...Expr[]];
+    const exist = existing(lane, width, columns);
     const walk = pixelWalk(f, x, first, walkArgs, bytes);
     const yBytes = elemBytes[s.yElem];
     const yPitch = f.let("yPitch", mul(yPixel, yBytes));
@@ -278,7 +279,7 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
         epilogue: s.epilogue,
         params: extra,
         at: (r) => ({ batch: i32(0), row: add(add(first, i), r), column }),
-        ...(cut ? { columns } : {}),
+        columns: exist,
       });
       f.assign(yAt, add(yAt, mul(yPitch, mr)));
     });
@@ -329,8 +330,7 @@ export function conv(spec: ConvSpec): ConvKernel {
         const channel = f.let("channel", add(channel0, column));
         let done: Expr = i32(0);
         for (const size of rowTiles(mr)) {
-          const cut = width.cut || (size < mr && panels.cutVectors.includes(width.vectors));
-          const tileFn = helpers.use(strip(s, size, { vectors: width.vectors, cut }));
+          const tileFn = helpers.use(strip(s, size, size < mr ? sharedWidth(panels, width) : width));
           const at = done;
           const left = f.let("left", sub(count, at));
           f.if(geS(left, size), () =>

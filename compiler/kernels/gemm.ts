@@ -31,7 +31,7 @@ import {
   splat,
   sub,
 } from "../../ir/loop-build.js";
-import { coverColumns, Helpers, panelsOf, type TileWidth, tileName } from "./columns.js";
+import { coverColumns, existing, Helpers, panelsOf, sharedWidth, type TileWidth, tileName } from "./columns.js";
 import { type Epilogue, identity } from "./epilogue.js";
 import { int, type Lane, lanes, partialVector, reduction, storeTile, tileStep, zeroTile } from "./tile.js";
 
@@ -153,7 +153,7 @@ const chunkColumns = 96;
  */
 function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
   const { lane } = s;
-  const { vectors: nv, cut } = width;
+  const { vectors: nv } = width;
   const L = lane.count;
   const aBytes = elemBytes[s.aElem];
   const bBytes = elemBytes[s.bElem];
@@ -176,6 +176,7 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
   ];
   return buildFunction(`${stem(s, "gemmstrip")}_${tileName(lane, mr, s.nr, width)}`, params, undefined, (f, args) => {
     const [a, b, c, rows, k, aRow, aColumn, bRow, cRow, batch, row, column, columns, ...extra] = args as Expr[];
+    const exist = existing(lane, width, columns!);
     const aRowBytes = s.a === "columns" ? i32(aBytes) : f.let("aRowBytes", mul(aRow!, aBytes));
     const aStep = s.a === "rows" ? i32(aBytes) : f.let("aStep", mul(aColumn!, aBytes));
     const bStep = s.b === "packed" ? i32(s.nr * bBytes) : f.let("bStep", mul(bRow!, bBytes));
@@ -205,7 +206,7 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
         if (s.a === "rows") for (const p of aAt) f.assign(p, add(p, steps * aBytes));
         if (s.b === "packed") f.assign(bAt, add(bAt, steps * s.nr * bBytes));
       };
-      if (s.b === "rows" && cut) {
+      if (s.b === "rows" && exist !== undefined) {
         // A vector of the last rows of B may reach beyond the operand: these are read element by element.
         const loose = select(geS(bRow!, L), i32(1), k!);
         const safe = f.let("safe", select(gtS(k!, loose), sub(k!, loose), 0));
@@ -214,7 +215,7 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
         if (s.a === "rows")
           for (const [r, p] of aAt.entries()) f.assign(p, add(add(aTile, mul(aRowBytes, r)), mul(safe, aBytes)));
         f.for("kk", safe, k!, 1, () => {
-          step(0, (v) => (v < nv - 1 ? vectorB(0)(v) : partialVector(f, lane, s.bElem, bAt, v * L, columns!)));
+          step(0, (v) => (v < nv - 1 ? vectorB(0)(v) : partialVector(f, lane, s.bElem, bAt, v * L, exist)));
           advance(1);
         });
       } else reduction(f, k!, unroll, step, advance);
@@ -227,7 +228,7 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
         epilogue: s.epilogue,
         params: extra,
         at: (r) => ({ batch: batch!, row: add(add(row!, i), r), column: column! }),
-        ...(cut ? { columns: columns! } : {}),
+        columns: exist,
       });
       f.assign(aTile, add(aTile, mul(aRowBytes, mr)));
       f.assign(cTile, add(cTile, mul(cRowBytes, mr)));
@@ -278,8 +279,7 @@ export function gemm(spec: GemmSpec): GemmKernel {
         let done: Expr = i32(0);
         for (const size of rowTiles(mr)) {
           // A whole panel's last rows share the code of the cut one.
-          const cut = width.cut || (size < mr && panels.cutVectors.includes(width.vectors));
-          const tileFn = helpers.use(strip(s, size, { vectors: width.vectors, cut }));
+          const tileFn = helpers.use(strip(s, size, size < mr ? sharedWidth(panels, width) : width));
           const at = done;
           const left = f.let("left", sub(rows, at));
           f.if(geS(left, size), () =>

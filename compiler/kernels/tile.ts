@@ -115,13 +115,19 @@ export function reduction(
   });
 }
 
+/** Does something if a column exists: decided now where their number is known. */
+function whereExists(b: Block, column: number, columns: Expr, body: () => void): void {
+  if (columns.kind !== "const") b.if(ltS(i32(column), columns), body);
+  else if (column < Number(columns.value)) body();
+}
+
 /** The elements below `columns` of a vector that starts at column `from`, zeros above them; at least one exists. */
 export function partialVector(b: Block, lane: Lane, elem: Elem, pointer: Expr, from: number, columns: Expr): Expr {
   const x = b.mut("edge", constant(lane.vector, 0));
   for (let l = 0; l < lane.count; l++) {
     const put = () => b.assign(x, replaceLane(x, l, load(lane.scalar, elem, pointer, 0, from + l)));
     if (l === 0) put();
-    else b.if(ltS(i32(from + l), columns), put);
+    else whereExists(b, from + l, columns, put);
   }
   return x;
 }
@@ -137,9 +143,9 @@ export interface TileOutput {
   readonly at: (row: number) => Position;
   /**
    * Columns of the tile that exist: undefined for all; otherwise an i32 expression in ((NV−1)·L, NV·L], so that only the
-   * last vector is cut.
+   * last vector is cut, or a constant below NV·L.
    */
-  readonly columns?: Expr;
+  readonly columns: Expr | undefined;
   /** Add to what the output holds instead of replacing it; the epilogue sees the new sum. */
   readonly accumulate?: boolean;
 }
@@ -160,22 +166,17 @@ export function storeTile(b: Block, lane: Lane, acc: Accumulators, out: TileOutp
   }
   if (out.columns === undefined) return;
   const columns = out.columns;
-  b.if(
-    ltS(columns, (last + 1) * L),
-    () => {
-      for (let l = 0; l < L - 1; l++) {
-        const lane = l;
-        const column = () => {
-          for (const [r, row] of acc.entries()) single(r, last, lane, row[last]!);
-        };
-        if (l === 0) column();
-        else b.if(ltS(i32(last * L + l), columns), column);
-      }
-    },
-    () => {
+  const pieces = () => {
+    for (let l = 0; l < L - 1; l++)
+      whereExists(b, last * L + l, columns, () => {
+        for (const [r, row] of acc.entries()) single(r, last, l, row[last]!);
+      });
+  };
+  if (columns.kind === "const") pieces();
+  else
+    b.if(ltS(columns, (last + 1) * L), pieces, () => {
       for (const [r, row] of acc.entries()) whole(r, last, row[last]!);
-    },
-  );
+    });
 }
 
 function shift(at: Position, columns: number): Position {
