@@ -9,7 +9,7 @@
  *
  *   func @relu(%x: i32 *f32, %y: i32 *f32, %n: i32) {
  *     for %i = 0 to %n step 4 {
- *       store f32x4 %y[%i] = max(load f32x4 %x[%i], splat f32x4 (0.0))
+ *       store f32x4 %y[%i] = max(load f32x4 %x[%i], f32x4(0.0))
  *     }
  *   }
  */

@@ -14,9 +14,6 @@ import { polynomial } from "./math-tools.js";
 
 const bitsOf = (x: Expr): Expr => B.bitcast(isVector(x.type) ? "i32x4" : "i32", x);
 
-/** 2^k as f32 for k in −126…127. */
-const powerOfTwo = (k: Expr, type: Expr["type"]): Expr => B.bitcast(type, B.shl(B.add(k, 127), 23));
-
 /** ln 2 in two parts: products of the first with integers below 2^15 are exact. */
 const ln2 = { hi: 0.693359375, lo: -2.1219444e-4 } as const;
 
@@ -25,46 +22,61 @@ const expTail = [
   0.5, 0.1666666716337204, 0.04166646674275398, 0.00833331048488617, 0.001393364742398262, 0.00019890988187398762,
 ];
 
+/**
+ * Adding it to an f32 below 2^22 rounds that to an integer k and leaves k + 127 in the low bits: cheaper than rounding and
+ * converting, for which engines emit ten instructions.
+ */
+const rounder = 1.5 * 2 ** 23 + 127;
+/** Bits of `rounder` without the 127. */
+const rounderBits = 0x4b400000;
+
 interface Scaled {
   /** e^r − 1 for the remainder r. */
   readonly minusOne: Expr;
-  /** The exponent. */
-  readonly k: Expr;
+  /** Bits of `rounder` + k: the exponent k is in the low bits, biased by 127. */
+  readonly biased: Expr;
 }
 
 /** e^(x + low) = 2^k·(1 + minusOne), for |x| < 2^15. */
 function expParts(b: Block, x: Expr, low?: Expr): Scaled {
-  const n = b.let("n", B.nearest(B.mul(x, Math.LOG2E)));
+  const shifted = b.let("shifted", B.fma(x, Math.LOG2E, rounder));
+  const n = b.let("n", B.sub(shifted, rounder));
   const reduced = B.fma(n, -ln2.lo, B.fma(n, -ln2.hi, x));
   const r = b.let("r", low === undefined ? reduced : B.add(reduced, low));
   const minusOne = b.let("minusOne", B.fma(B.mul(r, r), polynomial(r, expTail), r));
-  return { minusOne, k: b.let("k", B.convert("i32.from_f32S", n)) };
+  return { minusOne, biased: b.let("biased", bitsOf(shifted)) };
 }
 
+/** 2^k for k in −126…127. The shift drops all but the biased exponent. */
+const powerOfTwo = (biased: Expr, type: Expr["type"]): Expr => B.bitcast(type, B.shl(biased, 23));
+
 /** y·2^k in two steps, so that neither factor overflows and subnormals are rounded once. */
-function scale(b: Block, y: Expr, k: Expr): Expr {
-  const half = b.let("half", B.shrS(k, 1));
-  return B.mul(B.mul(y, powerOfTwo(half, y.type)), powerOfTwo(B.sub(k, half), y.type));
+function scale(b: Block, y: Expr, biased: Expr): Expr {
+  // k + 254 splits into two exponents that are both biased.
+  const both = b.let("both", B.sub(biased, rounderBits - 127));
+  const half = b.let("half", B.shrS(both, 1));
+  return B.mul(B.mul(y, powerOfTwo(half, y.type)), powerOfTwo(B.sub(both, half), y.type));
 }
 
 /** Beyond −104.5…89 the result is 0 or infinity anyway. */
 export function exp(b: Block, x: Expr): Expr {
-  const { minusOne, k } = expParts(b, b.let("t", B.pmax(B.pmin(x, 89), -104.5)));
-  return scale(b, b.let("y", B.add(minusOne, 1)), k);
+  const { minusOne, biased } = expParts(b, b.let("t", B.pmax(B.pmin(x, 89), -104.5)));
+  return scale(b, b.let("y", B.add(minusOne, 1)), biased);
 }
 
 /** 2^k·((1 − 2^-k) + (e^r − 1)), whose difference is exact. */
 export function expm1(b: Block, x: Expr): Expr {
-  const { minusOne, k } = expParts(b, b.let("t", B.pmax(B.pmin(x, 89), -18)));
-  const inverse = B.bitcast(x.type, B.shl(B.sub(B.broadcast(k.type, 127), B.minS(k, 126)), 23));
+  const { minusOne, biased } = expParts(b, b.let("t", B.pmax(B.pmin(x, 89), -18)));
+  const most = B.minS(biased, rounderBits + 127 + 126);
+  const inverse = powerOfTwo(B.sub(B.broadcast(biased.type, 254), most), x.type);
   const y = b.let("y", B.add(B.sub(B.broadcast(x.type, 1), inverse), minusOne));
-  return B.select(B.eq(x, 0), x, scale(b, y, k));
+  return B.select(B.eq(x, 0), x, scale(b, y, biased));
 }
 
 /** e^-|x| over 1 + e^-|x|, or 1 over it. */
 export function sigmoid(b: Block, x: Expr): Expr {
-  const { minusOne, k } = expParts(b, b.let("t", B.pmax(B.neg(B.abs(x)), -104.5)));
-  const e = b.let("e", scale(b, b.let("y", B.add(minusOne, 1)), k));
+  const { minusOne, biased } = expParts(b, b.let("t", B.pmax(B.neg(B.abs(x)), -104.5)));
+  const e = b.let("e", scale(b, b.let("y", B.add(minusOne, 1)), biased));
   return B.div(B.select(B.lt(x, 0), e, B.broadcast(x.type, 1)), B.add(e, 1));
 }
 
@@ -78,8 +90,8 @@ export function tanh(b: Block, x: Expr): Expr {
   const a = b.let("a", B.abs(x));
   const z = b.let("z", B.mul(x, x));
   const small = B.fma(B.mul(z, x), polynomial(z, tanhTail), x);
-  const { minusOne, k } = expParts(b, b.let("t", B.mul(B.pmin(a, 9.1), 2)));
-  const e = B.mul(B.add(minusOne, 1), powerOfTwo(k, x.type));
+  const { minusOne, biased } = expParts(b, b.let("t", B.mul(B.pmin(a, 9.1), 2)));
+  const e = B.mul(B.add(minusOne, 1), powerOfTwo(biased, x.type));
   const large = B.sub(B.broadcast(x.type, 1), B.div(B.broadcast(x.type, 2), B.add(e, 1)));
   return B.select(B.lt(a, 0.6), small, B.copysign(large, x));
 }
@@ -136,8 +148,8 @@ export function erf(b: Block, x: Expr): Expr {
   const a = b.let("a", B.abs(x));
   const small = B.fma(x, polynomial(b.let("z", B.mul(x, x)), erfSmall), x);
   const t = b.let("t", B.pmin(a, 4));
-  const { minusOne, k } = expParts(b, b.let("logErfc", B.mul(B.neg(t), polynomial(t, erfLarge))));
-  const large = B.sub(B.broadcast(x.type, 1), B.mul(B.add(minusOne, 1), powerOfTwo(k, x.type)));
+  const { minusOne, biased } = expParts(b, b.let("logErfc", B.mul(B.neg(t), polynomial(t, erfLarge))));
+  const large = B.sub(B.broadcast(x.type, 1), B.mul(B.add(minusOne, 1), powerOfTwo(biased, x.type)));
   return B.select(B.lt(a, 0.92), small, B.copysign(large, x));
 }
 
@@ -162,10 +174,10 @@ export function gelu(b: Block, x: Expr): Expr {
   const a = b.let("a", B.pmin(B.abs(x), 14.6));
   const top = b.let("top", B.bitcast(x.type, B.and(bitsOf(a), -4096)));
   const low = b.let("low", B.mul(B.mul(B.sub(a, top), B.add(a, top)), -0.5));
-  const { minusOne, k } = expParts(b, b.let("square", B.mul(B.mul(top, top), -0.5)), low);
+  const { minusOne, biased } = expParts(b, b.let("square", B.mul(B.mul(top, top), -0.5)), low);
   const v = b.let("v", B.div(a, B.fma(a, geluTail.rate, B.broadcast(x.type, 1))));
   const factor = B.mul(v, polynomial(b.let("d", B.sub(v, geluTail.centre)), geluTail.c));
-  const w = b.let("w", scale(b, b.let("y", B.mul(factor, B.add(minusOne, 1))), k));
+  const w = b.let("w", scale(b, b.let("y", B.mul(factor, B.add(minusOne, 1))), biased));
   return B.select(B.lt(B.abs(x), 1), small, B.select(B.lt(x, 0), B.neg(w), B.sub(x, w)));
 }
 
