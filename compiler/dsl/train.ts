@@ -8,7 +8,7 @@ import { type Dim, dimSymbols } from "../../ir/dim.js";
 import { isFloat } from "../../ir/dtype.js";
 import { ModelError } from "../../ir/errors.js";
 import { type Graph, graph, param, type TensorType, typeText, type Value, withLoc } from "../../ir/graph.js";
-import { elementCount, scalar, type Tensor, tensorFrom } from "../../ir/tensor.js";
+import { elementCount, scalar, type Tensor, tensorFrom, zeros } from "../../ir/tensor.js";
 import { gradients } from "../../passes/graph/differentiate.js";
 import type { StateRole, TrainingInfo } from "../../runtime/format.js";
 import type { ProgramState, TrainingProgram } from "../program.js";
@@ -16,7 +16,10 @@ import { Context } from "./context.js";
 import { type AnyModule, applyModel, type DimRanges, type Inputs, inputTypes, namedOutputs } from "./graph.js";
 import type { Module, Variable } from "./module.js";
 import type { Clip, Optimizer } from "./optim.js";
-import { rateAt, rateValue, type Schedule } from "./schedules.js";
+import { rateAt, type Schedule } from "./schedules.js";
+import { stateNames, updates } from "./update.js";
+
+export { stateNames };
 
 /** A scalar of the model's output and the targets, in their order. */
 export type Objective<O> = (output: O, ...targets: readonly Value[]) => Value;
@@ -33,6 +36,8 @@ export interface TrainOptions<O = Value> {
   readonly metrics?: Readonly<Record<string, Objective<O>>>;
   /** Changes the gradients before the update: `optim.clipNorm(1)`. */
   readonly clip?: Clip;
+  /** Batches whose mean gradient makes one update. The parameters change with every n-th step only. Default 1. */
+  readonly accumulate?: number;
   /** Learning rate from the step counter. Without one it is a state that the session can set at any time. */
   readonly schedule?: Schedule;
   /** Momentum (or first beta) from the step counter. */
@@ -42,14 +47,6 @@ export interface TrainOptions<O = Value> {
   /** Names of the model's outputs in `predict`. */
   readonly outputs?: readonly string[];
 }
-
-/** Names of the state that training adds to the model's. */
-export const stateNames = {
-  lr: "optimizer.lr",
-  step: "optimizer.step",
-  key: "rng.key",
-  slot: (slot: string, parameter: string) => `optimizer.${slot}.${parameter}`,
-} as const;
 
 interface Declared {
   readonly name: string;
@@ -159,7 +156,7 @@ type Named = ReadonlyMap<string, Variable>;
 function declare<O>(
   model: AnyModule,
   trained: readonly (readonly [string, Variable])[],
-  { optimizer, schedule, seed = 0 }: TrainOptions<O>,
+  { optimizer, schedule, seed = 0, accumulate = 1 }: TrainOptions<O>,
 ): ReadonlyMap<string, Declared> {
   const declared = new Map<string, Declared>();
   const add = (name: string, role: StateRole, tensor: Tensor) => {
@@ -176,6 +173,13 @@ function declare<O>(
       const filled = new Float64Array(elementCount(shape)).fill(initial);
       add(stateNames.slot(slot, name), "optimizer", tensorFrom(dtype, shape, filled));
     }
+  }
+  if (!Number.isInteger(accumulate) || accumulate < 1) {
+    throw new ModelError(`accumulate is a whole number of batches, not ${accumulate}`);
+  }
+  if (accumulate > 1) {
+    for (const [name, v] of trained) add(stateNames.slot("gradient", name), "optimizer", zeros(v.dtype, v.shape));
+    add(stateNames.batches, "counter", scalar("i32", 0));
   }
   const rate = schedule === undefined ? optimizer.lr : rateAt(schedule, 0);
   add(stateNames.lr, "hyper", scalar("f32", rate));
@@ -242,57 +246,23 @@ function stepEntry<O>(
   const feeds = [...types].map(([name, type]) => param(name, type));
   const count = Object.keys(options.inputs).length;
   const counter = state.get(stateNames.step);
-  const random = { key: () => state.get(stateNames.key), step: counter };
+  // Batches that make one update together draw different numbers.
+  const { accumulate = 1 } = options;
+  const draw = accumulate === 1 ? counter : np.add(np.mul(counter, accumulate), state.get(stateNames.batches));
+  const random = { key: () => state.get(stateNames.key), step: draw };
   const ctx = new Context(model, modelValues(variables, state), { training: true, random });
   const output = applyModel(model, ctx, feeds.slice(0, count)) as O;
   const measures = measure(output, feeds.slice(count), options);
   const weights = trained.map(([, v]) => ctx.value(v));
   const found = gradients(measures[0]![1], weights);
 
-  const next = withLoc("optimizer", () => {
-    const clipped = options.clip?.(found) ?? found;
-    const done = np.add(counter, 1);
-    const step = asType(done, "f32");
-    const lr = options.schedule === undefined ? state.get(stateNames.lr) : rateValue(options.schedule, counter);
-    const momentum = options.momentumSchedule && rateValue(options.momentumSchedule, counter);
-    const updated = trained.flatMap(([name], i) => {
-      const rule = options.optimizer.ruleFor(name);
-      const slots = Object.fromEntries(
-        Object.keys(rule.slots).map((slot) => [slot, state.get(stateNames.slot(slot, name))]),
-      );
-      const u = {
-        param: weights[i]!,
-        gradient: clipped[i]!,
-        slots,
-        lr: scaledRate(lr, rule.lr, options.optimizer.lr),
-        step,
-        momentum,
-      };
-      const result = withLoc(`optimizer.${name}`, () => rule.update(u));
-      return [
-        [name, result.param] as const,
-        ...Object.entries(result.slots).map(([slot, v]) => [stateNames.slot(slot, name), v] as const),
-      ];
-    });
-    return [...updated, [stateNames.step, done] as const];
-  });
+  const learnt = trained.map(([name], i) => ({ name, weight: weights[i]!, gradient: found[i]! }));
+  const next = updates(learnt, (name) => state.get(name), options);
   const buffers = [...variables].flatMap(([name, v]) => {
     const value = ctx.updates.get(v);
     return value === undefined ? [] : [[name, value] as const];
   });
   return finish(state, feeds, "step", { next: [...next, ...buffers], outputs: measures.map(asScalar) });
-}
-
-/** A group's rate keeps its ratio to the optimiser's own. */
-function scaledRate(lr: Value, own: number, base: number): Value {
-  if (own === base) return lr;
-  if (base === 0) {
-    throw new ModelError({
-      message: "a group has its own learning rate, but the optimiser's is 0",
-      hint: "give the optimiser the rate that groups are relative to",
-    });
-  }
-  return np.mul(lr, own / base);
 }
 
 function evaluateEntry<O>(
