@@ -192,7 +192,7 @@ export function definedSymbols(node: GraphNode): readonly DimSymbol[] {
 const mentioned = new WeakMap<GraphNode, readonly string[]>();
 
 /** Names of the data-dependent sizes in the node's types and attributes, other than those it finds itself. */
-function mentions(node: GraphNode): readonly string[] {
+export function mentions(node: GraphNode): readonly string[] {
   const cached = mentioned.get(node);
   if (cached !== undefined) return cached;
   const found = new Map<string, DimSymbol>();

@@ -8,6 +8,7 @@ import { decompose } from "./graph/decompose.js";
 import { eliminateCommonSubexpressions } from "./graph/eliminate-common-subexpressions.js";
 import { eliminateDeadCode } from "./graph/eliminate-dead-code.js";
 import { foldConstants } from "./graph/fold-constants.js";
+import { fuse } from "./graph/fuse.js";
 import { layout } from "./graph/layout.js";
 import { simplify } from "./graph/simplify.js";
 import type { GraphPass, Trace } from "./pass.js";
@@ -22,6 +23,7 @@ export const defaultPipeline: readonly GraphPass[] = [
   simplify,
   eliminateCommonSubexpressions,
   eliminateDeadCode,
+  fuse,
 ];
 
 /** What one pass did. */

@@ -17,15 +17,15 @@ export interface GroupOutput {
   readonly to: View;
 }
 
-/** Adds the kernels that compute values of fusible ops from their leaves. */
+/** Adds the kernels that compute values of fusible ops from their leaves; false, and nothing added, where no kernel fits the group. */
 export function lowerGroup(
   ctx: LowerContext,
   outputs: readonly GroupOutput[],
   leaf: (v: Value) => Leaf | undefined,
   loc: string | undefined,
-): void {
+): boolean {
   const first = outputs[0];
-  if (first === undefined) return;
+  if (first === undefined) return true;
   const isLeaf = (v: Value) => leaf(v) !== undefined;
   const name = nameOf(
     outputs.map((o) => o.value),
@@ -37,17 +37,16 @@ export function lowerGroup(
       isLeaf,
     ).length > 0
   ) {
-    lowerReduceGroup(ctx, name, outputs, leaf, loc);
-    return;
+    return lowerReduceGroup(ctx, name, outputs, leaf, loc);
   }
   const { def } = first.value;
   if (def.op === "concat") {
     lowerConcat(ctx, name, def, first.to, leaf, loc);
-    return;
+    return true;
   }
   if (def.op === "pad") {
     lowerPad(ctx, name, def, first.to, leaf, loc);
-    return;
+    return true;
   }
   const points = new Points(leaf);
   const rest = [...outputs];
@@ -69,6 +68,7 @@ export function lowerGroup(
     );
     for (const o of same) rest.splice(rest.indexOf(o), 1);
   }
+  return true;
 }
 
 type Concat = NodeOf<"concat", AttrsOf<"concat">>;

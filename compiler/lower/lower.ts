@@ -73,7 +73,7 @@ function lowerNode(ctx: LowerContext, node: GraphNode): void {
     const outputs = node.results.map((value) => ({ value, to: ctx.result(value) }));
     const results = new Set<Value>(node.results);
     const leaf = (v: Value): Leaf | undefined => (results.has(v) ? undefined : ctx.leaf(v));
-    lowerGroup(ctx, outputs, leaf, node.loc);
+    if (!lowerGroup(ctx, outputs, leaf, node.loc)) throw new InternalError(`no kernel computes ${node.op}`);
   } else lowerStructured(ctx, node);
 }
 

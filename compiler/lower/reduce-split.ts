@@ -3,7 +3,7 @@
  * kernel combines. The chunks depend on sizes only, so the sum is the same on any number of threads.
  */
 
-import { type Dim, dimAdd, dimFloorDiv, dimMax, dimMul, dimSymbol } from "../../ir/dim.js";
+import { type Dim, dimAdd, dimBounds, dimFloorDiv, dimMax, dimMul, dimSubstitute, dimSymbol } from "../../ir/dim.js";
 import { InternalError } from "../../ir/errors.js";
 import { param, type Value } from "../../ir/graph.js";
 import * as B from "../../ir/loop-build.js";
@@ -37,12 +37,18 @@ export function splitFactor(g: ReduceGroup, columns: boolean): SplitFactor | und
   const independent = columns
     ? dimMul(product(g.kept.slice(0, -1)), Math.ceil(most(g.kept.at(-1)!.size) / tileColumns))
     : kept;
-  if (most(independent) >= 16 || most(dimMul(kept, product(g.reduced))) < 4 * grain) return undefined;
+  if (most(independent) >= 16 || typical(dimMul(kept, product(g.reduced))) < 4 * grain) return undefined;
   // Partial results stay small: a chunk's share of the data is much larger than its results.
   if (!Number.isFinite(most(kept)) || most(kept) > grain) return undefined;
   const each = dimMax(dimMul(product(g.reduced.slice(1)), kept), 1);
   const rows = dimMax(dimFloorDiv(2 * grain, each), 1);
   return { columns, rows, chunks: dimFloorDiv(dimAdd(outermost.size, dimAdd(rows, -1)), rows) };
+}
+
+/** Value of a size for usual inputs: symbols without a bound, batches mostly, are taken to be moderate. */
+function typical(d: Dim): number {
+  const usual = (s: { readonly min: number; readonly max: number }) => Math.max(s.min, Math.min(s.max, 256));
+  return dimBounds(dimSubstitute(d, (s) => (Number.isFinite(s.max) ? undefined : usual(s)))).max;
 }
 
 export function emitSplit(
@@ -67,15 +73,15 @@ export function emitSplit(
     const direct = outputs.find((o) => o.value === r.value);
     const to = direct?.to ?? ctx.temp(r.value.type.dtype, r.value.type.shape);
     results.set(r.value, to);
-    lowerReduceGroup(
+    const isDone = lowerReduceGroup(
       ctx,
       `${g.name}_combine`,
       [{ value, to }],
       (v) => (v === p ? { kind: "view", view: partials[k]! } : undefined),
       g.loc,
-      // The number of chunks may have no bound either: combining them once more would never end.
-      false,
+      { split: false },
     );
+    if (!isDone) throw new InternalError("partial results are not combined");
   });
   const rest = outputs.filter((o) => !results.has(o.value));
   if (rest.length > 0) {
@@ -83,7 +89,7 @@ export function emitSplit(
       const view = results.get(v);
       return view === undefined ? leaf(v) : { kind: "view", view };
     };
-    lowerGroup(ctx, rest, known, g.loc);
+    if (!lowerGroup(ctx, rest, known, g.loc)) throw new InternalError("no kernel follows the reduction");
   }
 }
 

@@ -82,19 +82,22 @@ export function reductionsOf(outputs: readonly Value[], isLeaf: (v: Value) => bo
   return found;
 }
 
+/** Adds the kernels of a group with reductions. False, and nothing added, where the group is not of a form they can compute. */
 export function lowerReduceGroup(
   ctx: LowerContext,
   name: string,
   outputs: readonly { readonly value: Value; readonly to: View }[],
   leaf: (v: Value) => Leaf | undefined,
   loc: string | undefined,
-  maySplit = true,
-): void {
+  options: { readonly split: boolean } = { split: true },
+): boolean {
   const group = analyse(name, outputs, leaf, loc);
-  const split = maySplit ? splitFactor(group, runsAlongColumns(group)) : undefined;
+  if (group === undefined) return false;
+  const split = options.split ? splitFactor(group, runsAlongColumns(group)) : undefined;
   if (split !== undefined) emitSplit(ctx, group, split, outputs, leaf);
   else if (runsAlongColumns(group)) emitColumns(ctx, group);
   else emitRows(ctx, group);
+  return true;
 }
 
 function analyse(
@@ -102,7 +105,7 @@ function analyse(
   outputs: readonly { readonly value: Value; readonly to: View }[],
   leaf: (v: Value) => Leaf | undefined,
   loc: string | undefined,
-): ReduceGroup {
+): ReduceGroup | undefined {
   const isLeaf = (v: Value) => leaf(v) !== undefined;
   const nodes = reductionsOf(
     outputs.map((o) => o.value),
@@ -114,7 +117,7 @@ function analyse(
   const shape = first.operands[0]!.type.shape;
   for (const n of nodes) {
     if (!sameShape(n.operands[0]!.type.shape, shape) || n.attrs.axes.join() !== axes.join()) {
-      throw new InternalError(`group ${name} reduces different axes`);
+      return undefined;
     }
   }
   const full = iterate(shape);
@@ -148,7 +151,7 @@ function analyse(
     const place = (isFull ? fullPlace : keptPlace).reshaped(value.type.shape);
     return { to, point: points.at(value, place), at: (isFull ? fullPlace : keptPlace).flat, full: isFull };
   });
-  checkGiven([...reductions.map((r) => r.operand), ...stored.map((s) => s.point)], keptPlace);
+  if (!atOwnIndex([...reductions.map((r) => r.operand), ...stored.map((s) => s.point)], keptPlace)) return undefined;
 
   const stages = Math.max(...reductions.map((r) => r.stage)) + 1;
   const reducedSymbols = new Set(full.loops.filter((_, a) => !isKept(a)).map((l) => l.symbol));
@@ -188,15 +191,15 @@ function loadDims(roots: readonly Point[]): readonly Dim[] {
   return dims;
 }
 
-/** A finished reduction is at hand at its own kept index only. */
-function checkGiven(roots: readonly Point[], kept: Place): void {
+/** Whether finished reductions are used at their own kept index only, where they are at hand. */
+function atOwnIndex(roots: readonly Point[], kept: Place): boolean {
+  let own = true;
   visitPoints(roots, (p) => {
     if (p.kind !== "given") return;
-    const own = kept.reshaped(p.place.shape);
-    if (!own.index.every((d, a) => dimEqual(d, p.place.index[a]!))) {
-      throw new InternalError(`a reduction is used at another index than its own, ${p.place.key}`);
-    }
+    const here = kept.reshaped(p.place.shape).index;
+    if (!here.every((d, a) => dimEqual(d, p.place.index[a]!))) own = false;
   });
+  return own;
 }
 
 /**

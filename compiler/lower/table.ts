@@ -13,6 +13,7 @@ import { lowerDot } from "./contraction.js";
 import { lowerIf, lowerLoop, lowerScan } from "./control.js";
 import { lowerConv, lowerConvInputGrad, lowerConvWeightGrad } from "./conv.js";
 import { lowerBindDim, lowerNms, lowerNonZero, lowerRange, lowerUnique } from "./dynamic.js";
+import { lowerFusion } from "./fusion.js";
 import { lowerGather, lowerGatherElements, lowerGatherND, lowerScatterElements, lowerScatterND } from "./indexing.js";
 import { lowerArg, lowerCumulative, lowerSort, lowerTopK } from "./lines.js";
 import { lowerRandomBits } from "./random.js";
@@ -61,6 +62,7 @@ const rows = {
   range: lowerRange,
   unique: lowerUnique,
   nonMaxSuppression: lowerNms,
+  fusion: lowerFusion,
   if: lowerIf,
   loop: lowerLoop,
   scan: lowerScan,

@@ -16,6 +16,7 @@ import * as ctc from "./ctc.js";
 import * as dropout from "./dropout.js";
 import * as dynamic from "./dynamic.js";
 import * as elementwise from "./elementwise.js";
+import * as fusion from "./fusion.js";
 import * as gradient from "./gradient.js";
 import * as indexing from "./indexing.js";
 import * as logic from "./logic.js";
@@ -41,6 +42,7 @@ const families = {
   dropout,
   dynamic,
   elementwise,
+  fusion,
   gradient,
   indexing,
   logic,

@@ -1,0 +1,342 @@
+/**
+ * Groups nodes that one kernel can compute into `fusion` nodes.
+ *
+ *   %1 = mul %x, %y                      %2 = fusion %x, %y { %1 = mul %x, %y
+ *   %2 = exp %1                    ⇒                          return exp %1 }
+ *
+ * Nodes are visited from results to operands, so a node meets the groups of all its users. It joins a group when
+ * - all its users are there, or it is elementwise at the group's full shape and becomes a further result of the group;
+ * - nothing expensive is computed more often than before: an expensive op of fewer elements than the group stays outside,
+ *   unless it comes after the group's own reduction (and is thus computed once per row);
+ * - a reduction joins its elementwise consumers where they have its own shape, or where its axes are the trailing ones (rows:
+ *   softmax, layer norm); all reductions of a group reduce the same axes of the same shape;
+ * - a contraction, convolution or window sum joins a group of elementwise ops at its own shape with one result (an epilogue).
+ * Broadcasts, reshapes, iotas and single constants cost nothing and are repeated in every group that uses them.
+ */
+
+import { type Dim, dimEqual } from "../../ir/dim.js";
+import { dtypeInfo } from "../../ir/dtype.js";
+import {
+  definedSymbols,
+  type Graph,
+  type GraphNode,
+  graphNodes,
+  graphRoots,
+  mentions,
+  type Shape,
+  sameShape,
+} from "../../ir/graph.js";
+import { mapGraph } from "../../ir/graph-rebuild.js";
+import { isElementwise, isReduce } from "../../ir/ops/classes.js";
+import { productOf } from "../../ir/ops/movement.js";
+import type { ReduceAttrs } from "../../ir/ops/reduce.js";
+import type { GraphPass } from "../pass.js";
+import { buildFusions } from "./fuse-build.js";
+
+export interface Group {
+  readonly nodes: Set<GraphNode>;
+  /** Elements of the results; of what is reduced, once there is a reduction. */
+  full: Dim;
+  reduction?: { readonly shape: Shape; readonly axes: readonly number[] };
+  /** The contraction whose epilogue this is. */
+  heavy?: GraphNode;
+  /** A concatenation or padding: the last op of its group. */
+  readonly isWriter: boolean;
+}
+
+const expensive: ReadonlySet<string> = new Set([
+  "div",
+  "rem",
+  "pow",
+  "atan2",
+  "sqrt",
+  "exp",
+  "expm1",
+  "log",
+  "log1p",
+  "sin",
+  "cos",
+  "tan",
+  "asin",
+  "acos",
+  "atan",
+  "sinh",
+  "cosh",
+  "tanh",
+  "asinh",
+  "acosh",
+  "atanh",
+  "erf",
+  "sigmoid",
+]);
+export const heavy: ReadonlySet<string> = new Set(["dotGeneral", "conv", "windowSum"]);
+const writers: ReadonlySet<string> = new Set(["concat", "pad"]);
+
+/** Ops of a group: more make kernels that are slow to compile and hard to keep in registers. */
+const mostNodes = 48;
+
+/** Free to repeat: no element is computed. */
+export function isRepeatable(n: GraphNode): boolean {
+  switch (n.op) {
+    case "broadcast":
+    case "reshape":
+    case "iota":
+    case "dimSize":
+      return true;
+    case "constant":
+      return n.attrs.value.data.length === 1;
+    default:
+      return false;
+  }
+}
+
+const isHalf = (n: GraphNode) => n.results.some((r) => dtypeInfo[r.type.dtype].bytes === 2);
+
+/** Half floats exist as bits in memory only: their bits are read where they lie. */
+const isMemoryBitcast = (n: GraphNode): boolean =>
+  n.op === "bitcast" && (isHalf(n) || dtypeInfo[n.operands[0]!.type.dtype].bytes === 2);
+
+const isPointwise = (n: GraphNode): boolean =>
+  (isElementwise(n.op) && !isMemoryBitcast(n)) || n.op === "transpose" || n.op === "slice";
+
+const sizeOf = (n: GraphNode): Dim => productOf(n.results[0]!.type.shape);
+
+export const fuse: GraphPass = {
+  name: "fuse",
+  run: (g) => {
+    const fused = new Set(graphNodes(g).flatMap((n) => (n.op === "fusion" ? n.regions : [])));
+    const inner = mapGraph(
+      g,
+      () => undefined,
+      (region) => (fused.has(region) ? region : fuse.run(region)),
+    );
+    return new Fuser(inner).run();
+  },
+};
+
+class Fuser {
+  readonly #graph: Graph;
+  readonly #order: readonly GraphNode[];
+  readonly #position = new Map<GraphNode, number>();
+  /** Direct users, and nodes that mention a size which the node finds. */
+  readonly #users = new Map<GraphNode, GraphNode[]>();
+  readonly #results = new Set<GraphNode>();
+  readonly #groups = new Map<GraphNode, Group>();
+  /** Reductions that a node depends on through pointwise ops. */
+  readonly #sources = new Map<GraphNode, ReadonlySet<GraphNode>>();
+
+  constructor(g: Graph) {
+    this.#graph = g;
+    this.#order = graphNodes(g);
+    const finders = new Map<string, GraphNode>();
+    this.#order.forEach((n, i) => {
+      this.#position.set(n, i);
+      for (const s of definedSymbols(n)) finders.set(s.name, n);
+    });
+    const use = (by: GraphNode, n: GraphNode) => this.#users.set(n, [...(this.#users.get(n) ?? []), by]);
+    for (const n of this.#order) {
+      const from = new Set(n.operands.flatMap((v) => (v.def.op === "param" ? [] : [v.def])));
+      for (const d of from) use(n, d);
+      if (finders.size > 0) for (const name of mentions(n)) if (finders.has(name)) use(n, finders.get(name)!);
+    }
+    for (const v of graphRoots(g)) if (v.def.op !== "param") this.#results.add(v.def);
+    for (const n of this.#order) this.#sources.set(n, this.#sourcesOf(n));
+  }
+
+  #sourcesOf(n: GraphNode): ReadonlySet<GraphNode> {
+    if (isReduce(n.op)) return new Set([n]);
+    const found = new Set<GraphNode>();
+    if (!isPointwise(n) && !isRepeatable(n)) return found;
+    for (const v of n.operands) {
+      if (v.def.op !== "param") for (const s of this.#sources.get(v.def) ?? []) found.add(s);
+    }
+    return found;
+  }
+
+  run(): Graph {
+    for (const n of [...this.#order].reverse()) {
+      if (isRepeatable(n) || n.op === "constant") continue;
+      if (isPointwise(n)) this.#placePointwise(n);
+      else if (isReduce(n.op)) this.#placeReduction(n);
+      else if (writers.has(n.op)) this.#start(n, { isWriter: true });
+      else if (heavy.has(n.op)) this.#placeHeavy(n);
+    }
+    const groups = new Set([...this.#groups.values()]);
+    return buildFusions(
+      this.#graph,
+      [...groups].map((g) => g.nodes),
+    );
+  }
+
+  #start(n: GraphNode, { isWriter }: { readonly isWriter: boolean }): Group {
+    const group: Group = { nodes: new Set([n]), full: sizeOf(n), isWriter };
+    this.#groups.set(n, group);
+    return group;
+  }
+
+  #join(n: GraphNode, group: Group): void {
+    group.nodes.add(n);
+    this.#groups.set(n, group);
+  }
+
+  /** Groups of the users, looking through what is repeated in them; `outside` if anything else uses the node. */
+  #usersOf(n: GraphNode): { readonly groups: ReadonlySet<Group>; readonly outside: boolean } {
+    const groups = new Set<Group>();
+    let outside = this.#results.has(n);
+    const seen = new Set<GraphNode>();
+    const visit = (u: GraphNode): void => {
+      if (seen.has(u)) return;
+      seen.add(u);
+      const own = this.#groups.get(u);
+      // A contraction reads its operands from memory, whatever follows it.
+      if (heavy.has(u.op)) outside = true;
+      else if (own !== undefined) groups.add(own);
+      else if (isRepeatable(u) && !this.#results.has(u) && (this.#users.get(u) ?? []).length > 0) {
+        for (const v of this.#users.get(u)!) visit(v);
+      } else outside = true;
+    };
+    for (const u of this.#users.get(n) ?? []) visit(u);
+    return { groups, outside };
+  }
+
+  /** Whether something outside the group both depends on the node and leads to the group. */
+  #wouldCycle(n: GraphNode, group: Group): boolean {
+    const last = Math.max(...[...group.nodes].map((m) => this.#position.get(m)!));
+    const seen = new Set<GraphNode>();
+    const stack: GraphNode[] = [];
+    const push = (u: GraphNode) => {
+      if (seen.has(u) || this.#position.get(u)! > last) return;
+      seen.add(u);
+      stack.push(u);
+    };
+    for (const u of this.#users.get(n) ?? []) if (!group.nodes.has(u)) push(u);
+    for (let u = stack.pop(); u !== undefined; u = stack.pop()) {
+      // A group runs as a whole: whatever it computes comes after all that it reads.
+      const unit = this.#groups.get(u)?.nodes ?? [u];
+      for (const m of unit) {
+        seen.add(m);
+        for (const v of this.#users.get(m) ?? []) {
+          if (!group.nodes.has(v)) push(v);
+          // What the group repeats is part of it.
+          else if (!isRepeatable(m) || this.#groups.has(m)) return true;
+        }
+      }
+    }
+    return false;
+  }
+
+  #placePointwise(n: GraphNode): void {
+    const { groups, outside } = this.#usersOf(n);
+    const [group] = groups;
+    const fits =
+      group !== undefined &&
+      groups.size === 1 &&
+      group.nodes.size < mostNodes &&
+      this.#isWorth(n, group) &&
+      (!outside || (this.#mayBeResult(n, group) && !this.#wouldCycle(n, group)));
+    if (fits) this.#join(n, group);
+    else this.#start(n, { isWriter: false });
+  }
+
+  /** Not computed more often inside the group than alone, if that costs something. */
+  #isWorth(n: GraphNode, group: Group): boolean {
+    if (!expensive.has(n.op) || dimEqual(sizeOf(n), group.full)) return true;
+    const { reduction } = group;
+    if (group.isWriter) return true;
+    const rows = (s: GraphNode) => {
+      const shape = s.operands[0]!.type.shape;
+      return reduction === undefined ? dimEqual(productOf(shape), group.full) : sameShape(shape, reduction.shape);
+    };
+    return [...this.#sources.get(n)!].some(rows);
+  }
+
+  /** As a further result: elementwise, next to the group's own results. */
+  #mayBeResult(n: GraphNode, group: Group): boolean {
+    if (!isElementwise(n.op) || group.isWriter || group.heavy !== undefined) return false;
+    if (group.reduction !== undefined && !isTrailing(group.reduction)) {
+      // Kept-sized values of a reduction over leading axes are at hand; full-sized ones would need another round.
+      const kept = keptSize(group.reduction);
+      return dimEqual(sizeOf(n), kept) && !dimEqual(kept, group.full);
+    }
+    if (!dimEqual(sizeOf(n), group.full)) return false;
+    return (this.#users.get(n) ?? []).some((u) => group.nodes.has(u) && isElementwise(u.op));
+  }
+
+  #placeReduction(n: GraphNode): void {
+    const { axes } = n.attrs as ReduceAttrs;
+    const { shape } = n.operands[0]!.type;
+    const own = { shape, axes };
+    const { groups, outside } = this.#usersOf(n);
+    const [group] = groups;
+    if (group !== undefined && groups.size === 1 && this.#takesReduction(n, group, own)) {
+      if (!outside || !this.#wouldCycle(n, group)) {
+        this.#join(n, group);
+        group.reduction = own;
+        group.full = productOf(shape);
+        return;
+      }
+    }
+    const made = this.#start(n, { isWriter: false });
+    made.reduction = own;
+    made.full = productOf(shape);
+  }
+
+  #takesReduction(n: GraphNode, group: Group, own: NonNullable<Group["reduction"]>): boolean {
+    if (group.isWriter || group.heavy !== undefined || group.nodes.size >= mostNodes) return false;
+    if (!this.#isReadInPlace(n, group)) return false;
+    if (group.reduction !== undefined) {
+      return sameShape(group.reduction.shape, own.shape) && group.reduction.axes.join() === own.axes.join();
+    }
+    if (dimEqual(group.full, sizeOf(n))) return this.#isUniform(group, group.full);
+    // A row kernel computes full-sized results from the reduction.
+    return isTrailing(own) && dimEqual(group.full, productOf(own.shape)) && this.#isUniform(group, group.full);
+  }
+
+  /** Whether all results of the group have so many elements: they come out of one loop nest. */
+  #isUniform(group: Group, size: Dim): boolean {
+    return this.#resultsOf(group).every((m) => dimEqual(sizeOf(m), size));
+  }
+
+  /** Nodes of the group that something outside reads. */
+  #resultsOf(group: Group): readonly GraphNode[] {
+    return [...group.nodes].filter((m) => {
+      const { groups, outside } = this.#usersOf(m);
+      return outside || [...groups].some((other) => other !== group);
+    });
+  }
+
+  /** Whether the group reads the value element by element, at most spread over other axes: no transposition, no slice. */
+  #isReadInPlace(n: GraphNode, group: Group): boolean {
+    const seen = new Set<GraphNode>();
+    const walk = (m: GraphNode): boolean => {
+      if (seen.has(m)) return true;
+      seen.add(m);
+      if (m !== n && (m.op === "transpose" || m.op === "slice")) return false;
+      return (this.#users.get(m) ?? []).every((u) => (!group.nodes.has(u) && !isRepeatable(u)) || walk(u));
+    };
+    return walk(n);
+  }
+
+  #placeHeavy(n: GraphNode): void {
+    const { groups, outside } = this.#usersOf(n);
+    const [group] = groups;
+    if (group === undefined || groups.size !== 1 || outside || !this.#takesHeavy(n, group)) return;
+    this.#join(n, group);
+    group.heavy = n;
+  }
+
+  #takesHeavy(n: GraphNode, group: Group): boolean {
+    if (group.isWriter || group.heavy !== undefined || group.reduction !== undefined) return false;
+    if (!dimEqual(group.full, sizeOf(n)) || !this.#isReadInPlace(n, group)) return false;
+    const results = this.#resultsOf(group);
+    return results.length === 1 && isElementwise(results[0]!.op);
+  }
+}
+
+function keptSize({ shape, axes }: NonNullable<Group["reduction"]>): Dim {
+  return productOf(shape.filter((_, a) => !axes.includes(a)));
+}
+
+function isTrailing({ shape, axes }: NonNullable<Group["reduction"]>): boolean {
+  return axes.length > 0 && axes.every((a, i) => a === shape.length - axes.length + i);
+}
