@@ -104,6 +104,9 @@ export interface ImportServices {
   readonly maxUnknownSize: number;
 }
 
+/** Vectors of more sizes than this are no shapes. */
+const MAX_RANK = 64;
+
 export class NodeContext {
   readonly node: OnnxNode;
   readonly attrs: Attributes;
@@ -192,6 +195,7 @@ export class NodeContext {
     const [length] = value.type.shape;
     if (typeof length !== "number")
       throw this.error(`input ${i} should have a fixed length, but is ${typeText(value.type)}`);
+    if (length > MAX_RANK) throw this.error(`input ${i} has ${length} sizes; at most ${MAX_RANK} axes make sense`);
     return Array.from({ length }, (_, k) => {
       const known = asDim(contents?.[k]);
       if (known !== undefined) return known;

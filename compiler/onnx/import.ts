@@ -13,6 +13,7 @@ import {
   graphSymbols,
   graph as makeGraph,
   param,
+  typeText,
   type Value,
   withLoc,
 } from "../../ir/graph.js";
@@ -21,7 +22,15 @@ import { type Tensor, tensor } from "../../ir/tensor.js";
 import { describeNode } from "./attributes.js";
 import { host } from "./build.js";
 import { KnownContents } from "./contents.js";
-import { type Bound, type ImportServices, isValue, NodeContext, type QuantizedOrigin, Scope } from "./context.js";
+import {
+  type Bound,
+  type ImportOp,
+  type ImportServices,
+  isValue,
+  NodeContext,
+  type QuantizedOrigin,
+  Scope,
+} from "./context.js";
 import { inlineFunctions } from "./functions.js";
 import {
   type OnnxDim,
@@ -294,7 +303,9 @@ class Importer implements ImportServices {
       });
     const context = new NodeContext(node, found.since, this, scope);
     if (context.inputs.some((i) => i !== undefined && !isValue(i) && i.kind === "failed")) return [];
-    const results = this.attempt(where, () => withLoc(node.name || node.outputs[0], () => found.row(context)));
+    const results = this.attempt(where, () =>
+      withLoc(node.name || node.outputs[0], () => applyRow(found.row, context)),
+    );
     if (results === undefined) return [];
     return Array.isArray(results) ? (results as readonly Bound[]) : [results as Bound];
   }
@@ -348,6 +359,27 @@ class Importer implements ImportServices {
 
   get maxUnknownSize(): number {
     return this.options.maxUnknownSize ?? 4096;
+  }
+}
+
+/**
+ * Runs a row. Rows check what users get wrong; a damaged file may also have ranks and types that no exporter writes, which
+ * end here.
+ */
+function applyRow(row: ImportOp, context: NodeContext): Bound | readonly Bound[] {
+  try {
+    return row(context);
+  } catch (cause) {
+    if (!(cause instanceof TypeError || cause instanceof RangeError)) throw cause;
+    const inputs = context.inputs.map((b) => (b === undefined ? "absent" : isValue(b) ? typeText(b.type) : b.kind));
+    throw new ModelError(
+      {
+        where: describeNode(context.node),
+        message: `the op can't take inputs of the types (${inputs.join(", ")}): ${cause.message}`,
+        hint: "the file is damaged, or its exporter wrote something that the op's definition does not allow",
+      },
+      { cause },
+    );
   }
 }
 

@@ -2,9 +2,11 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { inlineFunctions } from "../../compiler/onnx/functions.js";
+import { importOnnx } from "../../compiler/onnx/import.js";
 import { readOnnx } from "../../compiler/onnx/model.js";
 import type { GraphProto } from "../../compiler/onnx/proto-types.js";
 import { decodeModel, encodeModel } from "../../compiler/onnx/protobuf.js";
+import { onnxOpNames } from "../../compiler/onnx/schema.js";
 import { ModelError } from "../../ir/errors.js";
 import { model, node, tensorInfo } from "./build.js";
 import { conformanceTests, DATA, hasConformance, hasExports } from "./data.js";
@@ -127,6 +129,66 @@ describe("what is not a model", () => {
       }),
     );
     expect(readOnnx(bytes).graph.nodes.map((n) => n.outputs[0])).toEqual(["a", "b", "c"]);
+  });
+});
+
+/** Changes that keep the file decodable: other ops, missing inputs, other attributes, shapes and types. */
+function mutateModel(bytes: Uint8Array, next: () => number): Uint8Array {
+  const pick = (n: number) => Math.floor(next() * n);
+  const any = <T>(list: readonly T[] | undefined): T | undefined => list?.[pick(list.length)];
+  const damaged = decodeModel(bytes);
+  const graph = damaged.graph!;
+  const victim = any(graph.node);
+  const input = any(graph.input)?.type?.tensorType;
+  const attribute = any(victim?.attribute);
+  switch (pick(7)) {
+    case 0:
+      if (victim) victim.opType = any(onnxOpNames)!;
+      break;
+    case 1:
+      victim?.input?.splice(pick(victim.input.length), 1);
+      break;
+    case 2:
+      if (victim?.input?.length) victim.input[pick(victim.input.length)] = any(graph.input)?.name ?? "";
+      break;
+    case 3:
+      victim?.attribute?.splice(pick(victim.attribute.length), 1);
+      break;
+    case 4:
+      if (attribute?.type === 2) attribute.i = any([0, -1, 1, 2, 7, 1e6, -100])!;
+      if (attribute?.type === 7) attribute.ints = Array.from({ length: pick(5) }, () => any([0, -1, 1, 2, 3, 1e6])!);
+      break;
+    case 5:
+      input?.shape?.dim?.splice(pick(3), pick(2), ...[{ dimValue: pick(5) }, { dimParam: "k" }, {}].slice(pick(3)));
+      break;
+    default:
+      if (input) input.elemType = 1 + pick(26);
+  }
+  return encodeModel(damaged);
+}
+
+describe.skipIf(!hasConformance)("damaged models", () => {
+  it("are imported or refused with a ModelError", { timeout: 300_000 }, () => {
+    const files = conformanceTests().filter((t) => t.suite !== "light" && t.model.length < 3000);
+    const next = random(3);
+    const counts = { imported: 0, refused: 0 };
+    let slowest = 0;
+    for (let i = 0; i < 8000; i++) {
+      const file = files[Math.floor(next() * files.length)]!;
+      const damaged = i % 4 === 0 ? mutate(file.model, next) : mutateModel(file.model, next);
+      const start = performance.now();
+      try {
+        importOnnx(damaged);
+        counts.imported++;
+      } catch (error) {
+        if (!(error instanceof ModelError)) throw new Error(`${file.name} ended in ${error}`, { cause: error });
+        counts.refused++;
+      }
+      slowest = Math.max(slowest, performance.now() - start);
+    }
+    expect(counts.imported).toBeGreaterThan(500);
+    expect(counts.refused).toBeGreaterThan(500);
+    expect(slowest).toBeLessThan(10_000);
   });
 });
 

@@ -148,6 +148,7 @@ export const normalize = {
   LRN: (c) =>
     inF32([c.input(0)], ([x]) => {
       const size = c.attrs.requiredInt("size");
+      if (!(size >= 1 && size <= 1024)) throw c.error(`a window of ${size} channels is out of range (1 to 1024)`);
       return norm.lrn([x!], {
         before: Math.floor((size - 1) / 2),
         after: Math.ceil((size - 1) / 2),

@@ -5,6 +5,9 @@ import type { Value } from "../../../ir/graph.js";
 import { gather } from "../../../ir/ops/indexing.js";
 import { type Bound, type ImportOp, isValue, type NodeContext, type OpRow, type SequenceValue } from "../context.js";
 
+/** A program holds each item of a sequence apart. */
+const MAX_ITEMS = 4096;
+
 const sequence = (items: readonly Bound[]): SequenceValue => ({ kind: "sequence", items });
 
 function position(c: NodeContext, i: number, length: number, most: number): number {
@@ -12,6 +15,13 @@ function position(c: NodeContext, i: number, length: number, most: number): numb
   const at = given < 0 ? given + length : given;
   if (at < 0 || at > most) throw c.error(`position ${given} is outside a sequence of ${length}`);
   return at;
+}
+
+/** An input that becomes an item. */
+function item(c: NodeContext, i: number): Bound {
+  const bound = c.inputs[i];
+  if (bound === undefined) throw c.error(`input ${i} is required, but is absent`);
+  return bound;
 }
 
 function tensors(c: NodeContext, s: SequenceValue) {
@@ -24,7 +34,7 @@ function tensors(c: NodeContext, s: SequenceValue) {
 const insert: ImportOp = (c) => {
   const { items } = c.sequence(0);
   const at = c.has(2) ? position(c, 2, items.length, items.length) : items.length;
-  return sequence([...items.slice(0, at), c.inputs[1]!, ...items.slice(at)]);
+  return sequence([...items.slice(0, at), item(c, 1), ...items.slice(at)]);
 };
 
 const erase: ImportOp = (c) => {
@@ -68,7 +78,9 @@ const splitToSequence: ImportOp = (c) => {
     const each = c.has(1) ? c.scalar(1, "the size of the parts") : 1;
     if (typeof size !== "number")
       throw c.error("splitting a dynamic axis into a sequence needs the sizes of the parts");
+    if (!(each >= 1)) throw c.error(`parts of size ${each} do not make a sequence`);
     const whole = Math.floor(size / each);
+    if (whole > MAX_ITEMS) throw c.error(`${whole} parts are too many for a sequence (at most ${MAX_ITEMS})`);
     const rest = size - whole * each;
     return [...Array<number>(whole).fill(each), ...(rest > 0 ? [rest] : [])];
   };
@@ -82,8 +94,13 @@ const sequenceMap: ImportOp = (c) => {
   const first = c.sequence(0);
   const rows = first.items.map((item, i) => {
     const others = c.inputs.slice(1).map((bound) => {
-      if (bound && !isValue(bound) && bound.kind === "sequence") return bound.items[i]!;
-      return bound!;
+      if (bound && !isValue(bound) && bound.kind === "sequence") {
+        const own = bound.items[i];
+        if (own === undefined) throw c.error("its sequences differ in length");
+        return own;
+      }
+      if (bound === undefined) throw c.error("an input is absent");
+      return bound;
     });
     return c.services.inline(body, [item, ...others], c.scope);
   });
@@ -94,7 +111,7 @@ const presence = (c: NodeContext): boolean => c.has(0);
 
 export const sequences = {
   SequenceEmpty: () => sequence([]),
-  SequenceConstruct: (c) => sequence(c.inputs.map((b) => b!)),
+  SequenceConstruct: (c) => sequence(c.inputs.map((_, i) => item(c, i))),
   SequenceInsert: insert,
   SequenceErase: erase,
   SequenceAt: (c) => {
@@ -111,6 +128,6 @@ export const sequences = {
   OptionalHasElement: (c) => full("bool", [], presence(c) ? 1 : 0),
   OptionalGetElement: (c) => {
     if (!presence(c)) throw c.error("the optional has no value");
-    return c.inputs[0]!;
+    return item(c, 0);
   },
 } as const satisfies Readonly<Record<string, OpRow>>;
