@@ -25,7 +25,8 @@ import type {
   UnaryOp,
   VectorKind,
 } from "./loop.js";
-import { inferType, isVector, laneInfo, mathArity, scalarOf } from "./loop-types.js";
+import { inferType } from "./loop-infer.js";
+import { isVector, laneInfo, mathArity, scalarOf } from "./loop-types.js";
 
 /** An operand; a number takes the type of the other operand, or i32. */
 export type Operand = Expr | number;

@@ -15,14 +15,13 @@ import type {
   Stmt,
   VectorKind,
 } from "./loop.js";
+import { IllTyped, inferType } from "./loop-infer.js";
 import { type Token, type TokenKind, tokenize } from "./loop-lex.js";
 import {
   binaryResult,
   compareResult,
   convertOps,
   elemKind,
-  IllTyped,
-  inferType,
   isVector,
   laneInfo,
   loadElems,

@@ -1,7 +1,7 @@
 /**
  * Verifier of Loop IR. Invariants:
  *
- *  1. Every expression has the type that loop-types.ts infers from its operands; constants are canonical.
+ *  1. Every expression has the type that loop-infer.ts infers from its operands; constants are canonical.
  *  2. Every variable is bound before its use in the same or an enclosing statement list, with the type it is used at.
  *  3. Names are identifiers ([A-Za-z_][A-Za-z0-9_.]*), and no binding shadows a visible one.
  *  4. Only `mut` registers are assigned, by values of their type.
@@ -16,8 +16,9 @@
 
 import { VerifyError } from "./errors.js";
 import type { Expr, LoopFunction, LoopModule, LoopType, Stmt } from "./loop.js";
+import { checkAccess, inferType } from "./loop-infer.js";
 import { printExpr, printStmts } from "./loop-print.js";
-import { checkAccess, inferType } from "./loop-types.js";
+
 import { exprsOf, operandsOf } from "./loop-walk.js";
 
 const identifier = /^[A-Za-z_][A-Za-z0-9_.]*$/;
