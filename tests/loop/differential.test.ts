@@ -78,7 +78,7 @@ function property(check: (f: LoopFunction) => void): void {
       verifyLoop({ functions: [f] });
       check(f);
     }),
-    { numRuns: runs, seed: 20260101 },
+    { numRuns: runs, seed: Number(process.env.WASMITH_FUZZ_SEED ?? 20260101) },
   );
 }
 
