@@ -1,0 +1,89 @@
+/** The built command line, as a user runs it: output, files, exit codes. */
+
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+const cli = fileURLToPath(new URL("../../dist/cli.js", import.meta.url));
+let folder: string;
+
+function wasmith(...args: string[]) {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [cli, ...args], { cwd: folder, encoding: "utf8" });
+  return { status, stdout, stderr };
+}
+
+const model = `dim n
+graph @scores(%x: f32[n,3]) -> f32[n] {
+  %0: f32[n,3] = tanh %x
+  %1: f32[n,3] = transpose %0 {perm=[0,1]}
+  %2: f32[n] = sum %1 {axes=[1], keepDims=false}
+  return %2
+}
+`;
+
+describe.runIf(existsSync(cli))("wasmith", () => {
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), "wasmith-cli-"));
+    writeFileSync(join(folder, "scores.graph"), model);
+  });
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  it("compiles to files, runs them, and tells what they hold", () => {
+    const compiled = wasmith("compile", "scores.graph", "-o", "out/scores", "--json");
+    expect(compiled.stderr).toBe("");
+    expect(compiled.status).toBe(0);
+    const { paths } = JSON.parse(compiled.stdout) as { paths: string[] };
+    expect(paths.map((p) => p.replace(/^.*[\\/]/, ""))).toContain("scores.wasm");
+    expect(readdirSync(join(folder, "out")).filter((f) => f.endsWith(".tmp"))).toEqual([]);
+
+    const run = wasmith("run", "out/scores.wasm", "--random", "1", "--dim", "n=2", "--json");
+    const [output] = Object.values(JSON.parse(run.stdout) as Record<string, { shape: number[]; data: number[] }>);
+    expect(output!.shape).toEqual([2]);
+    const again = wasmith("run", "scores.graph", "--random", "1", "--dim", "n=2", "--json");
+    expect(again.stdout).toBe(run.stdout);
+
+    expect(wasmith("inspect", "out/scores.wasm").stdout).toMatch(/dim n in 1\.\.∞/);
+    expect(wasmith("inspect", "scores.graph", "--stage", "loop").stdout).toMatch(/func @/);
+    expect(wasmith("inspect", "scores.graph", "--stage", "wat").stdout).toMatch(/\(module/);
+    expect(wasmith("inspect", "scores.graph", "--stage", "plan").stdout).toMatch(/entry main: arena/);
+  });
+
+  it("compiles to the same bytes again", () => {
+    const read = (name: string) => spawnSync("cat", [join(folder, name)]).stdout;
+    for (const out of ["a/m", "b/m"])
+      expect(wasmith("compile", "scores.graph", "-o", out, "--single-file").status).toBe(0);
+    expect(read("a/m.wasm").equals(read("b/m.wasm"))).toBe(true);
+    expect(read("a/m.wasm").length).toBeGreaterThan(0);
+  });
+
+  it("runs passes alone on the text form", () => {
+    const { stdout, status } = wasmith("opt", "scores.graph", "--passes", "simplify");
+    expect(status).toBe(0);
+    expect(stdout).not.toMatch(/transpose/);
+  });
+
+  it("dumps every stage", () => {
+    expect(wasmith("dump", "scores.graph", "-o", "dump").status).toBe(0);
+    const files = readdirSync(join(folder, "dump"));
+    for (const end of ["import.graph", ".loop", ".wat", "plan.txt"])
+      expect(
+        files.some((f) => f.endsWith(end)),
+        end,
+      ).toBe(true);
+  });
+
+  it("says what is wrong, and exits with 1 for a bad model and 2 for bad usage", () => {
+    writeFileSync(join(folder, "bad.graph"), model.replace("axes=[1]", "axes=[5]"));
+    const bad = wasmith("compile", "bad.graph");
+    expect(bad.status).toBe(1);
+    expect(bad.stderr).toMatch(/axis 5/);
+    expect(wasmith("compile", "absent.graph").status).toBe(1);
+    expect(wasmith("compile", "scores.txt").status).toBe(1);
+    expect(wasmith("frobnicate").status).toBe(2);
+    expect(wasmith("compile", "scores.graph", "--variants", "fast").status).toBe(2);
+    expect(wasmith("--help").status).toBe(0);
+  });
+});
