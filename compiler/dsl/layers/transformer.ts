@@ -1,11 +1,12 @@
 /** Multi-head attention and transformer layers with PyTorch's names. */
 
-import { np, permute, rankOf, reshapeTo, split } from "../../../ir/build.js";
+import { expandDims, np, permute, rankOf, reshapeTo, split } from "../../../ir/build.js";
 import { linear } from "../../../ir/einsum.js";
 import { ModelError } from "../../../ir/errors.js";
 import { typeText, type Value } from "../../../ir/graph.js";
 import { gelu, relu } from "../../../ir/ops/activation.js";
 import { attention } from "../../../ir/ops/attention.js";
+import { not } from "../../../ir/ops/logic.js";
 import type { Context } from "../context.js";
 import { xavierUniform, zeros } from "../init.js";
 import { Module, parameter, type Variable } from "../module.js";
@@ -211,3 +212,62 @@ export const TransformerEncoder = (
   count: number,
   norm?: LayerNormLayer,
 ): TransformerEncoderModule => new TransformerEncoderModule(Array.from({ length: count }, layer), norm);
+
+/** Decoder layers one after the other, and a norm at the end where one is given. */
+export class TransformerDecoderModule extends Module<readonly [x: Value, memory: Value, inputs?: DecoderInputs]> {
+  readonly layers: readonly TransformerDecoderLayerModule[];
+  readonly norm: LayerNormLayer | undefined;
+
+  constructor(layers: readonly TransformerDecoderLayerModule[], norm?: LayerNormLayer) {
+    super();
+    this.layers = layers;
+    this.norm = norm;
+  }
+
+  forward(ctx: Context, x: Value, memory: Value, inputs: DecoderInputs = {}): Value {
+    const y = this.layers.reduce((v, layer) => layer.apply(ctx, v, memory, inputs), x);
+    return this.norm === undefined ? y : this.norm.apply(ctx, y);
+  }
+}
+/** `layer` is called once for each of the `count` layers. */
+export const TransformerDecoder = (
+  layer: () => TransformerDecoderLayerModule,
+  count: number,
+  norm?: LayerNormLayer,
+): TransformerDecoderModule => new TransformerDecoderModule(Array.from({ length: count }, layer), norm);
+
+export interface EncoderDecoderOptions extends TransformerOptions {
+  readonly encoderLayers?: number;
+  readonly decoderLayers?: number;
+}
+
+/** Encoder and decoder of https://arxiv.org/abs/1706.03762, each with a norm at the end. */
+export class TransformerModule extends Module<
+  readonly [source: Value, target: Value, masks?: { readonly source?: EncoderInputs; readonly target?: DecoderInputs }]
+> {
+  readonly encoder: TransformerEncoderModule;
+  readonly decoder: TransformerDecoderModule;
+
+  constructor(features: number, count: number, options: EncoderDecoderOptions) {
+    super();
+    const { encoderLayers = 6, decoderLayers = 6, epsilon = 1e-5, ...own } = options;
+    const norm = () => LayerNorm(features, { epsilon });
+    const layer = { ...own, epsilon };
+    this.encoder = TransformerEncoder(() => TransformerEncoderLayer(features, count, layer), encoderLayers, norm());
+    this.decoder = TransformerDecoder(() => TransformerDecoderLayer(features, count, layer), decoderLayers, norm());
+  }
+
+  forward(
+    ctx: Context,
+    source: Value,
+    target: Value,
+    masks: { readonly source?: EncoderInputs; readonly target?: DecoderInputs } = {},
+  ): Value {
+    return this.decoder.apply(ctx, target, this.encoder.apply(ctx, source, masks.source), masks.target);
+  }
+}
+export const Transformer = (features: number, count: number, options: EncoderDecoderOptions = {}): TransformerModule =>
+  new TransformerModule(features, count, options);
+
+/** A mask for attention from bool [batch, keys] that is true where a key is padding. */
+export const paddingMask = (isPadding: Value): Value => expandDims(not([isPadding]), 1, 2);
