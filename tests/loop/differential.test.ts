@@ -82,7 +82,7 @@ function property(check: (f: LoopFunction) => void): void {
   );
 }
 
-describe("random kernels", () => {
+describe("random kernels", { timeout: 180_000 }, () => {
   it("round-trip through text", () => {
     property((f) => expect(parseLoopFunction(printLoopFunction(f))).toEqual(f));
   });
