@@ -91,7 +91,7 @@ export function emitDot(ctx: LowerContext, node: Node<"dotGeneral">, to: View, f
   const known = typeof n === "number" ? { n } : {};
   const bElem = elemOf[b.type.dtype];
   const right = rightOf(ctx, b, rolesB, { k, n, m, batch, nr }, node.loc);
-  const kernel = gemm({
+  const kernel = ctx.pool.kernel("gemm", gemm, {
     lane,
     a: form,
     b: right.packed ? "packed" : "rows",
@@ -162,7 +162,10 @@ function rightOf(ctx: LowerContext, b: Value, roles: Roles, s: Sizes, loc: strin
   const length = dimMul(dimMul(ceilDiv(n, nr), nr), k);
   const view = ctx.temp(b.type.dtype, [batches, length]);
   addMicroKernel(ctx, {
-    kernel: packKernel(elemOf[b.type.dtype], nr),
+    kernel: ctx.pool.kernel("pack", ({ elem, width }) => packKernel(elem, width), {
+      elem: elemOf[b.type.dtype],
+      width: nr,
+    }),
     chunks: ceilDiv(panels, packChunkPanels),
     args: {
       b: viewArg(matrix.view, "read"),

@@ -169,7 +169,7 @@ function paddedInput(ctx: LowerContext, x: Value, g: Geometry, loc: string | und
   if (!isPadded(g)) return ctx.view(x);
   const view = ctx.temp(g.lane, paddedShape(g));
   addMicroKernel(ctx, {
-    kernel: padKernel(g.lane),
+    kernel: ctx.pool.kernel("pad", ({ elem }) => padKernel(elem), { elem: g.lane }),
     chunks: dimMul(g.images, dimMul(g.padded[0], g.padded[1])),
     args: { x: viewArg(ctx.view(x), "read"), padded: viewArg(view, "write"), ...padArgs(g) },
     loc,
@@ -202,7 +202,7 @@ function packedWeights(ctx: LowerContext, w: Value, g: Geometry, loc: string | u
   const panels = dimMul(groups, ceilDiv(n, nr));
   const view = ctx.temp(g.lane, [panels, dimMul(k, nr)]);
   addMicroKernel(ctx, {
-    kernel: packKernel(g.lane, nr),
+    kernel: ctx.pool.kernel("pack", ({ elem, width }) => packKernel(elem, width), { elem: g.lane, width: nr }),
     chunks: ceilDiv(panels, packChunkPanels),
     args: {
       b: viewArg(ctx.view(w), "read"),
@@ -253,7 +253,7 @@ function emitConv(ctx: LowerContext, node: Node<"conv">, g: Geometry, to: View, 
   const n = typeof g.oPer === "number" ? { n: g.oPer } : {};
   const packed = packedWeights(ctx, w, g, loc);
   if (isPlain(g)) {
-    const kernel = gemm({
+    const kernel = ctx.pool.kernel("gemm", gemm, {
       lane: g.lane,
       a: "rows",
       b: "packed",
@@ -285,7 +285,7 @@ function emitConv(ctx: LowerContext, node: Node<"conv">, g: Geometry, to: View, 
     });
     return;
   }
-  const kernel = conv({
+  const kernel = ctx.pool.kernel("conv", conv, {
     lane: g.lane,
     ...g.tile,
     loops: loopsOfSegments(g),
@@ -319,7 +319,7 @@ function emitDepthwise(ctx: LowerContext, node: Node<"conv">, g: Geometry, to: V
   const [x, w] = node.operands as [Value, Value];
   // [C, …taps, 1] to [taps, C].
   const weights = transposed(ctx, w, [g.outputs, taps(g)], node.loc);
-  const kernel = depthwise({
+  const kernel = ctx.pool.kernel("depthwise", depthwise, {
     elem: g.lane,
     window: g.kernel,
     strides: g.stride,
@@ -418,7 +418,7 @@ export function lowerConvInputGrad(ctx: LowerContext, node: Node<"convInputGrad"
   }
   const to = ctx.result(dx);
   const target = isPadded(g) ? ctx.temp(g.lane, paddedShape(g)) : to;
-  const kernel = convInputGradient({
+  const kernel = ctx.pool.kernel("convInputGradient", convInputGradient, {
     lane: g.lane,
     ...g.inputGradTile,
     loops: loopsOfSegments(g),
@@ -445,7 +445,7 @@ export function lowerConvInputGrad(ctx: LowerContext, node: Node<"convInputGrad"
   });
   if (target === to) return;
   addMicroKernel(ctx, {
-    kernel: cropKernel(g.lane),
+    kernel: ctx.pool.kernel("crop", ({ elem }) => cropKernel(elem), { elem: g.lane }),
     chunks: dimMul(g.images, dimMul(g.input[0], g.input[1])),
     args: { padded: viewArg(target, "read"), x: viewArg(to, "write"), ...padArgs(g) },
     loc: node.loc,
@@ -481,7 +481,7 @@ function gradientWeights(ctx: LowerContext, w: Value, g: Geometry, loc: string |
   const view = ctx.temp(g.lane, [groups * segmentCount, length]);
   for (let group = 0; group < groups; group++) {
     addMicroKernel(ctx, {
-      kernel: packKernel(g.lane, nr),
+      kernel: ctx.pool.kernel("pack", ({ elem, width }) => packKernel(elem, width), { elem: g.lane, width: nr }),
       chunks: ceilDiv(panels, packChunkPanels),
       args: {
         b: viewArg(offsetView(ctx.view(w), dimMul(group, dimMul(o, k))), "read"),
@@ -513,7 +513,7 @@ export function lowerConvWeightGrad(ctx: LowerContext, node: Node<"convWeightGra
   }
   const k = depthOf(g);
   const sums = ctx.temp(g.lane, [g.groups, k, g.oPer]);
-  const kernel = convWeightGradient({
+  const kernel = ctx.pool.kernel("convWeightGradient", convWeightGradient, {
     lane: g.lane,
     ...g.weightGradTile,
     loops: loopsOfSegments(g),

@@ -8,6 +8,7 @@ import { Block } from "../../ir/loop-block.js";
 import { func, i32, param } from "../../ir/loop-build.js";
 import { printLoopFunction } from "../../ir/loop-print.js";
 import { elemKind } from "../../ir/loop-types.js";
+import type { Kernel } from "../kernels/gemm.js";
 import type { Access, Arg, KernelStep, View } from "../schedule.js";
 
 /** How an element of a tensor lies in memory. */
@@ -46,6 +47,7 @@ export function registerOf(dtype: DType): ScalarKind {
 export class KernelPool {
   readonly #byCode = new Map<string, LoopFunction>();
   readonly #byName = new Map<string, LoopFunction>();
+  readonly #kernels = new Map<string, Kernel>();
   readonly #epilogues = new Map<string, string>();
   readonly #epilogueNames = new Set<string>();
 
@@ -60,6 +62,17 @@ export class KernelPool {
     this.#byCode.set(code, named);
     this.#byName.set(name, named);
     return named;
+  }
+
+  /** What a generator of kernels gives for a specification, made once. Epilogues are told apart by their names. */
+  kernel<S extends object, K extends Kernel>(what: string, make: (spec: S) => K, spec: S): K {
+    const key = `${what} ${JSON.stringify(spec, (k, v) => (k === "epilogue" ? (v as { name: string }).name : v))}`;
+    const old = this.#kernels.get(key);
+    // One generator, named by `what`, gives one kind of kernel.
+    if (old !== undefined) return old as K;
+    const made = make(spec);
+    this.#kernels.set(key, made);
+    return made;
   }
 
   /** A name for an epilogue: equal code has equal names, different code different ones. */

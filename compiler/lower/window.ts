@@ -93,7 +93,14 @@ export function lowerMaxPool(ctx: LowerContext, node: Node<"maxPool">): void {
   const wanted = ctx.isUsed(indices);
   const args = { x: viewArg(ctx.view(x), "read"), y: viewArg(ctx.result(y), "write") };
   const places = wanted ? { indices: viewArg(ctx.result(indices), "write") } : {};
-  call(ctx, maxPool(pool.spec, { indices: wanted }), pool.rows, pool.sizes, { ...args, ...places }, node.loc);
+  call(
+    ctx,
+    ctx.pool.kernel("maxPool", ({ indices, ...spec }) => maxPool(spec, { indices }), { ...pool.spec, indices: wanted }),
+    pool.rows,
+    pool.sizes,
+    { ...args, ...places },
+    node.loc,
+  );
 }
 
 export function lowerMaxPoolGrad(ctx: LowerContext, node: Node<"maxPoolGrad">): void {
@@ -109,13 +116,13 @@ export function lowerMaxPoolGrad(ctx: LowerContext, node: Node<"maxPoolGrad">): 
     indices: viewArg(ctx.view(indices), "read"),
     dx: viewArg(ctx.result(dx), "readWrite"),
   };
-  call(ctx, maxPoolGradient(pool.spec), pool.images, pool.sizes, args, node.loc);
+  call(ctx, ctx.pool.kernel("maxPoolGradient", maxPoolGradient, pool.spec), pool.images, pool.sizes, args, node.loc);
 }
 
 function emitWindowSum(ctx: LowerContext, node: Node<"windowSum">, pool: Pool, to: View, finish: Finish): void {
   const args = { x: viewArg(ctx.view(node.operands[0]!), "read"), y: viewArg(to, "write") };
   const spec = { ...pool.spec, epilogue: finish.epilogue };
-  call(ctx, windowSum(spec), pool.rows, pool.sizes, args, node.loc, finish.args);
+  call(ctx, ctx.pool.kernel("windowSum", windowSum, spec), pool.rows, pool.sizes, args, node.loc, finish.args);
 }
 
 export function lowerWindowSum(ctx: LowerContext, node: Node<"windowSum">): void {
@@ -153,5 +160,12 @@ export function lowerWindowSumGrad(ctx: LowerContext, node: Node<"windowSumGrad"
     return;
   }
   const args = { dy: viewArg(ctx.view(dy), "read"), dx: viewArg(ctx.result(dx), "readWrite") };
-  call(ctx, windowSumGradient(pool.spec), pool.images, pool.sizes, args, node.loc);
+  call(
+    ctx,
+    ctx.pool.kernel("windowSumGradient", windowSumGradient, pool.spec),
+    pool.images,
+    pool.sizes,
+    args,
+    node.loc,
+  );
 }
