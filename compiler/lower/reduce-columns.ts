@@ -11,7 +11,7 @@
  */
 
 import { dimAdd, dimBounds, dimFloorDiv, dimMul } from "../../ir/dim.js";
-import type { DType } from "../../ir/dtype.js";
+import { type DType, isFloat } from "../../ir/dtype.js";
 import type { Expr } from "../../ir/loop.js";
 import * as B from "../../ir/loop-build.js";
 import type { LowerContext } from "./context.js";
@@ -21,10 +21,18 @@ import { chunkPlan, type Loop, loopsOf, nest, variable } from "./loops.js";
 import type { Point } from "./point.js";
 import { loadElement, PointEmitter, storeElement } from "./point-emit.js";
 import { isRecomputable } from "./recompute.js";
-import { contains, hasVectorForm, product, type ReduceGroup, variesWith } from "./reduce.js";
+import { contains, hasVectorForm, product, type ReduceGroup, type Reduction, variesWith } from "./reduce.js";
 
 /** Columns of a tile. */
 export const tileColumns = 256;
+
+/** Rounds of the outermost reduced loop in a block of a long sum. */
+const blockRows = 32;
+
+interface Blocks {
+  readonly before: () => void;
+  readonly after: () => void;
+}
 
 /** The dtype whose register is the accumulator's. */
 export function accumulatorType(dtype: DType): DType {
@@ -51,6 +59,13 @@ export function emitColumns(ctx: LowerContext, g: ReduceGroup): void {
   e.plan([...operands, ...results]);
   const accAt = new Map(
     g.reductions.map((r) => [r, kernel.scratch(elemOf[accumulatorType(r.operand.dtype)], width, true)]),
+  );
+  // Long sums of floats are added up in blocks, so that errors grow with the number of blocks, not of rows.
+  const isLong = g.reduced[0] !== undefined && dimBounds(g.reduced[0].size).max > blockRows;
+  const blockAt = new Map(
+    g.reductions
+      .filter((r) => isLong && r.node.op === "sum" && isFloat(r.operand.dtype))
+      .map((r) => [r, kernel.scratch(elemOf[accumulatorType(r.operand.dtype)], width, true)]),
   );
   const savedAt = new Map(g.saved.map((p) => [p, kernel.scratch(elemOf[p.dtype], dimMul(g.reducedSize, width), true)]));
   const perColumn = keptPoints(g);
@@ -87,7 +102,7 @@ export function emitColumns(ctx: LowerContext, g: ReduceGroup): void {
     };
 
     /** All reduced indices, and for each of them the tile. */
-    const round = (roots: readonly Point[], body: (j: Expr) => void) => {
+    const round = (roots: readonly Point[], body: (j: Expr) => void, blocks?: Blocks) => {
       for (const p of perColumn) {
         if (ready.has(p) || !contains(roots, p)) continue;
         along([p], hasVectorForm(g, column, [p]), (j) =>
@@ -97,7 +112,24 @@ export function emitColumns(ctx: LowerContext, g: ReduceGroup): void {
       }
       const computes = g.saved.filter((p) => !ready.has(p) && contains(roots, p));
       const vectorize = hasVectorForm(g, column, roots);
-      nest(e, g.reduced, none, { vectorize: false, roots, indices: g.saved.length > 0 ? [g.reducedFlat] : [] }, () => {
+      const options = { vectorize: false, roots, indices: g.saved.length > 0 ? [g.reducedFlat] : [] };
+      const rounds = (inner: () => void) => {
+        const [outermost, ...others] = g.reduced;
+        if (blocks === undefined || outermost === undefined) {
+          nest(e, g.reduced, none, options, inner);
+          return;
+        }
+        const rows = kernel.size(outermost.size);
+        block.for("from", 0, rows, blockRows, (from) =>
+          e.scope([], () => {
+            blocks.before();
+            const to = block.let("to", B.minS(B.add(from, blockRows), rows));
+            e.loop(outermost.symbol, from, to, false, () => nest(e, others, none, options, inner));
+            blocks.after();
+          }),
+        );
+      };
+      rounds(() => {
         const row =
           g.saved.length > 0 ? block.let("line", B.mul(e.index(g.reducedFlat), kernel.size(width))) : B.i32(0);
         along(roots, vectorize, (j) => {
@@ -118,28 +150,36 @@ export function emitColumns(ctx: LowerContext, g: ReduceGroup): void {
 
     for (let stage = 0; stage < g.stages; stage++) {
       const own = g.reductions.filter((r) => r.stage === stage);
-      along([], true, (j) => {
-        for (const r of own) {
-          const type = accumulatorType(r.operand.dtype);
-          storeElement(
-            kernel,
-            type,
-            accAt.get(r)!,
-            j,
-            B.constant(registerOf(type), neutral(r.node.op, r.operand.dtype)),
-          );
-        }
-      });
+      const reset = (list: readonly Reduction[], at: (r: Reduction) => Expr) =>
+        along([], true, (j) => {
+          for (const r of list) {
+            const type = accumulatorType(r.operand.dtype);
+            const start = B.constant(registerOf(type), neutral(r.node.op, r.operand.dtype));
+            storeElement(kernel, type, at(r), j, start);
+          }
+        });
+      const into = (at: Expr, r: Reduction, j: Expr, value: Expr) => {
+        const type = accumulatorType(r.operand.dtype);
+        storeElement(kernel, type, at, j, combine(r.node.op, r.operand.dtype, loadElement(type, at, j), value));
+      };
+      const sums = own.filter((r) => blockAt.has(r));
+      const blocks: Blocks = {
+        before: () => reset(sums, (r) => blockAt.get(r)!),
+        after: () =>
+          along([], true, (j) => {
+            for (const r of sums) {
+              const part = loadElement(accumulatorType(r.operand.dtype), blockAt.get(r)!, j);
+              into(accAt.get(r)!, r, j, part);
+            }
+          }),
+      };
+      reset(own, (r) => accAt.get(r)!);
       round(
         own.map((r) => r.operand),
         (j) => {
-          for (const r of own) {
-            const type = accumulatorType(r.operand.dtype);
-            const at = accAt.get(r)!;
-            const sum = combine(r.node.op, r.operand.dtype, loadElement(type, at, j), e.value(r.operand));
-            storeElement(kernel, type, at, j, sum);
-          }
+          for (const r of own) into(blockAt.get(r) ?? accAt.get(r)!, r, j, e.value(r.operand));
         },
+        sums.length > 0 ? blocks : undefined,
       );
       for (const r of own) finished.add(r);
     }
