@@ -17,7 +17,7 @@ const sizes = ["d", "h", "row", "padFront", "padTop", "padLeft", "paddedD", "pad
 export function padKernel(elem: Elem): Kernel {
   const bytes = elemBytes[elem];
   const params = [int("begin"), int("end"), pointer("x", elem), pointer("padded", elem), ...sizes];
-  const fn = buildFunction(`${elem}_pad`, params, undefined, (f, args) => {
+  const fn = buildFunction(`${elem}_pad_image`, params, undefined, (f, args) => {
     const [begin, end, x, padded, d, h, row, front, top, left, paddedD, paddedH, paddedRow] = args as Expr[];
     const rowBytes = f.let("rowBytes", mul(row!, bytes));
     const leftBytes = f.let("leftBytes", mul(left!, bytes));
