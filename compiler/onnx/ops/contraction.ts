@@ -16,9 +16,14 @@ import { isInt } from "../../../ir/dtype.js";
 import { typeText, type Value } from "../../../ir/graph.js";
 import { broadcastShapes, mergeDims } from "../../../ir/infer.js";
 import { iota } from "../../../ir/ops/constant.js";
-import { dotGeneral } from "../../../ir/ops/contraction.js";
+import { type DotAttrs, dotGeneral } from "../../../ir/ops/contraction.js";
 import type { ImportOp, NodeContext, OpRow } from "../context.js";
+import { inF32 } from "./elementwise.js";
 import { gemmOfDequantized, integerMatmul, matmulOfDequantized } from "./quantized.js";
+
+/** A contraction. f16 and bf16 sum in f32 and round once, so that doing it in f32 changes nothing but the speed. */
+const product = (operands: readonly Value[], attrs: DotAttrs): Value =>
+  inF32(operands, (values) => dotGeneral(values, attrs));
 
 /** numpy's matmul: the last two axes multiply, the others broadcast; vectors get an axis that disappears again. */
 export function matmul(a: Value, b: Value): Value {
@@ -26,12 +31,12 @@ export function matmul(a: Value, b: Value): Value {
   if (rankOf(b) === 1) return squeeze(matmul(a, expandDims(b, 1)), rankOf(a) - 1);
   const contractA = [rankOf(a) - 1];
   // A shared right matrix: one large product.
-  if (rankOf(b) === 2) return dotGeneral([a, b], { batchA: [], batchB: [], contractA, contractB: [0] });
+  if (rankOf(b) === 2) return product([a, b], { batchA: [], batchB: [], contractA, contractB: [0] });
   const batchShape = broadcastShapes(a.type.shape.slice(0, -2), b.type.shape.slice(0, -2));
   const batch = batchShape.map((_, i) => i);
   const wideA = broadcastTo(a, [...batchShape, ...a.type.shape.slice(-2)]);
   const wideB = broadcastTo(b, [...batchShape, ...b.type.shape.slice(-2)]);
-  return dotGeneral([wideA, wideB], {
+  return product([wideA, wideB], {
     batchA: batch,
     batchB: batch,
     contractA: [batch.length + 1],
@@ -46,7 +51,7 @@ const gemm: ImportOp = (c) => {
     throw c.error(`A and B should be matrices, but are ${typeText(a.type)} and ${typeText(b.type)}`);
   const exact = gemmOfDequantized(c);
   if (exact) return exact;
-  const product = dotGeneral([a, b], {
+  const made = product([a, b], {
     batchA: [],
     batchB: [],
     contractA: [c.attrs.flag("transA", false) ? 0 : 1],
@@ -54,11 +59,11 @@ const gemm: ImportOp = (c) => {
   });
   const alpha = c.attrs.float("alpha", 1);
   const beta = c.attrs.float("beta", 1);
-  const scaled = alpha === 1 ? product : np.mul(product, constantLike(product, alpha));
+  const scaled = alpha === 1 ? made : np.mul(made, constantLike(made, alpha));
   const bias = c.optional(2);
   if (!bias || beta === 0) return scaled;
   const scaledBias = beta === 1 ? bias : np.mul(bias, constantLike(bias, beta));
-  return np.add(scaled, broadcastTo(scaledBias, product.type.shape));
+  return np.add(scaled, broadcastTo(scaledBias, made.type.shape));
 };
 
 /** An integer matrix minus its zero point, as i32. */

@@ -4,6 +4,7 @@ import { type Dim, dimAdd, dimFloorDiv, dimMul, dimSub, dimText } from "../../..
 import { typeText, type Value } from "../../../ir/graph.js";
 import { convInputGrad, conv as convOp } from "../../../ir/ops/conv.js";
 import type { ImportOp, NodeContext, OpRow } from "../context.js";
+import { inF32 } from "./elementwise.js";
 import { convOfDequantized, integerConv } from "./quantized.js";
 import { perAxis, perPads, readWindow, type Window } from "./window.js";
 
@@ -45,8 +46,10 @@ export function convolve(c: NodeContext, x: Value, w: Value): Value {
 
 const unit: Window = { kernel: [1], strides: [1], dilations: [1], padLow: [0], padHigh: [0] };
 
+/** f16 and bf16 sum in f32 and round once, so that doing it in f32 changes nothing but the speed. */
 function convolveAs(x: Value, w: Value, { strides, dilations, padLow, padHigh }: Window, groups: number): Value {
-  return convOp([x, w], { strides, dilations, padLow, padHigh, groups, layout: "channelsFirst" });
+  const attrs = { strides, dilations, padLow, padHigh, groups, layout: "channelsFirst" as const };
+  return inF32([x, w], ([a, b]) => convOp([a!, b!], attrs));
 }
 
 /** The window of a convolution of x with w. */
@@ -94,15 +97,16 @@ const convTranspose: ImportOp = (c) => {
   const inputSize = full.map((f, a) => dimSub(dimSub(f, padLow[a]!), padHigh[a]!));
   // The output padding is room that no window of the adjoint reaches: it is cut from the high side.
   const high = padHigh.map((p, a) => dimSub(p, extra[a]!));
-  const y = convInputGrad([x, w], {
+  const attrs = {
     strides,
     dilations,
     padLow,
     padHigh: high,
     groups: c.attrs.int("group", 1),
-    layout: "channelsFirst",
+    layout: "channelsFirst" as const,
     inputSize,
-  });
+  };
+  const y = inF32([x, w], ([a, b]) => convInputGrad([a!, b!], attrs));
   return addBias(y, c.optional(2));
 };
 
