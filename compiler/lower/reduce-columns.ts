@@ -21,7 +21,15 @@ import { chunkPlan, type Loop, loopsOf, nest, variable } from "./loops.js";
 import type { Point } from "./point.js";
 import { loadElement, PointEmitter, storeElement } from "./point-emit.js";
 import { isRecomputable } from "./recompute.js";
-import { contains, hasVectorForm, product, type ReduceGroup, type Reduction, variesWith } from "./reduce.js";
+import {
+  contains,
+  hasVectorForm,
+  inPlaceKept,
+  product,
+  type ReduceGroup,
+  type Reduction,
+  variesWith,
+} from "./reduce.js";
 
 /** Columns of a tile. */
 export const tileColumns = 256;
@@ -201,13 +209,16 @@ export function emitColumns(ctx: LowerContext, g: ReduceGroup): void {
     if (kept.length > 0) {
       const roots = kept.map((o) => o.point);
       along(roots, hasVectorForm(g, column, roots), () => {
-        for (const o of kept) store(o, e.value(o.point));
+        const values = kept.map((o) => e.value(o.point));
+        kept.forEach((o, k) => {
+          store(o, values[k]!);
+        });
       });
     }
     ready.clear();
     finished.clear();
   });
-  ctx.add(kernel.step(ctx.pool, g.name, g.loc));
+  ctx.add(kernel.step(ctx.pool, g.name, g.loc, inPlaceKept(kernel, g)));
 }
 
 /** Whether the roots reach a reduction's result other than through arrays that are ready. */

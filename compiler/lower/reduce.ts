@@ -340,10 +340,13 @@ function emitRows(ctx: LowerContext, g: ReduceGroup): void {
           },
         );
       }
-      for (const o of kept) e.store(o.point.dtype, kernel.pointer(o.to, "write"), o.at, e.value(o.point));
+      const values = kept.map((o) => e.value(o.point));
+      kept.forEach((o, k) => {
+        e.store(o.point.dtype, kernel.pointer(o.to, "write"), o.at, values[k]!);
+      });
     },
   );
-  ctx.add(kernel.step(ctx.pool, g.name, g.loc, inPlaceRows(kernel, g)));
+  ctx.add(kernel.step(ctx.pool, g.name, g.loc, [...inPlaceRows(kernel, g), ...inPlaceKept(kernel, g)]));
 }
 
 export function contains(roots: readonly Point[], p: Point): boolean {
@@ -378,6 +381,29 @@ function inPlaceRows(kernel: KernelBuilder, g: ReduceGroup): readonly (readonly 
       const own = loads.filter((p) => p.view.buffer === buffer);
       if (!own.every(same) || laterReads.has(buffer.id)) continue;
       pairs.push([kernel.argIndex(o.to, "write"), kernel.argIndex(own[0]!.view, "read")]);
+    }
+  }
+  return pairs;
+}
+
+/**
+ * A result of one element for each kept index may go over an operand that is only read at that index: it is stored last, and
+ * nobody else looks there.
+ */
+export function inPlaceKept(kernel: KernelBuilder, g: ReduceGroup): readonly (readonly [number, number])[] {
+  const loads: Extract<Point, { kind: "load" }>[] = [];
+  visitPoints([...g.reductions.map((r) => r.operand), ...g.outputs.map((o) => o.point)], (p) => {
+    if (p.kind === "load") loads.push(p);
+  });
+  const pairs: (readonly [number, number])[] = [];
+  for (const o of g.outputs) {
+    if (o.full) continue;
+    for (const buffer of new Set(loads.map((p) => p.view.buffer))) {
+      const own = loads.filter((p) => p.view.buffer === buffer);
+      const { view } = own[0]!;
+      const fits = own.every((p) => dimEqual(p.at, o.at) && dimEqual(p.view.offset, view.offset));
+      if (fits && buffer.dtype === o.to.buffer.dtype)
+        pairs.push([kernel.argIndex(o.to, "write"), kernel.argIndex(view, "read")]);
     }
   }
   return pairs;
