@@ -3,11 +3,13 @@
 import * as functions from "./functional.js";
 import * as resizing from "./resize.js";
 
+export { scanOp as scan } from "../../ir/control-build.js";
 export { Context } from "./context.js";
 export { type GraphOptions, type InputSpec, type Inputs, toGraph } from "./graph.js";
 export * as init from "./init.js";
 export * from "./layers/activation.js";
 export * from "./layers/basic.js";
+export * from "./layers/cells.js";
 export * from "./layers/conv.js";
 export * from "./layers/norm.js";
 export * from "./layers/pool.js";

@@ -86,6 +86,13 @@ export const rnn: Op<"rnn", RnnAttrs, "many"> = defineMultiComposite<"rnn", RnnA
   ],
 });
 
+/** State and cell after one step, from the sums that go into the gates. */
+export function lstmStep(sums: Value, c: Value, order: string): readonly [state: Value, cell: Value] {
+  const { i, f, g, o } = gatesOf(sums, order);
+  const cell = add([mul([sigmoid([f!]), c]), mul([sigmoid([i!]), tanh([g!])])]);
+  return [mul([sigmoid([o!]), tanh([cell])]), cell];
+}
+
 type LstmAttrs = { readonly gates: string; readonly reverse: boolean };
 
 export const lstm: Op<"lstm", LstmAttrs, "many"> = defineMultiComposite<"lstm", LstmAttrs>({
@@ -99,9 +106,7 @@ export const lstm: Op<"lstm", LstmAttrs, "many"> = defineMultiComposite<"lstm", 
     const { carried, scanned } = scanOp(
       { carried: [h0!, c0!], inputs: [linear(x!, w!, bias)], reverse },
       ([h, c], [row]) => {
-        const { i, f, g, o } = gatesOf(add([row!, linear(h!, r!)]), gates);
-        const cell = add([mul([sigmoid([f!]), c!]), mul([sigmoid([i!]), tanh([g!])])]);
-        const next = mul([sigmoid([o!]), tanh([cell])]);
+        const [next, cell] = lstmStep(add([row!, linear(h!, r!)]), c!, gates);
         // The cells are scanned out for the gradient, which starts each step from them.
         return { carried: [next, cell], scanned: [next, cell] };
       },
@@ -132,10 +137,8 @@ export const gru: Op<"gru", GruAttrs, "many"> = defineMultiComposite<"gru", GruA
     const { carried, scanned } = scanOp(
       { carried: [h0!], inputs: [linear(x!, w!, inputBias)], reverse },
       ([h], [row]) => {
-        const own = gatesOf(row!, gates);
-        const next = resetAfter
-          ? afterProduct(own, h!, r!, stateBias, gates)
-          : beforeProduct(own, h!, r!, stateBias, gates);
+        const step = resetAfter ? afterProduct : beforeProduct;
+        const next = step(gatesOf(row!, gates), h!, r!, stateBias, gates);
         return { carried: [next], scanned: [next] };
       },
     );
@@ -169,6 +172,10 @@ type Gates = Readonly<Record<string, Value>>;
 
 /** (1 − z)·n + z·h */
 const blend = (z: Value, n: Value, h: Value): Value => add([n, mul([z, sub([h, n])])]);
+
+/** State after one step with PyTorch's order of gates, from the product with the input. */
+export const gruStep = (sums: Value, h: Value, stateWeight: Value, stateBias: Value | undefined): Value =>
+  afterProduct(gatesOf(sums, "rzn"), h, stateWeight, stateBias, "rzn");
 
 function afterProduct(own: Gates, h: Value, r: Value, bias: Value | undefined, order: string): Value {
   const state = gatesOf(linear(h, r, bias), order);

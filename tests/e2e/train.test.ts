@@ -10,7 +10,7 @@ import { RnnSentiment } from "../../models/rnn-sentiment.js";
 import { TransformerLm } from "../../models/transformer-lm.js";
 import { load } from "../../runtime/index.js";
 import { TrainingSession } from "../../runtime/train.js";
-import { NextToken, SmallCrnn, SmallResNet } from "../nn/models.js";
+import { NextToken, SmallCrnn, SmallResNet, SmallSeq2Seq, SmallUNet } from "../nn/models.js";
 import { dataFolder, hasData, readJson, readTensors } from "../nn/reference-data.js";
 import { finalDisagreement, sliceOf, type Trajectory } from "../nn/trajectory.js";
 
@@ -70,6 +70,24 @@ describe.skipIf(!hasData)("compiled training of larger models follows PyTorch", 
       optimizer: optim.AdamW({ lr: 0.003, weightDecay: 0.1 }),
       clip: optim.clipNorm(1),
       schedule: schedules.warmup(0.003, 10),
+    });
+  });
+  it("seq2seq_attention_teacher_forcing", async () => {
+    const words = { dtype: "i64", shape: ["batch", "steps"] } as const;
+    await follow(reference("seq2seq_attention_teacher_forcing"), new SmallSeq2Seq(), {
+      inputs: { src: words, tgtIn: words },
+      targets: { tgtOut: words },
+      loss: losses.crossEntropy({ ignoreIndex: 0 }),
+      optimizer: optim.Adam({ lr: 0.01 }),
+      clip: optim.clipNorm(1),
+    });
+  });
+  it("segmentation_unet", async () => {
+    await follow(reference("segmentation_unet"), new SmallUNet(), {
+      inputs: { x: ["batch", 1, 12, 12] },
+      targets: { y: { dtype: "i64", shape: ["batch", 12, 12] } },
+      loss: losses.weightedSum([1, losses.crossEntropy()], [1, losses.dice()]),
+      optimizer: optim.AdamW({ lr: 0.01, weightDecay: 0.01 }),
     });
   });
   it("ctc_crnn", async () => {

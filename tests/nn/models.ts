@@ -2,10 +2,11 @@
 
 import { losses, nn } from "../../compiler/dsl/index.js";
 import { concatenate, flatten, mean, np, permute, sliceAxis, squeeze, sum } from "../../ir/build.js";
+import { einsum } from "../../ir/einsum.js";
 import type { Value } from "../../ir/graph.js";
 import { gelu, relu, silu } from "../../ir/ops/activation.js";
 import { exp } from "../../ir/ops/elementwise.js";
-import { logSoftmax } from "../../ir/ops/normalize.js";
+import { logSoftmax, softmax } from "../../ir/ops/normalize.js";
 
 class BasicBlock extends nn.Module {
   readonly conv1: nn.ConvLayer;
@@ -110,5 +111,28 @@ export class SmallCrnn extends nn.Module {
   forward(ctx: nn.Context, x: Value): Value {
     const columns = permute(squeeze(relu([this.c.apply(ctx, x)]), 2), [2, 0, 1]);
     return logSoftmax([this.o.apply(ctx, this.g.apply(ctx, columns).output)], { axis: 2 });
+  }
+}
+
+/** Encoder and attention decoder; given the words so far, the logits of the next ones [batch, words, steps]. */
+export class SmallSeq2Seq extends nn.Module<readonly [src: Value, tgtIn: Value]> {
+  readonly es = nn.Embedding(14, 8);
+  readonly et = nn.Embedding(14, 8);
+  readonly enc = nn.GRU(8, 16, { batchFirst: true });
+  readonly dec = nn.GRUCell(24, 16);
+  readonly k = nn.Linear(16, 16, { bias: false });
+  readonly o = nn.Linear(32, 14);
+
+  forward(ctx: nn.Context, src: Value, tgtIn: Value): Value {
+    const { output: encoded, hidden } = this.enc.apply(ctx, this.es.apply(ctx, src));
+    const keys = this.k.apply(ctx, encoded);
+    const words = permute(this.et.apply(ctx, tgtIn), [1, 0, 2]);
+    const attend = (h: Value) => einsum("bs,bsd->bd", softmax([einsum("bsd,bd->bs", keys, h)], { axis: 1 }), encoded);
+    const { scanned } = nn.scan({ carried: [squeeze(hidden, 0)], inputs: [words] }, ([h], [word]) => {
+      const context = attend(h!);
+      const next = this.dec.apply(ctx, concatenate([word!, context], 1), h!);
+      return { carried: [next], scanned: [this.o.apply(ctx, concatenate([next, context], 1))] };
+    });
+    return permute(scanned[0]!, [1, 2, 0]);
   }
 }

@@ -8,7 +8,7 @@ import { tensorFrom, toNumbers } from "../../ir/tensor.js";
 import { lenet } from "../../models/lenet.js";
 import { mlp } from "../../models/mlp.js";
 import { TransformerLm } from "../../models/transformer-lm.js";
-import { NextToken, SmallCrnn, SmallUNet, SmallVae } from "./models.js";
+import { NextToken, SmallCrnn, SmallSeq2Seq, SmallUNet, SmallVae } from "./models.js";
 import { dataFolder, hasData } from "./reference-data.js";
 import { ReferenceSession } from "./reference-session.js";
 import { follow } from "./trajectory.js";
@@ -49,6 +49,15 @@ describe.skipIf(!hasData)("training of other kinds of models follows PyTorch, fi
   it("vae_adam", () => {
     const data = { inputs: { x: ["batch", 64], eps: ["batch", 4] }, targets: {}, steps };
     follow(reference("vae_adam"), new SmallVae(), data, { loss: (output: Value) => output, optimizer: optim.Adam() });
+  });
+  it("seq2seq_attention_teacher_forcing", () => {
+    const words = { dtype: "i64" as const, shape: ["batch", "steps"] };
+    const data = { inputs: { src: words, tgtIn: words }, targets: { tgtOut: words }, steps };
+    follow(reference("seq2seq_attention_teacher_forcing"), new SmallSeq2Seq(), data, {
+      loss: losses.crossEntropy({ ignoreIndex: 0 }),
+      optimizer: optim.Adam({ lr: 0.01 }),
+      clip: optim.clipNorm(1),
+    });
   });
   it("ctc_crnn", () => {
     const lengths = { dtype: "i64" as const, shape: ["batch"] };
