@@ -21,15 +21,8 @@ import { chunkPlan, type Loop, loopsOf, nest, variable } from "./loops.js";
 import type { Point } from "./point.js";
 import { loadElement, PointEmitter, storeElement } from "./point-emit.js";
 import { isRecomputable } from "./recompute.js";
-import {
-  contains,
-  hasVectorForm,
-  inPlaceKept,
-  product,
-  type ReduceGroup,
-  type Reduction,
-  variesWith,
-} from "./reduce.js";
+import { contains, hasVectorForm, product, type ReduceGroup, type Reduction, variesWith } from "./reduce.js";
+import { inPlaceKept } from "./reduce-in-place.js";
 
 /** Columns of a tile. */
 export const tileColumns = 256;
