@@ -103,9 +103,9 @@ export abstract class Module<I extends readonly unknown[] = readonly [Value], O 
 
   /** Variables by name. One that is shared by several layers appears once, under its first name. */
   variables(): Map<string, Variable> {
-    const found = new Map<string, Variable>();
-    for (const [name, v] of this.#allNames()) if (![...found.values()].includes(v)) found.set(name, v);
-    return found;
+    const first = new Map<Variable, string>();
+    for (const [name, v] of this.#allNames()) if (!first.has(v)) first.set(v, name);
+    return new Map([...first].map(([v, name]) => [name, v]));
   }
 
   #allNames(): (readonly [string, Variable])[] {
