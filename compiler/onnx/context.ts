@@ -92,6 +92,8 @@ export interface ImportServices {
    * possible.
    */
   narrow(expression: Dim): void;
+  /** Runs `body`; where something in it could not be imported, forgets that and gives undefined. */
+  tentatively<T>(body: () => T): T | undefined;
   /** Runs `body`, which builds a region: sizes that it finds belong to the region. */
   inRegion<T>(body: () => T): T;
   /** Results of DequantizeLinear, and what they are made of. */

@@ -4,7 +4,7 @@
  * The nodes are taken in order; each is rewritten by its op's row in ops/. What can't be imported is collected, its users
  * are skipped, and at the end ONE ModelError lists everything.
  */
-import { type Dim, type DimExpr, dimSymbol, dimSymbols, evaluateDim } from "../../ir/dim.js";
+import { type Dim, type DimExpr, dimSymbol } from "../../ir/dim.js";
 import { isDType } from "../../ir/dtype.js";
 import { InternalError, ModelError, type Problem } from "../../ir/errors.js";
 import {
@@ -42,6 +42,7 @@ import {
   type ReadModelOptions,
   readOnnx,
 } from "./model.js";
+import { NarrowDim, rangeOfZero } from "./narrow.js";
 import { findOp, type UnsupportedUse } from "./ops/index.js";
 import type { OnnxTensor } from "./tensor.js";
 
@@ -66,23 +67,8 @@ export interface ImportOptions extends ReadModelOptions {
   readonly maxNodes?: number;
 }
 
-/** Thrown to start over with a dim narrowed to a range. */
-class NarrowDim extends Error {
-  readonly dim: string;
-  readonly range: readonly [number, number];
-
-  constructor(dim: string, range: readonly [number, number]) {
-    super(`narrow ${dim} to ${range[0]} … ${range[1]}`);
-    this.dim = dim;
-    this.range = range;
-  }
-}
-
 /** Times that an import may start over. */
 const MAX_RESTARTS = 8;
-/** Sizes of inputs that are tried when a range is searched. */
-const LARGEST_SIZE = 2 ** 24;
-
 /** How a graph input or output is made of parameters or results: one, several (a sequence), or none (an absent optional). */
 export type Structure =
   | { readonly kind: "tensor"; readonly at: number }
@@ -319,6 +305,17 @@ class Importer implements ImportServices {
     return graph.outputs.map(({ name }) => scope.get(name) ?? FAILED);
   }
 
+  tentatively<T>(body: () => T): T | undefined {
+    const problems = this.problems.length;
+    const unsupported = new Map(this.unsupported);
+    const made = body();
+    if (this.problems.length === problems && this.unsupported.size === unsupported.size) return made;
+    this.problems.length = problems;
+    this.unsupported.clear();
+    for (const [key, use] of unsupported) this.unsupported.set(key, use);
+    return undefined;
+  }
+
   inRegion<T>(body: () => T): T {
     const outer = this.finders;
     this.finders = new Map();
@@ -334,27 +331,9 @@ class Importer implements ImportServices {
   }
 
   narrow(expression: Dim): void {
-    const symbols = [...dimSymbols(expression).values()];
-    const [symbol] = symbols;
-    if (symbols.length !== 1 || !symbol || symbol.bound !== undefined) return;
-    const at = (size: number) => evaluateDim(expression, new Map([[symbol.name, size]]));
-    // The expression is taken to rise or fall with the size, as those of strides and windows do.
-    const limit = Math.min(symbol.max, LARGEST_SIZE);
-    const rising = at(limit) >= at(symbol.min);
-    const firstWith = (holds: (value: number) => boolean): number => {
-      let [low, high] = [symbol.min, limit + 1];
-      while (low < high) {
-        const middle = Math.floor((low + high) / 2);
-        if (holds(rising ? at(middle) : -at(middle))) high = middle;
-        else low = middle + 1;
-      }
-      return low;
-    };
-    const from = firstWith((v) => v >= 0);
-    const to = firstWith((v) => v > 0) - 1;
-    if (from > to || at(from) !== 0 || at(to) !== 0) return;
-    const original = [...this.symbols].find(([, d]) => typeof d !== "number" && d.key === symbol.name)?.[0];
-    if (original !== undefined) throw new NarrowDim(original, [from, to]);
+    const found = rangeOfZero(expression);
+    const original = found && [...this.symbols].find(([, d]) => typeof d !== "number" && d.key === found.symbol)?.[0];
+    if (found && original !== undefined) throw new NarrowDim(original, found.range);
   }
 
   get maxUnknownSize(): number {

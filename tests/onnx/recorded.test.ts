@@ -41,8 +41,11 @@ function largest(t: Tensor): number {
 /** Inputs that decide which of several programs a model is. */
 const VALUES: Readonly<Record<string, readonly string[]>> = { "silero-vad-v5": ["sr"] };
 
-/** Other runtimes round quantised models differently: they may be steps of the quantised type apart. */
-const QUANTISED: Readonly<Record<string, number>> = { "kws-qdq": 0.02, "antispoof-int8": 0.02 };
+/**
+ * Share of the largest value that may differ. Other runtimes round quantised models differently, and are single steps of the
+ * quantised type apart; ONNX Runtime computes half floats in f32 all the way, where the graph says to round after every op.
+ */
+const COARSE: Readonly<Record<string, number>> = { "kws-qdq": 0.02, "antispoof-int8": 0.02, "squeezenet-fp16": 5e-3 };
 
 async function check(name: string, folder: string): Promise<void> {
   const { outputs, cases } = recorded(folder);
@@ -57,7 +60,7 @@ async function check(name: string, folder: string): Promise<void> {
       const got = await session.run(feeds as never);
       for (const [output, want] of Object.entries(wanted)) {
         const stated = outputs.find((o) => o.name === output);
-        const share = QUANTISED[name] ?? 1e-3;
+        const share = COARSE[name] ?? 1e-3;
         const how = { rtol: stated?.rtol ?? 1e-3, atol: stated?.atol ?? share * largest(want) };
         expect(compareTensors(got[output] as Tensor, want, how), `case ${k}, ${output}`).toBeUndefined();
       }

@@ -1,77 +1,20 @@
 /** If, Loop and Scan. Conditions and trip counts that are known decide at compile time. */
-import { asType, concatenate, flip, full, moveAxis, reshapeTo, stack, takeAt } from "../../../ir/build.js";
+import { asType, concatenate, full, moveAxis, reshapeTo, stack } from "../../../ir/build.js";
 import { type Dim, type DimExpr, dimEqual, dimMax, dimMul, dimUpperBound } from "../../../ir/dim.js";
 import { ModelError } from "../../../ir/errors.js";
 import { param, type Shape, typeText, type Value } from "../../../ir/graph.js";
 import { iota, scalarConstant } from "../../../ir/ops/constant.js";
 import { ifElse, loop, scan } from "../../../ir/ops/control.js";
-import { closeRegion, type TracedRegion, traceRegion, unionOfCaptures } from "../../../ir/regions.js";
+import { closeRegion, type TracedRegion, unionOfCaptures } from "../../../ir/regions.js";
 import { capturedNames, subgraphsOf } from "../check.js";
 import { asDim, undecidedEquality } from "../contents.js";
 import { type Bound, type ImportOp, isValue, type NodeContext, type OpRow } from "../context.js";
 import type { OnnxGraph, OnnxNode } from "../model.js";
+import { failed, rebuild, type Shell, trace } from "./region.js";
+import { scanRow } from "./scan.js";
 
 /** Bodies are repeated in place up to this many times, where a loop can't be a loop of the IR. */
 const MAX_UNROLL = 256;
-
-const failed = (bounds: readonly Bound[]): boolean => bounds.some((b) => !isValue(b) && b.kind === "failed");
-
-/** How bounds are made of values, so that they can pass through a region. */
-type Shell =
-  | { readonly kind: "value" }
-  | { readonly kind: "sequence"; readonly items: readonly Shell[] }
-  | { readonly kind: "stacked" }
-  | { readonly kind: "other"; readonly bound: Bound };
-
-function flattenBound(bound: Bound, into: Value[]): Shell {
-  if (isValue(bound)) {
-    into.push(bound);
-    return { kind: "value" };
-  }
-  if (bound.kind === "sequence") return { kind: "sequence", items: bound.items.map((b) => flattenBound(b, into)) };
-  if (bound.kind === "stacked") {
-    into.push(bound.value);
-    return { kind: "stacked" };
-  }
-  return { kind: "other", bound };
-}
-
-function rebuild(shell: Shell, values: Iterator<Value>): Bound {
-  switch (shell.kind) {
-    case "value":
-      return values.next().value as Value;
-    case "stacked":
-      return { kind: "stacked", value: values.next().value as Value };
-    case "sequence":
-      return { kind: "sequence", items: shell.items.map((s) => rebuild(s, values)) };
-    case "other":
-      return shell.bound;
-  }
-}
-
-interface TracedBody {
-  readonly region: TracedRegion;
-  readonly shells: readonly Shell[];
-}
-
-/** Imports a subgraph as a region over parameters; undefined if a node of it could not be imported. */
-function trace(
-  c: NodeContext,
-  params: readonly Value[],
-  body: (params: readonly Value[]) => readonly Bound[],
-): TracedBody | undefined {
-  let shells: readonly Shell[] | undefined;
-  const region = c.services.inRegion(() =>
-    traceRegion(params, (ps) => {
-      const bounds = body(ps);
-      if (failed(bounds)) return [];
-      const values: Value[] = [];
-      shells = bounds.map((b) => flattenBound(b, values));
-      return values;
-    }),
-  );
-  return shells && { region, shells };
-}
 
 // ------------------------------------------------------------------------------------------------------- if
 
@@ -242,8 +185,11 @@ const loopRow: ImportOp = (c): readonly Bound[] => {
     param("going", { dtype: "bool", shape: [] }),
     ...state.map((v, i) => param(core.inputs[i + 2]?.name || `x${i}`, v.type)),
   ];
-  const traced = trace(c, params, (ps) => c.services.inline(core, ps, c.scope));
-  if (!traced) return [];
+  const attempt = () => trace(c, params, (ps) => c.services.inline(core, ps, c.scope));
+  // A body that needs its iteration number when compiling (a position in a sequence) can be written out.
+  const short = typeof limit === "number" && limit <= MAX_UNROLL;
+  const traced = short ? c.services.tentatively(attempt) : attempt();
+  if (!traced) return short ? unroll(c, body, limit, initial, "its body can't be a region") : [];
   const { region } = traced;
   if (traced.shells.some((s) => s.kind !== "value")) {
     if (typeof limit === "number") return unroll(c, body, limit, initial, "it gives sequences");
@@ -322,84 +268,6 @@ function whileLoop(
   const made = loop(operands, { carried: state.length, trips, defines: [trips] }, regions);
   c.services.foundBy(trips, made[0]!);
   return made;
-}
-
-// ----------------------------------------------------------------------------------------------------- scan
-
-const scanRow: ImportOp = (c): readonly Bound[] => {
-  if (c.since < 9) return oldScan(c);
-  const body = c.attrs.graph("body");
-  const inputs = c.attrs.requiredInt("num_scan_inputs");
-  const values = c.values();
-  return scanOver(c, body, values.slice(0, values.length - inputs), values.slice(values.length - inputs), {
-    inputAxes: c.attrs.ints("scan_input_axes", []),
-    inputDirections: c.attrs.ints("scan_input_directions", []),
-    outputAxes: c.attrs.ints("scan_output_axes", []),
-    outputDirections: c.attrs.ints("scan_output_directions", []),
-  });
-};
-
-interface ScanLayout {
-  readonly inputAxes: readonly number[];
-  readonly inputDirections: readonly number[];
-  readonly outputAxes: readonly number[];
-  readonly outputDirections: readonly number[];
-}
-
-function scanOver(
-  c: NodeContext,
-  body: OnnxGraph,
-  state: readonly Value[],
-  inputs: readonly Value[],
-  layout: ScanLayout,
-): readonly Bound[] {
-  const rows = inputs.map((v, i) => {
-    const first = moveAxis(v, layout.inputAxes[i] ?? 0, 0);
-    return layout.inputDirections[i] === 1 ? flip(first, 0) : first;
-  });
-  const length = rows[0]?.type.shape[0];
-  if (length === undefined) throw c.error("it has no input to scan");
-  const params = [
-    ...state.map((v, i) => param(`x${i}`, v.type)),
-    ...rows.map((v, i) => param(`row${i}`, { dtype: v.type.dtype, shape: v.type.shape.slice(1) })),
-  ];
-  const traced = trace(c, params, (ps) => c.services.inline(body, ps, c.scope));
-  if (!traced) return [];
-  if (traced.shells.some((s) => s.kind !== "value")) throw c.error("its body gives sequences");
-  const { region } = traced;
-  const captures = region.captured;
-  const results = scan(
-    [...state, ...rows, ...captures],
-    { carried: state.length, inputs: rows.length, length, reverse: false },
-    [closeRegion("body", region, captures)],
-  );
-  return results.map((v, i) => {
-    if (i < state.length) return v;
-    const k = i - state.length;
-    return moveAxis(layout.outputDirections[k] === 1 ? flip(v, 0) : v, 0, layout.outputAxes[k] ?? 0);
-  });
-}
-
-/** Before opset 9 every value had a batch axis first, and each batch was scanned by itself. */
-function oldScan(c: NodeContext): readonly Bound[] {
-  const body = c.attrs.graph("body");
-  if (c.has(0)) throw c.error("sequence_lens is not supported", "export with opset 9 or later");
-  const inputs = c.attrs.requiredInt("num_scan_inputs");
-  const values = c.inputs.slice(1).map((_, i) => c.input(i + 1));
-  const batch = values[0]?.type.shape[0];
-  if (typeof batch !== "number") throw c.error("the batch must be of fixed size", "export with opset 9 or later");
-  const layout: ScanLayout = {
-    inputAxes: [],
-    inputDirections: c.attrs.ints("directions", []),
-    outputAxes: [],
-    outputDirections: [],
-  };
-  const rows = Array.from({ length: batch }, (_, b) => {
-    const own = values.map((v) => takeAt(v, 0, b));
-    return scanOver(c, body, own.slice(0, own.length - inputs), own.slice(own.length - inputs), layout);
-  });
-  if (rows.some((r) => r.length === 0)) return [];
-  return rows[0]!.map((_, i) => stack(rows.map((r) => r[i] as Value)));
 }
 
 export const control = {
