@@ -47,13 +47,15 @@ const VALUES: Readonly<Record<string, readonly string[]>> = { "silero-vad-v5": [
  */
 const COARSE: Readonly<Record<string, number>> = { "kws-qdq": 0.02, "antispoof-int8": 0.02, "squeezenet-fp16": 5e-3 };
 
-async function check(name: string, folder: string): Promise<void> {
+async function check(name: string, folder: string, threads: 1 | 2): Promise<void> {
   const { outputs, cases } = recorded(folder);
   const fixed = VALUES[name] ?? [];
   const values = Object.fromEntries(fixed.map((input) => [input, cases[0]!.inputs[input]!]));
   const bytes = readFileSync(join(folder, "model.onnx"));
   const { graph } = importModel(readOnnx(bytes), { values, maxUnknownSize: 256 });
-  const session = await load(await compile(graph, { variants: ["simd128"] }), { threads: 1 });
+  // Two threads take the best variant that the engine has.
+  const variants = threads === 1 ? (["simd128"] as const) : (["simd128-threads", "relaxed-threads"] as const);
+  const session = await load(await compile(graph, { variants }), { threads });
   try {
     for (const [k, { inputs, outputs: wanted }] of cases.entries()) {
       const feeds = Object.fromEntries(Object.entries(inputs).filter(([input]) => !fixed.includes(input)));
@@ -71,9 +73,13 @@ async function check(name: string, folder: string): Promise<void> {
 }
 
 describe.skipIf(!hasExports)("PyTorch's exports", () => {
-  it.each(hasExports ? pytorchExports() : [])("$name", { timeout: 120_000 }, ({ name, folder }) => check(name, folder));
+  const files = hasExports ? pytorchExports() : [];
+  it.each(files)("$name", { timeout: 120_000 }, ({ name, folder }) => check(name, folder, 1));
+  it.each(files)("$name on two threads", { timeout: 120_000 }, ({ name, folder }) => check(name, folder, 2));
 });
 
 describe.skipIf(!hasModels)("trained models", () => {
-  it.each(hasModels ? trainedModels() : [])("$name", { timeout: 300_000 }, ({ name, folder }) => check(name, folder));
+  const files = hasModels ? trainedModels() : [];
+  it.each(files)("$name", { timeout: 300_000 }, ({ name, folder }) => check(name, folder, 1));
+  it.each(files)("$name on two threads", { timeout: 300_000 }, ({ name, folder }) => check(name, folder, 2));
 });
