@@ -92,10 +92,10 @@ export function assemble(lowered: readonly Schedule[], program: Program, options
   for (const { schedule } of entries) addKernels(schedule.steps, kernels);
 
   // Addresses depend on the table's size, and the number of slots is only known after emission: emit twice.
-  const measured = emitEntries(entries, weights, kernels, layoutFor(0, weights));
+  const measured = emitEntries(entries, weights, layoutFor(0, weights));
   const slots = measured.reduce((n, e) => n + e.slots, 0);
   const layout = layoutFor(slots, weights);
-  const emitted = emitEntries(entries, weights, kernels, layout);
+  const emitted = emitEntries(entries, weights, layout);
   if (emitted.reduce((n, e) => n + e.slots, 0) !== slots)
     throw new InternalError("the table's size changed between emissions");
 
@@ -148,15 +148,10 @@ function addKernels(steps: readonly Step[], kernels: KernelSet): void {
   });
 }
 
-function emitEntries(
-  entries: readonly Entry[],
-  weights: PlacedWeights,
-  kernels: KernelSet,
-  layout: Layout,
-): EmittedEntry[] {
+function emitEntries(entries: readonly Entry[], weights: PlacedWeights, layout: Layout): EmittedEntry[] {
   let firstSlot = 0;
   return entries.map((entry) => {
-    const emitted = emitEntry(entry, weights, kernels, layout, firstSlot);
+    const emitted = emitEntry(entry, weights, layout, firstSlot);
     firstSlot += emitted.slots;
     return emitted;
   });
@@ -165,7 +160,6 @@ function emitEntries(
 function emitEntry(
   { schedule, arena }: Entry,
   weights: PlacedWeights,
-  kernels: KernelSet,
   layout: Layout,
   firstSlot: number,
 ): EmittedEntry {
@@ -180,9 +174,7 @@ function emitEntry(
     }
   }
   const table = new EntryTable(layout.tableOffset, firstSlot);
-  const emitter = new EntryEmitter(schedule, { fixed, arena, arenaOffset: layout.arenaOffset }, table, (fn) =>
-    kernels.add(fn, []),
-  );
+  const emitter = new EntryEmitter(schedule, { fixed, arena, arenaOffset: layout.arenaOffset }, table);
   const dims = dimsOf(schedule, table);
   const tensors = (list: readonly ScheduledInput[]): TensorInfo[] =>
     list.map(({ name, view, dtype, shape }) => {
@@ -202,7 +194,7 @@ function emitEntry(
     dims,
     inputs,
     outputs,
-    steps: schedule.steps.map((s) => stepInfo(s, kernels)),
+    steps: schedule.steps.map(stepInfo),
     mutatesState: schedule.stateResults.length > 0,
     maxBytes: largestRun(dimAdd(arena.bytes, layout.arenaOffset)),
   };
@@ -229,9 +221,8 @@ function dimsOf(schedule: Schedule, table: EntryTable): DimInfo[] {
   return [...found.values()];
 }
 
-function stepInfo(s: Step, kernels: KernelSet): StepInfo {
-  const kernel = s.kind === "kernel" ? kernels.add(s.fn, s.helpers) : s.kind;
-  return { name: s.loc ?? "", kernel };
+function stepInfo(s: Step): StepInfo {
+  return { name: s.loc ?? "", kernel: s.kind === "kernel" ? s.fn.name : s.kind };
 }
 
 function largestRun(total: Dim): number | null {

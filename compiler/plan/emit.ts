@@ -39,19 +39,16 @@ export class EntryEmitter {
   readonly #schedule: Schedule;
   readonly #placement: Placement;
   readonly #table: EntryTable;
-  /** The name a kernel goes by in the module. */
-  readonly #nameOf: (fn: LoopFunction) => string;
   /** Index expressions of the loops around the step being emitted, by symbol. */
   readonly #loops = new Map<string, Expr>();
   #names = 0;
   readonly #tid: Expr;
   readonly #threads: Expr;
 
-  constructor(schedule: Schedule, placement: Placement, table: EntryTable, nameOf: (fn: LoopFunction) => string) {
+  constructor(schedule: Schedule, placement: Placement, table: EntryTable) {
     this.#schedule = schedule;
     this.#placement = placement;
     this.#table = table;
-    this.#nameOf = nameOf;
     this.#tid = b.v("tid", "i32");
     this.#threads = b.v("threads", "i32");
   }
@@ -260,7 +257,7 @@ export class EntryEmitter {
 
   #kernel(step: KernelStep): readonly Stmt[] {
     const args = step.args.map((a) => this.#arg(a));
-    const fn = this.#nameOf(step.fn);
+    const fn = step.fn.name;
     const written = step.args.flatMap((a) => (a.kind === "sizeSlot" ? [a.symbol] : []));
     const barrier: Stmt = { kind: "barrier", threads: this.#threads };
     // A slow thread may still read the old sizes; later address arithmetic of every thread reads the new ones.

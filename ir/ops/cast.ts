@@ -1,6 +1,6 @@
 /** Conversions between element types. */
 
-import { type DType, dtypeInfo, intRange, isFloat, isInt, isStorageOnly } from "../dtype.js";
+import { computeDtypes, type DType, dtypeInfo, intRange, isFloat, isInt, isStorageOnly } from "../dtype.js";
 import { ModelError } from "../errors.js";
 import { encodeE8M0, encodeFloat, type NarrowFloat } from "../float-formats.js";
 import { defineOp, type Op } from "../op.js";
@@ -65,23 +65,8 @@ function floatToInt(x: number, to: DType): bigint {
 }
 
 function castSamples() {
-  const numbers: readonly DType[] = [
-    "f32",
-    "f64",
-    "f16",
-    "bf16",
-    "i8",
-    "u8",
-    "i16",
-    "u16",
-    "i32",
-    "u32",
-    "i64",
-    "u64",
-    "bool",
-  ];
   const targets: readonly DType[] = [
-    ...numbers,
+    ...computeDtypes,
     "f8e4m3fn",
     "f8e4m3fnuz",
     "f8e5m2",
@@ -101,7 +86,7 @@ function castSamples() {
   // Rounding to a narrow type is a step function: finite differences say nothing about it.
   const smooth = (from: DType, to: DType) => (from === "f32" || from === "f64") && (to === "f32" || to === "f64");
   return [
-    ...numbers.flatMap((from) =>
+    ...computeDtypes.flatMap((from) =>
       targets.map((to) => ({ ...sampleWith({ to }, source(from)), noGrad: !smooth(from, to) })),
     ),
     ...targets.map((to) => ({ ...sampleWith({ to }, edge), noGrad: true })),
