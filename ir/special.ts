@@ -40,7 +40,3 @@ export function roundHalfEven(x: number): number {
   const rounded = rest > 0.5 || (rest === 0.5 && floor % 2 !== 0) ? floor + 1 : floor;
   return rounded === 0 && (x < 0 || Object.is(x, -0)) ? -0 : rounded;
 }
-
-/** IEEE 754-2019 minimum: NaN propagates, −0 < +0. Math.min has these semantics. */
-export const minimum = Math.min;
-export const maximum = Math.max;

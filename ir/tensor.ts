@@ -1,6 +1,6 @@
 /** Dense host tensors: constants, feeds of the reference evaluator, stored weights. Row-major. */
 
-import { type DType, dtypeInfo, isBig, isFloat, isStorageOnly, roundFloat, type TensorData, wrapInt } from "./dtype.js";
+import { type DType, dtypeInfo, isFloat, roundFloat, type TensorData, wrapInt } from "./dtype.js";
 import { ModelError } from "./errors.js";
 import { decodeE8M0, decodeFloat, encodeE8M0, encodeFloat } from "./float-formats.js";
 
@@ -166,11 +166,6 @@ export function forEachIndex(shape: readonly number[], visit: (index: readonly n
       index[axis] = 0;
     }
   }
-}
-
-/** The value an element type uses for arithmetic in references: doubles for floats, exact bigints for integers, 0/1 for bool. */
-export function isExactInteger(d: DType): boolean {
-  return isBig(d) || (!isFloat(d) && !isStorageOnly(d) && d !== "bool");
 }
 
 /** Rounds a double to the dtype and back. */

@@ -1,20 +1,12 @@
 /** TensorProto ⇄ dense host tensors, for every element type and every place where ONNX stores elements. */
+import type { TensorData } from "../../ir/dtype.js";
 import { InternalError, ModelError } from "../../ir/errors.js";
 import { codeOfDType, DTYPES, describeCode, dtypeOfCode, type OnnxDType } from "./dtype.js";
 import { type ExternalData, externalReference } from "./external-data.js";
 import type { Int, SparseTensorProto, TensorProto } from "./proto-types.js";
 
-export type NumericData =
-  | Float32Array
-  | Float64Array
-  | Int8Array
-  | Uint8Array
-  | Int16Array
-  | Uint16Array
-  | Int32Array
-  | Uint32Array
-  | BigInt64Array
-  | BigUint64Array;
+/** The typed arrays that hold elements, as in the IR. */
+export type NumericData = TensorData;
 
 /**
  * A dense tensor, row-major. f16 and bf16 are Uint16Array bit patterns, float8 kinds and f4e2m1 Uint8Array bit patterns,
