@@ -1,0 +1,11 @@
+/** onnxruntime-web's wasm build, one thread. */
+import { readFileSync } from "node:fs";
+import { measure } from "./measure.mjs";
+import { openWith } from "./onnxruntime.mjs";
+
+await measure(async (path) => {
+  const ort = await import("onnxruntime-web");
+  ort.env.wasm.numThreads = 1;
+  ort.env.logLevel = "error";
+  return openWith(ort, readFileSync(path), { executionProviders: ["wasm"], logSeverityLevel: 3 });
+});

@@ -1,0 +1,9 @@
+/** wasmith's runtime on a compiled artefact, one thread. */
+import { measure } from "./measure.mjs";
+
+await measure(async (path) => {
+  const { load } = await import("../../dist/runtime.js");
+  const session = await load(path);
+  const names = session.inputs.map((i) => i.name);
+  return (feeds) => session.run(Object.fromEntries(names.map((n) => [n, feeds[n]])));
+});
