@@ -1,8 +1,10 @@
 /** What rules build with, and the questions they ask of values. */
 
 import { type Dim, dimBounds } from "../../ir/dim.js";
-import type { Shape, Value } from "../../ir/graph.js";
+import type { Attrs, GraphNode, Shape, Value } from "../../ir/graph.js";
+import { makeNode } from "../../ir/op.js";
 import { constant } from "../../ir/ops/constant.js";
+import { opOf } from "../../ir/ops/index.js";
 import { broadcast } from "../../ir/ops/movement.js";
 import type { Tensor } from "../../ir/tensor.js";
 import { type Pattern, splatOf } from "../pattern.js";
@@ -12,6 +14,10 @@ export const filled = (element: Tensor, shape: Shape): Value => {
   const c = constant([], { value: element });
   return shape.length === 0 ? c : broadcast([c], { shape, axes: [] });
 };
+
+/** The node's op on other operands with other attributes. */
+export const variant = (n: GraphNode, operands: readonly Value[], attrs: Attrs): readonly Value[] =>
+  makeNode(opOf(n), operands, { ...(n.attrs as Attrs), ...attrs }, n.regions, n.loc).results;
 
 /** Known at compile time, so that arithmetic on it will be folded. */
 export const isConstant = (v: Value): boolean => v.def.op === "constant" || splatOf(v) !== undefined;
@@ -27,3 +33,5 @@ export const known = <K extends string>(name: K): Pattern<{ readonly [k in K]: V
 
 /** Provably d ≥ 0 for all values of the symbols. */
 export const isNonNegative = (d: Dim): boolean => dimBounds(d).min >= 0;
+
+export const increasing = (list: readonly number[]): boolean => list.every((v, i) => i === 0 || v > list[i - 1]!);

@@ -5,10 +5,9 @@ import { type Shape, sameShape, type Value } from "../../ir/graph.js";
 import { dotGeneral, freeAxes } from "../../ir/ops/contraction.js";
 import { concat, pad, reshape, slice, transpose } from "../../ir/ops/movement.js";
 import { any, type NodeNamed, node, op, type Rule, rule } from "../pattern.js";
-import { isNonNegative } from "./build.js";
+import { increasing, isNonNegative } from "./build.js";
 
 const zeros = (dims: readonly Dim[]): boolean => dims.every((d) => d === 0);
-const increasing = (list: readonly number[]): boolean => list.every((v, i) => i === 0 || v > list[i - 1]!);
 
 const reshapes: readonly Rule[] = [
   rule("reshape-nothing", op("reshape", [any("x")], "n"), ({ x, n }) =>
