@@ -4,6 +4,7 @@ import { type Dim, dimEqual } from "../../ir/dim.js";
 import { dtypeInfo } from "../../ir/dtype.js";
 import type { Shape } from "../../ir/graph.js";
 import type { Expr } from "../../ir/loop.js";
+import { expensive } from "../../passes/graph/fuse.js";
 import type { View } from "../schedule.js";
 import type { LowerContext } from "./context.js";
 import { KernelBuilder } from "./kernel-builder.js";
@@ -25,6 +26,14 @@ export function dimsOf(points: readonly Point[]): readonly Dim[] {
     dims.push(...pointDims(p));
   });
   return dims;
+}
+
+function hasExpensive(point: Point): boolean {
+  let found = false;
+  visitPoints([point], (p) => {
+    if (p.kind === "apply" && expensive.has(p.node.op)) found = true;
+  });
+  return found;
 }
 
 /** Index variables over a shape, with the loops they belong to. */
@@ -49,13 +58,12 @@ export function emitMap(
   const e = new PointEmitter(kernel, substitution);
   e.plan(points);
   const innermost = loops.at(-1);
-  // Strides other than 0 and 1 along the innermost loop have no vector form.
+  const strideOf = (d: Dim) => innermost && coefficient(substituted(d, substitution), innermost.symbol);
+  const isUnit = (d: Dim) => [0, 1].includes(strideOf(d) as number);
+  // Loads of other strides are gathered, which pays where lanes then do what costs more than the gathering.
   const vectorize =
-    innermost !== undefined &&
-    indices.every((d) => {
-      const stride = coefficient(substituted(d, substitution), innermost.symbol);
-      return stride === 0 || stride === 1;
-    });
+    indices.every(isUnit) ||
+    (stores.every((s) => isUnit(s.at)) && indices.every((d) => strideOf(d) !== undefined) && points.some(hasExpensive));
   nest(e, loops, plan, { vectorize, roots: points, indices: stores.map((s) => s.at) }, () => {
     const values: Expr[] = points.map((p) => e.value(p));
     stores.forEach((s, k) => {

@@ -207,14 +207,52 @@ function sineF64(b: Block, x: Expr, cosine: boolean): Expr {
 function sine(b: Block, x: Expr, cosine: boolean, throughF64: () => Expr): Expr {
   const large = B.gt(B.abs(x), 1647099);
   b.if(isVector(x.type) ? B.reduceLanes("or", large) : large, () => b.return(throughF64()));
-  if (!isVector(x.type)) {
-    const y = B.convert("f32.from_f64", sineF64(b, b.let("wide", B.convert("f64.from_f32", x)), cosine));
-    return cosine ? y : B.select(B.eq(x, 0), x, y);
-  }
-  const half = (lanes: Expr): Expr =>
-    b.let("half", B.convert("f32.from_f64", sineF64(b, b.let("wide", B.convert("f64.from_f32", lanes)), cosine)));
-  const y = B.shuffle(half(x), half(B.shuffle(x, x, [2, 3, 2, 3])), [0, 1, 4, 5]);
+  const y = inF64(b, [x], ([wide]) => sineF64(b, wide!, cosine));
   return cosine ? y : B.select(B.eq(x, 0), x, y);
+}
+
+/** f32 lanes through a function of f64 lanes, two at a time, rounded once. */
+function inF64(b: Block, args: readonly Expr[], f: (args: readonly Expr[]) => Expr): Expr {
+  const half = (lanes: readonly Expr[]): Expr =>
+    b.let("half", B.convert("f32.from_f64", f(lanes.map((x) => b.let("wide", B.convert("f64.from_f32", x))))));
+  if (!isVector(args[0]!.type)) return half(args);
+  return B.shuffle(half(args), half(args.map((x) => B.shuffle(x, x, [2, 3, 2, 3]))), [0, 1, 4, 5]);
+}
+
+/** √½ as the bits of an f64. */
+const sqrtHalfBits = 0x3fe6a09e667f3bcdn;
+/** ln m = 2·(s + s³/3 + s⁵/5 + …), s = (m − 1)/(m + 1), over s in s², to 2^-39 for m in √½…√2. */
+const logSeries = [2, 2 / 3, 2 / 5, 2 / 7, 2 / 9, 2 / 11, 2 / 13];
+/** e^r to 2^-32 for |r| ≤ ln2/2. */
+const expSeries = [1, 1, 1 / 2, 1 / 6, 1 / 24, 1 / 120, 1 / 720, 1 / 5040, 1 / 40320];
+
+/** x^y = 2^(y·log2 x) for positive normal x, good for an f32 result of every size. */
+function powerF64(b: Block, x: Expr, y: Expr): Expr {
+  const ints = isVector(x.type) ? "i64x2" : "i64";
+  const whole = (v: bigint) => B.constant(ints, v);
+  const bits = b.let("bits", B.bitcast(ints, x));
+  const k = b.let("k", B.shrS(B.sub(bits, whole(sqrtHalfBits)), 52));
+  const m = b.let("m", B.bitcast(x.type, B.sub(bits, B.shl(k, 52))));
+  const exponent = B.sub(B.bitcast(x.type, B.add(k, whole(0x4338000000000000n))), magic);
+  const s = b.let("s", B.div(B.sub(m, 1), B.add(m, 1)));
+  const log2 = B.add(exponent, B.mul(B.mul(s, polynomial(b.let("z", B.mul(s, s)), logSeries)), Math.LOG2E));
+  // Beyond −160…140 the result is 0 or infinity anyway.
+  const t = b.let("t", B.pmax(B.pmin(B.mul(y, log2), 140), -160));
+  const shifted = b.let("shifted", B.add(t, magic));
+  const r = b.let("r", B.mul(B.sub(t, B.sub(shifted, magic)), Math.LN2));
+  const scale = B.bitcast(x.type, B.shl(B.add(B.bitcast(ints, shifted), whole(1023n)), 52));
+  return B.mul(polynomial(r, expSeries), scale);
+}
+
+/** In f64; x that are not positive and whatever is not finite go lane by lane through the f64 function. */
+export function pow(b: Block, x: Expr, throughF64: () => Expr, y: Expr): Expr {
+  const plain = b.let("plain", B.and(B.and(B.gt(x, 0), B.lt(x, Infinity)), B.lt(B.abs(y), Infinity)));
+  const fast = b.let(
+    "fast",
+    inF64(b, [x, y], ([u, v]) => powerF64(b, u!, v!)),
+  );
+  b.if(isVector(x.type) ? B.reduceLanes("and", plain) : plain, () => b.return(fast));
+  return B.select(plain, fast, throughF64());
 }
 
 export const sin = (b: Block, x: Expr, throughF64: () => Expr): Expr => sine(b, x, false, throughF64);

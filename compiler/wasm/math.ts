@@ -52,7 +52,7 @@ const scalarF64 = {
 } satisfies { readonly [N in MathFn]: Body };
 
 /** f32 functions with an algorithm of their own, over scalars and lanes. `throughF64` gives the f64 function's value. */
-const lanesF32: Partial<Record<MathFn, (b: Block, x: Expr, throughF64: () => Expr) => Expr>> = {
+const lanesF32: Partial<Record<MathFn, (b: Block, x: Expr, throughF64: () => Expr, y: Expr) => Expr>> = {
   exp: f32.exp,
   expm1: f32.expm1,
   log: f32.log,
@@ -63,6 +63,7 @@ const lanesF32: Partial<Record<MathFn, (b: Block, x: Expr, throughF64: () => Exp
   gelu: f32.gelu,
   sin: f32.sin,
   cos: f32.cos,
+  pow: f32.pow,
 };
 
 /** A bound on the error, in units of the last place of the exact result; in subnormal results, of the least subnormal. */
@@ -113,7 +114,7 @@ export function mathFunctions(fn: MathFn, type: LoopType): readonly LoopFunction
   if (type === "f64") return [make((b, [x, y]) => scalarF64[fn](b, x as Expr, y as Expr)), ...helpers];
   const own = lanesF32[fn];
   if (own !== undefined && scalarOf(type) === "f32")
-    return [make((b, args) => b.return(own(b, args[0] as Expr, () => throughF64(b, fn, type, args))))];
+    return [make((b, args) => b.return(own(b, args[0] as Expr, () => throughF64(b, fn, type, args), args[1] as Expr)))];
   return [make((b, args) => b.return(throughF64(b, fn, type, args)))];
 }
 

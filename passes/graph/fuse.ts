@@ -44,7 +44,7 @@ export interface Group {
   readonly isWriter: boolean;
 }
 
-const expensive: ReadonlySet<string> = new Set([
+export const expensive: ReadonlySet<string> = new Set([
   "div",
   "rem",
   "pow",

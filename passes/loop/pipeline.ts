@@ -5,13 +5,22 @@ import { verifyLoop } from "../../ir/loop-verify.js";
 import { hoist } from "./hoist.js";
 import { inlineMath, type MathSource } from "./inline-math.js";
 import type { LoopPass, Note } from "./pass.js";
+import { pseudoExtrema } from "./pseudo-extrema.js";
 import { simplify } from "./simplify.js";
 import { unroll } from "./unroll.js";
 import { vectorize } from "./vectorize.js";
 
 /** `math` gives the library's functions that may be inlined. */
 export function loopPassesWith(math?: MathSource): readonly LoopPass[] {
-  return [simplify, vectorize, ...(math === undefined ? [] : [inlineMath(math)]), unroll, hoist, simplify];
+  return [
+    simplify,
+    vectorize,
+    pseudoExtrema,
+    ...(math === undefined ? [] : [inlineMath(math)]),
+    unroll,
+    hoist,
+    simplify,
+  ];
 }
 
 export const loopPasses: readonly LoopPass[] = loopPassesWith();

@@ -20,15 +20,19 @@ import type { LoopPass } from "./pass.js";
 export const simplify: LoopPass = {
   name: "simplify",
   run: (f) => {
-    let body = simplifyBody(propagate(f.body), new Set());
-    for (;;) {
-      const smaller = dropDead(body);
-      if (smaller === body) break;
-      body = smaller;
-    }
+    // What folds to a constant lets what uses it fold, and what nothing uses any more goes.
+    const body = untilStable(f.body, (b) => untilStable(simplifyBody(propagate(b), new Set()), dropDead));
     return body === f.body ? f : { ...f, body };
   },
 };
+
+function untilStable<T>(start: T, step: (x: T) => T): T {
+  for (let at = start; ; ) {
+    const next = step(at);
+    if (next === at) return at;
+    at = next;
+  }
+}
 
 const constI32 = (e: Expr): number | undefined =>
   e.kind === "const" && e.type === "i32" ? (e.value as number) : undefined;

@@ -11,6 +11,7 @@ import { verifyLoop } from "../../ir/loop-verify.js";
 import { hoist } from "../../passes/loop/hoist.js";
 import { inlineMath } from "../../passes/loop/inline-math.js";
 import { loopPassesWith, loopPipeline } from "../../passes/loop/pipeline.js";
+import { pseudoExtrema } from "../../passes/loop/pseudo-extrema.js";
 import { simplify } from "../../passes/loop/simplify.js";
 import { unroll } from "../../passes/loop/unroll.js";
 import { vectorize } from "../../passes/loop/vectorize.js";
@@ -96,9 +97,9 @@ describe("random kernels", { timeout: 180_000 }, () => {
 
   const inline = inlineMath(inlinableMath);
 
-  it.each([simplify, vectorize, unroll, hoist, inline])("are the same after $name", (pass) => {
+  it.each([simplify, vectorize, pseudoExtrema, unroll, hoist, inline])("are the same after $name", (pass) => {
     property((f) => {
-      const input = pass === unroll || pass === inline ? vectorize.run(f) : f;
+      const input = pass === unroll || pass === inline || pass === pseudoExtrema ? vectorize.run(f) : f;
       const before = byWasm(input);
       const changed = pass.run(input);
       verifyLoop({ functions: [changed] }, pass.name);

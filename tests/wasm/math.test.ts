@@ -141,6 +141,29 @@ describe("math library, f32", () => {
   });
 });
 
+describe("math library, f32 with two arguments", () => {
+  it("pow keeps its bound, whatever lies in the neighbouring lanes", () => {
+    const pairs = specials.flatMap((x) => specials.map((y) => [x, y] as const));
+    const scales = [0.1, 1, 8, 100];
+    const drawn = Array.from({ length: 20000 }, (_, k) => {
+      const x = Math.fround(2 ** ((random() * 2 - 1) * (k % 2 === 0 ? 1 : 149)));
+      return [k % 97 === 0 ? -x : x, Math.fround((random() * 2 - 1) * scales[k % 4]!)] as const;
+    });
+    const all = [...pairs, ...drawn].map(([x, y]) => [Math.fround(x), Math.fround(y)] as const);
+    const got = evaluate(
+      "pow",
+      "f32x4",
+      all.map((p) => p[0]),
+      all.map((p) => p[1]),
+    );
+    for (const [k, [x, y]] of all.entries()) {
+      const want = x === 1 || (x === -1 && Math.abs(y) === Infinity) ? 1 : Math.fround(x ** y);
+      const bound = mathAccuracy.pow.f32;
+      expect(ulps(got[k] as number, want, "f32"), `${x}^${y} = ${got[k]}, not ${want}`).toBeLessThanOrEqual(bound);
+    }
+  });
+});
+
 describe("math library", () => {
   it.each(fns)("%s gives the same bits in scalars and lanes", (fn) => {
     const x = [...specials, ...inputs(1000)];
