@@ -1,6 +1,6 @@
 /** Sizes of channels-last convolutions, as the kernels of compiler/kernels take them. */
 
-import { type Dim, dimAdd, dimFloorDiv, dimMul } from "../../ir/dim.js";
+import { type Dim, dimAdd, dimEqual, dimFloorDiv, dimMul } from "../../ir/dim.js";
 import type { Value } from "../../ir/graph.js";
 import type { ConvAttrs } from "../../ir/ops/conv.js";
 import { channelsOf, spatialOf } from "../../ir/ops/window-geometry.js";
@@ -151,7 +151,7 @@ export const paddedShape = (g: Geometry): readonly Dim[] => [g.images, ...g.padd
 
 /** x with its padding in memory, so that kernels need no checks. */
 export function paddedInput(ctx: LowerContext, x: Value, g: Geometry, loc: string | undefined): View {
-  if (!isPadded(g)) return ctx.view(x);
+  if (g.padded.every((d, a) => dimEqual(d, g.input[a]!))) return ctx.view(x);
   const view = ctx.temp(g.lane, paddedShape(g));
   addMicroKernel(ctx, {
     kernel: ctx.pool.kernel("pad", ({ elem }) => padKernel(elem), { elem: g.lane }),

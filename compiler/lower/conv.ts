@@ -33,6 +33,7 @@ import { addMicroKernel, ceilDiv, viewArg } from "./micro-kernel.js";
 import { Place, sizeOf } from "./place.js";
 import type { Leaf } from "./point.js";
 import type { Node } from "./structured.js";
+import { emitWinograd, takesWinograd } from "./winograd.js";
 
 /** Steps of a run in one turn of the inner loop: one that divides it leaves no rest. */
 const unrollOf = (run: Dim): number =>
@@ -99,6 +100,10 @@ function emitConv(ctx: LowerContext, node: Node<"conv">, g: Geometry, to: View, 
   const y = viewArg(to, "write");
   if (isDepthwise(g)) {
     emitDepthwise(ctx, node, g, to, finish);
+    return;
+  }
+  if (takesWinograd(node, g)) {
+    emitWinograd(ctx, node, g, to, finish);
     return;
   }
   const { rows } = matrixOf(g);

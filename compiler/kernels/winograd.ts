@@ -1,0 +1,278 @@
+/**
+ * 3×3 convolutions of stride 1 with a quarter of the multiplications: Winograd's F(4×4, 3×3) over channels-last tensors
+ * (Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2016).
+ *
+ *   y = Aᵀ [ (G w Gᵀ) ⊙ (Bᵀ x B) ] A        x: 6×6 pixels of input, w: 3×3 taps, y: 4×4 pixels of output
+ *
+ *   once:  U[36][panels][cin][NR] = G w Gᵀ                                          @…_winograd_weights
+ *   for each chunk of TILES tiles of 4×4 output pixels, in memory of the thread:   @…_winograd
+ *     for each tile: V[36][tile][cin] = Bᵀ x B                                      @…_winograd_input
+ *     M[36] = V[36] · U[36], 36 products of [tiles × cin] by [cin × cout]           @…_gemm…
+ *     for each tile: y = epilogue(Aᵀ M A)                                           @…_winograd_output
+ *
+ * The transforms interpolate at 0, ±√½, ±√2 and ∞. The usual points 0, ±1, ±2 give five times the rounding error of the direct
+ * sum, these give twice, for four more multiplications a row.
+ */
+
+import type { Expr, LoopFunction } from "../../ir/loop.js";
+import { elemBytes } from "../../ir/loop.js";
+import { type Block, buildFunction } from "../../ir/loop-block.js";
+import { add, divS, fma, geS, i32, load, minS, mul, pointer, remS, sub } from "../../ir/loop-build.js";
+import { type Epilogue, identity } from "./epilogue.js";
+import { gemm, type Kernel } from "./gemm.js";
+import { int } from "./tile.js";
+
+export interface WinogradSpec {
+  readonly epilogue?: Epilogue;
+  /** Output channels, a multiple of 4. */
+  readonly n: number;
+  /** Tile of the products; `nr` is the width of the panels of U. */
+  readonly mr: number;
+  readonly nr: number;
+}
+
+/** Tiles of a chunk: enough to use each panel of U several times, and few enough that V and M stay in the cache. */
+export const winogradTiles = 16;
+/** Output pixels along an edge of a tile, and the pixels of input that they need. */
+const out = 4;
+const patch = out + 2;
+export const winogradPoints = patch * patch;
+/**
+ * Elements between the matrices of V and of M. A transform touches all 36 at the same place: at distances of a power of two
+ * they would compete for one set of the L1 cache.
+ */
+const planeGap = 16;
+/** Elements of the thread's memory. */
+export const winogradScratch = (cin: number, cout: number): number =>
+  winogradPoints * (winogradTiles * (cin + cout) + 2 * planeGap);
+/** Elements of U in a chunk of `winogradWeights`. */
+export const winogradWeightChunk = 4096;
+
+const bytes = elemBytes.f32;
+const lanes = 4;
+
+/** b = √2; the other points are ±a, a = b/2. */
+const b = Math.SQRT2;
+
+type Six = readonly [Expr, Expr, Expr, Expr, Expr, Expr];
+
+/** Bᵀ·d of six vectors. */
+function inputRow(f: Block, d: Six): Expr[] {
+  const even = f.let("even", fma(d[2], -2, d[4]));
+  const odd = f.let("odd", mul(fma(d[1], -2, d[3]), b / 2));
+  const even2 = f.let("even", fma(d[2], -0.5, d[4]));
+  const odd2 = f.let("odd", mul(fma(d[1], -0.5, d[3]), b));
+  return [
+    f.let("t", add(fma(d[2], -2.5, d[4]), d[0])),
+    f.let("t", add(even, odd)),
+    f.let("t", sub(even, odd)),
+    f.let("t", add(even2, odd2)),
+    f.let("t", sub(even2, odd2)),
+    f.let("t", add(fma(d[3], -2.5, d[5]), d[1])),
+  ];
+}
+
+/** G·w of three vectors. */
+function weightRow(f: Block, [w0, w1, w2]: readonly [Expr, Expr, Expr]): Expr[] {
+  const near = f.let("near", mul(fma(w2, 0.5, w0), -2 / 3));
+  const nearOdd = f.let("nearOdd", mul(w1, -b / 3));
+  const far = f.let("far", mul(fma(w2, 2, w0), 1 / 6));
+  const farOdd = f.let("farOdd", mul(w1, b / 6));
+  return [
+    w0,
+    f.let("t", add(near, nearOdd)),
+    f.let("t", sub(near, nearOdd)),
+    f.let("t", add(far, farOdd)),
+    f.let("t", sub(far, farOdd)),
+    w2,
+  ];
+}
+
+/** Aᵀ·m of six vectors. */
+function outputRow(f: Block, m: Six): Expr[] {
+  const sum = f.let("sum", add(m[1], m[2]));
+  const difference = f.let("difference", sub(m[1], m[2]));
+  const sum2 = f.let("sum", add(m[3], m[4]));
+  const difference2 = f.let("difference", sub(m[3], m[4]));
+  return [
+    f.let("t", add(add(m[0], sum), sum2)),
+    f.let("t", mul(fma(difference, 0.5, difference2), b)),
+    f.let("t", fma(sum, 0.5, mul(sum2, 2))),
+    f.let("t", add(fma(difference, b / 4, mul(difference2, 2 * b)), m[5])),
+  ];
+}
+
+const rangeOf = (n: number): readonly number[] => Array.from({ length: n }, (_, i) => i);
+
+/** M·N vectors through `columns` (down the columns) and `rows` (along the rows); `result` takes them row by row. */
+function bothWays(
+  at: (row: number, column: number) => Expr,
+  size: number,
+  transform: (line: readonly Expr[]) => Expr[],
+  result: (row: number, values: readonly Expr[]) => void,
+): void {
+  const columns = rangeOf(size).map((j) => transform(rangeOf(size).map((i) => at(i, j))));
+  for (const i of rangeOf(columns[0]!.length)) result(i, transform(columns.map((c) => c[i]!)));
+}
+
+/** V of one tile: x points to the tile's first pixel, v to its place in the first of the 36 matrices. */
+function inputTransform(): LoopFunction {
+  const params = [pointer("x", "f32"), pointer("v", "f32"), int("channels"), int("xRow"), int("vPlane")];
+  return buildFunction("f32_winograd_input", params, undefined, (f, args) => {
+    const [x, v, channels, xRow, vPlane] = args as readonly Expr[] as readonly [Expr, Expr, Expr, Expr, Expr];
+    const rowBytes = f.let("rowBytes", mul(xRow, bytes));
+    const pixelBytes = f.let("pixelBytes", mul(channels, bytes));
+    const planeBytes = f.let("planeBytes", mul(vPlane, bytes));
+    f.for("c", 0, channels, lanes, (c) => {
+      const rows = [f.let("row", add(x, mul(c, bytes)))];
+      for (let i = 1; i < patch; i++) rows.push(f.let("row", add(rows[i - 1]!, rowBytes)));
+      const pixel = rangeOf(patch).map((j) => (j === 0 ? i32(0) : f.let("pixel", mul(pixelBytes, j))));
+      const to = f.mut("to", add(v, mul(c, bytes)));
+      bothWays(
+        (i, j) => f.let("d", load("f32x4", "f32", j === 0 ? rows[i]! : add(rows[i]!, pixel[j]!), 0)),
+        patch,
+        (d) => inputRow(f, d as unknown as Six),
+        (_, values) => {
+          for (const t of values) {
+            f.store("f32", to, 0, t);
+            f.assign(to, add(to, planeBytes));
+          }
+        },
+      );
+    });
+  });
+}
+
+/** The pixels of one tile: y points to its first pixel; `rows` and `columns` of the result are left from there. */
+function outputTransform(epilogue: Epilogue): LoopFunction {
+  const name = `f32_winograd_output${epilogue.name === "" ? "" : `_${epilogue.name}`}`;
+  const own = ["channels", "yRow", "mPlane", "pixel", "pixelRow", "rows", "columns"].map(int);
+  const params = [pointer("m", "f32"), pointer("y", "f32"), ...own, ...epilogue.params];
+  return buildFunction(name, params, undefined, (f, args) => {
+    const [m, y, channels, yRow, mPlane, pixel, pixelRow, rows, columns, ...extra] = args as readonly Expr[];
+    const planeBytes = f.let("planeBytes", mul(mPlane!, bytes));
+    const pixelBytes = f.let("pixelBytes", mul(channels!, bytes));
+    const rowBytes = f.let("rowBytes", mul(yRow!, bytes));
+    f.for("c", 0, channels!, lanes, (c) => {
+      const from = f.mut("from", add(m!, mul(c, bytes)));
+      const all = rangeOf(winogradPoints).map(() => {
+        const vector = f.let("m", load("f32x4", "f32", from, 0));
+        f.assign(from, add(from, planeBytes));
+        return vector;
+      });
+      const first = f.let("first", add(y!, mul(c, bytes)));
+      bothWays(
+        (i, j) => all[i * patch + j]!,
+        patch,
+        (line) => outputRow(f, line as unknown as Six),
+        (i, values) => {
+          const put = (j: number) => {
+            const row = add(add(pixel!, mul(pixelRow!, i)), j);
+            const value = epilogue.apply(f, values[j]!, { batch: i32(0), row, column: c }, extra);
+            f.store("f32", add(add(first, mul(rowBytes, i)), mul(pixelBytes, j)), 0, value);
+          };
+          f.if(geS(rows!, i + 1), () => {
+            put(0);
+            // The first pixel of a row is there, others may lie beyond the result.
+            const next = (j: number): void => {
+              if (j < values.length)
+                f.if(geS(columns!, j + 1), () => {
+                  put(j);
+                  next(j + 1);
+                });
+            };
+            next(1);
+          });
+        },
+      );
+    });
+  });
+}
+
+/**
+ * U[36][length] from w[9][length], element by element: both hold panels [panels][cin][NR]. Parameters: begin, end, w, u,
+ * length (a multiple of 4). The chunk axis has ceil(length / winogradWeightChunk) values.
+ */
+export function winogradWeights(): Kernel {
+  const params = [int("begin"), int("end"), pointer("w", "f32"), pointer("u", "f32"), int("length")];
+  const fn = buildFunction("f32_winograd_weights", params, undefined, (f, args) => {
+    const [begin, end, w, u, length] = args as readonly Expr[] as readonly [Expr, Expr, Expr, Expr, Expr];
+    const last = f.let("last", minS(length, mul(end, winogradWeightChunk)));
+    const planeBytes = f.let("planeBytes", mul(length, bytes));
+    f.for("i", mul(begin, winogradWeightChunk), last, lanes, (i) => {
+      const from = f.mut("from", add(w, mul(i, bytes)));
+      const taps = rangeOf(9).map(() => {
+        const tap = f.let("w", load("f32x4", "f32", from, 0));
+        f.assign(from, add(from, planeBytes));
+        return tap;
+      });
+      const to = f.mut("to", add(u, mul(i, bytes)));
+      bothWays(
+        (y, x) => taps[y * 3 + x]!,
+        3,
+        (line) => weightRow(f, line as unknown as readonly [Expr, Expr, Expr]),
+        (_, values) => {
+          for (const t of values) {
+            f.store("f32", to, 0, t);
+            f.assign(to, add(to, planeBytes));
+          }
+        },
+      );
+    });
+  });
+  return { fn, helpers: [] };
+}
+
+/**
+ * The convolution over chunks of tiles, counted through all images. The padded input reaches to the end of the last tile:
+ * 4·tilesH + 2 rows of 4·tilesW + 2 pixels; channels are multiples of 4. `s` is memory of the thread for
+ * `winogradScratch` elements. The chunk axis has ceil(tiles / winogradTiles) values.
+ */
+export function winograd(spec: WinogradSpec): Kernel {
+  const epilogue = spec.epilogue ?? identity;
+  const product = gemm({ lane: "f32", a: "rows", b: "packed", mr: spec.mr, nr: spec.nr, n: spec.n });
+  const input = inputTransform();
+  const output = outputTransform(epilogue);
+  const name = `f32_winograd${epilogue.name === "" ? "" : `_${epilogue.name}`}_${spec.mr}x${spec.nr}_n${spec.n}`;
+  const sizes = ["tiles", "tilesH", "tilesW", "cin", "outH", "outW", "xRow", "xImage", "uPlane"].map(int);
+  const pointers = [pointer("x", "f32"), pointer("u", "f32"), pointer("y", "f32"), pointer("s", "f32")];
+  const params = [int("begin"), int("end"), ...pointers, ...sizes, ...epilogue.params];
+  const fn = buildFunction(name, params, undefined, (f, args) => {
+    const [begin, end, x, u, y, v, tiles, tilesH, tilesW, cin, outH, outW, xRow, xImage, uPlane, ...extra] =
+      args as readonly Expr[];
+    const vPlane = f.let("vPlane", add(mul(cin!, winogradTiles), planeGap));
+    const mPlane = winogradTiles * spec.n + planeGap;
+    const m = f.let("m", add(v!, mul(vPlane, winogradPoints * bytes)));
+    const products = winogradPoints * Math.ceil(spec.n / product.chunkColumns);
+    f.for("chunk", begin!, end!, 1, (chunk) => {
+      const first = f.let("first", mul(chunk, winogradTiles));
+      const count = f.let("count", minS(sub(tiles!, first), winogradTiles));
+      const eachTile = (body: (t: Expr, image: Expr, row: Expr, column: Expr) => void) =>
+        f.for("t", 0, count, 1, (t) => {
+          const tile = f.let("tile", add(first, t));
+          const line = f.let("line", divS(tile, tilesW!));
+          const column = f.let("column", mul(remS(tile, tilesW!), out));
+          const row = f.let("row", mul(remS(line, tilesH!), out));
+          body(t, f.let("image", divS(line, tilesH!)), row, column);
+        });
+      eachTile((t, image, row, column) => {
+        const at = add(add(mul(image, xImage!), mul(row, xRow!)), mul(column, cin!));
+        f.call(input.name, [add(x!, mul(at, bytes)), add(v!, mul(mul(t, cin!), bytes)), cin!, xRow!, vPlane]);
+      });
+      const strides = [cin!, i32(1), i32(spec.nr), i32(spec.n), vPlane, uPlane!, i32(mPlane)];
+      f.call(product.fn.name, [i32(0), i32(products), v!, u!, m, count, i32(spec.n), cin!, ...strides]);
+      eachTile((t, image, row, column) => {
+        const pixel = f.let("pixel", add(mul(add(mul(image, outH!), row), outW!), column));
+        const to = add(y!, mul(pixel, spec.n * bytes));
+        const left = [sub(outH!, row), sub(outW!, column)];
+        const from = add(m, mul(t, spec.n * bytes));
+        f.call(output.name, [
+          ...[from, to, i32(spec.n), mul(outW!, spec.n), i32(mPlane), pixel, outW!],
+          ...left,
+          ...extra,
+        ]);
+      });
+    });
+  });
+  return { fn, helpers: [input, output, ...product.helpers, product.fn] };
+}
