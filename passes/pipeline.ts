@@ -9,6 +9,7 @@ import { eliminateCommonSubexpressions } from "./graph/eliminate-common-subexpre
 import { eliminateDeadCode } from "./graph/eliminate-dead-code.js";
 import { foldConstants } from "./graph/fold-constants.js";
 import { fuse } from "./graph/fuse.js";
+import { hoistInvariants } from "./graph/hoist-invariants.js";
 import { layout } from "./graph/layout.js";
 import { simplify } from "./graph/simplify.js";
 import type { GraphPass, Trace } from "./pass.js";
@@ -21,6 +22,7 @@ export const defaultPipeline: readonly GraphPass[] = [
   layout,
   foldConstants(),
   simplify,
+  hoistInvariants,
   eliminateCommonSubexpressions,
   eliminateDeadCode,
   fuse,

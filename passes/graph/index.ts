@@ -5,6 +5,7 @@ import { decompose } from "./decompose.js";
 import { eliminateCommonSubexpressions } from "./eliminate-common-subexpressions.js";
 import { eliminateDeadCode } from "./eliminate-dead-code.js";
 import { foldConstants } from "./fold-constants.js";
+import { hoistInvariants } from "./hoist-invariants.js";
 import { layout } from "./layout.js";
 import { relaxedMath } from "./relaxed-math.js";
 import { simplify } from "./simplify.js";
@@ -14,6 +15,7 @@ const all: readonly GraphPass[] = [
   eliminateCommonSubexpressions,
   eliminateDeadCode,
   foldConstants(),
+  hoistInvariants,
   layout,
   relaxedMath,
   simplify,
