@@ -14,7 +14,10 @@ export class LowerContext {
   readonly #views = new Map<Value, View>();
   readonly #weights = new Map<Tensor, View>();
   readonly #derived = new Map<Tensor, Map<string, Tensor>>();
-  #steps: Step[] = [];
+  /** Steps being collected, those of the innermost loop or branch last. */
+  readonly #levels: Step[][] = [[]];
+  /** The level of steps in which a capture of a loop was computed. */
+  readonly #homes = new Map<Value, number>();
   #buffers = 0;
   readonly #used = new Set<Value>();
 
@@ -102,22 +105,39 @@ export class LowerContext {
   }
 
   add(step: Step): void {
-    this.#steps.push(step);
+    this.#levels.at(-1)!.push(step);
   }
 
   get steps(): readonly Step[] {
-    return this.#steps;
+    return this.#levels.at(-1)!;
   }
 
   /** Steps that `body` adds, instead of keeping them. */
   collect(body: () => void): readonly Step[] {
-    const outer = this.#steps;
-    this.#steps = [];
+    this.#levels.push([]);
     try {
       body();
-      return this.#steps;
+      return this.steps;
     } finally {
-      this.#steps = outer;
+      this.#levels.pop();
+    }
+  }
+
+  /** Says that in the loop whose steps are being collected, `param` is `operand` in every round. */
+  captured(param: Value, operand: Value): void {
+    this.#homes.set(param, this.#homes.get(operand) ?? this.#levels.length - 2);
+  }
+
+  /**
+   * Runs `body`, which may read `v` only; the steps it adds come before the loops that capture `v`, since they do the same in
+   * every round.
+   */
+  beforeLoops<T>(v: Value, body: () => T): T {
+    const inner = this.#levels.splice((this.#homes.get(v) ?? this.#levels.length - 1) + 1);
+    try {
+      return body();
+    } finally {
+      this.#levels.push(...inner);
     }
   }
 }

@@ -90,7 +90,7 @@ export function emitDot(ctx: LowerContext, node: Node<"dotGeneral">, to: View, f
   const { mr, nr } = chooseTile(lane, productSize(m, n));
   const known = typeof n === "number" ? { n } : {};
   const bElem = elemOf[b.type.dtype];
-  const right = rightOf(ctx, b, rolesB, { k, n, m, batch, nr }, node.loc);
+  const right = ctx.beforeLoops(b, () => rightOf(ctx, b, rolesB, { k, n, m, batch, nr }, node.loc));
   const kernel = ctx.pool.kernel("gemm", gemm, {
     lane,
     a: form,

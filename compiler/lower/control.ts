@@ -32,9 +32,17 @@ interface LoweredRegion {
   readonly results: readonly View[];
 }
 
-/** Lowers the region's nodes here. A region may be shared by several nodes: each lowers a copy. */
-function lowerRegion(ctx: LowerContext, shared: Graph, args: readonly View[]): LoweredRegion {
+/** Lowers the region's nodes here. A region may be shared by several nodes: each lowers a copy. `captures`: those of a loop. */
+function lowerRegion(
+  ctx: LowerContext,
+  shared: Graph,
+  args: readonly View[],
+  captures: readonly Value[] = [],
+): LoweredRegion {
   const region = copyGraph(shared);
+  captures.forEach((v, i) => {
+    ctx.captured(region.params[args.length - captures.length + i]!, v);
+  });
   region.params.forEach((p, i) => {
     ctx.define(p, args[i]!);
   });
@@ -129,8 +137,9 @@ export function lowerScan(ctx: LowerContext, node: Node<"scan">): void {
     const rows = node.operands
       .slice(carried, carried + inputs)
       .map((v) => row(ctx.view(v), round, v.type.shape.slice(1)));
-    const captures = node.operands.slice(carried + inputs).map((v) => ctx.view(v));
-    const { region, results } = lowerRegion(ctx, shared, [...states, ...rows, ...captures]);
+    const captures = node.operands.slice(carried + inputs);
+    const args = [...states, ...rows, ...captures.map((v) => ctx.view(v))];
+    const { region, results } = lowerRegion(ctx, shared, args, captures);
     finishRound(ctx, region.results, results, states, scanned, round, node.loc);
   });
   ctx.add({ kind: "for", symbol: name, count: length, reverse, condition: undefined, body, loc: node.loc });
@@ -199,8 +208,9 @@ export function lowerLoop(ctx: LowerContext, node: Node<"loop">): void {
   const { name, round } = roundSymbol(ctx, typeof count === "number" ? count : 2 ** 31 - 1);
   const body = ctx.collect(() => {
     storeCount(ctx, round, iteration, loc);
-    const captures = values.slice(carried).map((v) => ctx.view(v));
-    const { region, results } = lowerRegion(ctx, shared, [iteration, goOn, ...states, ...captures]);
+    const captures = values.slice(carried);
+    const args = [iteration, goOn, ...states, ...captures.map((v) => ctx.view(v))];
+    const { region, results } = lowerRegion(ctx, shared, args, captures);
     const [next, ...rest] = results as readonly [View, ...View[]];
     finishRound(ctx, region.results.slice(1), rest, states, scanned, round, loc);
     copy(ctx, next, goOn, 1, loc);
