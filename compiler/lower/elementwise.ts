@@ -133,6 +133,24 @@ function integerPower(a: Expr, b: Expr, { block, to }: ApplyContext<unknown>): E
   return B.select(B.ltS(exponent, 0), reciprocal, result);
 }
 
+/** aᵇ. Few factors are as accurate as `pow`, and don't call it; where a² overflows or vanishes, so do its multiples. */
+function floatPower(a0: Expr, b: Expr, block: Block): Expr {
+  const exponent = b.kind === "const" ? Number(b.value) : undefined;
+  switch (exponent) {
+    case -1:
+      return B.div(same(a0, 1), a0);
+    case 2:
+    case 3:
+    case 4: {
+      const a = bind(block, a0, "a");
+      const square = bind(block, B.mul(a, a), "square");
+      return exponent === 2 ? square : B.mul(square, exponent === 3 ? a : square);
+    }
+    default:
+      return B.math("pow", a0, b);
+  }
+}
+
 function shift(op: "shl" | "shr", x: Expr, n0: Expr, { block, to }: ApplyContext<unknown>): Expr {
   const { bits } = dtypeInfo[to];
   const n = bind(block, n0, "n");
@@ -158,7 +176,7 @@ export const elementwise = {
   mul: arithmetic("mul"),
   div: ([a, b], c) => (isFloat(c.to) ? settle(c.to, B.div(a!, b!)) : divide("div", a!, b!, c)),
   rem: ([a, b], c) => (isFloat(c.to) ? settle(c.to, B.math("fmod", a!, b!)) : divide("rem", a!, b!, c)),
-  pow: ([a, b], c) => (isFloat(c.to) ? settle(c.to, B.math("pow", a!, b!)) : integerPower(a!, b!, c)),
+  pow: ([a, b], c) => (isFloat(c.to) ? settle(c.to, floatPower(a!, b!, c.block)) : integerPower(a!, b!, c)),
   min: extremum("min"),
   max: extremum("max"),
   atan2: binaryMath("atan2"),
