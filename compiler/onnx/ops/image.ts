@@ -22,7 +22,7 @@ import { convInputGrad } from "../../../ir/ops/conv.js";
 import { abs, ceil, floor, round } from "../../../ir/ops/elementwise.js";
 import { gather, gatherElements } from "../../../ir/ops/indexing.js";
 import { logicalAnd } from "../../../ir/ops/logic.js";
-import { productOf } from "../../../ir/ops/movement.js";
+import { productOf, transpose } from "../../../ir/ops/movement.js";
 import { tensorFrom } from "../../../ir/tensor.js";
 import { host } from "../build.js";
 import type { ImportOp, OpRow } from "../context.js";
@@ -238,7 +238,7 @@ const roiAlign: ImportOp = (c) => {
   const ratio = c.attrs.int("sampling_ratio", 0);
   const scale = c.attrs.float("spatial_scale", 1);
   const average = c.attrs.oneOf("mode", ["avg", "max"], "avg") === "avg";
-  const [, channels, height, width] = x.type.shape as [Dim, Dim, Dim, Dim];
+  const [images, channels, height, width] = x.type.shape as [Dim, Dim, Dim, Dim];
   const count = rois.type.shape[0]!;
   const { dtype } = x.type;
   const corner = (i: number) => np.sub(np.mul(takeAt(asType(rois, dtype), 1, i), scale), half ? 0.5 : 0);
@@ -255,62 +255,75 @@ const roiAlign: ImportOp = (c) => {
   };
   const [gridH, gridW] = [most(height, rows), most(width, columns)];
   const samples = (size: Value, limit: number): Value =>
-    ratio > 0 ? np.add(np.mul(size, 0), ratio) : clamp(ceil([size]), 1, limit);
+    ratio > 0 ? full(dtype, [count], ratio) : clamp(ceil([size]), 1, limit);
   const [countH, countW] = [samples(cellH, gridH), samples(cellW, gridW)];
-  /** Sample positions along an axis: [r, cells · grid], and which of them count. */
-  const positions = (start: Value, size: Value, counts: Value, cells: number, grid: number) => {
-    const shape = [count, cells, grid];
-    const spread = (v: Value) => broadcastTo(reshapeTo(v, [count, 1, 1]), shape);
-    const p = iota([], { dtype, shape, axis: 1 });
-    const k = iota([], { dtype, shape, axis: 2 });
-    const at = np.add(spread(start), np.mul(spread(size), np.add(p, np.div(np.add(k, 0.5), spread(counts)))));
-    const used = np.lt(k, spread(counts));
-    return { at: reshapeTo(at, [count, cells * grid]), used: reshapeTo(used, [count, cells * grid]) };
-  };
-  const py = positions(y1, cellH, countH, rows, gridH);
-  const px = positions(x1, cellW, countW, columns, gridW);
-  const [ny, nx] = [rows * gridH, columns * gridW];
-  const grid = (v: Value, axis: 1 | 2) =>
-    reshapeTo(broadcastTo(expandDims(v, axis === 1 ? 2 : 1), [count, ny, nx]), [count, ny * nx]);
-  const [gy, gx] = [grid(py.at, 1), grid(px.at, 2)];
-  const images = gather([x, asType(batch, "i64")], { axis: 0 });
-  const plane: Plane = { flat: reshapeTo(images, [count, channels, dimMul(height, width)]), spatial: [height, width] };
-  const taps = [gy, gx].map((at, a) => {
-    const last = np.sub(sizeF(plane.spatial[a]!, at), 1);
-    const limited = clamp(at, 0, last);
-    const base = floor([limited]);
-    const t = np.sub(limited, base);
-    return [
-      { position: base, weight: np.sub(1, t) },
-      { position: np.min(np.add(base, 1), last), weight: t },
-    ];
-  });
-  const outside = [gy, gx].map((at, a) => {
-    const size = sizeF(plane.spatial[a]!, at);
-    return logicalAnd([np.ge(at, -1), np.le(at, size)]);
-  });
-  const inside = expandDims(logicalAnd([outside[0]!, outside[1]!]), 1);
-  const used = expandDims(logicalAnd([grid(py.used, 1), grid(px.used, 2)]), 1);
-  const cells = (v: Value) => reshapeTo(v, [count, channels, rows, gridH, columns, gridW]);
-  if (average) {
-    const values = where(logicalAnd([inside, used]), interpolate(plane, taps, "border", true), 0);
-    const total = sum(cells(values), [3, 5]);
-    return np.div(total, reshapeTo(np.mul(countH, countW), [count, 1, 1, 1]));
-  }
-  // ONNX's max is over the weighted corner values of all samples, not over interpolated values.
-  const corners = taps[0]!.flatMap((a) =>
-    taps[1]!.map((b) => {
-      const v = fetch(plane, [a.position, b.position], "border", true);
-      return np.mul(v, expandDims(np.mul(a.weight, b.weight), 1));
+  const vertical = roiSamples(y1, cellH, countH, { cells: rows, grid: gridH, size: height, all: ratio > 0 });
+  const horizontal = roiSamples(x1, cellW, countW, { cells: columns, grid: gridW, size: width, all: ratio > 0 });
+  // Pixels as rows of channels: a sample reads neighbouring elements, and no region needs a copy of its image.
+  const pixels = reshapeTo(transpose([x], { perm: [0, 2, 3, 1] }), [productOf([images, height, width]), channels]);
+  const first = reshapeTo(np.mul(asType(batch, "i32"), dimScalar(dimMul(height, width), "i32")), [count, 1, 1]);
+  const overGrid = (v: Value, w: Value, op: (a: Value, b: Value) => Value) => op(expandDims(v, 2), expandDims(w, 1));
+  const corners = vertical.taps.flatMap((v) =>
+    horizontal.taps.map((h) => {
+      const line = np.mul(asType(v.position, "i32"), dimScalar(width, "i32"));
+      const index = np.add(overGrid(line, asType(h.position, "i32"), np.add), first);
+      return np.mul(gather([pixels, index], { axis: 0 }), expandDims(overGrid(v.weight, h.weight, np.mul), 3));
     }),
   );
-  const best = where(
-    inside,
-    corners.reduce((a, b) => np.max(a, b)),
+  const masked = (mask: (s: RoiSamples) => Value | undefined, v: Value, otherwise: number): Value => {
+    const [m, n] = [mask(vertical), mask(horizontal)];
+    if (m === undefined || n === undefined) return v;
+    return where(expandDims(overGrid(m, n, np.and), 3), v, otherwise);
+  };
+  const cells = (v: Value) => reshapeTo(v, [count, rows, gridH, columns, gridW, channels]);
+  // ONNX's max is over the weighted corner values of all samples, not over interpolated values.
+  const values = masked(
+    (s) => s.inside,
+    corners.reduce((a, b) => (average ? np.add(a, b) : np.max(a, b))),
     0,
   );
-  return amax(cells(where(used, best, Number.NEGATIVE_INFINITY)), [3, 5]);
+  const pooled = average
+    ? np.div(sum(cells(masked((s) => s.used, values, 0)), [2, 4]), reshapeTo(np.mul(countH, countW), [count, 1, 1, 1]))
+    : amax(cells(masked((s) => s.used, values, Number.NEGATIVE_INFINITY)), [2, 4]);
+  return transpose([pooled], { perm: [0, 3, 1, 2] });
 };
+
+/** Where the samples of regions lie along one axis; every value is [regions, cells · grid]. */
+interface RoiSamples {
+  readonly taps: readonly { readonly position: Value; readonly weight: Value }[];
+  /** Samples further than a pixel outside the image are 0. */
+  readonly inside: Value;
+  /** Of a grid that is larger than the region's own: which samples exist. */
+  readonly used: Value | undefined;
+}
+
+function roiSamples(
+  start: Value,
+  cellSize: Value,
+  counts: Value,
+  s: { readonly cells: number; readonly grid: number; readonly size: Dim; readonly all: boolean },
+): RoiSamples {
+  const shape = [start.type.shape[0]!, s.cells, s.grid];
+  const along = [start.type.shape[0]!, s.cells * s.grid];
+  const { dtype } = start.type;
+  const spread = (v: Value) => broadcastTo(reshapeTo(v, [shape[0]!, 1, 1]), shape);
+  const p = iota([], { dtype, shape, axis: 1 });
+  const k = iota([], { dtype, shape, axis: 2 });
+  const exact = np.add(spread(start), np.mul(spread(cellSize), np.add(p, np.div(np.add(k, 0.5), spread(counts)))));
+  const at = reshapeTo(exact, along);
+  const last = np.sub(sizeF(s.size, at), 1);
+  const limited = clamp(at, 0, last);
+  const base = floor([limited]);
+  const t = np.sub(limited, base);
+  return {
+    taps: [
+      { position: base, weight: np.sub(1, t) },
+      { position: np.min(np.add(base, 1), last), weight: t },
+    ],
+    inside: logicalAnd([np.ge(at, -1), np.le(at, sizeF(s.size, at))]),
+    used: s.all ? undefined : reshapeTo(np.lt(k, spread(counts)), along),
+  };
+}
 
 export const image = {
   GridSample: gridSample,
