@@ -78,6 +78,10 @@ function reshapeIndex(from: Shape, index: readonly Dim[], to: Shape): readonly D
   if (sizeOf(from) === 0) return out;
   const sources = from.map((_, a) => a).filter((a) => from[a] !== 1);
   const targets = to.map((_, a) => a).filter((a) => to[a] !== 1);
+  // Equal last axes are one axis; before them, symbolic products may leave open where groups end.
+  while (sources.length > 0 && targets.length > 0 && dimEqual(from[sources.at(-1)!]!, to[targets.at(-1)!]!)) {
+    out[targets.pop()!] = index[sources.pop()!]!;
+  }
   let i = 0;
   let j = 0;
   while (i < sources.length && j < targets.length) {
