@@ -3,7 +3,17 @@
  * sizes and offsets into the table, and `run_E`, which makes the calls. Both are plain Loop IR.
  */
 
-import { type Dim, dimAdd, dimMul, dimSymbol, dimSymbols, dimUpperBound, foldDim } from "../../ir/dim.js";
+import {
+  type Dim,
+  dimAdd,
+  dimMul,
+  dimSub,
+  dimSubstitute,
+  dimSymbol,
+  dimSymbols,
+  dimUpperBound,
+  foldDim,
+} from "../../ir/dim.js";
 import { dtypeInfo } from "../../ir/dtype.js";
 import { InternalError } from "../../ir/errors.js";
 import type { Expr, LoopFunction, Stmt } from "../../ir/loop.js";
@@ -229,10 +239,12 @@ export class EntryEmitter {
     return b.convert("i32.from_i64", b.select(b.ltS(wide(), least), least, below));
   }
 
-  /** The value as an i32; expressions of a loop's symbol are computed on the spot. */
+  /** The value as an i32; terms of a loop's symbol are computed on the spot, the rest of a sum has a slot. */
   #read(d: Dim): Expr {
     if (this.#loops.size === 0 || ![...dimSymbols(d).keys()].some((s) => this.#loops.has(s)))
       return this.#table.read(d);
+    const fixed = dimSubstitute(d, (s) => (this.#loops.has(s.name) ? 0 : undefined));
+    if (typeof fixed !== "number") return b.add(this.#read(dimSub(d, fixed)), this.#table.read(fixed));
     return foldDim<Expr>(d, {
       constant: (c) => b.i32(c),
       symbol: (s) =>

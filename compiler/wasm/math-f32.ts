@@ -76,7 +76,9 @@ export function expm1(b: Block, x: Expr): Expr {
 /** e^-|x| over 1 + e^-|x|, or 1 over it. */
 export function sigmoid(b: Block, x: Expr): Expr {
   const { minusOne, biased } = expParts(b, b.let("t", B.pmax(B.neg(B.abs(x)), -104.5)));
-  const e = b.let("e", scale(b, b.let("y", B.add(minusOne, 1)), biased));
+  // k is in −151…0: with 64 more it is a normal exponent, and the last product rounds subnormals.
+  const scaled = B.mul(B.add(minusOne, 1), powerOfTwo(B.add(biased, 64), x.type));
+  const e = b.let("e", B.mul(scaled, 2 ** -64));
   return B.div(B.select(B.lt(x, 0), e, B.broadcast(x.type, 1)), B.add(e, 1));
 }
 
