@@ -12,6 +12,7 @@ export {
   trainStep,
 } from "./compiler/dsl/index.js";
 export { coverage, type OpUse } from "./compiler/onnx/coverage.js";
+export { type ExportOptions, exportOnnx } from "./compiler/onnx/export/export.js";
 export { type ExternalData, externalDataIn } from "./compiler/onnx/external-data.js";
 export { type ImportOptions, importOnnx } from "./compiler/onnx/import.js";
 export { readOnnx } from "./compiler/onnx/model.js";

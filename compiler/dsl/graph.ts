@@ -105,7 +105,7 @@ export function toGraph(model: AnyModule, options: GraphOptions): Graph {
   const state = model.state();
   for (const [n, v] of model.variables()) {
     if (weights === "constants") {
-      values.set(v, constant([], { value: state.get(n)! }));
+      values.set(v, constant([], { value: state.get(n)!, name: n }));
       continue;
     }
     if (n in inputs)

@@ -17,6 +17,7 @@ import {
   type Value,
   withLoc,
 } from "../../ir/graph.js";
+import { constant } from "../../ir/ops/constant.js";
 import { unknownSize } from "../../ir/ops/dynamic.js";
 import { type Tensor, tensor } from "../../ir/tensor.js";
 import { describeNode } from "./attributes.js";
@@ -33,6 +34,7 @@ import {
 } from "./context.js";
 import { inlineFunctions } from "./functions.js";
 import {
+  DIMS_KEY,
   type OnnxDim,
   type OnnxGraph,
   type OnnxModel,
@@ -94,11 +96,12 @@ const withoutNames = (type: OnnxType): OnnxType =>
 
 const FAILED: Bound = { kind: "failed" };
 
-/** The IR's constant of an initializer, or strings. */
-export function bindTensor(t: OnnxTensor): Bound {
+/** The IR's constant of an initializer, which keeps its name, or of another tensor; or strings. */
+export function bindTensor(t: OnnxTensor, name?: string): Bound {
   if (t.dtype === "string") return { kind: "strings", tensor: t };
   if (!isDType(t.dtype)) throw new InternalError(`no dtype ${t.dtype}`);
-  return host(tensor(t.dtype, t.shape, t.data as Exclude<OnnxTensor["data"], readonly string[]>));
+  const value = tensor(t.dtype, t.shape, t.data as Exclude<OnnxTensor["data"], readonly string[]>);
+  return constant([], name === undefined ? { value } : { value, name });
 }
 
 class Importer implements ImportServices {
@@ -261,7 +264,7 @@ class Importer implements ImportServices {
   private body(graph: OnnxGraph, scope: Scope): void {
     for (const [name, tensor] of graph.initializers)
       if (scope.get(name) === undefined || graph.inputs.every((i) => i.name !== name))
-        scope.set(name, bindTensor(tensor));
+        scope.set(name, bindTensor(tensor, name));
     for (const node of graph.nodes) this.node(node, scope);
   }
 
@@ -375,13 +378,32 @@ export function describeUnsupported(use: UnsupportedUse): Problem {
   };
 }
 
+/** Ranges of named sizes that exportOnnx has written into the file's metadata. */
+function statedRanges({ metadata }: OnnxModel): Readonly<Record<string, readonly [number, number]>> {
+  const ranges: Record<string, readonly [number, number]> = {};
+  let stated: unknown;
+  try {
+    stated = JSON.parse(metadata.get(DIMS_KEY) ?? "{}");
+  } catch {
+    return ranges;
+  }
+  if (typeof stated !== "object" || stated === null) return ranges;
+  for (const [name, range] of Object.entries(stated)) {
+    const [min, max] = Array.isArray(range) ? (range as unknown[]) : [];
+    const valid = (n: unknown): n is number => typeof n === "number" && Number.isInteger(n) && n >= 0;
+    if (valid(min) && (max === null || (valid(max) && max >= min)))
+      ranges[name] = [min, max ?? Number.POSITIVE_INFINITY];
+  }
+  return ranges;
+}
+
 /**
  * Imports a model that is read already.
  * @throws ModelError listing ALL problems
  */
 export function importModel(model: OnnxModel, options: ImportOptions = {}): ImportedModel {
   const inlined = inlineFunctions(model);
-  const narrowed: Record<string, number | readonly [number, number]> = { ...options.dims };
+  const narrowed: Record<string, number | readonly [number, number]> = { ...statedRanges(model), ...options.dims };
   for (let restarts = 0; ; restarts++)
     try {
       return new Importer({ ...options, dims: narrowed }).import(inlined);

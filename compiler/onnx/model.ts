@@ -63,6 +63,9 @@ export interface OnnxFunction {
   readonly nodes: readonly OnnxNode[];
 }
 
+/** Key of the metadata in which exportOnnx keeps the ranges of named sizes, which ONNX has no place for. */
+export const DIMS_KEY = "wasmith.dims";
+
 export interface OnnxModel {
   readonly irVersion: number;
   /** Domain → version. */

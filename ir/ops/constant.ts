@@ -10,11 +10,13 @@ import { sampleWith } from "../sample.js";
 import { forEachIndex, scalar, setElement, type Tensor, tensorFrom, zeros } from "../tensor.js";
 import { broadcast } from "./movement.js";
 
-export const constant: Op<"constant", { value: Tensor }> = defineOp<"constant", { value: Tensor }>({
+type ConstantAttrs = { readonly value: Tensor; readonly name?: string };
+
+export const constant: Op<"constant", ConstantAttrs> = defineOp<"constant", ConstantAttrs>({
   name: "constant",
   operands: [],
   summary: "A dense tensor known at compile time.",
-  attrs: { value: "the tensor" },
+  attrs: { value: "the tensor", name: "of the weight that it is, where it is one; means nothing to what is computed" },
   infer: (_, { value }) => ({ dtype: value.dtype, shape: value.shape }),
   reference: (_, { attrs }) => attrs.value,
   vjp: "zero",
@@ -23,6 +25,7 @@ export const constant: Op<"constant", { value: Tensor }> = defineOp<"constant", 
     sampleWith({ value: tensorFrom("f32", [2, 3], [1, -2, 0.1, -0, Infinity, Number.NaN]) }),
     sampleWith({ value: tensorFrom("i64", [2], [1n << 60n, -5n]) }),
     sampleWith({ value: scalar("bool", 1) }),
+    sampleWith({ value: tensorFrom("f32", [2], [1, 2]), name: "layer.weight" }),
     sampleWith({ value: tensorFrom("f16", [3], [1.5, -0.1, 65504]) }),
   ],
 });

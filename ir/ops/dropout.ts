@@ -3,7 +3,7 @@
 import { broadcastTo, np } from "../build.js";
 import { requireDType } from "../infer.js";
 import { defineComposite, type Op } from "../op.js";
-import { exactly, f32, of, sampleWith } from "../sample.js";
+import { exactly, f32, noGrad, of, sampleWith } from "../sample.js";
 import { constantLike, full } from "./constant.js";
 import { select } from "./logic.js";
 import { bernoulli } from "./random.js";
@@ -36,4 +36,17 @@ export const dropout: Op<"dropout", DropoutAttrs> = defineComposite<"dropout", D
     sampleWith({ probability: 0, sharedAxes: [] }, f32(7), words(1, 2), words(3, 4)),
     sampleWith({ probability: 1, sharedAxes: [] }, f32(7), words(1, 2), words(3, 4)),
   ],
+});
+
+export const idleDropout: Op<"idleDropout", { probability: number }> = defineComposite<
+  "idleDropout",
+  { probability: number }
+>({
+  name: "idleDropout",
+  operands: ["x"],
+  summary: "x itself: dropout while a model does not train. Says where a training step of the same model drops.",
+  attrs: { probability: "of dropping an element, in [0, 1], when the model trains" },
+  decompose: ([x]) => x!,
+  accuracy: "exact",
+  samples: [sampleWith({ probability: 0.5 }, noGrad(f32(2, 3))), sampleWith({ probability: 0.1 }, of("f16", 3))],
 });

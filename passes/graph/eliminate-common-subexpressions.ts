@@ -53,7 +53,8 @@ class Keys {
 
   node(n: GraphNode): string {
     const attrs = Object.entries(n.attrs as Attrs)
-      .filter(([, a]) => a !== undefined)
+      // The name of a weight says nothing about its value.
+      .filter(([name, a]) => a !== undefined && !(n.op === "constant" && name === "name"))
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .map(([name, a]) => `${name}=${attrKey(a, this.#tensors)}`);
     const regions = n.regions.map((r) => new Keys(this.#tensors).graph(r));

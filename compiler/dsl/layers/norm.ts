@@ -72,8 +72,9 @@ export class BatchNormLayer extends Module {
       return batchNormTrain([x, unused, unused, ...own], { ...attrs, momentum: 0, correction: 0 })[0]!;
     }
     const statistics = [ctx.value(mean), ctx.value(variance)];
-    if (!ctx.training) return batchNorm([x, ...statistics, ...own], attrs);
-    const results = batchNormTrain([x, ...statistics, ...own], { ...attrs, momentum: this.#momentum, correction: 1 });
+    const momentum = this.#momentum;
+    if (!ctx.training) return batchNorm([x, ...statistics, ...own], { ...attrs, momentum });
+    const results = batchNormTrain([x, ...statistics, ...own], { ...attrs, momentum, correction: 1 });
     ctx.update(mean, results[1]!);
     ctx.update(variance, results[2]!);
     return results[0]!;

@@ -184,7 +184,9 @@ function runtimeRange(c: NodeContext, size: Dim, start: Value, end: Value, step:
   const absolute = (v: Value) => clamp(where(np.lt(v, 0), np.add(v, whole), v), 0, whole);
   const [from, to] = [absolute(start), absolute(end)];
   const length = np.div(np.add(np.max(np.sub(to, from), 0), step - 1), step);
-  const find = (v: Value): Dim => c.services.findSize("slice", size, (defines) => bindDim([v], { defines })).size;
+  const find = (v: Value): Dim =>
+    asDim(c.services.contents.of(v)?.[0]) ??
+    c.services.findSize("slice", size, (defines) => bindDim([v], { defines })).size;
   return { first: find(np.min(from, np.max(np.sub(whole, 1), 0))), count: find(length) };
 }
 

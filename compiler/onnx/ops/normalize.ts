@@ -15,6 +15,7 @@ import {
 } from "../../../ir/build.js";
 import { dimFloorDiv } from "../../../ir/dim.js";
 import { typeText, type Value } from "../../../ir/graph.js";
+import { idleDropout } from "../../../ir/ops/dropout.js";
 import { productOf } from "../../../ir/ops/movement.js";
 import * as norm from "../../../ir/ops/normalize.js";
 import { argMax } from "../../../ir/ops/reduce.js";
@@ -58,6 +59,7 @@ const present = (values: readonly (Value | undefined)[]): readonly Value[] => va
 const batchNormalization: ImportOp = (c): readonly Bound[] => {
   const [x, scale, bias, average, variance] = [0, 1, 2, 3, 4].map((i) => c.input(i));
   const epsilon = c.attrs.float("epsilon", 1e-5);
+  const momentum = 1 - c.attrs.float("momentum", 0.9);
   const training =
     c.since >= 14
       ? c.attrs.flag("training_mode", false)
@@ -67,8 +69,9 @@ const batchNormalization: ImportOp = (c): readonly Bound[] => {
   if (!c.attrs.flag("spatial", true) && rankOf(x!) > 2)
     throw c.error("statistics per element (spatial = 0) are not supported");
   if (!training)
-    return [common([x, average, variance, scale, bias], (v) => norm.batchNorm(present(v), { axis: 1, epsilon }))];
-  const momentum = 1 - c.attrs.float("momentum", 0.9);
+    return [
+      common([x, average, variance, scale, bias], (v) => norm.batchNorm(present(v), { axis: 1, epsilon, momentum })),
+    ];
   const operands = [x!, average!, variance!, scale!, bias!].map((v) =>
     asType(v, x!.type.dtype === "f64" ? "f64" : "f32"),
   );
@@ -130,7 +133,7 @@ const dropout: ImportOp = (c): readonly Bound[] => {
   const x = c.input(0);
   const ratio = c.since >= 12 ? (c.has(1) ? c.scalar(1, "the ratio") : 0.5) : c.attrs.float("ratio", 0.5);
   if (dropoutTrains(c) && ratio !== 0) return trainingDropout(c, x, ratio);
-  return [x, full("bool", x.type.shape, 1)];
+  return [ratio > 0 && ratio <= 1 ? idleDropout([x], { probability: ratio }) : x, full("bool", x.type.shape, 1)];
 };
 
 export const normalize = {

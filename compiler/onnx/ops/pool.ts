@@ -12,12 +12,13 @@ import {
   reshapeTo,
   sum,
 } from "../../../ir/build.js";
-import { type Dim, dimAdd, dimEqual, dimMul, dimSub } from "../../../ir/dim.js";
+import { type Dim, dimAdd, dimMul, dimSub } from "../../../ir/dim.js";
 import type { Value } from "../../../ir/graph.js";
 import { iota } from "../../../ir/ops/constant.js";
 import { abs } from "../../../ir/ops/elementwise.js";
 import { scatterElements } from "../../../ir/ops/indexing.js";
 import { productOf } from "../../../ir/ops/movement.js";
+import { averagePool, globalAveragePool } from "../../../ir/ops/pooling.js";
 import { maxPool, windowSum } from "../../../ir/ops/window.js";
 import type { Bound, ImportOp, NodeContext, OpRow } from "../context.js";
 import { inF32 } from "./elementwise.js";
@@ -82,25 +83,22 @@ const maxPoolRow: ImportOp = (c): readonly Bound[] => {
   return [y!, globalIndices(x, where!, c.attrs.int("storage_order", 0) === 1)];
 };
 
-/** How many elements each window of an average counts. */
-function counts(x: Value, { stated, window }: Pool, includePad: boolean): Value | number {
-  const taps = stated.kernel.reduce((p, k) => p * k, 1);
-  const exact = window.padHigh.every((p, a) => dimEqual(p, stated.padHigh[a]!));
-  const unpadded = [...stated.padLow, ...stated.padHigh].every((p) => p === 0);
-  if (exact && (includePad || unpadded)) return taps;
-  const ones = full(x.type.dtype, [1, 1, ...spatialOf(x)], 1);
-  if (!includePad) return windowSum([ones], attrsOf(window));
-  // Stated padding counts; what ceil_mode adds beyond it does not.
-  const padded = padConstant(ones, [0, 0, ...stated.padLow], [0, 0, ...stated.padHigh], 1);
-  const beyond = window.padHigh.map((p, a) => dimSub(p, stated.padHigh[a]!));
-  return windowSum([padded], attrsOf({ ...window, padLow: window.padLow.map(() => 0), padHigh: beyond }));
-}
-
 /** The average pool that the node's attributes describe, of x. */
 export function averagePoolOf(c: NodeContext, x: Value): Value {
-  const pool = readPool(c, x);
-  return np.div(windowSum([x], attrsOf(pool.window)), counts(x, pool, c.attrs.flag("count_include_pad", false)));
+  const { stated, window } = readPool(c, x);
+  const unpadded = [...stated.padLow, ...stated.padHigh].every((p) => p === 0);
+  // Stated padding counts where the node says so; what ceil_mode adds beyond it does not.
+  return averagePool([x], {
+    ...attrsOf(window),
+    countPadding: unpadded || c.attrs.flag("count_include_pad", false),
+    overhang: window.padHigh.map((p, a) => dimSub(p, stated.padHigh[a]!)),
+  });
 }
+
+const globalAverage: ImportOp = (c) => {
+  const x = c.input(0);
+  return rankOf(x) > 2 ? globalAveragePool([x], { layout: "channelsFirst" }) : mean(x, [], { keepDims: true });
+};
 
 function power(x: Value, p: number): Value {
   const size = abs([x]);
@@ -162,7 +160,7 @@ export const pool = {
   AveragePool: (c) => averagePoolOf(c, c.input(0)),
   LpPool: lpPool,
   GlobalMaxPool: global((x, axes) => amax(x, axes, { keepDims: true })),
-  GlobalAveragePool: global((x, axes) => mean(x, axes, { keepDims: true })),
+  GlobalAveragePool: globalAverage,
   GlobalLpPool: globalLpPool,
   MaxUnpool: maxUnpool,
 } as const satisfies Readonly<Record<string, OpRow>>;

@@ -1,0 +1,70 @@
+/** How each op is written in ONNX: total over all ops. */
+
+import { InternalError } from "../../../../ir/errors.js";
+import type { GraphNode, Value } from "../../../../ir/graph.js";
+import type { OpName } from "../../../../ir/ops/index.js";
+import { flag, float, type Ref } from "../draft.js";
+import type { EmitNode, Emitter } from "../emitter.js";
+import { activation } from "./activation.js";
+import { contraction } from "./contraction.js";
+import { control } from "./control.js";
+import { convolution } from "./conv.js";
+import { dynamic } from "./dynamic.js";
+import { elementwise } from "./elementwise.js";
+import { indexing } from "./indexing.js";
+import { movement } from "./movement.js";
+import { normalize } from "./normalize.js";
+import { pool } from "./pool.js";
+import { random } from "./random.js";
+import { recurrent } from "./recurrent.js";
+import { reduce } from "./reduce.js";
+import type { Row, Rows } from "./row.js";
+
+const attention: Row<"attention"> = (e, node) => {
+  const [query, key, value, mask] = node.operands as [Value, Value, Value, Value?];
+  const { dtype, shape } = query.type;
+  if (!e.model.allows(23) || shape.length !== 4 || dtype !== "f32") return e.decompose(node);
+  return e.op("Attention", e.refs([query, key, value, ...(mask ? [mask] : [])]), {
+    scale: float(node.attrs.scale),
+    is_causal: flag(node.attrs.causal),
+  });
+};
+
+export const rows = {
+  ...activation,
+  attention,
+  rotary: "decompose",
+  ...contraction,
+  ...control,
+  ...convolution,
+  ...dynamic,
+  ...elementwise,
+  ...indexing,
+  bceLoss: "decompose",
+  bceWithLogitsLoss: "decompose",
+  crossEntropy: "decompose",
+  ctcLoss: "decompose",
+  huberLoss: "decompose",
+  klDivLoss: "decompose",
+  l1Loss: "decompose",
+  mseLoss: "decompose",
+  nllLoss: "decompose",
+  smoothL1Loss: "decompose",
+  ...movement,
+  ...normalize,
+  ...pool,
+  ...random,
+  ...recurrent,
+  ...reduce,
+  scaleGradient: "decompose",
+  stopGradient: "decompose",
+} satisfies Rows<OpName>;
+
+export const emitNode: EmitNode = (e, node) => {
+  const row = (
+    rows as { readonly [op: string]: "decompose" | ((e: Emitter, node: GraphNode) => Ref | readonly Ref[]) }
+  )[node.op];
+  if (row === undefined) throw new InternalError(`no row exports ${node.op}`);
+  const made = row === "decompose" ? e.decompose(node) : row(e, node);
+  return Array.isArray(made) ? (made as readonly Ref[]) : [made as Ref];
+};

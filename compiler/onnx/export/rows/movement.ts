@@ -1,0 +1,142 @@
+/** Constants, counters and movement of elements. */
+
+import { type Dim, dimAdd, dimEqual, dimMul, dimSub } from "../../../../ir/dim.js";
+import { isFloat, isStorageOnly } from "../../../../ir/dtype.js";
+import type { Shape } from "../../../../ir/graph.js";
+import { int, type Ref } from "../draft.js";
+import type { Emitter } from "../emitter.js";
+import type { Row, SomeRows } from "./row.js";
+
+/** ONNX's "to the end" of a slice. */
+const END = 2 ** 53 - 1;
+
+/**
+ * Dims for Reshape, which copies a size where it says 0 and computes one where it says −1: both are tried before sizes are
+ * computed, so that the file stays readable and other runtimes infer its shapes.
+ */
+function shortShape(from: Shape, to: Shape): readonly number[] | undefined {
+  if (to.includes(0)) return undefined;
+  let open = false;
+  const short = to.map((d, i) => {
+    if (typeof d === "number") return d;
+    if (from[i] !== undefined && dimEqual(from[i], d)) return 0;
+    if (open) return Number.NaN;
+    open = true;
+    return -1;
+  });
+  return short.some(Number.isNaN) ? undefined : short;
+}
+
+export function reshapeRef(e: Emitter, x: Ref, from: Shape, to: Shape): Ref {
+  const short = shortShape(from, to);
+  return short ? e.op("Reshape", [x, e.ints(short)]) : e.reshape(x, to);
+}
+
+const reshape: Row<"reshape"> = (e, node) => {
+  const x = node.operands[0]!;
+  return reshapeRef(e, e.ref(x), x.type.shape, node.attrs.shape);
+};
+
+const broadcast: Row<"broadcast"> = (e, node) => {
+  const { shape, axes } = node.attrs;
+  const x = node.operands[0]!;
+  const aligned: Dim[] = shape.map(() => 1);
+  axes.forEach((axis, i) => {
+    aligned[axis] = x.type.shape[i]!;
+  });
+  const trailing = axes.every((a, k) => a === shape.length - axes.length + k);
+  const start = trailing ? e.ref(x) : e.reshape(e.ref(x), aligned.slice(axes[0] ?? shape.length));
+  return shape.every((d, a) => dimEqual(d, aligned[a]!)) && axes.length === shape.length
+    ? start
+    : e.op("Expand", [start, e.sizes.shape(shape)]);
+};
+
+/** Elements from, to (not included) and steps of each axis that is cut at all. */
+const slice: Row<"slice"> = (e, node) => {
+  const { starts, sizes, steps } = node.attrs;
+  const { shape } = node.operands[0]!.type;
+  const axes = shape
+    .map((_, a) => a)
+    .filter((a) => starts[a] !== 0 || steps[a] !== 1 || !dimEqual(sizes[a]!, shape[a]!));
+  const x = e.ref(node.operands[0]!);
+  if (axes.length === 0) return x;
+  const ends = axes.map((a) => {
+    const stop = dimAdd(starts[a]!, dimMul(sizes[a]!, steps[a]!));
+    // A negative end counts from the end of the axis: written so, −1 can't mean the last element.
+    if (steps[a]! < 0) return dimSub(stop, shape[a]!);
+    return dimEqual(stop, shape[a]!) && typeof stop !== "number" ? END : stop;
+  });
+  const picked = <T>(list: readonly T[]): T[] => axes.map((a) => list[a]!);
+  return e.op("Slice", [x, e.sizes.shape(picked(starts)), e.sizes.shape(ends), e.ints(axes), e.ints(picked(steps))]);
+};
+
+/** Elements put between neighbours: each gets an axis of its own, which is padded and joined again. */
+function spread(e: Emitter, x: Ref, shape: Shape, interior: readonly number[], value: Ref): { x: Ref; shape: Shape } {
+  let made = x;
+  const grown = [...shape];
+  interior.forEach((n, a) => {
+    if (n === 0) return;
+    const d = grown[a]!;
+    const apart = [...grown.slice(0, a + 1), 1, ...grown.slice(a + 1)];
+    const pads = [...apart.map(() => 0), ...apart.map((_, i) => (i === a + 1 ? n : 0))];
+    const padded = e.op("Pad", [e.reshape(made, apart), e.ints(pads), value]);
+    const long = dimMul(d, n + 1);
+    const joined = e.reshape(
+      padded,
+      grown.map((s, i) => (i === a ? long : s)),
+    );
+    grown[a] = d === 0 ? 0 : dimSub(long, n);
+    made = d === 0 ? joined : e.op("Slice", [joined, e.ints([0]), e.sizes.shape([grown[a]!]), e.ints([a])]);
+  });
+  return { x: made, shape: grown };
+}
+
+const pad: Row<"pad"> = (e, node) => {
+  const { low, high, interior, value } = node.attrs;
+  const { dtype, shape } = node.operands[0]!.type;
+  const fill = e.scalar(dtype, isFloat(dtype) || isStorageOnly(dtype) ? value : BigInt(value));
+  const { x } = spread(e, e.ref(node.operands[0]!), shape, interior, fill);
+  if ([...low, ...high].every((d) => d === 0)) return x;
+  return e.op("Pad", [x, e.sizes.shape([...low, ...high]), fill]);
+};
+
+/** Range counts in these types only. */
+const COUNTED: ReadonlySet<string> = new Set(["f32", "f64", "i16", "i32", "i64"]);
+
+const iota: Row<"iota"> = (e, node) => {
+  const { dtype, shape, axis } = node.attrs;
+  const own = shape.map((d, a) => (a === axis ? d : 1));
+  const size = shape[axis]!;
+  const counted = COUNTED.has(dtype) && dtype !== "i16" ? dtype : "i64";
+  const limit = e.cast(e.sizes.scalar(size), "i64", counted);
+  const count =
+    typeof size === "number"
+      ? e.op("Range", [e.scalar(counted, 0), e.scalar(counted, size), e.scalar(counted, 1)])
+      : e.op("Range", [e.scalar(counted, 0), limit, e.scalar(counted, 1)]);
+  const typed = e.cast(count, counted, dtype);
+  const placed = axis === shape.length - 1 ? typed : e.op("Unsqueeze", [typed, e.ints(after(shape.length, axis))]);
+  return shape.every((d, a) => dimEqual(d, own[a]!)) && axis === 0
+    ? placed
+    : e.op("Expand", [placed, e.sizes.shape(shape)]);
+};
+
+/** Positions that new trailing axes take behind a vector that lies along `axis` of `rank` axes. */
+const after = (rank: number, axis: number): readonly number[] =>
+  Array.from({ length: rank - 1 - axis }, (_, i) => i + 1);
+
+const concat: Row<"concat"> = (e, node) =>
+  node.operands.length === 1
+    ? e.ref(node.operands[0]!)
+    : e.op("Concat", e.refs(node.operands), { axis: int(node.attrs.axis) });
+
+export const movement = {
+  constant: (e, { attrs }) => e.constant(attrs.value, attrs.name),
+  dimSize: (e, { attrs }) => e.sizes.scalar(attrs.size),
+  iota,
+  reshape,
+  transpose: (e, node) => e.transpose(e.ref(node.operands[0]!), node.attrs.perm),
+  broadcast,
+  slice,
+  pad,
+  concat,
+} satisfies SomeRows;
