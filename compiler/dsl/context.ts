@@ -27,6 +27,7 @@ export class Context {
   readonly #values: ReadonlyMap<Variable, Value>;
   readonly #paths: ReadonlyMap<unknown, string>;
   readonly #updates = new Map<Variable, Value>();
+  readonly #finders: Value[] = [];
   readonly #random: RandomState | undefined;
   #streams = 0;
 
@@ -68,6 +69,15 @@ export class Context {
       throw new ModelError(`a buffer of type ${typeText(before.type)} cannot become ${typeText(value.type)}`);
     }
     this.#updates.set(v, value);
+  }
+
+  /** Keeps a value whose node finds a data-dependent size, for shapes that nothing else ties to it. */
+  keepSize(finder: Value): void {
+    this.#finders.push(finder);
+  }
+
+  get finders(): readonly Value[] {
+    return this.#finders;
   }
 
   get updates(): ReadonlyMap<Variable, Value> {

@@ -34,9 +34,13 @@ export interface GraphOptions {
   readonly weights?: "constants" | "params";
 }
 
-/** Types of inputs, with one symbol for each name. */
-export function inputTypes(inputs: Inputs, ranges: DimRanges = {}): ReadonlyMap<string, TensorType> {
-  const symbols = new Map<string, Dim>();
+/** Types of inputs, with one symbol for each name; `known` are symbols that exist already. */
+export function inputTypes(
+  inputs: Inputs,
+  ranges: DimRanges = {},
+  known: ReadonlyMap<string, Dim> = new Map(),
+): ReadonlyMap<string, TensorType> {
+  const symbols = new Map(known);
   const dim = (d: DimSpec): Dim => {
     if (typeof d === "number") {
       if (Number.isInteger(d) && d >= 0) return d;

@@ -4,17 +4,19 @@
  */
 
 import { asType, np, reshapeTo } from "../../ir/build.js";
-import { type Dim, dimSymbols } from "../../ir/dim.js";
+import { type Dim, dimSymbol, dimSymbols } from "../../ir/dim.js";
 import { isFloat } from "../../ir/dtype.js";
 import { ModelError } from "../../ir/errors.js";
-import { type Graph, graph, param, type TensorType, typeText, type Value, withLoc } from "../../ir/graph.js";
+import { type Graph, graph, param, paramName, type TensorType, typeText, type Value, withLoc } from "../../ir/graph.js";
+import { withResults } from "../../ir/graph-rebuild.js";
 import { elementCount, scalar, type Tensor, tensorFrom, zeros } from "../../ir/tensor.js";
 import { gradients } from "../../passes/graph/differentiate.js";
 import type { StateRole, TrainingInfo } from "../../runtime/format.js";
 import type { ProgramState, TrainingProgram } from "../program.js";
 import { Context } from "./context.js";
 import { type AnyModule, applyModel, type DimRanges, type Inputs, inputTypes, namedOutputs } from "./graph.js";
-import type { Module, Variable } from "./module.js";
+import { GraphModel, type GraphOutput, type Trainable } from "./graph-model.js";
+import { Module, type Variable } from "./module.js";
 import type { Clip, Optimizer } from "./optim.js";
 import { rateAt, type Schedule } from "./schedules.js";
 import { stateNames, updates } from "./update.js";
@@ -24,9 +26,7 @@ export { stateNames };
 /** A scalar of the model's output and the targets, in their order. */
 export type Objective<O> = (output: O, ...targets: readonly Value[]) => Value;
 
-export interface TrainOptions<O = Value> {
-  /** What goes into the model. */
-  readonly inputs: Inputs;
+interface CommonOptions<O> {
   /** What else a batch holds: labels. They follow the inputs in the signature. */
   readonly targets: Inputs;
   readonly dims?: DimRanges;
@@ -44,8 +44,25 @@ export interface TrainOptions<O = Value> {
   readonly momentumSchedule?: Schedule;
   /** Seed of the random numbers that are drawn while training (dropout). Default 0. */
   readonly seed?: number;
+}
+
+export interface TrainOptions<O = Value> extends CommonOptions<O> {
+  /** What goes into the model. */
+  readonly inputs: Inputs;
   /** Names of the model's outputs in `predict`. */
   readonly outputs?: readonly string[];
+}
+
+export interface GraphTrainOptions<O = Value> extends CommonOptions<O> {
+  /** Which weights are learnt; the others stay as they are. Default: all. */
+  readonly trainable?: Trainable;
+}
+
+/** What the entries take, in order, and how outputs without names are called. */
+interface Signature {
+  readonly inputs: Types;
+  readonly targets: Types;
+  readonly outputs: readonly string[] | undefined;
 }
 
 interface Declared {
@@ -94,35 +111,88 @@ class StateParams {
  * The step computes loss and metrics before the update. Learning rate, step counter and random key are states too; see
  * `stateNames`. Throws ModelError where layers, loss or names do not fit.
  */
-export function trainStep<O>(model: Module<never, O>, options: TrainOptions<NoInfer<O>>): TrainingProgram {
+export function trainStep<O>(model: Module<never, O>, options: TrainOptions<NoInfer<O>>): TrainingProgram;
+/**
+ * The training program of a graph, such as an imported one. Its named float constants are the weights, under the names that they
+ * have in the ONNX file; its inputs are known. Batch norms and dropout train as in PyTorch, though the file was exported for
+ * inference. The loss takes the graph's result, or its results by name where it has several.
+ *
+ * ```ts
+ * const program = trainStep(importOnnx(bytes), {
+ *   trainable: ["classifier.*"],
+ *   targets: { y: { dtype: "i64", shape: ["batch"] } },
+ *   loss: losses.crossEntropy(),
+ *   optimizer: optim.AdamW({ lr: 1e-4 }),
+ * });
+ * ```
+ */
+export function trainStep<O extends GraphOutput = Value>(model: Graph, options: GraphTrainOptions<O>): TrainingProgram;
+export function trainStep<O>(
+  model: Module<never, O> | Graph,
+  options: TrainOptions<O> | GraphTrainOptions<O>,
+): TrainingProgram {
+  if (model instanceof Module) {
+    const { inputs, outputs } = options as TrainOptions<O>;
+    checkTargets(inputs, options.targets);
+    const types = inputTypes({ ...inputs, ...options.targets }, options.dims);
+    const count = Object.keys(inputs).length;
+    return build(model, options, {
+      inputs: new Map([...types].slice(0, count)),
+      targets: new Map([...types].slice(count)),
+      outputs,
+    });
+  }
+  const inputs = new Map(model.params.map((p) => [paramName(p), p.type]));
+  checkTargets(Object.fromEntries(inputs), options.targets);
+  const symbols = new Map([...inputs.values()].flatMap(({ shape }) => shape.flatMap(namedSymbols)));
+  return build(new GraphModel(model, (options as GraphTrainOptions<O>).trainable ?? true), options, {
+    inputs,
+    targets: inputTypes(options.targets, options.dims, symbols),
+    outputs: model.resultNames,
+  });
+}
+
+/** The symbols of a size by name. */
+const namedSymbols = (d: Dim): readonly (readonly [string, Dim])[] =>
+  [...dimSymbols(d).values()].map((s) => [s.name, dimSymbol(s.name, s)] as const);
+
+function checkTargets(inputs: Readonly<Record<string, unknown>>, targets: Inputs): void {
+  for (const name of Object.keys(targets)) {
+    if (name in inputs) throw new ModelError({ where: name, message: "an input and a target have this name" });
+  }
+}
+
+function build<O>(model: AnyModule, options: CommonOptions<O>, signature: Signature): TrainingProgram {
   const { optimizer, schedule } = options;
-  const types = inputTypes({ ...options.inputs, ...options.targets }, options.dims);
+  const types = new Map([...signature.inputs, ...signature.targets]);
   const variables = model.variables();
   const trained = [...variables].filter(([, v]) => v.trainable && isFloat(v.dtype));
   if (trained.length === 0) {
     throw new ModelError({ message: "the model has no trainable parameter", hint: "use toGraph for inference" });
   }
   const declared = declare(model, trained, options);
-  checkNames(options, declared);
+  checkNames([...types.keys()], options, declared);
 
   const used = new Set<string>();
-  const finish = (state: StateParams, inputs: readonly Value[], name: string, results: Results): Graph => {
+  const finish: Finish = (ctx, state, inputs, name, results) => {
     const params = [...state.params(), ...inputs];
     for (const p of state.params()) if (p.def.op === "param") used.add(p.def.name);
     const donations = new Map(results.next.map(([n], i) => [i, params.indexOf(state.get(n))]));
     const all = [...results.next, ...results.outputs];
-    return graph(
+    const values = all.map(([, v]) => v);
+    const made = graph(
       name,
       params,
-      all.map(([, v]) => v),
+      values,
       all.map(([n]) => n),
       donations.size > 0 ? donations : undefined,
     );
+    return withResults(made, values, ctx.finders);
   };
   const entries = {
-    step: stepEntry(model, variables, trained, types, declared, options, finish),
-    evaluate: evaluateEntry(model, variables, types, declared, options, finish),
-    predict: predictEntry(model, variables, types, declared, options, finish),
+    step: stepEntry(model, variables, trained, signature, declared, options, finish),
+    evaluate: evaluateEntry(model, variables, signature, declared, options, finish),
+    predict: predictEntry(model, variables, signature, declared, finish),
   };
   const state: readonly ProgramState[] = [...declared.values()].filter(
     (s) => used.has(s.name) || s.role === "param" || s.role === "buffer",
@@ -148,7 +218,7 @@ interface Results {
   readonly next: readonly (readonly [string, Value])[];
   readonly outputs: readonly (readonly [string, Value])[];
 }
-type Finish = (state: StateParams, inputs: readonly Value[], name: string, results: Results) => Graph;
+type Finish = (ctx: Context, state: StateParams, inputs: readonly Value[], name: string, results: Results) => Graph;
 type Types = ReadonlyMap<string, TensorType>;
 type Named = ReadonlyMap<string, Variable>;
 
@@ -156,7 +226,7 @@ type Named = ReadonlyMap<string, Variable>;
 function declare<O>(
   model: AnyModule,
   trained: readonly (readonly [string, Variable])[],
-  { optimizer, schedule, seed = 0, accumulate = 1 }: TrainOptions<O>,
+  { optimizer, schedule, seed = 0, accumulate = 1 }: CommonOptions<O>,
 ): ReadonlyMap<string, Declared> {
   const declared = new Map<string, Declared>();
   const add = (name: string, role: StateRole, tensor: Tensor) => {
@@ -188,9 +258,13 @@ function declare<O>(
   return declared;
 }
 
-function checkNames<O>(options: TrainOptions<O>, declared: ReadonlyMap<string, Declared>): void {
+function checkNames<O>(
+  inputs: readonly string[],
+  options: CommonOptions<O>,
+  declared: ReadonlyMap<string, Declared>,
+): void {
   const outputs = ["loss", ...Object.keys(options.metrics ?? {})];
-  for (const name of [...Object.keys(options.inputs), ...Object.keys(options.targets), ...outputs]) {
+  for (const name of [...inputs, ...outputs]) {
     if (declared.has(name)) {
       throw new ModelError({
         where: name,
@@ -198,9 +272,6 @@ function checkNames<O>(options: TrainOptions<O>, declared: ReadonlyMap<string, D
         hint: "rename the input or metric",
       });
     }
-  }
-  for (const name of Object.keys(options.targets)) {
-    if (name in options.inputs) throw new ModelError({ where: name, message: "an input and a target have this name" });
   }
   if (new Set(outputs).size !== outputs.length) throw new ModelError('no metric can be called "loss"');
 }
@@ -213,7 +284,7 @@ function modelValues(variables: Named, state: StateParams): ReadonlyMap<Variable
 function measure<O>(
   output: O,
   targets: readonly Value[],
-  { loss, metrics = {} }: TrainOptions<O>,
+  { loss, metrics = {} }: CommonOptions<O>,
 ): readonly (readonly [string, Value])[] {
   return Object.entries({ loss, ...metrics }).map(([name, objective]) => {
     const value = withLoc(name, () => objective(output, ...targets));
@@ -237,14 +308,14 @@ function stepEntry<O>(
   model: AnyModule,
   variables: Named,
   trained: readonly (readonly [string, Variable])[],
-  types: Types,
+  { inputs, targets }: Signature,
   declared: ReadonlyMap<string, Declared>,
-  options: TrainOptions<O>,
+  options: CommonOptions<O>,
   finish: Finish,
 ): Graph {
   const state = new StateParams(declared);
-  const feeds = [...types].map(([name, type]) => param(name, type));
-  const count = Object.keys(options.inputs).length;
+  const feeds = [...inputs, ...targets].map(([name, type]) => param(name, type));
+  const count = inputs.size;
   const counter = state.get(stateNames.step);
   // Batches that make one update together draw different numbers.
   const { accumulate = 1 } = options;
@@ -262,39 +333,38 @@ function stepEntry<O>(
     const value = ctx.updates.get(v);
     return value === undefined ? [] : [[name, value] as const];
   });
-  return finish(state, feeds, "step", { next: [...next, ...buffers], outputs: measures.map(asScalar) });
+  return finish(ctx, state, feeds, "step", { next: [...next, ...buffers], outputs: measures.map(asScalar) });
 }
 
 function evaluateEntry<O>(
   model: AnyModule,
   variables: Named,
-  types: Types,
+  { inputs, targets }: Signature,
   declared: ReadonlyMap<string, Declared>,
-  options: TrainOptions<O>,
+  options: CommonOptions<O>,
   finish: Finish,
 ): Graph {
   const state = new StateParams(declared);
-  const feeds = [...types].map(([name, type]) => param(name, type));
-  const count = Object.keys(options.inputs).length;
+  const feeds = [...inputs, ...targets].map(([name, type]) => param(name, type));
+  const count = inputs.size;
   const ctx = new Context(model, modelValues(variables, state));
   const output = applyModel(model, ctx, feeds.slice(0, count)) as O;
   const outputs = measure(output, feeds.slice(count), options).map(asScalar);
-  return finish(state, feeds, "evaluate", { next: [], outputs });
+  return finish(ctx, state, feeds, "evaluate", { next: [], outputs });
 }
 
-function predictEntry<O>(
+function predictEntry(
   model: AnyModule,
   variables: Named,
-  types: Types,
+  { inputs, outputs: names }: Signature,
   declared: ReadonlyMap<string, Declared>,
-  options: TrainOptions<O>,
   finish: Finish,
 ): Graph {
   const state = new StateParams(declared);
-  const feeds = Object.keys(options.inputs).map((name) => param(name, types.get(name)!));
+  const feeds = [...inputs].map(([name, type]) => param(name, type));
   const ctx = new Context(model, modelValues(variables, state));
-  const outputs = namedOutputs(applyModel(model, ctx, feeds), options.outputs);
-  return finish(state, feeds, "predict", { next: [], outputs });
+  const outputs = namedOutputs(applyModel(model, ctx, feeds), names);
+  return finish(ctx, state, feeds, "predict", { next: [], outputs });
 }
 
 /** The named size that leads all inputs, if there is one. */

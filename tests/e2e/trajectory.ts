@@ -7,6 +7,7 @@ import type { Module } from "../../compiler/dsl/module.js";
 import * as nn from "../../compiler/dsl/nn.js";
 import * as optim from "../../compiler/dsl/optim.js";
 import { type TrainOptions, trainStep } from "../../compiler/dsl/train.js";
+import type { TrainingProgram } from "../../compiler/program.js";
 import type { Value } from "../../ir/graph.js";
 import type { Tensor } from "../../ir/tensor.js";
 import { lenet } from "../../models/lenet.js";
@@ -65,14 +66,26 @@ export interface Followed {
   readonly used: string;
 }
 
+export const folderOf = (name: string): string => join(dataFolder, "reference/train", name);
+
 /** Trains as the stored trajectory did. */
-export async function follow(name: string, variant: VariantId, threads: number): Promise<Followed> {
+export function follow(name: string, variant: VariantId, threads: number): Promise<Followed> {
   const { model, options } = cases[name]!;
-  const folder = join(dataFolder, "reference/train", name);
-  const trajectory = readJson<Trajectory>(join(folder, "trajectory.json"));
   const net = model();
-  net.loadState(readTensors(join(folder, "init.safetensors")));
-  const program = trainStep(net, { ...options, loss: losses.crossEntropy() });
+  net.loadState(readTensors(join(folderOf(name), "init.safetensors")));
+  return followProgram(name, trainStep(net, { ...options, loss: losses.crossEntropy() }), variant, threads);
+}
+
+/** Trains a program that starts from the stored initial weights. `inputs`: what it calls the batch's tensors. */
+export async function followProgram(
+  name: string,
+  program: TrainingProgram,
+  variant: VariantId,
+  threads: number,
+  inputs: Readonly<Record<string, string>> = {},
+): Promise<Followed> {
+  const folder = folderOf(name);
+  const trajectory = readJson<Trajectory>(join(folder, "trajectory.json"));
   const artifact = (await compile(program, { variants: [variant] })) as unknown as TrainingArtifact;
   const session = await load(artifact, { threads });
   const batches = readTensors(join(folder, "batches.safetensors"));
@@ -80,7 +93,8 @@ export async function follow(name: string, variant: VariantId, threads: number):
   const seen: number[] = [];
   const { values, atol } = trajectory.series.loss;
   for (let s = 0; s < trajectory.steps; s++) {
-    const { loss } = await session.step(batch(batches, s) as never);
+    const feeds = Object.entries(batch(batches, s)).map(([key, t]) => [inputs[key] ?? key, t] as const);
+    const { loss } = await session.step(Object.fromEntries(feeds) as never);
     seen.push(loss);
     if (!(Math.abs(loss - values[s]!) <= atol)) departures.push(`loss of step ${s} is ${loss}, not ${values[s]}`);
   }

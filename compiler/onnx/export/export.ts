@@ -2,7 +2,7 @@
  * Graph IR → ONNX.
  *
  * Composites are written as the ONNX op of the same meaning where there is one, else as their definition; named sizes become
- * dim_params, and sizes that ops need are read off shapes; constants and state become initializers under their names. What
+ * dim_params, and sizes that ops need are read off shapes; named constants and state become initializers. What
  * ONNX can't express is collected, and one ModelError lists everything.
  */
 
@@ -18,7 +18,7 @@ import { DIMS_KEY } from "../model.js";
 import type { GraphProto, ModelProto } from "../proto-types.js";
 import { encodeModel } from "../protobuf.js";
 import { NEWEST_OPSET } from "../schema.js";
-import type { GraphDraft, Ref, TypedRef } from "./draft.js";
+import { type GraphDraft, type NodeDraft, type Ref, type TypedRef, tensorAttr } from "./draft.js";
 import { Emitter } from "./emitter.js";
 import { ModelDraft, OLDEST_TARGET } from "./model-draft.js";
 import { prune } from "./prune.js";
@@ -145,8 +145,17 @@ export function draft(input: Graph | Program, options: ExportOptions): Drafted {
     if (!model.replaced.has(name) && !unused.has(name) && !isTraining(name))
       model.problems.push({ where: name, message: "a new value is given, but the model has no weight of this name" });
   if (model.problems.length > 0) throw new ModelError(unique(model.problems));
+  const constants = [...model.constants].map(
+    ([ref, value]): NodeDraft => ({
+      op: "Constant",
+      inputs: [],
+      outputs: [ref],
+      attrs: { value: tensorAttr(value) },
+      loc: undefined,
+    }),
+  );
   const used = new Set<Ref>();
-  const pruned = prune({ name: g.name, inputs, outputs: typed, nodes: e.nodes }, used);
+  const pruned = prune({ name: g.name, inputs, outputs: typed, nodes: [...constants, ...e.nodes] }, used);
   for (const ref of [...model.initializers.keys()]) if (!used.has(ref)) model.initializers.delete(ref);
   const fixed = [...[...model.initializers.keys(), ...states.keys()].flatMap((r) => r.fixed ?? []), ...taken];
   return {

@@ -28,7 +28,10 @@ const TYPES_SINCE: { readonly [D in DType]?: number } = {
 };
 
 export class ModelDraft {
+  /** Named constants: weights. */
   readonly initializers = new Map<Ref, Tensor>();
+  /** Other constants: these become nodes, so that a reader can tell weights from settings. */
+  readonly constants = new Map<Ref, Tensor>();
   readonly problems: Problem[] = [];
   /** Names of `weights` that were asked for. */
   readonly replaced = new Set<string>();
@@ -99,7 +102,7 @@ export class ModelDraft {
     return same ? other : given;
   }
 
-  /** An initializer. Those without a name are shared by equal content. */
+  /** A constant. Those without a name are shared by equal content. */
   constant(given: Tensor, name?: string): Ref {
     const tensor = name === undefined ? given : this.weight(name, given);
     const known = name === undefined ? undefined : this.#named.get(name);
@@ -110,7 +113,7 @@ export class ModelDraft {
     if (same) return same.ref;
     const free = name !== undefined && !known && !this.#reserved.has(name);
     const ref: Ref = free ? { hint: name, fixed: name } : { hint: name ?? "constant" };
-    this.initializers.set(ref, tensor);
+    (name === undefined ? this.constants : this.initializers).set(ref, tensor);
     const entry = { tensor, ref };
     if (name === undefined) this.#byContent.set(key, [...bucket, entry]);
     else if (!known) this.#named.set(name, entry);

@@ -56,10 +56,19 @@ function common(
 /** Operands of an op whose last ones may be absent. */
 const present = (values: readonly (Value | undefined)[]): readonly Value[] => values.filter((v) => v !== undefined);
 
+/** The shortest decimal that an f32 was rounded from: PyTorch's 1 − 0.1 and not 0.8999999762. */
+function shortest(x: number): number {
+  for (let digits = 1; digits < 9; digits++) {
+    const decimal = Number(x.toPrecision(digits));
+    if (Math.fround(decimal) === Math.fround(x)) return decimal;
+  }
+  return x;
+}
+
 const batchNormalization: ImportOp = (c): readonly Bound[] => {
   const [x, scale, bias, average, variance] = [0, 1, 2, 3, 4].map((i) => c.input(i));
   const epsilon = c.attrs.float("epsilon", 1e-5);
-  const momentum = 1 - c.attrs.float("momentum", 0.9);
+  const momentum = 1 - shortest(c.attrs.float("momentum", 0.9));
   const training =
     c.since >= 14
       ? c.attrs.flag("training_mode", false)

@@ -1,6 +1,6 @@
 /** Constants, counters and movement of elements. */
 
-import { type Dim, dimAdd, dimEqual, dimMul, dimSub } from "../../../../ir/dim.js";
+import { type Dim, dimAdd, dimBounds, dimEqual, dimMul, dimSub } from "../../../../ir/dim.js";
 import { isFloat, isStorageOnly } from "../../../../ir/dtype.js";
 import type { Shape } from "../../../../ir/graph.js";
 import { int, type Ref } from "../draft.js";
@@ -51,24 +51,53 @@ const broadcast: Row<"broadcast"> = (e, node) => {
     : e.op("Expand", [start, e.sizes.shape(shape)]);
 };
 
-/** Elements from, to (not included) and steps of each axis that is cut at all. */
+/** Whether the ranges of sizes alone tell that a is at most b. */
+const provablyAtMost = (a: Dim, b: Dim): boolean => dimBounds(dimSub(b, a)).min >= 0;
+
+/** Slices whose range provably lies inside their axes; ONNX limits others, which the IR does not, so these are gathered. */
 const slice: Row<"slice"> = (e, node) => {
   const { starts, sizes, steps } = node.attrs;
   const { shape } = node.operands[0]!.type;
-  const axes = shape
+  const cut = shape
     .map((_, a) => a)
     .filter((a) => starts[a] !== 0 || steps[a] !== 1 || !dimEqual(sizes[a]!, shape[a]!));
-  const x = e.ref(node.operands[0]!);
-  if (axes.length === 0) return x;
-  const ends = axes.map((a) => {
-    const stop = dimAdd(starts[a]!, dimMul(sizes[a]!, steps[a]!));
-    // A negative end counts from the end of the axis: written so, −1 can't mean the last element.
-    if (steps[a]! < 0) return dimSub(stop, shape[a]!);
-    return dimEqual(stop, shape[a]!) && typeof stop !== "number" ? END : stop;
-  });
-  const picked = <T>(list: readonly T[]): T[] => axes.map((a) => list[a]!);
-  return e.op("Slice", [x, e.sizes.shape(picked(starts)), e.sizes.shape(ends), e.ints(axes), e.ints(picked(steps))]);
+  const stops = shape.map((_, a) => dimAdd(starts[a]!, dimMul(sizes[a]!, steps[a]!)));
+  const inside = (a: number): boolean => {
+    const [start, stop, size] = [starts[a]!, stops[a]!, shape[a]!];
+    if (!provablyAtMost(0, start)) return false;
+    return steps[a]! > 0
+      ? provablyAtMost(start, size) && provablyAtMost(dimSub(stop, steps[a]! - 1), size)
+      : provablyAtMost(start, dimSub(size, 1)) && provablyAtMost(-1, dimSub(stop, steps[a]! + 1));
+  };
+  let x = e.ref(node.operands[0]!);
+  const axes = cut.filter(inside);
+  if (axes.length > 0) {
+    const ends = axes.map((a) => {
+      // A negative end counts from the end of the axis: written so, −1 can't mean the last element.
+      if (steps[a]! < 0) return dimSub(stops[a]!, shape[a]!);
+      return dimEqual(stops[a]!, shape[a]!) && typeof shape[a] !== "number" ? END : stops[a]!;
+    });
+    const picked = <T>(list: readonly T[]): T[] => axes.map((a) => list[a]!);
+    x = e.op("Slice", [x, e.sizes.shape(picked(starts)), e.sizes.shape(ends), e.ints(axes), e.ints(picked(steps))]);
+  }
+  for (const a of cut.filter((axis) => !inside(axis))) {
+    const places = placesOf(e, starts[a]!, sizes[a]!, steps[a]!);
+    x = e.op("Gather", [x, places], { axis: int(a) });
+  }
+  return x;
 };
+
+/** start, start + step, … as an i64 vector. */
+function placesOf(e: Emitter, start: Dim, size: Dim, step: number): Ref {
+  if (typeof size === "number" && size <= 4096) {
+    const offsets = Array.from({ length: size }, (_, i) => i * step);
+    if (typeof start === "number") return e.ints(offsets.map((o) => start + o));
+    return e.op("Add", [e.sizes.dim(start), e.ints(offsets)]);
+  }
+  const count = e.op("Range", [e.scalar("i64", 0), e.sizes.scalar(size), e.scalar("i64", 1)]);
+  const scaled = step === 1 ? count : e.op("Mul", [count, e.scalar("i64", step)]);
+  return start === 0 ? scaled : e.op("Add", [scaled, e.sizes.dim(start)]);
+}
 
 /** Elements put between neighbours: each gets an axis of its own, which is padded and joined again. */
 function spread(e: Emitter, x: Ref, shape: Shape, interior: readonly number[], value: Ref): { x: Ref; shape: Shape } {
