@@ -10,12 +10,14 @@ import {
   type EntryInfo,
   type ManifestDim,
   type ManifestDraft,
+  type OnnxInfo,
   pageBytes,
   type StepInfo,
   type TensorInfo,
   type VariantId,
 } from "../runtime/format.js";
 import { KernelSet } from "./kernel-set.js";
+import { type OnnxTemplate, onnxTemplate } from "./onnx/export/template.js";
 import { type Arena, planArena } from "./plan/arena.js";
 import { EntryEmitter } from "./plan/emit.js";
 import { allBuffers, placeStateResults } from "./plan/state.js";
@@ -68,6 +70,24 @@ function layoutFor(slots: number, weights: PlacedWeights): Layout {
   return { tableOffset, weightsOffset, stateOffset, arenaOffset: align(stateOffset + weights.stateBytes) };
 }
 
+/** What the manifest says of the ONNX template. */
+function placedTemplate(
+  onnx: OnnxTemplate | { readonly problems: string } | undefined,
+  { templateOffset, state }: PlacedWeights,
+  { weightsOffset }: Layout,
+): { readonly onnx?: OnnxInfo } {
+  if (!onnx) return {};
+  if ("problems" in onnx) return { onnx };
+  const indices = new Map(state.map((s, i) => [s.name, i]));
+  return {
+    onnx: {
+      offset: weightsOffset + templateOffset!,
+      bytes: onnx.bytes.length,
+      states: onnx.states.map((name) => indices.get(name)!),
+    },
+  };
+}
+
 interface Entry {
   readonly schedule: Schedule;
   readonly arena: Arena;
@@ -87,7 +107,8 @@ export function assemble(lowered: readonly Schedule[], program: Program, options
   const weightBuffers = entries.flatMap(({ schedule }) =>
     allBuffers(schedule).filter((b) => b.source.kind === "weight"),
   );
-  const weights = placeWeights(weightBuffers, program.state);
+  const onnx = program.training?.predict ? onnxTemplate(program) : undefined;
+  const weights = placeWeights(weightBuffers, program.state, onnx && "bytes" in onnx ? onnx.bytes : undefined);
   const kernels = new KernelSet(options.optimizeKernel);
   for (const { schedule } of entries) addKernels(schedule.steps, kernels);
 
@@ -136,7 +157,7 @@ export function assemble(lowered: readonly Schedule[], program: Program, options
     },
     state: weights.state.map((s) => ({ ...s, offset: s.offset + layout.stateOffset })),
     entries: Object.fromEntries(emitted.map((e, i) => [entries[i]!.schedule.name, e.info])),
-    training: program.training ?? null,
+    training: program.training ? { ...program.training, ...placedTemplate(onnx, weights, layout) } : null,
     sources: program.sources ?? [],
   };
   return { draft, wasm, weights: weights.file, functions, plans: entries };

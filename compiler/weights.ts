@@ -1,4 +1,4 @@
-/** The weights file: constants of the schedules, then first values of the state. */
+/** The weights file: constants of the schedules, the ONNX template of a training program, then first values of the state. */
 
 import { bytesOf, sameTensor, type Tensor } from "../ir/tensor.js";
 import { alignment, type StateInfo } from "../runtime/format.js";
@@ -16,6 +16,8 @@ export interface PlacedWeights {
   /** State with addresses relative to the state region. */
   readonly state: readonly StateInfo[];
   readonly stateBytes: number;
+  /** Offset of the ONNX template from the region's start, if there is one. */
+  readonly templateOffset: number | undefined;
 }
 
 /** Same dtype, shape and bits: the key under which constants are stored once. */
@@ -32,7 +34,11 @@ function contentKey(t: Tensor): string {
 
 const isZero = (t: Tensor): boolean => bytesOf(t).every((v) => v === 0);
 
-export function placeWeights(weights: readonly Buffer[], state: readonly ProgramState[]): PlacedWeights {
+export function placeWeights(
+  weights: readonly Buffer[],
+  state: readonly ProgramState[],
+  template?: Uint8Array,
+): PlacedWeights {
   const unique: { readonly value: Tensor; readonly buffers: Buffer[] }[] = [];
   const byKey = new Map<string, typeof unique>();
   for (const b of weights) {
@@ -55,15 +61,14 @@ export function placeWeights(weights: readonly Buffer[], state: readonly Program
     data: bytesOf(t),
   });
   const initialised = state.filter((s) => !isZero(s.tensor));
-  const tensors = [
-    ...unique.map(({ value }, i) => stored(`constant.${i}`, value)),
-    ...initialised.map((s) => stored(s.name, s.tensor)),
-  ];
+  const constants = unique.map(({ value }, i) => stored(`constant.${i}`, value));
+  if (template) constants.push({ name: "onnx.template", dtype: "u8", shape: [template.length], data: template });
+  const tensors = [...constants, ...initialised.map((s) => stored(s.name, s.tensor))];
   const placed = placeTensors(
     tensors.map((t) => t.data.length),
     alignment,
   );
-  const last = unique.length - 1;
+  const last = constants.length - 1;
   const offsets = new Map<Buffer, number>();
   unique.forEach(({ buffers }, i) => {
     for (const b of buffers) offsets.set(b, placed.offsets[i]!);
@@ -77,7 +82,7 @@ export function placeWeights(weights: readonly Buffer[], state: readonly Program
       shape: s.tensor.shape,
       role: s.role,
       offset: at,
-      init: index < 0 ? null : placed.offsets[unique.length + index]!,
+      init: index < 0 ? null : placed.offsets[constants.length + index]!,
     };
     at = Math.ceil((at + s.tensor.data.byteLength) / alignment) * alignment;
     return info;
@@ -88,5 +93,6 @@ export function placeWeights(weights: readonly Buffer[], state: readonly Program
     offsets,
     state: infos,
     stateBytes: at,
+    templateOffset: template && placed.offsets[last]!,
   };
 }

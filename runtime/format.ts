@@ -229,7 +229,16 @@ export interface TrainingInfo {
   readonly learningRate: string | null;
   readonly stepCounter: string | null;
   readonly rng: string | null;
+  /**
+   * The model as ONNX without its weights, in the weights region: address and length, and which states (indices) are its
+   * initializers. Or why there is none. The layout is that of compiler/onnx/export/template.ts.
+   */
+  readonly onnx?: OnnxInfo;
 }
+
+export type OnnxInfo =
+  | { readonly offset: number; readonly bytes: number; readonly states: readonly number[] }
+  | { readonly problems: string };
 
 export interface Manifest {
   readonly format: number;

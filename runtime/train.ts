@@ -159,6 +159,15 @@ export class TrainingSession<I = Feeds, O = Results, B = Feeds> extends Session<
     return this.#store(isWeight, { format: "pt" }, path);
   }
 
+  /**
+   * The model that predicts as an ONNX file, with the weights as they are now under their names.
+   * @throws ModelError with what ONNX can't express
+   */
+  async exportOnnx(path?: string | URL): Promise<Uint8Array<ArrayBuffer>> {
+    const { onnxFile } = await import("./onnx.js");
+    return this.#write(() => onnxFile(this.machine, modelError), path);
+  }
+
   /** Continues from what `save` wrote. @throws ModelError listing all that does not fit; then nothing was changed. */
   async restore(source: BinarySource): Promise<void> {
     const { bytes } = await read(await source);
@@ -244,14 +253,19 @@ export class TrainingSession<I = Feeds, O = Results, B = Feeds> extends Session<
     );
   }
 
-  async #store(
+  #store(
     which: (s: StateInfo) => boolean,
     metadata: Record<string, string>,
     path: string | URL | undefined,
   ): Promise<Uint8Array<ArrayBuffer>> {
-    const bytes = await this.enqueue(() =>
-      encodeState(this.machine.bytes, this.machine.manifest.state.filter(which), metadata),
+    return this.#write(
+      () => encodeState(this.machine.bytes, this.machine.manifest.state.filter(which), metadata),
+      path,
     );
+  }
+
+  async #write(make: () => Uint8Array<ArrayBuffer>, path: string | URL | undefined): Promise<Uint8Array<ArrayBuffer>> {
+    const bytes = await this.enqueue(make);
     if (path !== undefined) await writeAtomically(path, bytes);
     return bytes;
   }
