@@ -7,6 +7,7 @@ import { version } from "../version.js";
 import { benchCommand } from "./bench.js";
 import { compileCommand } from "./compile.js";
 import { dumpCommand } from "./dump.js";
+import { exportCommand } from "./export.js";
 import { inspectCommand } from "./inspect.js";
 import { optCommand } from "./opt.js";
 import { runCommand } from "./run.js";
@@ -23,6 +24,7 @@ for (const command of [
   runCommand,
   verifyCommand,
   inspectCommand,
+  exportCommand,
   trainCommand,
   benchCommand,
   dumpCommand,

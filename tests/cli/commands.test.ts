@@ -75,6 +75,16 @@ describe.runIf(existsSync(cli))("wasmith", () => {
       ).toBe(true);
   });
 
+  it("exports to ONNX, and compiles what it exported", () => {
+    const exported = wasmith("export", "scores.graph", "-o", "scores.onnx", "--json");
+    expect(exported.stderr).toBe("");
+    expect(JSON.parse(exported.stdout)).toMatchObject({ path: "scores.onnx", opset: 20 });
+    expect(readdirSync(folder).filter((f) => f.endsWith(".tmp"))).toEqual([]);
+    const run = (model: string) => wasmith("run", model, "--random", "1", "--dim", "n=2", "--json").stdout;
+    expect(run("scores.onnx")).toBe(run("scores.graph"));
+    expect(wasmith("export", "scores.graph", "--opset", "12").stderr).toMatch(/opset 12 can't be written/);
+  });
+
   it("says what is wrong, and exits with 1 for a bad model and 2 for bad usage", () => {
     writeFileSync(join(folder, "bad.graph"), model.replace("axes=[1]", "axes=[5]"));
     const bad = wasmith("compile", "bad.graph");
