@@ -43,9 +43,9 @@ async function buildRuntime() {
       compress: { passes: 3 },
       format: { max_line_len: 300 },
     });
-    // What is imported by a value is only there in Node: webpack, vite (whose comments minifiers drop) and others must not
+    // What is imported, but for files beside it, is only there in Node: webpack, vite (whose comments minifiers drop) and others must not
     // look for it.
-    const marked = code.replace(/\bimport\(([\w$]+)\)/g, "import(/*webpackIgnore:true*//*@vite-ignore*/String($1))");
+    const marked = code.replace(/\bimport\((?!"\.\/)([^()]+)\)/g, "import(/*webpackIgnore:true*//*@vite-ignore*/String($1))");
     writeFileSync(`${root}/${path}`, marked);
   }
   return result;

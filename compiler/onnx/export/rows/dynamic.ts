@@ -30,12 +30,16 @@ const range: Row<"range"> = (e, node) => {
 
 const unique: Row<"unique"> = (e, node) => {
   const { sorted, axis } = node.attrs;
-  return e.ops(
+  const { dtype } = node.operands[0]!.type;
+  // Runtimes have the op for some types only; these hold the others, in the same order.
+  const through = dtype === "bool" ? "i8" : /^([iu]16|u8|[iu]32)$/.test(dtype) ? "i64" : dtype;
+  const [values, ...rest] = e.ops(
     "Unique",
-    [e.ref(node.operands[0]!)],
+    [e.cast(e.ref(node.operands[0]!), dtype, through)],
     { sorted: flag(sorted), ...(axis === undefined ? {} : { axis: int(axis) }) },
     4,
   );
+  return [e.cast(values!, through, dtype), ...rest];
 };
 
 export const dynamic = {

@@ -133,7 +133,19 @@ const ne: Row<"ne"> = (e, node) => e.op("Not", [e.op("Equal", e.broadcasting(nod
 
 const not: Row<"not"> = (e, node) => e.op(typeOf(node) === "bool" ? "Not" : "BitwiseNot", [e.ref(node.operands[0]!)]);
 
-const select: Row<"select"> = (e, node) => e.op("Where", e.broadcasting(node.operands));
+/** Integers that runtimes have no Where for, and a type that holds them. */
+const WHERE_THROUGH: { readonly [D in DType]?: DType } = { i8: "i32", i16: "i32", u16: "i32", u32: "i64", u64: "i64" };
+
+/** The choice between two values of a type, without what ONNX Runtime lacks. */
+function where(e: Emitter, condition: Ref, a: Ref, b: Ref, dtype: DType): Ref {
+  if (dtype === "bool") return e.op("Or", [e.op("And", [condition, a]), e.op("And", [e.op("Not", [condition]), b])]);
+  return e.via([a, b], dtype, WHERE_THROUGH[dtype] ?? dtype, (x) => e.op("Where", [condition, ...x]));
+}
+
+const select: Row<"select"> = (e, node) => {
+  const [condition, a, b] = e.broadcasting(node.operands) as [Ref, Ref, Ref];
+  return where(e, condition, a, b, node.results[0]!.type.dtype);
+};
 
 const unsigned = (dtype: DType): DType => dtype.replace(/^i/, "u") as DType;
 
@@ -147,15 +159,15 @@ function shift(e: Emitter, node: Node<"shiftLeft"> | Node<"shiftRight">, directi
   const raw = e.cast(x, dtype, wide);
   // An arithmetic shift of a negative number is the complement of the logical one of its complement.
   const sign = arithmetic ? e.op("Less", [x, e.scalar(dtype, 0)]) : undefined;
-  const start = sign ? e.op("Where", [sign, e.op("BitwiseNot", [raw]), raw]) : raw;
+  const start = sign ? where(e, sign, e.op("BitwiseNot", [raw]), raw, wide) : raw;
   const known = constantOf(node.operands[1]!)?.every((n) => n >= 0 && n < width) ?? false;
   const inside = known
     ? undefined
     : e.op("And", [e.op("GreaterOrEqual", [bits, e.scalar(dtype, 0)]), e.op("Less", [bits, e.scalar(dtype, width)])]);
-  const by = inside ? e.op("Where", [inside, bits, e.scalar(dtype, 0)]) : bits;
+  const by = inside ? where(e, inside, bits, e.scalar(dtype, 0), dtype) : bits;
   const moved = e.op("BitShift", [start, e.cast(by, dtype, wide)], { direction: string(direction) });
-  const limited = inside ? e.op("Where", [inside, moved, e.scalar(wide, 0)]) : moved;
-  const signed = sign ? e.op("Where", [sign, e.op("BitwiseNot", [limited]), limited]) : limited;
+  const limited = inside ? where(e, inside, moved, e.scalar(wide, 0), wide) : moved;
+  const signed = sign ? where(e, sign, e.op("BitwiseNot", [limited]), limited, wide) : limited;
   return e.cast(signed, wide, dtype);
 }
 

@@ -116,7 +116,8 @@ const lrn: Row<"lrn"> = (e, node) => {
   const { before, after, alpha, beta, bias } = node.attrs;
   const size = before + after + 1;
   const x = node.operands[0]!;
-  const centred = before === Math.floor((size - 1) / 2);
+  // ONNX Runtime takes windows of an odd size only.
+  const centred = before === after;
   if (!centred || !isWide(x) || !exactAttrs(x.type.dtype, alpha, beta, bias)) return e.decompose(node);
   return e.op("LRN", [e.ref(x)], { size: int(size), alpha: float(alpha), beta: float(beta), bias: float(bias) });
 };

@@ -8,9 +8,12 @@ import type { Node, Row, SomeRows } from "./row.js";
 type ReduceName = "sum" | "prod" | "reduceMax" | "reduceMin" | "all";
 type ReduceNode = { [N in ReduceName]: Node<N> }[ReduceName];
 
-/** ONNX reduces neither small integers (in sums) nor bools: these go through a type that holds the result. */
+/**
+ * Runtimes sum floats, i32 and i64: other integers go through one of these, which wraps to the same bits. Neither ONNX nor they
+ * compare all integers.
+ */
 const summed = (dtype: DType): DType =>
-  isFloat(dtype) || /^[iu](32|64)$/.test(dtype) ? dtype : dtype.startsWith("u") ? "u32" : "i32";
+  isFloat(dtype) || dtype === "i32" || dtype === "i64" ? dtype : /^u(32|64)$/.test(dtype) ? "i64" : "i32";
 const compared = (dtype: DType): DType => (/^[iu]16$|^bool$/.test(dtype) ? "i32" : dtype);
 
 function reduction(op: string, through: (dtype: DType) => DType) {
@@ -59,7 +62,7 @@ const topK: Row<"topK"> = (e, node) => {
 function selection(e: Emitter, node: Node<"sort"> | Node<"topK">, select: (x: Ref) => readonly Ref[]): readonly Ref[] {
   const x = node.operands[0]!;
   const { dtype } = x.type;
-  const through = dtype === "bool" ? "u8" : dtype;
+  const through = dtype === "u32" ? "i64" : /^[iu](8|16)$|^bool$/.test(dtype) ? "i32" : dtype;
   const [values, indices] = select(e.cast(e.ref(x), dtype, through)) as [Ref, Ref];
   return [e.cast(values, through, dtype), indices];
 }
