@@ -2,11 +2,14 @@
 
 export { type Artifact, type CompileOptions, compile } from "./compiler/compile.js";
 export {
+  type GraphOutput,
+  type GraphTrainOptions,
   losses,
   metrics,
   nn,
   optim,
   schedules,
+  type Trainable,
   type TrainOptions,
   toGraph,
   trainStep,

@@ -34,7 +34,6 @@ import {
 } from "./context.js";
 import { inlineFunctions } from "./functions.js";
 import {
-  DIMS_KEY,
   type OnnxDim,
   type OnnxGraph,
   type OnnxModel,
@@ -44,7 +43,7 @@ import {
   type ReadModelOptions,
   readOnnx,
 } from "./model.js";
-import { NarrowDim, rangeOfZero } from "./narrow.js";
+import { NarrowDim, rangeOfZero, statedRanges } from "./narrow.js";
 import { findOp, type UnsupportedUse } from "./ops/index.js";
 import type { OnnxTensor } from "./tensor.js";
 
@@ -376,25 +375,6 @@ export function describeUnsupported(use: UnsupportedUse): Problem {
     message: `${use.reason}; used by ${use.nodes.length === 1 ? "node" : `${use.nodes.length} nodes`} ${names}${more}`,
     hint: use.hint,
   };
-}
-
-/** Ranges of named sizes that exportOnnx has written into the file's metadata. */
-function statedRanges({ metadata }: OnnxModel): Readonly<Record<string, readonly [number, number]>> {
-  const ranges: Record<string, readonly [number, number]> = {};
-  let stated: unknown;
-  try {
-    stated = JSON.parse(metadata.get(DIMS_KEY) ?? "{}");
-  } catch {
-    return ranges;
-  }
-  if (typeof stated !== "object" || stated === null) return ranges;
-  for (const [name, range] of Object.entries(stated)) {
-    const [min, max] = Array.isArray(range) ? (range as unknown[]) : [];
-    const valid = (n: unknown): n is number => typeof n === "number" && Number.isInteger(n) && n >= 0;
-    if (valid(min) && (max === null || (valid(max) && max >= min)))
-      ranges[name] = [min, max ?? Number.POSITIVE_INFINITY];
-  }
-  return ranges;
 }
 
 /**

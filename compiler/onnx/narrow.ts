@@ -1,5 +1,7 @@
-/** Dims that must be narrowed for a model to be one program: where a condition decides the rank of a value. */
+/** Ranges of dims: those that a file states, and those to which a model must be narrowed to be one program. */
+
 import { type Dim, dimSymbols, evaluateDim } from "../../ir/dim.js";
+import { DIMS_KEY, type OnnxModel } from "./model.js";
 
 /** Thrown to start over with a dim narrowed to a range. */
 export class NarrowDim extends Error {
@@ -39,4 +41,23 @@ export function rangeOfZero(expression: Dim): { symbol: string; range: readonly 
   const to = firstWith((v) => v > 0) - 1;
   if (from > to || at(from) !== 0 || at(to) !== 0) return undefined;
   return { symbol: symbol.name, range: [from, to] };
+}
+
+/** Ranges of named sizes that exportOnnx has written into the file's metadata. */
+export function statedRanges({ metadata }: OnnxModel): Readonly<Record<string, readonly [number, number]>> {
+  const ranges: Record<string, readonly [number, number]> = {};
+  let stated: unknown;
+  try {
+    stated = JSON.parse(metadata.get(DIMS_KEY) ?? "{}");
+  } catch {
+    return ranges;
+  }
+  if (typeof stated !== "object" || stated === null) return ranges;
+  for (const [name, range] of Object.entries(stated)) {
+    const [min, max] = Array.isArray(range) ? (range as unknown[]) : [];
+    const valid = (n: unknown): n is number => typeof n === "number" && Number.isInteger(n) && n >= 0;
+    if (valid(min) && (max === null || (valid(max) && max >= min)))
+      ranges[name] = [min, max ?? Number.POSITIVE_INFINITY];
+  }
+  return ranges;
 }

@@ -213,6 +213,56 @@ describe("which weights are learnt", () => {
   });
 });
 
+describe("a session of an imported model", () => {
+  const bytes = () => {
+    const layers = {
+      conv: nn.Conv2d(1, 4, 3),
+      norm: nn.BatchNorm2d(4),
+      act: nn.ReLU(),
+      flat: nn.Flatten(),
+      fc: nn.Linear(64, 3),
+    };
+    const net = nn.sequential(layers);
+    net.initialize(8);
+    return exportOnnx(toGraph(net, { inputs: { x: ["batch", 1, 6, 6] }, outputs: ["logits"] }));
+  };
+  const open = async () => {
+    const program = trainStep(importOnnx(bytes()), {
+      targets: { y: { dtype: "i64", shape: ["batch"] } },
+      loss: losses.crossEntropy(),
+      optimizer: optim.Adam({ lr: 0.02 }),
+    });
+    return load(await compile(program, { variants: ["simd128"] }), { threads: 1 });
+  };
+  const x = draw("images", [12, 1, 6, 6]);
+  const y = tensorFrom(
+    "i64",
+    [12],
+    Array.from({ length: 12 }, (_, i) => i % 3),
+  );
+  const data = { x: x.data as Float32Array, y: y.data as BigInt64Array };
+
+  it("fits, evaluates, predicts, saves and goes on from what it saved bit for bit", { timeout: 60_000 }, async () => {
+    const session = await open();
+    const options = { batchSize: 4, progress: false } as const;
+    const before = await session.evaluate(data, options);
+    const history = await session.fit(data, { ...options, epochs: 10 });
+    const after = await session.evaluate(data, options);
+    expect(after.loss).toBeLessThan(before.loss * 0.8);
+    const { logits } = (await session.predict({ x } as never)) as Record<string, Tensor>;
+    expect(logits!.shape).toEqual([12, 3]);
+    const checkpoint = await session.save();
+    const on = await session.fit(data, { ...options, firstEpoch: 10 });
+
+    const other = await open();
+    await other.restore(checkpoint);
+    expect((await other.fit(data, { ...options, firstEpoch: 10 }))[0]!.loss).toBe(on[0]!.loss);
+    expect(other.getState("norm.running_var")).toEqual(session.getState("norm.running_var"));
+    expect(history).toHaveLength(10);
+    for (const s of [session, other]) s.dispose();
+  });
+});
+
 describe("what can't be trained", () => {
   it("a target with the name of an input", () => {
     expect(() =>
