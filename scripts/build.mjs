@@ -45,7 +45,10 @@ async function buildRuntime() {
     });
     // What is imported, but for files beside it, is only there in Node: webpack, vite (whose comments minifiers drop) and others must not
     // look for it.
-    const marked = code.replace(/\bimport\((?!"\.\/)([^()]+)\)/g, "import(/*webpackIgnore:true*//*@vite-ignore*/String($1))");
+    const marked = code.replace(
+      /\bimport\((?!"\.\/)([^()]+)\)/g,
+      "import(/*webpackIgnore:true*//*@vite-ignore*/String($1))",
+    );
     writeFileSync(`${root}/${path}`, marked);
   }
   return result;
