@@ -133,9 +133,16 @@ function integerPower(a: Expr, b: Expr, { block, to }: ApplyContext<unknown>): E
   return B.select(B.ltS(exponent, 0), reciprocal, result);
 }
 
+/** The number that all lanes are. */
+function constantOf(x: Expr): number | undefined {
+  if (x.kind === "const") return Number(x.value);
+  if (x.kind === "constVector") return x.values.every((v) => v === x.values[0]) ? Number(x.values[0]) : undefined;
+  return x.kind === "splat" ? constantOf(x.x) : undefined;
+}
+
 /** aᵇ. Few factors are as accurate as `pow`, and don't call it; where a² overflows or vanishes, so do its multiples. */
 function floatPower(a0: Expr, b: Expr, block: Block): Expr {
-  const exponent = b.kind === "const" ? Number(b.value) : undefined;
+  const exponent = constantOf(b);
   switch (exponent) {
     case -1:
       return B.div(same(a0, 1), a0);
