@@ -265,6 +265,8 @@ export const cases: readonly Case[] = [
   gemmCase("square", 480, 480, 480, { mr: 2, nr: 16, a: "columns", b: "rows" }),
   gemmCase("vector", 1, 1024, 1024, { mr: 4, nr: 8 }),
   gemmCase("vector", 1, 1024, 1024, { mr: 2, nr: 16 }),
+  gemmCase("step", 1, 512, 128, { mr: 2, nr: 16 }),
+  gemmCase("step", 2, 256, 256, { mr: 2, nr: 16 }),
   gemmCase("thin", 4, 1024, 1024, { mr: 4, nr: 8 }),
   convCases("resnet", "forward", { images: 1, size: 58, cin: 64, cout: 64, kernel: 3 }, { mr: 4, nr: 8 }),
   convCases("resnet", "forward", { images: 1, size: 58, cin: 64, cout: 64, kernel: 3 }, { mr: 2, nr: 16 }),
