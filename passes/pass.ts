@@ -13,6 +13,8 @@ export interface Trace {
 export interface GraphPass {
   /** A verb, the file's name, as it stands in dumps and `// RUN:` lines. */
   readonly name: string;
+  /** Results may differ in rounding from those of the graph as given. Other passes keep every bit. */
+  readonly rounds?: boolean;
   /** The same function of its parameters as the graph given, with the same signature. Returns the graph itself where nothing changes. */
   readonly run: (g: Graph, trace?: Trace) => Graph;
 }

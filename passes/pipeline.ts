@@ -8,6 +8,7 @@ import { decompose } from "./graph/decompose.js";
 import { eliminateCommonSubexpressions } from "./graph/eliminate-common-subexpressions.js";
 import { eliminateDeadCode } from "./graph/eliminate-dead-code.js";
 import { foldConstants } from "./graph/fold-constants.js";
+import { foldScales } from "./graph/fold-scales.js";
 import { fuse } from "./graph/fuse.js";
 import { hoistInvariants } from "./graph/hoist-invariants.js";
 import { layout } from "./graph/layout.js";
@@ -21,6 +22,7 @@ export const defaultPipeline: readonly GraphPass[] = [
   simplify,
   layout,
   foldConstants(),
+  foldScales,
   simplify,
   hoistInvariants,
   eliminateCommonSubexpressions,

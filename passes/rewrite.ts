@@ -18,11 +18,11 @@ export interface RewritePass extends GraphPass {
   readonly rules: readonly Rule[];
 }
 
-/** A pass that applies rules, in regions too. */
-export function rewritePass(name: string, rules: readonly Rule[]): RewritePass {
+/** A pass that applies rules, in regions too. `rounds`: results may differ in rounding. */
+export function rewritePass(name: string, rules: readonly Rule[], rounds = false): RewritePass {
   const byOp = new Map<string, Rule[]>();
   for (const r of rules) for (const n of r.ops) byOp.set(n, [...(byOp.get(n) ?? []), r]);
-  return { name, rules, run: (g, trace = {}) => rewriteGraph(g, byOp, trace) };
+  return { name, rounds, rules, run: (g, trace = {}) => rewriteGraph(g, byOp, trace) };
 }
 
 /** Replaces values of a graph: results are looked up, nodes above replaced values are made anew. */

@@ -5,6 +5,7 @@ import { decompose } from "./decompose.js";
 import { eliminateCommonSubexpressions } from "./eliminate-common-subexpressions.js";
 import { eliminateDeadCode } from "./eliminate-dead-code.js";
 import { foldConstants } from "./fold-constants.js";
+import { foldScales } from "./fold-scales.js";
 import { hoistInvariants } from "./hoist-invariants.js";
 import { layout } from "./layout.js";
 import { relaxedMath } from "./relaxed-math.js";
@@ -16,6 +17,7 @@ const all: readonly GraphPass[] = [
   eliminateDeadCode,
   foldConstants(),
   hoistInvariants,
+  foldScales,
   layout,
   relaxedMath,
   simplify,

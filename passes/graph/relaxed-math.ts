@@ -84,4 +84,4 @@ const sums: readonly Rule[] = [
   }),
 ];
 
-export const relaxedMath = rewritePass("relaxed-math", [...arithmetic, ...functions, ...sums]);
+export const relaxedMath = rewritePass("relaxed-math", [...arithmetic, ...functions, ...sums], true);

@@ -299,7 +299,10 @@ class Growth {
 
   #product(): Value | undefined {
     const a = this.any((v) => v.type.dtype === "f32" && v.type.shape.length >= 1 && v.type.shape.at(-1) === 3);
-    const b = this.any((v) => v.type.dtype === "f32" && v.type.shape.length >= 1 && v.type.shape.includes(3));
+    const weight = () => constant([], { value: randomTensor(this.random, "f32", this.pick([[3], [3, 4], [3, 3]])) });
+    const b = this.chance(0.3)
+      ? weight()
+      : this.any((v) => v.type.dtype === "f32" && v.type.shape.length >= 1 && v.type.shape.includes(3));
     if (a === undefined || b === undefined) return undefined;
     const contractB = [b.type.shape.indexOf(3)];
     const perm = [...b.type.shape.keys()].reverse();
