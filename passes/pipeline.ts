@@ -12,11 +12,16 @@ import { foldScales } from "./graph/fold-scales.js";
 import { fuse } from "./graph/fuse.js";
 import { hoistInvariants } from "./graph/hoist-invariants.js";
 import { layout } from "./graph/layout.js";
+import { recognize } from "./graph/recognize.js";
 import { simplify } from "./graph/simplify.js";
 import type { GraphPass, Trace } from "./pass.js";
 
 /** What every graph goes through before lowering. */
 export const defaultPipeline: readonly GraphPass[] = [
+  simplify,
+  foldConstants(),
+  eliminateCommonSubexpressions,
+  recognize,
   decompose(),
   eliminateCommonSubexpressions,
   simplify,

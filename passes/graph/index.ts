@@ -8,6 +8,7 @@ import { foldConstants } from "./fold-constants.js";
 import { foldScales } from "./fold-scales.js";
 import { hoistInvariants } from "./hoist-invariants.js";
 import { layout } from "./layout.js";
+import { recognize } from "./recognize.js";
 import { relaxedMath } from "./relaxed-math.js";
 import { simplify } from "./simplify.js";
 
@@ -19,6 +20,7 @@ const all: readonly GraphPass[] = [
   hoistInvariants,
   foldScales,
   layout,
+  recognize,
   relaxedMath,
   simplify,
 ];

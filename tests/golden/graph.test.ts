@@ -21,6 +21,7 @@ import { verifyGraph } from "../../ir/graph-verify.js";
 import { evaluate } from "../../ir/reference.js";
 import { elementCount, type Tensor, tensorFrom } from "../../ir/tensor.js";
 import { graphPasses } from "../../passes/graph/index.js";
+import { recognize } from "../../passes/graph/recognize.js";
 import { relaxedMath } from "../../passes/graph/relaxed-math.js";
 import { simplify } from "../../passes/graph/simplify.js";
 import type { GraphPass } from "../../passes/pass.js";
@@ -146,5 +147,7 @@ for (const file of readdirSync(folder).filter((f) => f.endsWith(".graph"))) {
 }
 
 it("every rule has a case", () => {
-  expect([...simplify.rules, ...relaxedMath.rules].map((r) => r.name).filter((name) => !fired.has(name))).toEqual([]);
+  expect(
+    [...simplify.rules, ...recognize.rules, ...relaxedMath.rules].map((r) => r.name).filter((name) => !fired.has(name)),
+  ).toEqual([]);
 });
