@@ -107,6 +107,8 @@ interface Common<N extends string, A extends Attrs> {
   readonly attrs?: { readonly [K in keyof A & string]: string };
   /** What kernels must meet. A composite's default is the sum of its parts, checked at 1e-5 relative. */
   readonly accuracy: Accuracy;
+  /** An element takes many times as long as an addition, so it is not computed twice to save memory traffic. */
+  readonly cost?: "expensive";
   readonly samples: readonly Sample<A>[];
 }
 

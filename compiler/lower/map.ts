@@ -4,7 +4,7 @@ import { type Dim, dimEqual } from "../../ir/dim.js";
 import { dtypeInfo } from "../../ir/dtype.js";
 import type { Shape } from "../../ir/graph.js";
 import type { Expr } from "../../ir/loop.js";
-import { expensive } from "../../passes/graph/fuse.js";
+import { opOf } from "../../ir/ops/index.js";
 import type { View } from "../schedule.js";
 import type { LowerContext } from "./context.js";
 import { KernelBuilder } from "./kernel-builder.js";
@@ -31,7 +31,7 @@ export function dimsOf(points: readonly Point[]): readonly Dim[] {
 function hasExpensive(point: Point): boolean {
   let found = false;
   visitPoints([point], (p) => {
-    if (p.kind === "apply" && expensive.has(p.node.op)) found = true;
+    if (p.kind === "apply" && opOf(p.node).cost === "expensive") found = true;
   });
   return found;
 }

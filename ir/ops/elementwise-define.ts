@@ -40,6 +40,7 @@ export interface Elementwise<N extends string> {
   readonly vjp: Vjp<NoAttrs>;
   /** Default: exact. */
   readonly accuracy?: Accuracy;
+  readonly cost?: "expensive";
   readonly samples: readonly Sample<NoAttrs>[];
   /** Result dtype, when it is not the operands'. */
   readonly result?: DType;
@@ -58,6 +59,7 @@ function elementwise<N extends string>(operands: readonly string[], d: Elementwi
     reference: (tensors, { types }) => mapElements(types[0]!.dtype, tensors, d.float, d.int),
     vjp: d.vjp,
     accuracy: d.accuracy ?? "exact",
+    ...(d.cost ? { cost: d.cost } : {}),
     samples: d.samples,
   });
 }
@@ -119,7 +121,7 @@ export const rounding = <N extends string>(name: N, summary: string, float: (x: 
     samples: [...floats(0.1, 0.9), { ...sample(within(-9, 9, f32(33))), noGrad: true }],
   });
 
-/** A differentiable function of a float; `ulp` 0 means correctly rounded. */
+/** A differentiable function of a float, expensive; `ulp` 0 means correctly rounded. */
 export const smooth = <N extends string>(
   name: N,
   summary: string,
@@ -135,5 +137,6 @@ export const smooth = <N extends string>(
     float: (x) => float(x!),
     vjp,
     accuracy: ulp === 0 ? "exact" : { ulp },
+    cost: "expensive",
     samples: floats(...domain),
   });

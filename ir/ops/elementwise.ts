@@ -62,6 +62,7 @@ export const div: Op<"div", NoAttrs> = binary({
     const da = div([dy, b!]);
     return [da, neg([mul([da, y])])];
   },
+  cost: "expensive",
   samples: [
     ...floats(0.5, 3).map(pair),
     ...intPairs,
@@ -77,6 +78,7 @@ export const rem: Op<"rem", NoAttrs> = binary({
   float: (a, b) => a! % b!,
   int: (a, b) => (b === 0n ? 0n : a! % b!),
   vjp: ({ dy, operands: [a, b] }) => [dy, neg([mul([dy, trunc([div([a!, b!])])])])],
+  cost: "expensive",
   samples: [
     { ...sample(within(-9, 9, f32(17)), within(1, 3, f32(17))), noGrad: true },
     { ...sample(within(-9, 9, of("f64", 5)), within(1, 3, of("f64", 5))), noGrad: true },
@@ -113,6 +115,7 @@ export const pow: Op<"pow", NoAttrs> = binary({
       : undefined,
   ],
   accuracy: { ulp: 4 },
+  cost: "expensive",
   samples: [
     ...floats(0.2, 3).map(pair),
     ...allInts.map((d) => sample(within(0, 5, of(d, 9)), within(0, 3, of(d, 9)))),
@@ -159,6 +162,7 @@ export const atan2: Op<"atan2", NoAttrs> = binary({
     return [mul([scale, b!]), neg([mul([scale, a!])])];
   },
   accuracy: { ulp: 4 },
+  cost: "expensive",
   samples: floats(0.3, 2).map(pair),
 });
 

@@ -28,6 +28,7 @@ import {
 } from "../../ir/graph.js";
 import { mapGraph } from "../../ir/graph-rebuild.js";
 import { isElementwise, isReduce } from "../../ir/ops/classes.js";
+import { opOf } from "../../ir/ops/index.js";
 import { productOf } from "../../ir/ops/movement.js";
 import type { ReduceAttrs } from "../../ir/ops/reduce.js";
 import type { GraphPass } from "../pass.js";
@@ -44,31 +45,6 @@ export interface Group {
   readonly isWriter: boolean;
 }
 
-export const expensive: ReadonlySet<string> = new Set([
-  "div",
-  "rem",
-  "pow",
-  "atan2",
-  "sqrt",
-  "exp",
-  "expm1",
-  "log",
-  "log1p",
-  "sin",
-  "cos",
-  "tan",
-  "asin",
-  "acos",
-  "atan",
-  "sinh",
-  "cosh",
-  "tanh",
-  "asinh",
-  "acosh",
-  "atanh",
-  "erf",
-  "sigmoid",
-]);
 export const heavy: ReadonlySet<string> = new Set(["dotGeneral", "conv", "windowSum"]);
 const writers: ReadonlySet<string> = new Set(["concat", "pad"]);
 
@@ -240,7 +216,7 @@ class Fuser {
 
   /** Not computed more often inside the group than alone, if that costs something. */
   #isWorth(n: GraphNode, group: Group): boolean {
-    if (!expensive.has(n.op) || dimEqual(sizeOf(n), group.full)) return true;
+    if (opOf(n).cost !== "expensive" || dimEqual(sizeOf(n), group.full)) return true;
     const { reduction } = group;
     if (group.isWriter) return true;
     const rows = (s: GraphNode) => {
