@@ -4,6 +4,7 @@ import { rewritePass } from "../rewrite.js";
 import { arithmeticRules } from "../rules/arithmetic.js";
 import { broadcastRules } from "../rules/broadcast.js";
 import { controlRules } from "../rules/control.js";
+import { indexingRules } from "../rules/indexing.js";
 import { logicRules } from "../rules/logic.js";
 import { movementRules } from "../rules/movement.js";
 import { reduceRules } from "../rules/reduce.js";
@@ -15,4 +16,5 @@ export const simplify = rewritePass("simplify", [
   ...arithmeticRules,
   ...logicRules,
   ...controlRules,
+  ...indexingRules,
 ]);

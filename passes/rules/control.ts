@@ -2,6 +2,7 @@
 
 import { type Graph, type GraphNode, graphRoots, type Value, withRoots } from "../../ir/graph.js";
 import { copyWith, inline, remake } from "../../ir/graph-rebuild.js";
+import { reshape } from "../../ir/ops/movement.js";
 import { node, type Rule, rule, splatOf } from "../pattern.js";
 
 /** The node's region put in its place. Not where the region finds sizes that its results don't lead to. */
@@ -37,6 +38,15 @@ export const controlRules: readonly Rule[] = [
   rule("if-constant", node("if", "n"), ({ n }) => {
     const condition = splatOf(n.operands[0]!);
     return condition && inlined(n, condition.value === 0 ? 1 : 0, n.operands.slice(1));
+  }),
+  // scan(f, carried, inputs) of one step → f(carried, inputs[0])
+  rule("scan-once", node("scan", "n"), ({ n }) => {
+    const { carried, inputs, length } = n.attrs;
+    if (length !== 1) return undefined;
+    const args = n.operands.map((v, i) =>
+      i >= carried && i < carried + inputs ? reshape([v], { shape: v.type.shape.slice(1) }) : v,
+    );
+    return inlined(n, 0, args)?.map((v, i) => (i < carried ? v : reshape([v], { shape: [1, ...v.type.shape] })));
   }),
   // scan(…, c){ body(…, k) } → scan(…){ body(…, c) }: the region's own rules and kernels then know the constant
   rule("capture-constant", node(["if", "loop", "scan"], "n"), ({ n }) => {
