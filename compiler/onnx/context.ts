@@ -118,13 +118,20 @@ export class NodeContext {
   readonly scope: Scope;
   readonly inputs: readonly (Bound | undefined)[];
 
-  constructor(node: OnnxNode, since: number, services: ImportServices, scope: Scope) {
+  /** `inputs`: other ones than those that the scope binds to the node's names. */
+  constructor(
+    node: OnnxNode,
+    since: number,
+    services: ImportServices,
+    scope: Scope,
+    inputs: readonly (Bound | undefined)[] = node.inputs.map((name) => (name === "" ? undefined : scope.get(name))),
+  ) {
     this.node = node;
     this.attrs = new Attributes(node);
     this.since = since;
     this.services = services;
     this.scope = scope;
-    this.inputs = node.inputs.map((name) => (name === "" ? undefined : scope.get(name)));
+    this.inputs = inputs;
   }
 
   /** An error about this node. */

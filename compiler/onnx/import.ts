@@ -44,6 +44,7 @@ import {
   readOnnx,
 } from "./model.js";
 import { NarrowDim, rangeOfZero, statedRanges } from "./narrow.js";
+import { onBytes } from "./ops/dequantized.js";
 import { findOp, type UnsupportedUse } from "./ops/index.js";
 import type { OnnxTensor } from "./tensor.js";
 
@@ -349,7 +350,7 @@ class Importer implements ImportServices {
  */
 function applyRow(row: ImportOp, context: NodeContext): Bound | readonly Bound[] {
   try {
-    return row(context);
+    return onBytes(row, context);
   } catch (cause) {
     if (!(cause instanceof TypeError || cause instanceof RangeError)) throw cause;
     const inputs = context.inputs.map((b) => (b === undefined ? "absent" : isValue(b) ? typeText(b.type) : b.kind));

@@ -7,7 +7,7 @@ import { abs, add, div, max, min, mul, neg, sub } from "../../ir/ops/elementwise
 import { ge, gt, le, lt } from "../../ir/ops/logic.js";
 import { roundTo, scalar } from "../../ir/tensor.js";
 import { any, node, op, type Rule, rule, splat } from "../pattern.js";
-import { filled, isConstant, known } from "./build.js";
+import { filled, isConstant, isKnown, known } from "./build.js";
 
 const onFloat = (n: GraphNode): boolean => isFloat(n.operands[0]!.type.dtype);
 /** The value where elements are integers or bools. */
@@ -106,9 +106,27 @@ const extremes: readonly Rule[] = [
   rule("min-min", op("min", [op("min", [any("x"), known("c")]), known("d")]), ({ x, c, d }) => min([x, min([c, d])])),
   // integers and bools: (x ∘ c) ∘ d → x ∘ (c ∘ d)
   ...(["add", "mul", "and", "or", "xor"] as const).map((name) =>
-    rule(`associate-${name}`, op(name, [op(name, [any("x"), known("c")]), known("d")]), ({ x, c, d }, n) =>
-      onFloat(n) ? undefined : remake(n, [x, remake(n, [c, d]).results[0]!]).results,
+    rule(
+      `associate-${name}`,
+      op(name, [op(name, [any("x"), any("c", isKnown)]), any("d", isKnown)]),
+      ({ x, c, d }, n) => (onFloat(n) ? undefined : remake(n, [x, remake(n, [c, d]).results[0]!]).results),
     ),
+  ),
+  // integers: (x − c) + d → x + (d − c);  (x − c) − d → x − (c + d);  (x + c) − d → x + (c − d)
+  rule(
+    "associate-sub-add",
+    op("add", [op("sub", [any("x"), any("c", isKnown)]), any("d", isKnown)]),
+    ({ x, c, d }, n) => (onFloat(n) ? undefined : add([x, sub([d, c])])),
+  ),
+  rule(
+    "associate-sub-sub",
+    op("sub", [op("sub", [any("x"), any("c", isKnown)]), any("d", isKnown)]),
+    ({ x, c, d }, n) => (onFloat(n) ? undefined : sub([x, add([c, d])])),
+  ),
+  rule(
+    "associate-add-sub",
+    op("sub", [op("add", [any("x"), any("c", isKnown)]), any("d", isKnown)]),
+    ({ x, c, d }, n) => (onFloat(n) ? undefined : add([x, sub([c, d])])),
   ),
 ];
 

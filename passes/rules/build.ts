@@ -22,6 +22,10 @@ export const variant = (n: GraphNode, operands: readonly Value[], attrs: Attrs):
 /** Known at compile time, so that arithmetic on it will be folded. */
 export const isConstant = (v: Value): boolean => v.def.op === "constant" || splatOf(v) !== undefined;
 
+/** Known at compile time, directly or repeated along axes. */
+export const isKnown = (v: Value): boolean =>
+  isConstant(v) || (v.def.op === "broadcast" && v.def.operands[0]!.def.op === "constant");
+
 /** A value known at compile time. */
 export const known = <K extends string>(name: K): Pattern<{ readonly [k in K]: Value }> => ({
   match: (v, into) => {

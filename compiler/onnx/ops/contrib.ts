@@ -33,6 +33,7 @@ import { centred, matmul } from "./contraction.js";
 import { addBias, convolve } from "./conv.js";
 import { averagePoolOf } from "./pool.js";
 import { dequantizeLinear, dynamicParameters, quantizeLinear, quantizeTo, requantize } from "./quantize.js";
+import { integerMatmul } from "./quantized.js";
 
 const scalar = (v: Value): Value => asType(reshapeTo(v, []), "f32");
 
@@ -102,14 +103,13 @@ const withBias = (y: Value, bias: Value | undefined): Value => (bias ? np.add(y,
 const dynamicQuantizeMatMul: ImportOp = (c) => {
   const a = c.input(0);
   const { scale, zero } = dynamicParameters(a);
-  const qa = np.sub(asType(quantizeTo(a, scale, zero, "u8"), "i32"), asType(zero, "i32"));
-  const acc = matmul(qa, centred(c.input(1), c.optional(3), 1));
+  const acc = integerMatmul(c, quantizeTo(a, scale, zero, "u8"), asType(zero, "u8"), c.input(1), c.optional(3));
   return withBias(np.mul(asType(acc, "f32"), np.mul(scale, flatScale(c.input(2)))), c.optional(4));
 };
 
 const matMulIntegerToFloat: ImportOp = (c) => {
   const [a, b] = [c.input(0), c.input(1)];
-  const acc = matmul(centred(a, c.optional(4), rankOf(a) - 2), centred(b, c.optional(5), rankOf(b) - 1));
+  const acc = integerMatmul(c, a, c.optional(4), b, c.optional(5));
   const scale = np.mul(flatScale(c.input(2)), flatScale(c.input(3)));
   return withBias(np.mul(asType(acc, "f32"), scale), c.optional(6));
 };

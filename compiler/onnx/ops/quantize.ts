@@ -19,7 +19,8 @@ import { max, min, round } from "../../../ir/ops/elementwise.js";
 import type { Bound, ImportOp, NodeContext, OpRow } from "../context.js";
 import { dtypeOfCode } from "../dtype.js";
 import { windowOf } from "./conv.js";
-import { integerConv, integerMatmul } from "./quantized.js";
+import { requantized } from "./dequantized.js";
+import { integerConv, integerMatmul, knownZero } from "./quantized.js";
 
 /** A scale or zero point shaped to broadcast with x: one value, one per index of an axis, or one per block. */
 export function spreadParameter(x: Value, parameter: Value, axis: number, block: number): Value {
@@ -68,8 +69,11 @@ export const quantizeLinear: ImportOp = (c) => {
   const zero = c.optional(2);
   const to = zero?.type.dtype ?? (code ? dtypeOfCode(code) : "u8");
   if (to === undefined || to === "string") throw c.error("the type of the result is not supported");
+  const same = requantized(c, to);
+  if (same) return same;
   const at = (v: Value) => asType(spreadParameter(x, v, axis, block), "f32");
-  return quantizeTo(asType(x, "f32"), at(c.input(1)), zero && at(zero), to, c.attrs.flag("saturate", true));
+  const shift = zero && knownZero(c, zero) !== 0 ? at(zero) : undefined;
+  return quantizeTo(asType(x, "f32"), at(c.input(1)), shift, to, c.attrs.flag("saturate", true));
 };
 
 export const dequantizeLinear: ImportOp = (c) => {

@@ -2,10 +2,22 @@
  * Products of dequantised operands (the QDQ form that quantisers write), computed on the integers: the sum is exact, and one
  * multiplication by the product of the scales makes it a float.
  */
-import { asType, np, padConstant, rankOf, reshapeTo, sum, swapAxes } from "../../../ir/build.js";
-import type { Dim } from "../../../ir/dim.js";
+import {
+  asType,
+  broadcastTo,
+  concatenate,
+  np,
+  padConstant,
+  rankOf,
+  reshapeTo,
+  sum,
+  swapAxes,
+} from "../../../ir/build.js";
+import { type Dim, dimBounds } from "../../../ir/dim.js";
 import type { Value } from "../../../ir/graph.js";
 import { conv as convOp } from "../../../ir/ops/conv.js";
+import { element, elementCount } from "../../../ir/tensor.js";
+import { host } from "../build.js";
 import type { NodeContext, QuantizedOrigin } from "../context.js";
 import { centred, matmul } from "./contraction.js";
 import type { Window } from "./window.js";
@@ -14,7 +26,7 @@ const isByte = (v: Value): boolean => v.type.dtype === "u8" || v.type.dtype === 
 const isScalar = (v: Value): boolean => rankOf(v) === 0 || (rankOf(v) === 1 && v.type.shape[0] === 1);
 
 /** The single integer of a zero point that is known; 0 if there is none; undefined if it differs or is not known. */
-function knownZero(c: NodeContext, zero: Value | undefined): number | undefined {
+export function knownZero(c: NodeContext, zero: Value | undefined): number | undefined {
   if (!zero) return 0;
   const tensor = c.services.contents.constant(zero);
   if (!tensor || tensor.data.length === 0) return undefined;
@@ -32,6 +44,51 @@ const perChannel = (v: Value, rank: number): Value =>
         Array.from({ length: rank }, (_, i): Dim => (i === 1 ? v.type.shape[0]! : 1)),
       );
 
+/** The zero point of all elements: a number where that is known, else a scalar of the running program; undefined if they differ. */
+function singleZero(c: NodeContext, zero: Value | undefined): number | Value | undefined {
+  return knownZero(c, zero) ?? (zero && isScalar(zero) ? reshapeTo(zero, []) : undefined);
+}
+
+/** The weight less its zero point, as bytes: itself where that is 0, a constant of i8 where its elements allow that. */
+function centredBytes(c: NodeContext, w: Value, zero: Value | undefined, axis: number): Value | undefined {
+  if (!isByte(w)) return undefined;
+  if (knownZero(c, zero) === 0) return w;
+  const constants = [w, zero!].map((v) => c.services.contents.constant(v));
+  const [values, zeros] = constants;
+  if (!values || !zeros || rankOf(zero!) > 1) return undefined;
+  const size = values.shape[axis]!;
+  const inner = elementCount(values.shape.slice(axis + 1));
+  const zeroAt = (i: number) => element(zeros, zeros.data.length === 1 ? 0 : Math.floor(i / inner) % size);
+  const made = new Int8Array(values.data.length);
+  let fits = true;
+  for (let i = 0; i < made.length; i++) {
+    const shifted = element(values, i) - zeroAt(i);
+    made[i] = shifted;
+    fits &&= made[i] === shifted;
+  }
+  return fits ? host({ dtype: "i8", shape: values.shape, data: made }) : undefined;
+}
+
+/** x with its zero point around it, which takes part in a product as 0; undefined where the padding crops. */
+function paddedBy(x: Value, low: readonly Dim[], high: readonly Dim[], zero: number | Value): Value | undefined {
+  if (typeof zero === "number") return padConstant(x, [0, 0, ...low], [0, 0, ...high], zero);
+  let padded = x;
+  for (const [a, d] of low.entries()) {
+    if (dimBounds(d).min < 0 || dimBounds(high[a]!).min < 0) return undefined;
+    const side = (size: Dim): readonly Value[] =>
+      size === 0
+        ? []
+        : [
+            broadcastTo(
+              zero,
+              padded.type.shape.map((s, i) => (i === a + 2 ? size : s)),
+            ),
+          ];
+    padded = concatenate([...side(d), padded, ...side(high[a]!)], a + 2);
+  }
+  return padded;
+}
+
 /** Convolution of bytes as exact i32, zero points taken off: Σ (x − zx)(w − zw). Padding counts as the zero point of x. */
 export function integerConv(
   c: NodeContext,
@@ -43,19 +100,25 @@ export function integerConv(
   groups: number,
 ): Value {
   const attrs = { strides, dilations, groups, layout: "channelsFirst" as const };
-  const zx = knownZero(c, zeroX);
-  if (isByte(x) && isByte(w) && zx !== undefined && knownZero(c, zeroW) === 0) {
-    // Σ x·w over x padded with its zero point, minus zx·Σ w.
-    const padded = zx === 0 ? x : padConstant(x, [0, 0, ...padLow], [0, 0, ...padHigh], zx);
-    const none = padLow.map(() => 0);
-    const pads = zx === 0 ? { padLow, padHigh } : { padLow: none, padHigh: none };
-    const product = convOp([padded, w], { ...attrs, ...pads });
-    if (zx === 0) return product;
-    const axes = w.type.shape.map((_, i) => i).slice(1);
-    return np.sub(product, perChannel(np.mul(sum(asType(w, "i32"), axes), zx), rankOf(product)));
+  const zx = singleZero(c, zeroX);
+  const bytes = centredBytes(c, w, zeroW, 0);
+  const padded = zx === undefined || !isByte(x) ? undefined : zx === 0 ? x : paddedBy(x, padLow, padHigh, zx);
+  if (zx === undefined || bytes === undefined || padded === undefined) {
+    return convOp([centred(x, zeroX), centred(w, zeroW, 0)], { ...attrs, padLow, padHigh });
   }
-  return convOp([centred(x, zeroX), centred(w, zeroW, 0)], { ...attrs, padLow, padHigh });
+  // Σ x·w over x padded with its zero point, minus zx·Σ w.
+  const none = padLow.map(() => 0);
+  const product = convOp([padded, bytes], {
+    ...attrs,
+    ...(zx === 0 ? { padLow, padHigh } : { padLow: none, padHigh: none }),
+  });
+  const axes = bytes.type.shape.map((_, i) => i).slice(1);
+  return withoutZero(product, zx, () => perChannel(sum(asType(bytes, "i32"), axes), rankOf(product)));
 }
+
+/** The product minus zero point times the sum of the weight's elements that it has met. */
+const withoutZero = (product: Value, zero: number | Value, sums: () => Value): Value =>
+  zero === 0 ? product : np.sub(product, np.mul(sums(), typeof zero === "number" ? zero : asType(zero, "i32")));
 
 /** The product of byte matrices as exact i32, zero points taken off. */
 export function integerMatmul(
@@ -65,13 +128,12 @@ export function integerMatmul(
   b: Value,
   zeroB: Value | undefined,
 ): Value {
-  const za = knownZero(c, zeroA);
-  if (isByte(a) && isByte(b) && rankOf(a) > 1 && rankOf(b) > 1 && za !== undefined && knownZero(c, zeroB) === 0) {
-    const product = matmul(a, b);
-    if (za === 0) return product;
-    return np.sub(product, np.mul(sum(asType(b, "i32"), rankOf(b) - 2, { keepDims: true }), za));
+  const za = singleZero(c, zeroA);
+  const bytes = rankOf(a) > 1 && rankOf(b) > 1 && isByte(a) ? centredBytes(c, b, zeroB, rankOf(b) - 1) : undefined;
+  if (za === undefined || bytes === undefined) {
+    return matmul(centred(a, zeroA, rankOf(a) - 2), centred(b, zeroB, rankOf(b) - 1));
   }
-  return matmul(centred(a, zeroA, rankOf(a) - 2), centred(b, zeroB, rankOf(b) - 1));
+  return withoutZero(matmul(a, bytes), za, () => sum(asType(bytes, "i32"), rankOf(b) - 2, { keepDims: true }));
 }
 
 /** Whether the origin is of bytes, with one scale, or with one per index of the axis. */
