@@ -59,7 +59,7 @@ const folded: Readonly<Record<string, Found>> = {
   "basic-pitch": { "fold-scale": 9 },
   gtcrn: { "fold-scale": 11 },
   "gtcrn-simple": { "fold-scale": 11 },
-  "kws-qdq": { "fold-scale": 11 },
+  "kws-qdq": { "fold-scale": 9 },
   "kws-qoperator": { "fold-scale": 4 },
   "ppocr-cls": { "fold-scale": 35 },
   "ppocr-v4-rec": { "fold-scale": 34 },
