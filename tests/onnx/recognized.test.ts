@@ -60,7 +60,7 @@ const folded: Readonly<Record<string, Found>> = {
   gtcrn: { "fold-scale": 11 },
   "gtcrn-simple": { "fold-scale": 11 },
   "kws-qdq": { "fold-scale": 9 },
-  "kws-qoperator": { "fold-scale": 4 },
+  "kws-qoperator": { "fold-scale": 3 },
   "ppocr-cls": { "fold-scale": 35 },
   "ppocr-v4-rec": { "fold-scale": 34 },
   "ultraface-rfb-320": { "fold-scale": 35 },
