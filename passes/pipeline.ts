@@ -12,6 +12,7 @@ import { foldScales } from "./graph/fold-scales.js";
 import { fuse } from "./graph/fuse.js";
 import { hoistInvariants } from "./graph/hoist-invariants.js";
 import { layout } from "./graph/layout.js";
+import { narrowProducts } from "./graph/narrow-products.js";
 import { recognize } from "./graph/recognize.js";
 import { simplify } from "./graph/simplify.js";
 import type { GraphPass, Trace } from "./pass.js";
@@ -29,6 +30,9 @@ export const defaultPipeline: readonly GraphPass[] = [
   foldConstants(),
   foldScales,
   simplify,
+  narrowProducts,
+  simplify,
+  foldConstants(),
   hoistInvariants,
   eliminateCommonSubexpressions,
   eliminateDeadCode,

@@ -22,13 +22,18 @@ export interface ProductSize {
   readonly columns?: number;
 }
 
-/** Cycles of one step of K in a tile of so many accumulators, fitted to measurements (docs/KERNELS.md). */
-const stepCycles = (accumulators: number): number => (accumulators === 0 ? 0 : 2 + 0.47 * accumulators);
+/** Cycles of one step of K in a tile of so many rows and vectors, fitted to measurements (docs/KERNELS.md). */
+function stepCycles(lane: Lane["name"], rows: number, vectors: number): number {
+  if (vectors === 0) return 0;
+  // Pairs are widened as they are loaded.
+  return 2 + 0.47 * rows * vectors + (lane === "i16pair" ? 0.25 * vectors : 0);
+}
 
-/** Cycles per element of K of a whole product. */
-function cycles({ mr, nr }: Tile, L: number, rows: number, columns: number): number {
+/** Cycles per step of K of a whole product. */
+function cycles({ mr, nr }: Tile, lane: Lane["name"], rows: number, columns: number): number {
+  const L = lanes[lane].count;
   const oneRowTile = (r: number): number =>
-    Math.floor(columns / nr) * stepCycles((r * nr) / L) + stepCycles(r * Math.ceil((columns % nr) / L));
+    Math.floor(columns / nr) * stepCycles(lane, r, nr / L) + stepCycles(lane, r, Math.ceil((columns % nr) / L));
   let total = Math.floor(rows / mr) * oneRowTile(mr);
   let rest = rows % mr;
   if (mr > 3) {
@@ -46,8 +51,8 @@ export function chooseTile(lane: Lane["name"], size: ProductSize): Tile {
   const L = lanes[lane].count;
   const columns = size.columns ?? 256;
   const cost = (t: Tile): number => {
-    const least = cycles(t, L, Math.max(size.rows, 1), columns);
-    return size.rowsVary ? Math.sqrt(least * cycles(t, L, Math.max(size.rows, manyRows), columns)) : least;
+    const least = cycles(t, lane, Math.max(size.rows, 1), columns);
+    return size.rowsVary ? Math.sqrt(least * cycles(t, lane, Math.max(size.rows, manyRows), columns)) : least;
   };
   const tall: Tile = { mr: 4, nr: 2 * L };
   const wide: Tile = { mr: 2, nr: 4 * L };

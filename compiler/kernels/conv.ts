@@ -22,16 +22,32 @@ import { InternalError } from "../../ir/errors.js";
 import type { Elem, Expr, LoopFunction, LoopParam } from "../../ir/loop.js";
 import { elemBytes } from "../../ir/loop.js";
 import { type Block, buildFunction } from "../../ir/loop-block.js";
-import { add, divS, eq, geS, i32, load, loadSplat, minS, mul, pointer, remS, sub } from "../../ir/loop-build.js";
+import { add, divS, eq, geS, i32, minS, mul, pointer, remS, sub } from "../../ir/loop-build.js";
 import { coverColumns, existing, Helpers, panelsOf, sharedWidth, type TileWidth, tileName } from "./columns.js";
 import { type Epilogue, identity } from "./epilogue.js";
 import { type Kernel, rowTiles } from "./gemm.js";
-import { int, type Lane, lanes, reduction, storeTile, tileStep, zeroTile } from "./tile.js";
+import {
+  columnVector,
+  int,
+  type Lane,
+  lanes,
+  reduction,
+  splatStep,
+  stepsOf,
+  storeTile,
+  tileStep,
+  zeroTile,
+} from "./tile.js";
 
 export interface ConvSpec {
-  /** `i16pair`: x and w hold pairs of i16, so that every size and stride of x and K counts pairs (see quantised.ts). */
+  /**
+   * `i16pair`: x of i16, w packed in pairs along each run (pack-pairs.ts). Where the run is odd, one element beyond it is read
+   * and multiplied by 0: x then has one element more in memory.
+   */
   readonly lane: "f32" | "f64" | "i16pair";
   readonly epilogue?: Epilogue;
+  /** Storage of w; default the lane's own operands. */
+  readonly wElem?: Elem;
   /** Storage of y; default the lane's own element. The epilogue gives values of the lane's registers. */
   readonly yElem?: Elem;
   /** Pixels of a tile; default 4. */
@@ -97,11 +113,16 @@ export function segments(g: ConvGeometry): Segments {
 }
 
 /** Parameters of a convolution entry before those of the epilogue; strides in elements. */
-export const convParams = (elem: Elem, loops: number, yElem: Elem = elem): readonly LoopParam[] => [
+export const convParams = (
+  xElem: Elem,
+  loops: number,
+  yElem: Elem = xElem,
+  wElem: Elem = xElem,
+): readonly LoopParam[] => [
   int("begin"),
   int("end"),
-  pointer("x", elem),
-  pointer("w", elem),
+  pointer("x", xElem),
+  pointer("w", wElem),
   pointer("y", yElem),
   int("pixels"), // images · outD · outH · outW
   int("n"), // output channels of a group
@@ -134,6 +155,7 @@ const chunkColumns = 96;
 interface Full {
   readonly lane: Lane;
   readonly epilogue: Epilogue;
+  readonly wElem: Elem;
   readonly yElem: Elem;
   readonly mr: number;
   readonly nr: number;
@@ -143,7 +165,8 @@ interface Full {
 
 function stem(s: Full, part: string): string {
   const epilogue = s.epilogue.name === "" ? "" : `_${s.epilogue.name}`;
-  const storage = s.yElem === s.lane.elem ? "" : `_${s.yElem}`;
+  const weights = s.wElem === s.lane.operand ? "" : `_${s.wElem}`;
+  const storage = `${weights}${s.yElem === s.lane.elem ? "" : `_${s.yElem}`}`;
   return `${s.lane.name}_${part}_${s.loops}_${s.unroll}${storage}${epilogue}`;
 }
 
@@ -213,11 +236,13 @@ export function segmentLoops(f: Block, args: readonly Expr[], bytes: number, bod
 function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
   const { lane } = s;
   const { vectors: nv } = width;
-  const bytes = elemBytes[lane.elem];
+  const xBytes = elemBytes[lane.operand];
+  const stepBytes = xBytes * lane.depth;
+  const wBytes = elemBytes[s.wElem] * lane.depth;
   const L = lane.count;
   const params = [
-    pointer("x", lane.elem),
-    pointer("w", lane.elem),
+    pointer("x", lane.operand),
+    pointer("w", s.wElem),
     pointer("y", s.yElem),
     int("first"),
     int("count"),
@@ -236,10 +261,11 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
     const segmentArgs = args.slice(14, 14 + 2 * s.loops);
     const [column, columns, ...extra] = args.slice(14 + 2 * s.loops) as [Expr, Expr, ...Expr[]];
     const exist = existing(lane, width, columns);
-    const walk = pixelWalk(f, x, first, walkArgs, bytes);
+    const walk = pixelWalk(f, x, first, walkArgs, xBytes);
     const yBytes = elemBytes[s.yElem];
     const yPitch = f.let("yPitch", mul(yPixel, yBytes));
-    const runBytes = f.let("runBytes", mul(run, s.nr * bytes));
+    const steps = f.let("steps", stepsOf(lane, run));
+    const runBytes = f.let("runBytes", mul(steps, s.nr * wBytes));
     const yAt = f.mut("yAt", add(y, mul(mul(first, yPixel), yBytes)));
     f.for("i", 0, sub(count, mr - 1), mr, (i) => {
       const pixels: Expr[] = [];
@@ -249,24 +275,24 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
       }
       const acc = zeroTile(f, lane, mr, nv);
       const wSegment = f.mut("wSegment", w);
-      segmentLoops(f, segmentArgs, bytes, (offset) => {
+      segmentLoops(f, segmentArgs, xBytes, (offset) => {
         const xAt = pixels.map((p, r) => f.mut(`x${r}`, add(p, offset)));
         const wAt = f.mut("wAt", wSegment);
         reduction(
           f,
-          run,
+          steps,
           s.unroll,
           (u) =>
             tileStep(
               f,
               lane,
               acc,
-              (r) => loadSplat(lane.vector, lane.elem, xAt[r]!, 0, u),
-              (v) => load(lane.vector, lane.elem, wAt, 0, u * s.nr + v * L),
+              (r) => splatStep(lane, lane.operand, xAt[r]!, u),
+              (v) => columnVector(lane, s.wElem, wAt, u * s.nr + v * L),
             ),
-          (steps) => {
-            for (const p of xAt) f.assign(p, add(p, steps * bytes));
-            f.assign(wAt, add(wAt, steps * s.nr * bytes));
+          (turn) => {
+            for (const p of xAt) f.assign(p, add(p, turn * stepBytes));
+            f.assign(wAt, add(wAt, turn * s.nr * wBytes));
           },
         );
         f.assign(wSegment, add(wSegment, runBytes));
@@ -292,6 +318,7 @@ export function conv(spec: ConvSpec): ConvKernel {
   const s: Full = {
     lane,
     epilogue: spec.epilogue ?? identity,
+    wElem: spec.wElem ?? lane.operand,
     yElem: spec.yElem ?? lane.elem,
     mr: spec.mr ?? 4,
     nr: spec.nr ?? 2 * lane.count,
@@ -301,18 +328,19 @@ export function conv(spec: ConvSpec): ConvKernel {
   const { mr, nr, loops } = s;
   const L = lane.count;
   if (nr % L !== 0 || chunkColumns % nr !== 0) throw new InternalError(`no convolution tile of ${nr} columns`);
-  const bytes = elemBytes[lane.elem];
+  const xBytes = elemBytes[lane.operand];
+  const wBytes = elemBytes[s.wElem];
   const panels = panelsOf(lane, nr, spec.n);
   const helpers = new Helpers();
   const name = `${stem(s, "conv")}_${mr}x${nr}${panels.suffix}`;
-  const params = [...convParams(lane.elem, loops, s.yElem), ...s.epilogue.params];
+  const params = [...convParams(lane.operand, loops, s.yElem, s.wElem), ...s.epilogue.params];
   const fn = buildFunction(name, params, undefined, (f, args) => {
     const [begin, end, x, w, y, pixels, n, groups, xGroup, wGroup, yPixel] = args as Expr[];
     const shared = args.slice(11, 11 + walkParams.length + 1 + 2 * loops);
     const run = shared[walkParams.length]!;
     const extra = args.slice(11 + shared.length);
     const columnBlocks = f.let("columnBlocks", divS(add(n!, chunkColumns - 1), chunkColumns));
-    const k = f.mut("k", run);
+    const k = f.mut("k", mul(stepsOf(lane, run), lane.depth));
     for (let i = 0; i < loops; i++) f.assign(k, mul(k, shared[walkParams.length + 1 + 2 * i]!));
     f.for("chunk", begin!, end!, 1, (chunk) => {
       const outer = f.let("outer", divS(chunk, columnBlocks));
@@ -322,11 +350,11 @@ export function conv(spec: ConvSpec): ConvKernel {
       const first = f.let("first", mul(divS(outer, groups!), chunkPixels));
       const count = f.let("count", minS(sub(pixels!, first), chunkPixels));
       const columnEnd = f.let("columnEnd", minS(n!, add(column0, chunkColumns)));
-      const xAt = f.let("xAt", add(x!, mul(mul(group, xGroup!), bytes)));
-      const wAt = f.let("wAt", add(w!, mul(mul(group, wGroup!), bytes)));
+      const xAt = f.let("xAt", add(x!, mul(mul(group, xGroup!), xBytes)));
+      const wAt = f.let("wAt", add(w!, mul(mul(group, wGroup!), wBytes)));
       const channel0 = f.let("channel0", mul(group, n!));
       coverColumns(f, lane, panels, column0, columnEnd, (width, column, columns) => {
-        const wPanel = f.let("wPanel", add(wAt, mul(mul(column, k), bytes)));
+        const wPanel = f.let("wPanel", add(wAt, mul(mul(column, k), wBytes)));
         const channel = f.let("channel", add(channel0, column));
         let done: Expr = i32(0);
         for (const size of rowTiles(mr)) {

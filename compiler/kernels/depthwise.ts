@@ -12,7 +12,7 @@
  *     for each pixel left over at the row's ends: for each four vectors of channels: the taps that exist
  */
 
-import type { Expr, LoopType } from "../../ir/loop.js";
+import type { Elem, Expr, LoopType } from "../../ir/loop.js";
 import { elemBytes } from "../../ir/loop.js";
 import { type Block, buildFunction } from "../../ir/loop-block.js";
 import {
@@ -37,7 +37,11 @@ import type { Kernel } from "./gemm.js";
 import { firstAtLeast, forChannels, inBounds, nameOf, type PoolSpec, sizes, sizesOf, tapRange } from "./pool.js";
 import { int, lanes, multiplyAdd } from "./tile.js";
 
-export type DepthwiseSpec = PoolSpec & { readonly elem: "f32" | "f64" };
+export type DepthwiseSpec = PoolSpec & {
+  readonly elem: "f32" | "f64";
+  /** Storage of y; default that of x. */
+  readonly yElem?: Elem;
+};
 
 /** w[c, 1, …taps], as PyTorch and ONNX lay it, to [taps][c]. */
 export function depthwiseWeights<T extends { readonly length: number; [i: number]: number }>(
@@ -75,8 +79,9 @@ export function depthwise(s: DepthwiseSpec): Kernel {
   const px = pixelsOfTile(s);
   const [, kh, kw] = s.window;
   const [dz, dy, dx] = s.dilations;
-  const name = `${nameOf(s, "depthwise")}_${px}px`;
-  const pointers = [pointer("x", s.elem), pointer("w", s.elem), pointer("y", s.elem)];
+  const yElem = s.yElem ?? s.elem;
+  const name = `${nameOf(s, "depthwise")}${yElem === s.elem ? "" : `_${yElem}`}_${px}px`;
+  const pointers = [pointer("x", s.elem), pointer("w", s.elem), pointer("y", yElem)];
   const n = pointers.length;
   const row = buildFunction(
     `${name}_row`,
@@ -126,7 +131,7 @@ export function depthwise(s: DepthwiseSpec): Kernel {
       };
       const finish = (pixel: Expr, c: Expr, acc: Expr) => {
         const value = epilogue.apply(f, acc, { batch: i32(0), row: pixel, column: c }, extra);
-        f.store(s.elem, y!, add(mul(pixel, channels), c), value);
+        f.store(yElem, y!, add(mul(pixel, channels), c), value);
       };
 
       /** `count` pixels from ox, all their taps within the row. */

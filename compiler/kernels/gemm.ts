@@ -15,25 +15,22 @@ import { InternalError } from "../../ir/errors.js";
 import type { Elem, Expr, LoopFunction, LoopParam } from "../../ir/loop.js";
 import { elemBytes } from "../../ir/loop.js";
 import { buildFunction } from "../../ir/loop-block.js";
-import {
-  add,
-  divS,
-  geS,
-  gtS,
-  i32,
-  load,
-  loadSplat,
-  minS,
-  mul,
-  pointer,
-  remS,
-  select,
-  splat,
-  sub,
-} from "../../ir/loop-build.js";
+import { add, divS, geS, gtS, i32, minS, mul, pointer, remS, select, sub } from "../../ir/loop-build.js";
 import { coverColumns, existing, Helpers, panelsOf, sharedWidth, type TileWidth, tileName } from "./columns.js";
 import { type Epilogue, identity } from "./epilogue.js";
-import { int, type Lane, lanes, partialVector, reduction, storeTile, tileStep, zeroTile } from "./tile.js";
+import {
+  columnVector,
+  int,
+  type Lane,
+  lanes,
+  partialVector,
+  reduction,
+  splatStep,
+  stepsOf,
+  storeTile,
+  tileStep,
+  zeroTile,
+} from "./tile.js";
 
 /** Which stride of A is known to be 1; the kernel's other stride parameter is then the only one it reads. */
 export type Rows = "rows" | "columns" | "strided";
@@ -55,7 +52,10 @@ export interface GemmSpec {
   readonly mr?: number;
   /** Columns of a tile, a multiple of the lanes; also the width of packed panels. Default 2 vectors. */
   readonly nr?: number;
-  /** Storage of A, B and C; default the lane's own element. Must load into the lane's registers. */
+  /**
+   * Storage of A, B and C; default the lane's own. Must load into the lane's registers. `i16pair`: A of i16 in rows, B of i16 or
+   * i8 in packed pairs (pack-pairs.ts); where K is odd, one element beyond each row of A is read and multiplied by 0.
+   */
   readonly aElem?: Elem;
   readonly bElem?: Elem;
   readonly cElem?: Elem;
@@ -109,6 +109,7 @@ interface Full extends Required<Omit<GemmSpec, "lane" | "n">> {
 function complete(spec: GemmSpec): Full {
   const lane = lanes[spec.lane];
   const nr = spec.nr ?? 2 * lane.count;
+  if (lane.depth > 1 && (spec.a !== "rows" || spec.b !== "packed")) throw new InternalError("pairs lie in packed rows");
   if (nr % lane.count !== 0) throw new InternalError(`a tile of ${nr} columns is no multiple of ${lane.count} lanes`);
   return {
     lane,
@@ -117,15 +118,15 @@ function complete(spec: GemmSpec): Full {
     epilogue: spec.epilogue ?? identity,
     mr: spec.mr ?? 4,
     nr,
-    aElem: spec.aElem ?? lane.elem,
-    bElem: spec.bElem ?? lane.elem,
+    aElem: spec.aElem ?? lane.operand,
+    bElem: spec.bElem ?? lane.operand,
     cElem: spec.cElem ?? lane.elem,
     n: spec.n,
   };
 }
 
 const storage = (s: Full): string =>
-  s.aElem === s.lane.elem && s.bElem === s.lane.elem && s.cElem === s.lane.elem
+  s.aElem === s.lane.operand && s.bElem === s.lane.operand && s.cElem === s.lane.elem
     ? ""
     : `_${s.aElem}_${s.bElem}_${s.cElem}`;
 
@@ -155,8 +156,8 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
   const { lane } = s;
   const { vectors: nv } = width;
   const L = lane.count;
-  const aBytes = elemBytes[s.aElem];
-  const bBytes = elemBytes[s.bElem];
+  const aBytes = elemBytes[s.aElem] * lane.depth;
+  const bBytes = elemBytes[s.bElem] * lane.depth;
   const cBytes = elemBytes[s.cElem];
   const params = [
     pointer("a", s.aElem),
@@ -177,7 +178,7 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
   return buildFunction(`${stem(s, "gemmstrip")}_${tileName(lane, mr, s.nr, width)}`, params, undefined, (f, args) => {
     const [a, b, c, rows, k, aRow, aColumn, bRow, cRow, batch, row, column, columns, ...extra] = args as Expr[];
     const exist = existing(lane, width, columns!);
-    const aRowBytes = s.a === "columns" ? i32(aBytes) : f.let("aRowBytes", mul(aRow!, aBytes));
+    const aRowBytes = s.a === "columns" ? i32(aBytes) : f.let("aRowBytes", mul(aRow!, elemBytes[s.aElem]));
     const aStep = s.a === "rows" ? i32(aBytes) : f.let("aStep", mul(aColumn!, aBytes));
     const bStep = s.b === "packed" ? i32(s.nr * bBytes) : f.let("bStep", mul(bRow!, bBytes));
     const cRowBytes = f.let("cRowBytes", mul(cRow!, cBytes));
@@ -193,10 +194,10 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
       // Neighbours along K are reached by constant offsets and their pointers move once a turn; others move every step.
       const loadA = (u: number) => (r: number) =>
         s.a === "columns"
-          ? splatOf(lane, s.aElem, aAt[0]!, r)
-          : splatOf(lane, s.aElem, aAt[r]!, s.a === "rows" ? u : 0);
+          ? splatStep(lane, s.aElem, aAt[0]!, r)
+          : splatStep(lane, s.aElem, aAt[r]!, s.a === "rows" ? u : 0);
       const vectorB = (u: number) => (v: number) =>
-        load(lane.vector, s.bElem, bAt, 0, (s.b === "packed" ? u * s.nr : 0) + v * L);
+        columnVector(lane, s.bElem, bAt, (s.b === "packed" ? u * s.nr : 0) + v * L);
       const step = (u: number, loadB = vectorB(u)) => {
         tileStep(f, lane, acc, loadA(u), loadB);
         if (s.a !== "rows") for (const p of aAt) f.assign(p, add(p, aStep));
@@ -218,7 +219,7 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
           step(0, (v) => (v < nv - 1 ? vectorB(0)(v) : partialVector(f, lane, s.bElem, bAt, v * L, exist)));
           advance(1);
         });
-      } else reduction(f, k!, unroll, step, advance);
+      } else reduction(f, stepsOf(lane, k!), unroll, step, advance);
 
       const cAt: Expr[] = [cTile];
       for (let r = 1; r < mr; r++) cAt.push(f.let(`c_${r}`, add(cAt[r - 1]!, cRowBytes)));
@@ -234,13 +235,6 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
       f.assign(cTile, add(cTile, mul(cRowBytes, mr)));
     });
   });
-}
-
-/** One element of A in all lanes. */
-function splatOf(lane: Lane, elem: Elem, pointer: Expr, offset: number): Expr {
-  return elemBytes[elem] === elemBytes[lane.elem]
-    ? loadSplat(lane.vector, elem, pointer, 0, offset)
-    : splat(lane.vector, load(lane.scalar, elem, pointer, 0, offset));
 }
 
 /**
@@ -275,7 +269,8 @@ export function gemm(spec: GemmSpec): GemmKernel {
       const cAt = f.let("cAt", add(c!, mul(add(mul(batch, cBatch!), mul(row0, cRow!)), cBytes)));
 
       coverColumns(f, lane, panels, column0, columnEnd, (width, column, columns) => {
-        const bPanel = f.let("bPanel", add(bAt, mul(s.b === "packed" ? mul(column, k!) : column, bBytes)));
+        const before = s.b === "packed" ? mul(column, mul(stepsOf(lane, k!), lane.depth)) : column;
+        const bPanel = f.let("bPanel", add(bAt, mul(before, bBytes)));
         let done: Expr = i32(0);
         for (const size of rowTiles(mr)) {
           // A whole panel's last rows share the code of the cut one.

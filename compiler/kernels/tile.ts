@@ -9,6 +9,7 @@
  */
 
 import type { Elem, Expr, LoopParam, ScalarKind, VectorKind } from "../../ir/loop.js";
+import { elemBytes } from "../../ir/loop.js";
 import type { Block } from "../../ir/loop-block.js";
 import {
   add,
@@ -19,9 +20,12 @@ import {
   fma,
   i32,
   load,
+  loadSplat,
   ltS,
   mul,
   replaceLane,
+  shrU,
+  splat,
   sub,
 } from "../../ir/loop-build.js";
 import type { Epilogue, Position } from "./epilogue.js";
@@ -34,18 +38,22 @@ export interface Lane {
   readonly vector: VectorKind;
   /** Elements in a vector, L. */
   readonly count: number;
+  /** Neighbours along K that one step multiplies and adds. */
+  readonly depth: 1 | 2;
+  /** How operands lie in memory unless said otherwise. */
+  readonly operand: Elem;
 }
 
 export const lanes = {
-  f32: { name: "f32", elem: "f32", scalar: "f32", vector: "f32x4", count: 4 },
-  f64: { name: "f64", elem: "f64", scalar: "f64", vector: "f64x2", count: 2 },
-  i32: { name: "i32", elem: "i32", scalar: "i32", vector: "i32x4", count: 4 },
-  i64: { name: "i64", elem: "i64", scalar: "i64", vector: "i64x2", count: 2 },
+  f32: { name: "f32", elem: "f32", scalar: "f32", vector: "f32x4", count: 4, depth: 1, operand: "f32" },
+  f64: { name: "f64", elem: "f64", scalar: "f64", vector: "f64x2", count: 2, depth: 1, operand: "f64" },
+  i32: { name: "i32", elem: "i32", scalar: "i32", vector: "i32x4", count: 4, depth: 1, operand: "i32" },
+  i64: { name: "i64", elem: "i64", scalar: "i64", vector: "i64x2", count: 2, depth: 1, operand: "i64" },
   /**
-   * Two neighbouring i16 operands in one i32, multiplied and added into i32 by one instruction: products of 8-bit operands at
-   * twice the speed of f32. K counts pairs.
+   * i16 operands, two neighbours along K multiplied and added into i32 by one instruction: twice as many products a step as f32.
+   * Sums wrap as i32 sums do, whatever their number.
    */
-  i16pair: { name: "i16pair", elem: "i32", scalar: "i32", vector: "i32x4", count: 4 },
+  i16pair: { name: "i16pair", elem: "i32", scalar: "i32", vector: "i32x4", count: 4, depth: 2, operand: "i16" },
 } as const satisfies { readonly [N in Lane["name"]]: Lane };
 
 /** a·b + c: two roundings on the baseline, perhaps one in the relaxed variant; wraps for integers. */
@@ -63,6 +71,25 @@ export function multiplyAdd(lane: Lane, a: Expr, b: Expr, c: Expr): Expr {
       return lane.name satisfies never;
   }
 }
+
+/** What step number `step` multiplies of a row of A that runs along K, in all lanes. */
+export function splatStep(lane: Lane, elem: Elem, pointer: Expr, step: number): Expr {
+  // A pair of i16 is one i32.
+  if (lane.depth === 2) return loadSplat(lane.vector, "i32", pointer, 0, step);
+  return elemBytes[elem] === elemBytes[lane.elem]
+    ? loadSplat(lane.vector, elem, pointer, 0, step)
+    : splat(lane.vector, load(lane.scalar, elem, pointer, 0, step));
+}
+
+/** L neighbouring columns of B at `offset` columns from the pointer; where a step is two deep, columns are pairs. */
+export function columnVector(lane: Lane, elem: Elem, pointer: Expr, offset: number): Expr {
+  return lane.depth === 2
+    ? bitcast(lane.vector, load("i16x8", elem, pointer, 0, 2 * offset))
+    : load(lane.vector, elem, pointer, 0, offset);
+}
+
+/** Steps that `k` elements of K take: an i32 expression. */
+export const stepsOf = (lane: Lane, k: Expr): Expr => (lane.depth === 2 ? shrU(add(k, 1), 1) : k);
 
 /** MR × NV accumulators, as `mut` variables. */
 export type Accumulators = readonly (readonly Expr[])[];

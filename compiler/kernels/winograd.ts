@@ -14,7 +14,7 @@
  * sum, these give twice, for four more multiplications a row.
  */
 
-import type { Expr, LoopFunction } from "../../ir/loop.js";
+import type { Elem, Expr, LoopFunction } from "../../ir/loop.js";
 import { elemBytes } from "../../ir/loop.js";
 import { type Block, buildFunction } from "../../ir/loop-block.js";
 import { add, divS, fma, geS, i32, load, minS, mul, pointer, remS, sub } from "../../ir/loop-build.js";
@@ -24,6 +24,8 @@ import { int } from "./tile.js";
 
 export interface WinogradSpec {
   readonly epilogue?: Epilogue;
+  /** Storage of y; default f32. */
+  readonly yElem?: Elem;
   /** Output channels, a multiple of 4. */
   readonly n: number;
   /** Tile of the products; `nr` is the width of the panels of U. */
@@ -143,16 +145,21 @@ function inputTransform(): LoopFunction {
   });
 }
 
+/** Part of a name: what is stored, and how. */
+const suffixOf = (epilogue: Epilogue, yElem: Elem): string =>
+  `${yElem === "f32" ? "" : `_${yElem}`}${epilogue.name === "" ? "" : `_${epilogue.name}`}`;
+
 /** The pixels of one tile: y points to its first pixel; `rows` and `columns` of the result are left from there. */
-function outputTransform(epilogue: Epilogue): LoopFunction {
-  const name = `f32_winograd_output${epilogue.name === "" ? "" : `_${epilogue.name}`}`;
+function outputTransform(epilogue: Epilogue, yElem: Elem): LoopFunction {
+  const name = `f32_winograd_output${suffixOf(epilogue, yElem)}`;
+  const yBytes = elemBytes[yElem];
   const own = ["channels", "yRow", "mPlane", "pixel", "pixelRow", "rows", "columns"].map(int);
-  const params = [pointer("m", "f32"), pointer("y", "f32"), ...own, ...epilogue.params];
+  const params = [pointer("m", "f32"), pointer("y", yElem), ...own, ...epilogue.params];
   return buildFunction(name, params, undefined, (f, args) => {
     const [m, y, channels, yRow, mPlane, pixel, pixelRow, rows, columns, ...extra] = args as readonly Expr[];
     const planeBytes = f.let("planeBytes", mul(mPlane!, bytes));
-    const pixelBytes = f.let("pixelBytes", mul(channels!, bytes));
-    const rowBytes = f.let("rowBytes", mul(yRow!, bytes));
+    const pixelBytes = f.let("pixelBytes", mul(channels!, yBytes));
+    const rowBytes = f.let("rowBytes", mul(yRow!, yBytes));
     f.for("c", 0, channels!, lanes, (c) => {
       const from = f.mut("from", add(m!, mul(c, bytes)));
       const all = rangeOf(winogradPoints).map(() => {
@@ -160,7 +167,7 @@ function outputTransform(epilogue: Epilogue): LoopFunction {
         f.assign(from, add(from, planeBytes));
         return vector;
       });
-      const first = f.let("first", add(y!, mul(c, bytes)));
+      const first = f.let("first", add(y!, mul(c, yBytes)));
       bothWays(
         (i, j) => all[i * patch + j]!,
         patch,
@@ -169,7 +176,7 @@ function outputTransform(epilogue: Epilogue): LoopFunction {
           const put = (j: number) => {
             const row = add(add(pixel!, mul(pixelRow!, i)), j);
             const value = epilogue.apply(f, values[j]!, { batch: i32(0), row, column: c }, extra);
-            f.store("f32", add(add(first, mul(rowBytes, i)), mul(pixelBytes, j)), 0, value);
+            f.store(yElem, add(add(first, mul(rowBytes, i)), mul(pixelBytes, j)), 0, value);
           };
           f.if(geS(rows!, i + 1), () => {
             put(0);
@@ -232,10 +239,11 @@ export function winograd(spec: WinogradSpec): Kernel {
   const epilogue = spec.epilogue ?? identity;
   const product = gemm({ lane: "f32", a: "rows", b: "packed", mr: spec.mr, nr: spec.nr, n: spec.n });
   const input = inputTransform();
-  const output = outputTransform(epilogue);
-  const name = `f32_winograd${epilogue.name === "" ? "" : `_${epilogue.name}`}_${spec.mr}x${spec.nr}_n${spec.n}`;
+  const yElem = spec.yElem ?? "f32";
+  const output = outputTransform(epilogue, yElem);
+  const name = `f32_winograd${suffixOf(epilogue, yElem)}_${spec.mr}x${spec.nr}_n${spec.n}`;
   const sizes = ["tiles", "tilesH", "tilesW", "cin", "outH", "outW", "xRow", "xImage", "uPlane"].map(int);
-  const pointers = [pointer("x", "f32"), pointer("u", "f32"), pointer("y", "f32"), pointer("s", "f32")];
+  const pointers = [pointer("x", "f32"), pointer("u", "f32"), pointer("y", yElem), pointer("s", "f32")];
   const params = [int("begin"), int("end"), ...pointers, ...sizes, ...epilogue.params];
   const fn = buildFunction(name, params, undefined, (f, args) => {
     const [begin, end, x, u, y, v, tiles, tilesH, tilesW, cin, outH, outW, xRow, xImage, uPlane, ...extra] =
@@ -263,7 +271,7 @@ export function winograd(spec: WinogradSpec): Kernel {
       f.call(product.fn.name, [i32(0), i32(products), v!, u!, m, count, i32(spec.n), cin!, ...strides]);
       eachTile((t, image, row, column) => {
         const pixel = f.let("pixel", add(mul(add(mul(image, outH!), row), outW!), column));
-        const to = add(y!, mul(pixel, spec.n * bytes));
+        const to = add(y!, mul(pixel, spec.n * elemBytes[yElem]));
         const left = [sub(outH!, row), sub(outW!, column)];
         const from = add(m, mul(t, spec.n * bytes));
         f.call(output.name, [

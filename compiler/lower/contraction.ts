@@ -1,6 +1,6 @@
 /** dotGeneral as a GEMM: any axes, any dtype. */
 
-import { type Dim, dimBounds, dimEqual, dimMul } from "../../ir/dim.js";
+import { type Dim, dimAdd, dimBounds, dimEqual, dimMul } from "../../ir/dim.js";
 import type { DType } from "../../ir/dtype.js";
 import { InternalError } from "../../ir/errors.js";
 import type { Shape, Value } from "../../ir/graph.js";
@@ -9,6 +9,7 @@ import { type Tensor, zeros } from "../../ir/tensor.js";
 import { chooseTile } from "../kernels/choose-tile.js";
 import { gemm } from "../kernels/gemm.js";
 import { packBy, packChunkPanels, packedLength, packKernel } from "../kernels/pack.js";
+import { packPairsKernel } from "../kernels/pack-pairs.js";
 import type { lanes } from "../kernels/tile.js";
 import type { View } from "../schedule.js";
 import type { LowerContext } from "./context.js";
@@ -16,6 +17,7 @@ import { epilogueOf, type Finish, plainFinish, type ResultMatrix } from "./epilo
 import { elemOf, registerOf } from "./kernel-builder.js";
 import { emitMap, iterate } from "./map.js";
 import { addMicroKernel, ceilDiv, productSize, viewArg } from "./micro-kernel.js";
+import { isPairedWeight, pairedMatrix } from "./pairs.js";
 import { Place, sizeOf, stridesOf } from "./place.js";
 import type { Leaf } from "./point.js";
 import type { Node } from "./structured.js";
@@ -50,13 +52,22 @@ function joinedStride(shape: Shape, axes: readonly number[]): Dim | undefined {
 
 /** The operand as a matrix where it lies; copied into [batch, rows, columns] where its axes are no matrix. */
 function matrixOf(ctx: LowerContext, v: Value, roles: Roles, loc: string | undefined): Matrix {
+  return matrixInPlace(ctx, v, roles) ?? copiedMatrix(ctx, v, roles, 0, loc);
+}
+
+function matrixInPlace(ctx: LowerContext, v: Value, roles: Roles): Matrix | undefined {
+  const axes = [roles.batch, roles.rows, roles.columns];
+  const [batch, row, column] = axes.map((list) => joinedStride(v.type.shape, list));
+  const known = batch !== undefined && row !== undefined && column !== undefined;
+  return known ? { view: ctx.view(v), batch, row, column } : undefined;
+}
+
+/** The operand as [batch, rows, columns] in memory of its own, with room for `beyond` elements more at the end. */
+function copiedMatrix(ctx: LowerContext, v: Value, roles: Roles, beyond: number, loc: string | undefined): Matrix {
   const { shape } = v.type;
-  const [batch, row, column] = [roles.batch, roles.rows, roles.columns].map((axes) => joinedStride(shape, axes));
-  if (batch !== undefined && row !== undefined && column !== undefined)
-    return { view: ctx.view(v), batch, row, column };
   const order = [...roles.batch, ...roles.rows, ...roles.columns];
   const target = order.map((a) => shape[a]!);
-  const to = ctx.temp(v.type.dtype, target);
+  const to = ctx.temp(v.type.dtype, beyond === 0 ? target : [dimAdd(sizeOf(target), beyond)]);
   const { loops, index } = iterate(target);
   const own: Dim[] = new Array<Dim>(shape.length).fill(0);
   order.forEach((a, i) => {
@@ -69,8 +80,9 @@ function matrixOf(ctx: LowerContext, v: Value, roles: Roles, loc: string | undef
   return { view: to, batch: dimMul(size(roles.rows), columns), row: columns, column: 1 };
 }
 
-/** What sums of products of the dtype are computed in. */
-function laneOf(dtype: DType): LaneName {
+/** What sums of products are computed in. */
+function laneOf(a: Value, b: Value, dtype: DType): LaneName {
+  if (dtype === "i32" && a.type.dtype === "i16" && (b.type.dtype === "i16" || isPairedWeight(b))) return "i16pair";
   const register = registerOf(dtype);
   if (register === "mask") throw new InternalError("a product of bool");
   return register;
@@ -84,13 +96,16 @@ export function emitDot(ctx: LowerContext, node: Node<"dotGeneral">, to: View, f
   const rolesB: Roles = { batch: batchB, rows: contractB, columns: freeAxes(b.type.shape.length, batchB, contractB) };
   const { batch, rows: m, columns: n } = resultMatrix(node);
   const k = sizeOf(contractA.map((axis) => a.type.shape[axis]!));
-  const lane = laneOf(node.results[0]!.type.dtype);
-  const left = matrixOf(ctx, a, rolesA, node.loc);
+  const lane = laneOf(a, b, node.results[0]!.type.dtype);
+  const left = lane === "i16pair" ? pairedLeft(ctx, a, rolesA, k, node.loc) : matrixOf(ctx, a, rolesA, node.loc);
   const form = left.column === 1 ? "rows" : left.row === 1 ? "columns" : "strided";
   const { mr, nr } = chooseTile(lane, productSize(m, n));
   const known = typeof n === "number" ? { n } : {};
   const bElem = elemOf[b.type.dtype];
-  const right = ctx.beforeLoops(b, () => rightOf(ctx, b, rolesB, { k, n, m, batch, nr }, node.loc));
+  const sizes = { k, n, m, batch, nr };
+  const right = ctx.beforeLoops(b, () =>
+    lane === "i16pair" ? pairedRight(ctx, b, rolesB, sizes, node.loc) : rightOf(ctx, b, rolesB, sizes, node.loc),
+  );
   const kernel = ctx.pool.kernel("gemm", gemm, {
     lane,
     a: form,
@@ -186,13 +201,50 @@ function rightOf(ctx: LowerContext, b: Value, roles: Roles, s: Sizes, loc: strin
   return { view, packed: true, row: nr, batch: shared ? 0 : length };
 }
 
-function packConstant(
-  t: Tensor,
-  roles: Roles,
-  { k, n, batches, nr }: { readonly k: number; readonly n: number; readonly batches: number; readonly nr: number },
-): Tensor {
-  const length = packedLength(k, n, nr);
-  const out = zeros(t.dtype, [batches, length]);
+/** A of i16 as rows that run along K; where K may be odd, with an element beyond the last row. */
+function pairedLeft(ctx: LowerContext, a: Value, roles: Roles, k: Dim, loc: string | undefined): Matrix {
+  const isEven = typeof k === "number" && k % 2 === 0;
+  const matrix = isEven ? matrixInPlace(ctx, a, roles) : undefined;
+  return matrix?.column === 1 ? matrix : copiedMatrix(ctx, a, roles, isEven ? 0 : 1, loc);
+}
+
+/** B of i16 or constant i8 as pairs: constants packed now, others in the run. */
+function pairedRight(ctx: LowerContext, b: Value, roles: Roles, s: Sizes, loc: string | undefined): Right {
+  const { k, n, nr } = s;
+  const batches = roles.batch.length === 0 ? 1 : s.batch;
+  const length = dimMul(dimMul(ceilDiv(n, nr), nr), dimMul(2, ceilDiv(k, 2)));
+  const batch = roles.batch.length === 0 ? 0 : length;
+  const constant = b.def.op === "constant" ? b.def.attrs.value : undefined;
+  if (constant !== undefined && typeof k === "number" && typeof n === "number") {
+    const packed = ctx.derived(constant, `gemm pairs ${JSON.stringify(roles)} ${nr}`, () => {
+      const { starts, rows, columns } = placesOf(constant, roles);
+      return pairedMatrix(constant, starts, [k, n], nr, (i, j) => rows[i]! + columns[j]!);
+    });
+    return { view: packed, packed: true, row: nr, batch };
+  }
+  const matrix = matrixOf(ctx, b, roles, loc);
+  const panels = dimMul(batches, ceilDiv(n, nr));
+  const view = ctx.temp(b.type.dtype, [batches, length]);
+  addMicroKernel(ctx, {
+    kernel: ctx.pool.kernel("packPairs", ({ width }) => packPairsKernel(width), { width: nr }),
+    chunks: ceilDiv(panels, packChunkPanels),
+    args: {
+      b: viewArg(matrix.view, "read"),
+      packed: viewArg(view, "write"),
+      k,
+      n,
+      kStride: matrix.row,
+      nStride: matrix.column,
+      bBatch: roles.batch.length === 0 ? 0 : matrix.batch,
+      panels,
+    },
+    loc,
+  });
+  return { view, packed: true, row: nr, batch };
+}
+
+/** Where each matrix of a constant starts, and the places of its rows and columns from there. */
+function placesOf(t: Tensor, roles: Roles): { readonly [part in "starts" | "rows" | "columns"]: readonly number[] } {
   const places = (axes: readonly number[]): readonly number[] => {
     const strides = stridesOf(t.shape) as readonly number[];
     return axes.reduce<number[]>(
@@ -200,7 +252,17 @@ function packConstant(
       [0],
     );
   };
-  const [starts, rows, columns] = [places(roles.batch), places(roles.rows), places(roles.columns)];
+  return { starts: places(roles.batch), rows: places(roles.rows), columns: places(roles.columns) };
+}
+
+function packConstant(
+  t: Tensor,
+  roles: Roles,
+  { k, n, batches, nr }: { readonly k: number; readonly n: number; readonly batches: number; readonly nr: number },
+): Tensor {
+  const length = packedLength(k, n, nr);
+  const out = zeros(t.dtype, [batches, length]);
+  const { starts, rows, columns } = placesOf(t, roles);
   // All typed arrays of one tensor are of one kind.
   const data = t.data as Float32Array;
   const target = out.data as Float32Array;

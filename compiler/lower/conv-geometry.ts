@@ -1,6 +1,7 @@
 /** Sizes of channels-last convolutions, as the kernels of compiler/kernels take them. */
 
 import { type Dim, dimAdd, dimEqual, dimFloorDiv, dimMul } from "../../ir/dim.js";
+import type { DType } from "../../ir/dtype.js";
 import type { Value } from "../../ir/graph.js";
 import type { ConvAttrs } from "../../ir/ops/conv.js";
 import { channelsOf, spatialOf } from "../../ir/ops/window-geometry.js";
@@ -10,12 +11,15 @@ import { padKernel } from "../kernels/pad.js";
 import type { Axes } from "../kernels/pool.js";
 import type { View } from "../schedule.js";
 import type { LowerContext } from "./context.js";
+import { elemOf } from "./kernel-builder.js";
 import { addMicroKernel, ceilDiv, productSize, viewArg } from "./micro-kernel.js";
 import { sizeOf } from "./place.js";
 
 /** Sizes of a channels-last convolution with its spatial axes filled up to three from the left. */
-export interface Geometry {
-  readonly lane: "f32" | "f64";
+export interface Geometry<L extends "f32" | "f64" | "i16pair" = "f32" | "f64" | "i16pair"> {
+  readonly lane: L;
+  /** dtype of x. */
+  readonly dtype: DType;
   /** Tiles of the convolution (output pixels by output channels), and of its gradients. */
   readonly tile: Tile;
   readonly inputGradTile: Tile;
@@ -47,9 +51,21 @@ export interface Geometry {
 export const fill3 = <T>(list: readonly T[], by: T): readonly [T, T, T] =>
   [...new Array<T>(3 - list.length).fill(by), ...list] as unknown as readonly [T, T, T];
 
-export function geometryOf(x: Value, w: Value, y: Value, attrs: ConvAttrs): Geometry | undefined {
+/** The sizes of a convolution of floats, or of what its gradients belong to; undefined where the kernels don't serve it. */
+export function geometryOf(x: Value, w: Value, y: Value, attrs: ConvAttrs): Geometry<"f32" | "f64"> | undefined {
   const { dtype } = x.type;
-  if ((dtype !== "f32" && dtype !== "f64") || attrs.layout !== "channelsLast") return undefined;
+  return dtype === "f32" || dtype === "f64" ? geometryFor(dtype, x, w, y, attrs) : undefined;
+}
+
+/** The same for a convolution in an accumulator that the dtypes of its operands do not decide alone. */
+export function geometryFor<L extends "f32" | "f64" | "i16pair">(
+  lane: L,
+  x: Value,
+  w: Value,
+  y: Value,
+  attrs: ConvAttrs,
+): Geometry<L> | undefined {
+  if (attrs.layout !== "channelsLast") return undefined;
   const known = (d: Dim): d is number => typeof d === "number" && d >= 0;
   if (!attrs.padLow.every(known) || !attrs.padHigh.every(known)) return undefined;
   const channels = channelsOf(x.type.shape, "channelsLast");
@@ -83,11 +99,12 @@ export function geometryOf(x: Value, w: Value, y: Value, attrs: ConvAttrs): Geom
   const images = x.type.shape[0]!;
   const output = fill3(spatialOf(y.type.shape, "channelsLast"), 1);
   return {
-    lane: dtype,
-    tile: chooseTile(dtype, productSize(dimMul(images, sizeOf(output)), oPer)),
+    lane,
+    dtype: x.type.dtype,
+    tile: chooseTile(lane, productSize(dimMul(images, sizeOf(output)), oPer)),
     // Its rows are images, those of the other are elements of the weights.
-    inputGradTile: chooseTile(dtype, productSize(images, run)),
-    weightGradTile: chooseTile(dtype, productSize(dimMul(sizeOf(kernel), cPer), oPer)),
+    inputGradTile: chooseTile(lane, productSize(images, run)),
+    weightGradTile: chooseTile(lane, productSize(dimMul(sizeOf(kernel), cPer), oPer)),
     images,
     channels,
     cPer,
@@ -149,12 +166,17 @@ export function padArgs(g: Geometry): { readonly [name: string]: Dim } {
 
 export const paddedShape = (g: Geometry): readonly Dim[] => [g.images, ...g.padded, g.channels];
 
-/** x with its padding in memory, so that kernels need no checks. */
+/** Whether the kernel reads one element beyond what it sums: the last of an odd run comes with its neighbour. */
+export const readsBeyond = (g: Geometry): boolean =>
+  g.lane === "i16pair" && !(typeof g.run === "number" && g.run % 2 === 0);
+
+/** x with its padding in memory, so that kernels need no checks, and with an element more where they read beyond. */
 export function paddedInput(ctx: LowerContext, x: Value, g: Geometry, loc: string | undefined): View {
-  if (g.padded.every((d, a) => dimEqual(d, g.input[a]!))) return ctx.view(x);
-  const view = ctx.temp(g.lane, paddedShape(g));
+  if (g.padded.every((d, a) => dimEqual(d, g.input[a]!)) && !readsBeyond(g)) return ctx.view(x);
+  const shape = readsBeyond(g) ? [dimAdd(sizeOf(paddedShape(g)), 1)] : paddedShape(g);
+  const view = ctx.temp(g.dtype, shape);
   addMicroKernel(ctx, {
-    kernel: ctx.pool.kernel("pad", ({ elem }) => padKernel(elem), { elem: g.lane }),
+    kernel: ctx.pool.kernel("pad", ({ elem }) => padKernel(elem), { elem: elemOf[g.dtype] }),
     chunks: dimMul(g.images, dimMul(g.padded[0], g.padded[1])),
     args: { x: viewArg(ctx.view(x), "read"), padded: viewArg(view, "write"), ...padArgs(g) },
     loc,

@@ -79,7 +79,12 @@ export function lowerConvInputGrad(ctx: LowerContext, node: Node<"convInputGrad"
 const mostPackedGroups = 8;
 
 /** Weights [O, …taps, C/g] as panels of [O/g, run] for each group and segment. */
-function gradientWeights(ctx: LowerContext, w: Value, g: Geometry, loc: string | undefined): View | undefined {
+function gradientWeights(
+  ctx: LowerContext,
+  w: Value,
+  g: Geometry<"f32" | "f64">,
+  loc: string | undefined,
+): View | undefined {
   const { groups, run } = g;
   const { nr } = g.inputGradTile;
   const k = depthOf(g);

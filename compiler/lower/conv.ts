@@ -1,10 +1,11 @@
 /**
- * Convolution and its adjoints in f32 and f64 over channels-last tensors, by the kernels of compiler/kernels. Other dtypes,
- * channels-first tensors and negative or symbolic padding go to the simple kernels.
+ * Convolution in f32, f64 and of i16 over channels-last tensors, by the kernels of compiler/kernels. Other dtypes, channels-first
+ * tensors and negative or symbolic padding go to the simple kernels.
  */
 
 import { type Dim, dimEqual, dimMul } from "../../ir/dim.js";
 import type { Value } from "../../ir/graph.js";
+import type { ConvAttrs } from "../../ir/ops/conv.js";
 import { zeros } from "../../ir/tensor.js";
 import { conv } from "../kernels/conv.js";
 import { depthwise } from "../kernels/depthwise.js";
@@ -16,11 +17,13 @@ import {
   depthOf,
   floats,
   type Geometry,
+  geometryFor,
   geometryOf,
   groupLength,
   isPadded,
   loopsOfSegments,
   paddedInput,
+  readsBeyond,
   segmentArgs,
   taps,
   walkArgs,
@@ -30,6 +33,7 @@ import { epilogueOf, type Finish, plainFinish, type ResultMatrix } from "./epilo
 import { elemOf } from "./kernel-builder.js";
 import { emitMap, iterate } from "./map.js";
 import { addMicroKernel, ceilDiv, viewArg } from "./micro-kernel.js";
+import { isPairedWeight, pairedConvWeights, pairedDepth } from "./pairs.js";
 import { Place, sizeOf } from "./place.js";
 import type { Leaf } from "./point.js";
 import type { Node } from "./structured.js";
@@ -45,6 +49,7 @@ function packedWeights(ctx: LowerContext, w: Value, g: Geometry, loc: string | u
   const { nr } = g.tile;
   const k = depthOf(g);
   const n = g.oPer;
+  if (g.lane === "i16pair") return pairedConvWeights(ctx, w, g);
   const constant = w.def.op === "constant" ? w.def.attrs.value : undefined;
   if (constant !== undefined && typeof k === "number" && typeof n === "number") {
     return ctx.derived(constant, `conv ${groups} ${nr}`, () => {
@@ -90,9 +95,17 @@ const matrixOf = (g: Geometry): ResultMatrix => ({
 
 /** A convolution of one tap that sees every pixel once: a plain product. */
 const isPlain = (g: Geometry): boolean =>
-  taps(g) === 1 && g.groups === 1 && !isPadded(g) && g.stride.every((s) => s === 1);
+  taps(g) === 1 && g.groups === 1 && !isPadded(g) && !readsBeyond(g) && g.stride.every((s) => s === 1);
 
-const isDepthwise = (g: Geometry): boolean => g.groups > 1 && g.cPer === 1 && dimEqual(g.oPer, 1);
+const isDepthwise = (g: Geometry): g is Geometry<"f32" | "f64"> =>
+  g.lane !== "i16pair" && g.groups > 1 && g.cPer === 1 && dimEqual(g.oPer, 1);
+
+/** What the kernels serve: floats, and i16 by constant weights of 8 or 16 bits. */
+function servedGeometry(x: Value, w: Value, y: Value, attrs: ConvAttrs): Geometry | undefined {
+  if (x.type.dtype !== "i16" || !isPairedWeight(w)) return geometryOf(x, w, y, attrs);
+  const g = geometryFor("i16pair", x, w, y, attrs);
+  return typeof g?.run === "number" && typeof g.oPer === "number" ? g : undefined;
+}
 
 function emitConv(ctx: LowerContext, node: Node<"conv">, g: Geometry, to: View, finish: Finish): void {
   const [x, w] = node.operands as [Value, Value];
@@ -107,6 +120,7 @@ function emitConv(ctx: LowerContext, node: Node<"conv">, g: Geometry, to: View, 
     return;
   }
   const { rows } = matrixOf(g);
+  const k = g.lane === "i16pair" ? pairedDepth(g) : depthOf(g);
   const n = typeof g.oPer === "number" ? { n: g.oPer } : {};
   const packed = packedWeights(ctx, w, g, loc);
   if (isPlain(g)) {
@@ -115,6 +129,7 @@ function emitConv(ctx: LowerContext, node: Node<"conv">, g: Geometry, to: View, 
       a: "rows",
       b: "packed",
       ...g.tile,
+      bElem: elemOf[packed.buffer.dtype],
       epilogue: finish.epilogue,
       cElem: elemOf[finish.dtype],
       ...n,
@@ -146,8 +161,10 @@ function emitConv(ctx: LowerContext, node: Node<"conv">, g: Geometry, to: View, 
     lane: g.lane,
     ...g.tile,
     loops: loopsOfSegments(g),
-    unroll: unrollOf(g.run),
+    unroll: unrollOf(g.lane === "i16pair" ? ceilDiv(g.run, 2) : g.run),
     epilogue: finish.epilogue,
+    wElem: elemOf[packed.buffer.dtype],
+    yElem: elemOf[finish.dtype],
     ...n,
   });
   addMicroKernel(ctx, {
@@ -161,7 +178,7 @@ function emitConv(ctx: LowerContext, node: Node<"conv">, g: Geometry, to: View, 
       n: g.oPer,
       groups: g.groups,
       xGroup: g.cPer,
-      wGroup: groupLength(depthOf(g), g.oPer, g.tile.nr),
+      wGroup: groupLength(k, g.oPer, g.tile.nr),
       yPixel: g.outputs,
       ...walkArgs(g),
       run: g.run,
@@ -172,12 +189,19 @@ function emitConv(ctx: LowerContext, node: Node<"conv">, g: Geometry, to: View, 
   });
 }
 
-function emitDepthwise(ctx: LowerContext, node: Node<"conv">, g: Geometry, to: View, finish: Finish): void {
+function emitDepthwise(
+  ctx: LowerContext,
+  node: Node<"conv">,
+  g: Geometry<"f32" | "f64">,
+  to: View,
+  finish: Finish,
+): void {
   const [x, w] = node.operands as [Value, Value];
   // [C, …taps, 1] to [taps, C].
   const weights = transposed(ctx, w, [g.outputs, taps(g)], node.loc);
   const kernel = ctx.pool.kernel("depthwise", depthwise, {
     elem: g.lane,
+    yElem: elemOf[finish.dtype],
     window: g.kernel,
     strides: g.stride,
     dilations: g.dilation,
@@ -241,7 +265,7 @@ function emitTranspose(
 
 export function lowerConv(ctx: LowerContext, node: Node<"conv">): void {
   const y = node.results[0]!;
-  const g = geometryOf(node.operands[0]!, node.operands[1]!, y, node.attrs);
+  const g = servedGeometry(node.operands[0]!, node.operands[1]!, y, node.attrs);
   if (g === undefined) lowerConvSimple(ctx, node);
   else emitConv(ctx, node, g, ctx.result(y), plainFinish(y.type.dtype));
 }
@@ -255,9 +279,8 @@ export function lowerConvWithEpilogue(
   leaf: (v: Value) => Leaf | undefined,
 ): boolean {
   const y = node.results[0]!;
-  const g = geometryOf(node.operands[0]!, node.operands[1]!, y, node.attrs);
-  // The convolution kernels store what they compute in.
-  if (g === undefined || output.type.dtype !== g.lane) return false;
+  const g = servedGeometry(node.operands[0]!, node.operands[1]!, y, node.attrs);
+  if (g === undefined) return false;
   const finish = epilogueOf(ctx.pool, y, output, matrixOf(g), leaf);
   if (finish === undefined) return false;
   emitConv(ctx, node, g, to, finish);

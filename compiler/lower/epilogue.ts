@@ -1,12 +1,13 @@
 /** What follows a contraction element by element, as the epilogue of its kernel. */
 
 import type { Dim } from "../../ir/dim.js";
-import { type DType, isFloat } from "../../ir/dtype.js";
+import { type DType, isFloat, isStorageOnly } from "../../ir/dtype.js";
 import type { Shape, Value } from "../../ir/graph.js";
 import type { Elem, Expr, LoopParam } from "../../ir/loop.js";
 import { Block } from "../../ir/loop-block.js";
 import * as B from "../../ir/loop-build.js";
 import { printExpr, printStmts } from "../../ir/loop-print.js";
+import { isVector } from "../../ir/loop-types.js";
 import { type Epilogue, identity } from "../kernels/epilogue.js";
 import type { Access, Arg, View } from "../schedule.js";
 import { settle } from "./elementwise.js";
@@ -14,7 +15,7 @@ import { elemOf, type KernelHost, type KernelPool, registerOf } from "./kernel-b
 import { coefficient, loopsOf, variable } from "./loops.js";
 import { Place } from "./place.js";
 import { type Leaf, type Point, Points, visitPoints } from "./point.js";
-import { PointEmitter } from "./point-emit.js";
+import { PointEmitter, vectorOf } from "./point-emit.js";
 
 /** A contraction's result as a matrix per batch: where element (batch, row, column) lies is row-major. */
 export interface ResultMatrix {
@@ -47,7 +48,8 @@ export function epilogueOf(
   matrix: ResultMatrix,
   leaf: (v: Value) => Leaf | undefined,
 ): Finish | undefined {
-  if (registerOf(from.type.dtype) !== "f32" || registerOf(to.type.dtype) !== "f32") return undefined;
+  const register = registerOf(from.type.dtype);
+  if ((register !== "f32" && register !== "i32") || !isLaneNumber(to.type.dtype)) return undefined;
   const shape: Shape = [matrix.batch, matrix.rows, matrix.columns];
   const index = [batchLoop, rowLoop, columnLoop].map((l, a) => variable({ ...l, size: shape[a]! }));
   const points = new Points((v) => (v === from ? { kind: "given" } : leaf(v)));
@@ -66,7 +68,7 @@ export function epilogueOf(
       if (i === undefined) {
         i = params.length;
         known.set(key, i);
-        params.push({ name: `e${i}_${hint}`, type: "i32", ...(points ? { points } : {}) });
+        params.push({ name: `e${i}_${hint}`, type: arg.kind === "f32" ? "f32" : "i32", ...(points ? { points } : {}) });
         args.push(arg);
       }
       return B.param(params[i]!);
@@ -77,10 +79,11 @@ export function epilogueOf(
         d === 0 || d === 1 || d === -1 ? B.i32(d) : once(`dim ${keyOf(d)}`, "n", { kind: "dim", value: d }),
       pointer: (view, access, elem = elemOf[view.buffer.dtype]) =>
         once(viewKey(view, access, elem), "x", { kind: "view", view, access }, elem),
+      number: (value) => once(`number ${value}`, "s", { kind: "f32", value }),
     };
   };
   const emit = (host: KernelHost, acc: Expr, at: readonly Expr[]): Expr => {
-    const e = new PointEmitter(host, new Map(), { symbol: columnLoop.symbol, type: acc.type });
+    const e = new PointEmitter(host, new Map(), { symbol: columnLoop.symbol, vector: isVector(acc.type) });
     e.plan([point]);
     let result: Expr = acc;
     const symbols = [batchLoop.symbol, rowLoop.symbol, columnLoop.symbol];
@@ -95,7 +98,7 @@ export function epilogueOf(
   };
   const trial = new Block();
   const names = ["batch", "row", "column"].map((n) => B.v(n, "i32"));
-  const result = emit(collector(trial), B.v("acc_in", "f32x4"), names);
+  const result = emit(collector(trial), B.v("acc_in", vectorOf[register]), names);
   const code = `${params.map((p) => p.points ?? p.type).join()}\n${printStmts(trial.stmts)}${printExpr(result)}`;
   const name = pool.epilogueName(nameOf(point), code);
   const epilogue: Epilogue = {
@@ -107,6 +110,7 @@ export function epilogueOf(
         block,
         size: (d) => (d === 0 || d === 1 || d === -1 ? B.i32(d) : find(`dim ${keyOf(d)}`)),
         pointer: (view, access, elem = elemOf[view.buffer.dtype]) => find(viewKey(view, access, elem)),
+        number: (value) => find(`number ${value}`),
       };
       return emit(host, acc, [at.batch, at.row, at.column]);
     },
@@ -118,15 +122,22 @@ const keyOf = (d: Dim): string => (typeof d === "number" ? String(d) : d.key);
 const viewKey = (view: View, access: Access, elem: Elem): string =>
   `${access} ${view.buffer.id} ${keyOf(view.offset)} ${elem}`;
 
-/** Floats along the columns, one element per lane or one for all; nothing whose lanes would have another width. */
+/** Numbers that fill lanes of 32 bits; narrow formats that are decoded bit by bit are left to loops. */
+const isLaneNumber = (d: DType): boolean => (registerOf(d) === "f32" || registerOf(d) === "i32") && !isStorageOnly(d);
+
+const isLane = (d: DType): boolean => d === "bool" || isLaneNumber(d);
+
+/** Integer ops without an instruction over lanes. */
+const scalarOnly: ReadonlySet<string> = new Set(["div", "rem", "pow", "shiftLeft", "shiftRight"]);
+
+/** Numbers along the columns, one element per lane or one for all; nothing whose lanes would have another width. */
 function isVectorizable(point: Point, own: Place, columnOne: boolean): boolean {
   let fits = true;
-  const isMaskOrF32 = (d: DType) => d === "bool" || registerOf(d) === "f32";
   visitPoints([point], (p) => {
     switch (p.kind) {
       case "load": {
         const stride = columnOne ? 0 : coefficient(p.at, columnLoop.symbol);
-        if ((stride !== 0 && stride !== 1) || registerOf(p.dtype) !== "f32" || !isFloat(p.dtype)) fits = false;
+        if ((stride !== 0 && stride !== 1) || !isLaneNumber(p.dtype)) fits = false;
         return;
       }
       case "given":
@@ -136,11 +147,11 @@ function isVectorizable(point: Point, own: Place, columnOne: boolean): boolean {
         fits = false;
         return;
       case "const":
-        if (!isMaskOrF32(p.dtype)) fits = false;
+        if (!isLane(p.dtype)) fits = false;
         return;
       case "apply":
-        if (!isMaskOrF32(p.dtype) || p.node.operands.some((v) => !isMaskOrF32(v.type.dtype))) fits = false;
-        if (p.node.op === "bitcast") fits = false;
+        if (!isLane(p.dtype) || p.node.operands.some((v) => !isLane(v.type.dtype))) fits = false;
+        if (p.node.op === "bitcast" || (scalarOnly.has(p.node.op) && !isFloat(p.dtype))) fits = false;
         return;
     }
   });

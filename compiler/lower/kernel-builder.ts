@@ -108,6 +108,8 @@ export interface KernelHost {
   readonly end?: Expr;
   pointer(view: View, access: Access, elem?: Elem): Expr;
   size(d: Dim): Expr;
+  /** An f32 that differs from layer to layer, as a parameter; without it, numbers are part of the code. */
+  readonly number?: (value: number) => Expr;
 }
 
 export interface KernelOptions {

@@ -16,9 +16,8 @@ import {
 import { type DType, isFloat } from "../../ir/dtype.js";
 import { InternalError } from "../../ir/errors.js";
 import type { Value } from "../../ir/graph.js";
-import type { Elem, Expr, LoopType } from "../../ir/loop.js";
+import type { Elem, Expr, VectorKind } from "../../ir/loop.js";
 import * as B from "../../ir/loop-build.js";
-import { isVector } from "../../ir/loop-types.js";
 import { isElementwise } from "../../ir/ops/classes.js";
 import { applyNode, settle } from "./elementwise.js";
 import { elemOf, type KernelHost, registerOf } from "./kernel-builder.js";
@@ -36,10 +35,22 @@ interface Split {
   readonly parts: readonly DimPart[];
 }
 
-/** Points as vectors: neighbouring values of one loop variable in the lanes of a type (or, with a scalar type, one of them). */
+/** Points as vectors of four: neighbouring values of one loop variable in the lanes (or, if not `vector`, one of them). */
 export interface Lane {
   readonly symbol: string;
-  readonly type: LoopType;
+  readonly vector: boolean;
+}
+
+/** Registers that have a vector of four. */
+export const vectorOf = { f32: "f32x4", i32: "i32x4", mask: "mask32x4" } as const;
+
+/** The register of a dtype as a vector. */
+function laneType(dtype: DType): VectorKind {
+  const register = registerOf(dtype);
+  if (register !== "f32" && register !== "i32" && register !== "mask") {
+    throw new InternalError(`${dtype} has no vector of four`);
+  }
+  return vectorOf[register];
 }
 
 export class PointEmitter {
@@ -247,9 +258,7 @@ export class PointEmitter {
   #make(p: Point): Expr {
     switch (p.kind) {
       case "const":
-        return this.#lane === undefined || !isVector(this.#lane.type)
-          ? B.constant(registerOf(p.dtype), p.value)
-          : B.constant(p.dtype === "bool" ? "mask32x4" : this.#lane.type, p.value);
+        return this.#constant(p);
       case "given": {
         const e = this.#find((s) => s.given, p.value);
         if (e === undefined) throw new InternalError("a given value is not at hand");
@@ -269,13 +278,23 @@ export class PointEmitter {
     }
   }
 
+  #constant({ dtype, value }: Extract<Point, { kind: "const" }>): Expr {
+    const type = this.#lane?.vector ? laneType(dtype) : registerOf(dtype);
+    // Scales differ from layer to layer; whole numbers (limits, zero points) choose instructions.
+    const differs = registerOf(dtype) === "f32" && Number.isFinite(value) && !Number.isInteger(value);
+    return differs && this.kernel.number
+      ? B.broadcast(type, this.kernel.number(value as number))
+      : B.constant(type, value);
+  }
+
   #load(p: Extract<Point, { kind: "load" }>): Expr {
     const pointer = this.kernel.pointer(p.view, "read", elemOf[p.dtype]);
     const at = this.index(p.at);
-    if (this.#lane === undefined || !isVector(this.#lane.type)) return loadElement(p.dtype, pointer, at);
-    const along = this.#split(p.at).parts.some((part) => part.factors.some((f) => atomMentions(f, this.#lane!.symbol)));
-    if (along) return B.load(this.#lane.type, elemOf[p.dtype], pointer, at);
-    return B.splat(this.#lane.type, loadElement(p.dtype, pointer, at));
+    const lane = this.#lane;
+    if (!lane?.vector) return loadElement(p.dtype, pointer, at);
+    const along = this.#split(p.at).parts.some((part) => part.factors.some((f) => atomMentions(f, lane.symbol)));
+    if (along) return B.load(laneType(p.dtype), elemOf[p.dtype], pointer, at);
+    return B.splat(laneType(p.dtype), loadElement(p.dtype, pointer, at));
   }
 
   /** Stores an element given in its dtype's register. */

@@ -10,7 +10,7 @@ import { maxPoolGradient, windowSumGradient } from "../kernels/pool-grad.js";
 import type { Arg, View } from "../schedule.js";
 import type { LowerContext } from "./context.js";
 import { epilogueOf, type Finish, plainFinish } from "./epilogue.js";
-import { elemOf } from "./kernel-builder.js";
+import { elemOf, registerOf } from "./kernel-builder.js";
 import { addMicroKernel, viewArg } from "./micro-kernel.js";
 import { sizeOf } from "./place.js";
 import type { Leaf } from "./point.js";
@@ -143,7 +143,9 @@ export function lowerWindowSumWithEpilogue(
   const y = node.results[0]!;
   const pool = poolOf(node.operands[0]!, y, node.attrs);
   // The kernel stores elements of the type it reads.
-  if (pool === undefined || node.attrs.layout !== "channelsLast" || output.type.dtype !== y.type.dtype) return false;
+  const { dtype } = y.type;
+  if (pool === undefined || node.attrs.layout !== "channelsLast" || output.type.dtype !== dtype) return false;
+  if (registerOf(dtype) !== "f32") return false;
   const matrix = { batch: 1, rows: pool.pixels, columns: channelsOf(y.type.shape, "channelsLast") };
   const finish = epilogueOf(ctx.pool, y, output, matrix, leaf);
   if (finish === undefined) return false;

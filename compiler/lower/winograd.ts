@@ -17,6 +17,7 @@ import type { View } from "../schedule.js";
 import type { LowerContext } from "./context.js";
 import { floats, type Geometry, paddedInput } from "./conv-geometry.js";
 import type { Finish } from "./epilogue.js";
+import { elemOf } from "./kernel-builder.js";
 import { addMicroKernel, ceilDiv, viewArg } from "./micro-kernel.js";
 import type { Node } from "./structured.js";
 
@@ -98,7 +99,12 @@ export function emitWinograd(ctx: LowerContext, node: Node<"conv">, g: Fitting, 
   const scratch = elemBytes.f32 * winogradScratch(g.channels, g.outputs);
   const xRow = dimMul(padded[2], g.channels);
   addMicroKernel(ctx, {
-    kernel: ctx.pool.kernel("winograd", winograd, { ...tile, epilogue: finish.epilogue, n: g.outputs }),
+    kernel: ctx.pool.kernel("winograd", winograd, {
+      ...tile,
+      epilogue: finish.epilogue,
+      yElem: elemOf[finish.dtype],
+      n: g.outputs,
+    }),
     chunks: ceilDiv(tiles, winogradTiles),
     args: {
       x: viewArg(x, "read"),

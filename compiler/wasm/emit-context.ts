@@ -2,6 +2,7 @@
 
 import { InternalError } from "../../ir/errors.js";
 import type { LoopType, MathFn } from "../../ir/loop.js";
+import type { Direction } from "./half.js";
 import type { Ref, Variant, WasmModule, WasmType } from "./module.js";
 import { wasmType } from "./opcodes.js";
 
@@ -17,7 +18,7 @@ export type Helper =
       readonly kind: "half";
       readonly format: "f16" | "bf16";
       readonly lanes: "f32" | "f32x4";
-      readonly direction: "widen" | "narrow";
+      readonly direction: Direction;
     }
   | { readonly kind: "math"; readonly fn: MathFn; readonly type: LoopType }
   | { readonly kind: "barrier" };

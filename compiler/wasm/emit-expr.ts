@@ -228,7 +228,7 @@ function convert(ctx: FunctionContext, e: Extract<Expr, { kind: "convert" }>): R
       const format = e.op === "f16.round" ? "f16" : "bf16";
       const lanes = e.type === "f32x4" ? "f32x4" : "f32";
       const emit = (y: Expr): Ref => emitExpr(ctx, y);
-      return emitHalf(ctx, emit, format, lanes, "widen", emitHalf(ctx, emit, format, lanes, "narrow", x));
+      return emitHalf(ctx, emit, format, lanes, "round", x);
     }
     default:
       throw new InternalError(`no way to emit ${e.op} of ${from}`);

@@ -14,24 +14,35 @@ import type { Ref } from "./module.js";
 import { wasmType } from "./opcodes.js";
 
 type Lanes = "f32" | "f32x4";
+/** To f32, to the format's bits, or to the format's nearest number, kept in f32. */
+export type Direction = "widen" | "narrow" | "round";
 export type HalfFormat = "f16" | "bf16";
 
 /** `@f16_to_f32(i32) -> f32`, `@f32x4_to_bf16(f32x4) -> i32x4`, … */
-export function halfName(format: HalfFormat, lanes: Lanes, direction: "widen" | "narrow"): string {
-  return direction === "widen" ? `${format}_to_${lanes}` : `${lanes}_to_${format}`;
+export function halfName(format: HalfFormat, lanes: Lanes, direction: Direction): string {
+  switch (direction) {
+    case "widen":
+      return `${format}_to_${lanes}`;
+    case "narrow":
+      return `${lanes}_to_${format}`;
+    case "round":
+      return `${lanes}_round_${format}`;
+  }
 }
 
-export function halfFunction(format: HalfFormat, lanes: Lanes, direction: "widen" | "narrow"): LoopFunction {
+export function halfFunction(format: HalfFormat, lanes: Lanes, direction: Direction): LoopFunction {
   const ints = lanes === "f32" ? "i32" : "i32x4";
   const name = halfName(format, lanes, direction);
-  const body = { f16: { widen: widenF16, narrow: narrowF16 }, bf16: { widen: widenBf16, narrow: narrowBf16 } };
-  const [from, to] = direction === "widen" ? ([ints, lanes] as const) : ([lanes, ints] as const);
+  const body = {
+    f16: { widen: widenF16, narrow: narrowF16, round: roundF16 },
+    bf16: { widen: widenBf16, narrow: narrowBf16, round: roundBf16 },
+  };
+  const from = direction === "widen" ? ints : lanes;
+  const to = direction === "narrow" ? ints : lanes;
   return buildFunction(name, [{ name: "x", type: from }], to, (b, [x]) =>
     b.return(body[format][direction](b, x, lanes)),
   );
 }
-
-type Direction = "widen" | "narrow";
 
 const vectorForms = new Map<string, LoopFunction>();
 
@@ -47,7 +58,7 @@ export function emitHalf(
   const m = ctx.module;
   if (lanes === "f32") {
     const name = ctx.need({ kind: "half", format, lanes, direction });
-    return m.call(name, [x], direction === "widen" ? "f32" : "i32");
+    return m.call(name, [x], direction === "narrow" ? "i32" : "f32");
   }
   const name = halfName(format, lanes, direction);
   const f = vectorForms.get(name) ?? halfFunction(format, lanes, direction);
@@ -68,30 +79,45 @@ export function emitHalf(
 const intsOf = (lanes: Lanes) => (lanes === "f32" ? "i32" : "i32x4");
 
 function widenF16(b: Block, x: Expr, lanes: Lanes): Expr {
-  const sign = b.let("sign", B.shl(B.and(x, 0x8000), 16));
-  const bits = b.let("bits", B.shl(B.and(x, 0x7fff), 13));
-  // Reading exponent and fraction as f32 is off by 2^112, subnormals included; exponent 31 is infinity or NaN.
-  const scaled = B.bitcast(intsOf(lanes), B.mul(B.bitcast(lanes, bits), 2 ** 112));
-  const special = B.or(bits, 0x7f800000);
-  const quiet = B.select(B.gtS(bits, 0x0f800000), B.or(special, 0x00400000), special);
-  return B.bitcast(lanes, B.or(sign, B.select(B.geS(bits, 0x0f800000), quiet, scaled)));
+  const magnitude = b.let("magnitude", B.and(x, 0x7fff));
+  const bits = b.let("bits", B.shl(magnitude, 13));
+  // Exponent 31 is infinity or NaN; all others, read as f32, are off by 2^112, subnormals included.
+  const isSpecial = B.geS(bits, 0x0f800000);
+  const special =
+    lanes === "f32x4" ? B.and(B.bitcast("i32x4", isSpecial), 0x7f800000) : B.select(isSpecial, 0x7f800000, 0);
+  const scaled = B.mul(B.bitcast(lanes, B.or(bits, special)), 2 ** 112);
+  return B.bitcast(lanes, B.or(B.bitcast(intsOf(lanes), scaled), B.shl(B.xor(x, magnitude), 16)));
+}
+
+/** The f32 that has the unit of half's numbers of x's size in its last place; `magnitude` are the bits of |x|. */
+function unitOfF16(b: Block, magnitude: Expr): { readonly exponent: Expr; readonly unit: Expr } {
+  // Of numbers below 2^-14, subnormals, the unit is the same; above 2^16 anything will do that is not infinite.
+  const exponent = b.let("exponent", B.minS(B.maxS(B.and(magnitude, 0x7f800000), 113 << 23), 143 << 23));
+  return { exponent, unit: b.let("unit", B.add(exponent, 13 << 23)) };
+}
+
+/** The nearest half, as f32. */
+function roundF16(b: Block, x: Expr, lanes: Lanes): Expr {
+  const bits = b.let("bits", B.bitcast(intsOf(lanes), x));
+  const magnitude = b.let("magnitude", B.and(bits, 0x7fffffff));
+  const unit = b.let("grid", B.bitcast(lanes, unitOfF16(b, magnitude).unit));
+  const rounded = B.sub(B.add(B.bitcast(lanes, magnitude), unit), unit);
+  // What has become 2^16 or more is infinite.
+  const limited = B.mul(B.mul(rounded, 2 ** 112), 2 ** -112);
+  return B.bitcast(lanes, B.or(B.bitcast(intsOf(lanes), limited), B.xor(bits, magnitude)));
 }
 
 function narrowF16(b: Block, x: Expr, lanes: Lanes): Expr {
   const bits = b.let("bits", B.bitcast(intsOf(lanes), x));
   const magnitude = b.let("magnitude", B.and(bits, 0x7fffffff));
-  const odd = B.and(B.shrU(magnitude, 13), 1);
-  // Rebias by −112 and round half to even by adding just under half a unit, plus one if the kept part is odd.
-  const normal = B.shrU(B.add(B.add(magnitude, ((15 - 127) << 23) + 0xfff), odd), 13);
-  // One half has the unit 2^-24 of half's subnormals, so the addition rounds for us.
-  const shifted = B.bitcast(intsOf(lanes), B.add(B.bitcast(lanes, magnitude), 0.5));
-  const subnormal = B.sub(shifted, 0x3f000000);
-  const nan = B.or(B.and(B.shrU(magnitude, 13), 0x3ff), 0x7e00);
-  const finite = B.select(B.ltS(magnitude, 0x38800000), subnormal, normal);
-  // From 65520 on, values round to infinity.
-  const large = B.select(B.gtS(magnitude, 0x7f800000), nan, 0x7c00);
-  const result = B.select(B.geS(magnitude, 0x477ff000), large, finite);
-  return B.or(result, B.and(B.shrU(bits, 16), 0x8000));
+  const { exponent, unit } = unitOfF16(b, magnitude);
+  // The addition rounds: above the unit's own bits stand the units of |x|, 1024 to 2048 of them, or fewer if it is subnormal.
+  const units = B.sub(B.bitcast(intsOf(lanes), B.add(B.bitcast(lanes, magnitude), B.bitcast(lanes, unit))), unit);
+  const finite = B.add(units, B.sub(B.shrU(exponent, 13), 113 << 10));
+  const isNan = B.gtS(magnitude, 0x7f800000);
+  const payload = B.or(B.and(B.shrU(magnitude, 13), 0x3ff), 0x200);
+  const nan = lanes === "f32x4" ? B.and(B.bitcast("i32x4", isNan), payload) : B.select(isNan, payload, 0);
+  return B.or(B.or(B.minS(finite, 0x7c00), nan), B.and(B.shrU(bits, 16), 0x8000));
 }
 
 function widenBf16(_: Block, x: Expr, lanes: Lanes): Expr {
@@ -104,4 +130,8 @@ function narrowBf16(b: Block, x: Expr, lanes: Lanes): Expr {
   const rounded = B.shrU(B.add(B.add(bits, 0x7fff), odd), 16);
   const nan = B.or(B.shrU(bits, 16), 0x40);
   return B.select(B.gtS(B.and(bits, 0x7fffffff), 0x7f800000), nan, rounded);
+}
+
+function roundBf16(b: Block, x: Expr, lanes: Lanes): Expr {
+  return widenBf16(b, narrowBf16(b, x, lanes), lanes);
 }

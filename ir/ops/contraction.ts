@@ -31,22 +31,23 @@ export type DotAttrs = {
 export const freeAxes = (rank: number, batch: readonly number[], contract: readonly number[]): readonly number[] =>
   Array.from({ length: rank }, (_, a) => a).filter((a) => !batch.includes(a) && !contract.includes(a));
 
-const isByte = (d: DType) => d === "i8" || d === "u8";
+/** Integers whose products are summed in i32. */
+const isNarrow = (d: DType) => d === "i8" || d === "u8" || d === "i16";
 
 /**
- * Dtype of a sum of products: floats give their own type (f16 and bf16 may ask for f32), pairs of i8/u8 give i32, other
- * integers their own type.
+ * Dtype of a sum of products: floats give their own type (f16 and bf16 may ask for f32), pairs of i8, u8 and i16 give i32,
+ * other integers their own type.
  */
 export function productDType(a: TensorType, b: TensorType, asked?: DType): DType {
   const fail = (): never => {
     throw new ModelError({
       message: `no product of ${typeText(a)} and ${typeText(b)}${asked === undefined ? "" : ` as ${asked}`}`,
-      hint: "both operands must have one dtype, or be i8/u8 with result i32; cast them",
+      hint: "both operands must have one dtype, or be i8, u8 or i16 with result i32; cast them",
     });
   };
   requireDType(a, "number");
   requireDType(b, "number");
-  if (isByte(a.dtype) && isByte(b.dtype)) {
+  if (isNarrow(a.dtype) && isNarrow(b.dtype)) {
     const result = asked ?? "i32";
     return result === "i32" || (result === a.dtype && result === b.dtype) ? result : fail();
   }
@@ -78,7 +79,7 @@ export const dotGeneral: Op<"dotGeneral", DotAttrs> = defineOp<"dotGeneral", Dot
     batchB: "the axes of b paired with them",
     contractA: "contracted axes of a",
     contractB: "the axes of b paired with them",
-    result: "result dtype. Default: i32 for i8/u8, else the operands'. f16 and bf16 may give f32",
+    result: "result dtype. Default: i32 for i8, u8 and i16, else the operands'. f16 and bf16 may give f32",
   },
   infer: ([a, b], { batchA, batchB, contractA, contractB, result }) => {
     const dtype = productDType(a!, b!, result);
@@ -248,6 +249,11 @@ function dotSamples() {
       within(-128, 127, of("i8", 17, 6)),
     ),
     sampleWith(plain, within(0, 255, of("u8", 4, 5)), within(0, 255, of("u8", 5, 6))),
+    sampleWith(plain, within(-255, 255, of("i16", 5, 19)), within(-128, 127, of("i8", 19, 21))),
+    sampleWith(plain, of("i16", 1, 8), of("i16", 8, 5)),
+    sampleWith(plain, exactly([-32768, -32768], of("i16", 1, 2)), exactly([-32768, -32768], of("i16", 2, 1))),
+    sampleWith(batched, of("i16", 2, 3, 5), of("i16", 2, 5, 9)),
+    sampleWith({ batchA: [], batchB: [], contractA: [0], contractB: [1] }, of("i16", 7, 6), of("i16", 5, 7)),
     sampleWith(plain, i32(3, 5), i32(5, 4)),
     sampleWith(plain, exactly([2147483647, 3], i32(1, 2)), exactly([3, 2147483647], i32(2, 1))),
     sampleWith(plain, i64(3, 5), i64(5, 4)),

@@ -35,7 +35,8 @@ export type ConvWeightGradAttrs = ConvAttrs & { readonly kernelSize: readonly nu
 const docs = { ...windowAttrDocs, groups: "groups of channels that do not mix; 1 mixes all, C is depthwise" } as const;
 
 const accuracy = { rtol: 1e-5, atol: 1e-5 } as const;
-const numerics = "f16 and bf16 accumulate in f32. i8/u8 operands give i32; integers wrap; 64-bit integers are refused.";
+const numerics =
+  "f16 and bf16 accumulate in f32. i8, u8 and i16 operands give i32; integers wrap; 64-bit integers are refused.";
 
 function resultDType(a: TensorType, b: TensorType) {
   const dtype = productDType(a, b);
@@ -397,6 +398,15 @@ function cases(): Case[] {
       ],
     }),
     ...make(within(0, 255, of("u8", 1, 4, 6)), within(-128, 127, of("i8", 4, 1, 3)), { groups: 4 }),
+    ...make(within(-255, 255, of("i16", 1, 3, 6, 5)), within(-128, 127, of("i8", 9, 3, 3, 3)), {
+      strides: [2, 1],
+      pads: [
+        [1, 0],
+        [1, 1],
+      ],
+    }),
+    ...make(within(-255, 255, of("i16", 2, 6, 5)), within(-128, 127, of("i8", 8, 3, 2)), { groups: 2 }),
+    ...make(of("i16", 1, 5, 4, 3), of("i16", 4, 5, 1, 1)),
     ...make(of("i32", 1, 2, 6), of("i32", 3, 2, 3)),
   ];
 }

@@ -203,15 +203,20 @@ class Fuser {
 
   #placePointwise(n: GraphNode): void {
     const { groups, outside } = this.#usersOf(n);
-    const [group] = groups;
-    const fits =
-      group !== undefined &&
-      groups.size === 1 &&
-      group.nodes.size < mostNodes &&
-      this.#isWorth(n, group) &&
-      (!outside || (this.#mayBeResult(n, group) && !this.#wouldCycle(n, group)));
-    if (fits) this.#join(n, group);
-    else this.#start(n, { isWriter: false });
+    // One number of a reduction is not worth a kernel of its own: it comes along with the first group that can give it to the others.
+    const isOne = dimEqual(sizeOf(n), 1) && this.#sources.get(n)!.size > 0;
+    const candidates = groups.size > 1 && !isOne ? [] : groups;
+    const isRead = outside || groups.size > 1;
+    for (const group of candidates) {
+      const fits =
+        group.nodes.size < mostNodes &&
+        this.#isWorth(n, group) &&
+        (!isRead || (this.#mayBeResult(n, group) && !this.#wouldCycle(n, group)));
+      if (!fits) continue;
+      this.#join(n, group);
+      return;
+    }
+    this.#start(n, { isWriter: false });
   }
 
   /** Not computed more often inside the group than alone, if that costs something. */

@@ -8,6 +8,7 @@ import { foldConstants } from "./fold-constants.js";
 import { foldScales } from "./fold-scales.js";
 import { hoistInvariants } from "./hoist-invariants.js";
 import { layout } from "./layout.js";
+import { narrowProducts } from "./narrow-products.js";
 import { recognize } from "./recognize.js";
 import { relaxedMath } from "./relaxed-math.js";
 import { simplify } from "./simplify.js";
@@ -20,6 +21,7 @@ const all: readonly GraphPass[] = [
   hoistInvariants,
   foldScales,
   layout,
+  narrowProducts,
   recognize,
   relaxedMath,
   simplify,

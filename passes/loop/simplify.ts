@@ -7,13 +7,15 @@
  *   }
  *
  * Rules (i32): constants fold; c + x → x + c; (x + c) + d → x + (c+d); (x·c)·d → x·(c·d); (x + c)·d → x·d + c·d;
- * x − c → x + (−c); x·1, x + 0, x << 0 → x. A constant added to an index moves into the access's offset where the rest is
+ * x − c → x + (−c); x·1, x + 0, x << 0 → x. Stores narrow, so what they store need not be narrowed before: extended from the
+ * low bits, masked to them or rounded to the same format. A constant added to an index moves into the access's offset where the rest is
  * certainly ≥ 0. A let of a constant or of an immutable value gives way to it. select and if with a constant condition, loops that never turn, and unused pure lets go away.
  * Float arithmetic is left alone.
  */
 
-import type { Expr, Stmt } from "../../ir/loop.js";
+import { type Elem, type Expr, elemBytes, type Stmt } from "../../ir/loop.js";
 import * as B from "../../ir/loop-build.js";
+import { elemKind } from "../../ir/loop-types.js";
 import { flatMapStmts, mapStmt, rewriteExpr, visitExprs, visitStmts } from "../../ir/loop-walk.js";
 import type { LoopPass } from "./pass.js";
 
@@ -65,6 +67,25 @@ function simplifyNode(e: Expr): Expr {
   return B.foldIndex(e.op, e.a, e.b) ?? e;
 }
 
+/** The value without what the store does by itself. */
+function unnarrowed(elem: Elem, value: Expr): Expr {
+  if ((elem === "f16" || elem === "bf16") && value.kind === "convert" && value.op === `${elem}.round`) return value.x;
+  const bits = elemBytes[elem] * 8;
+  if (value.kind !== "binary" || elemKind[elem] !== "i32" || bits === 32) return value;
+  const { op, a, b } = value;
+  if (op === "and" && isMask(b, bits)) return unnarrowed(elem, a);
+  const isExtension = (op === "shrS" || op === "shrU") && a.kind === "binary" && a.op === "shl";
+  const amounts = [b, a.kind === "binary" ? a.b : a].map(constI32);
+  return isExtension && amounts.every((n) => n === 32 - bits) ? unnarrowed(elem, a.a) : value;
+}
+
+/** Whether the constant keeps at least the low bits. */
+function isMask(e: Expr, bits: number): boolean {
+  const low = 2 ** bits - 1;
+  const keeps = (c: number | bigint) => (Number(c) & low) >>> 0 === low;
+  return e.kind === "const" ? keeps(e.value) : e.kind === "constVector" && e.values.every(keeps);
+}
+
 function foldCompare(e: Extract<Expr, { kind: "compare" }>): Expr {
   const [a, b] = [constI32(e.a), constI32(e.b)];
   if (a === undefined || b === undefined) return e;
@@ -110,7 +131,9 @@ function simplifyBody(body: readonly Stmt[], positive: ReadonlySet<string>): rea
       if (taken.every((t) => t.kind !== "let" && t.kind !== "mut")) return taken;
     }
     if (next.kind === "while" && next.cond.kind === "const" && next.cond.value === 0) return [];
-    return next.kind === "store" ? withOffset(next, known) : next;
+    if (next.kind !== "store") return next;
+    const value = unnarrowed(next.elem, next.value);
+    return withOffset(value === next.value ? next : { ...next, value }, known);
   });
 }
 

@@ -3,6 +3,7 @@
 import { isFloat, isSigned } from "../../ir/dtype.js";
 import type { GraphNode, Value } from "../../ir/graph.js";
 import { remake } from "../../ir/graph-rebuild.js";
+import { cast } from "../../ir/ops/cast.js";
 import { abs, add, div, max, min, mul, neg, sub } from "../../ir/ops/elementwise.js";
 import { ge, gt, le, lt } from "../../ir/ops/logic.js";
 import { roundTo, scalar } from "../../ir/tensor.js";
@@ -104,6 +105,12 @@ const extremes: readonly Rule[] = [
   // max(max(x, c), d) → max(x, max(c, d))
   rule("max-max", op("max", [op("max", [any("x"), known("c")]), known("d")]), ({ x, c, d }) => max([x, max([c, d])])),
   rule("min-min", op("min", [op("min", [any("x"), known("c")]), known("d")]), ({ x, c, d }) => min([x, min([c, d])])),
+  // max(cast t x, c) → cast t max(x, c), t a narrower float, which has c: rounding keeps the order of numbers
+  rule("extreme-of-rounded", op(["max", "min"], [op("cast", [any("x")], "t"), splat("c")], "n"), ({ x, t, c, n }) => {
+    const { to } = t.attrs;
+    if (x.type.dtype !== "f32" || (to !== "f16" && to !== "bf16")) return undefined;
+    return cast(remake(n, [x, filled(scalar("f32", c.value), x.type.shape)]).results, { to });
+  }),
   // integers and bools: (x ∘ c) ∘ d → x ∘ (c ∘ d)
   ...(["add", "mul", "and", "or", "xor"] as const).map((name) =>
     rule(

@@ -6,7 +6,7 @@ import type { LoopFunction } from "../../ir/loop.js";
 const guardBytes = 64;
 const guardByte = 0xa5;
 
-export type NumberArray = Float32Array | Float64Array | Int32Array | Int8Array | Uint8Array;
+export type NumberArray = Float32Array | Float64Array | Int32Array | Int16Array | Int8Array | Uint8Array;
 type ArrayType<T> = {
   new (buffer: ArrayBufferLike, offset: number, length: number): T;
   readonly BYTES_PER_ELEMENT: number;

@@ -51,19 +51,21 @@ const gemm: ImportOp = (c) => {
     throw c.error(`A and B should be matrices, but are ${typeText(a.type)} and ${typeText(b.type)}`);
   const exact = gemmOfDequantized(c);
   if (exact) return exact;
-  const made = product([a, b], {
+  const attrs = {
     batchA: [],
     batchB: [],
     contractA: [c.attrs.flag("transA", false) ? 0 : 1],
     contractB: [c.attrs.flag("transB", false) ? 1 : 0],
-  });
+  };
   const alpha = c.attrs.float("alpha", 1);
   const beta = c.attrs.float("beta", 1);
-  const scaled = alpha === 1 ? made : np.mul(made, constantLike(made, alpha));
-  const bias = c.optional(2);
-  if (!bias || beta === 0) return scaled;
-  const scaledBias = beta === 1 ? bias : np.mul(bias, constantLike(bias, beta));
-  return np.add(scaled, broadcastTo(scaledBias, made.type.shape));
+  const bias = beta === 0 ? undefined : c.optional(2);
+  return inF32([a, b, ...(bias ? [bias] : [])], ([x, y, z]) => {
+    const made = dotGeneral([x!, y!], attrs);
+    const scaled = alpha === 1 ? made : np.mul(made, constantLike(made, alpha));
+    if (z === undefined) return scaled;
+    return np.add(scaled, broadcastTo(beta === 1 ? z : np.mul(z, constantLike(z, beta)), made.type.shape));
+  });
 };
 
 /** An integer matrix minus its zero point, as i32. */

@@ -35,21 +35,27 @@ function checkRanks(c: NodeContext, x: Value, w: Value): number {
   return axes;
 }
 
-/** Convolution of [N, C, …] with [O, C/g, …]. */
-export function convolve(c: NodeContext, x: Value, w: Value): Value {
+/** Convolution of [N, C, …] with [O, C/g, …], and a bias of [O]. */
+export function convolve(c: NodeContext, x: Value, w: Value, bias?: Value): Value {
   const axes = checkRanks(c, x, w);
   const groups = c.attrs.int("group", 1);
   const window = readWindow(c, x.type.shape.slice(2), kernelShape(c, w));
-  if (axes === 0) return squeeze(convolveAs(expandDims(x, 2), expandDims(w, 2), unit, groups), 2);
-  return convolveAs(x, w, window, groups);
+  if (axes === 0) return squeeze(convolveAs(expandDims(x, 2), expandDims(w, 2), bias, unit, groups), 2);
+  return convolveAs(x, w, bias, window, groups);
 }
 
 const unit: Window = { kernel: [1], strides: [1], dilations: [1], padLow: [0], padHigh: [0] };
 
 /** f16 and bf16 sum in f32 and round once, so that doing it in f32 changes nothing but the speed. */
-function convolveAs(x: Value, w: Value, { strides, dilations, padLow, padHigh }: Window, groups: number): Value {
+function convolveAs(
+  x: Value,
+  w: Value,
+  bias: Value | undefined,
+  { strides, dilations, padLow, padHigh }: Window,
+  groups: number,
+): Value {
   const attrs = { strides, dilations, padLow, padHigh, groups, layout: "channelsFirst" as const };
-  return inF32([x, w], ([a, b]) => convOp([a!, b!], attrs));
+  return inF32([x, w, ...(bias ? [bias] : [])], ([a, b, c]) => addBias(convOp([a!, b!], attrs), c));
 }
 
 /** The window of a convolution of x with w. */
@@ -61,7 +67,7 @@ export function windowOf(c: NodeContext, x: Value, w: Value): Window {
 const convRow: ImportOp = (c) => {
   const [x, w] = [c.input(0), c.input(1)];
   const exact = rankOf(x) > 2 ? convOfDequantized(c, windowOf(c, x, w), c.attrs.int("group", 1)) : undefined;
-  return exact ?? addBias(convolve(c, x, w), c.optional(2));
+  return exact ?? convolve(c, x, w, c.optional(2));
 };
 
 const convInteger: ImportOp = (c) => {
@@ -106,8 +112,8 @@ const convTranspose: ImportOp = (c) => {
     layout: "channelsFirst" as const,
     inputSize,
   };
-  const y = inF32([x, w], ([a, b]) => convInputGrad([a!, b!], attrs));
-  return addBias(y, c.optional(2));
+  const bias = c.optional(2);
+  return inF32([x, w, ...(bias ? [bias] : [])], ([a, b, d]) => addBias(convInputGrad([a!, b!], attrs), d));
 };
 
 export const conv = {
