@@ -263,6 +263,8 @@ export const cases: readonly Case[] = [
   gemmCase("square", 480, 480, 480, { mr: 2, nr: 16, a: "columns" }),
   gemmCase("square", 480, 480, 480, { mr: 4, nr: 8, a: "columns", b: "rows" }),
   gemmCase("square", 480, 480, 480, { mr: 2, nr: 16, a: "columns", b: "rows" }),
+  gemmCase("deep", 169, 1000, 512, { mr: 4, nr: 8 }),
+  gemmCase("deep", 169, 1000, 512, { mr: 2, nr: 16 }),
   gemmCase("vector", 1, 1024, 1024, { mr: 4, nr: 8 }),
   gemmCase("vector", 1, 1024, 1024, { mr: 2, nr: 16 }),
   gemmCase("step", 1, 512, 128, { mr: 2, nr: 16 }),

@@ -10,6 +10,7 @@
 import { emitModule } from "../compiler/wasm/emit.js";
 import type { LoopFunction } from "../ir/loop.js";
 import { loopPipeline } from "../passes/loop/pipeline.js";
+import { integerCases } from "./integer-cases.js";
 import { type Case, cases } from "./kernel-cases.js";
 
 const args = process.argv.slice(2);
@@ -69,7 +70,7 @@ const time = (row: Row): void => {
   row.best = Math.min(row.best, (performance.now() - start) / row.repeats);
 };
 
-const chosen = cases.filter((c) => c.name === "peak" || c.name.includes(filter));
+const chosen = [...cases, ...integerCases].filter((c) => c.name === "peak" || c.name.includes(filter));
 const rows = chosen.map(prepare);
 // Until the optimising tier has arrived.
 for (const row of rows) {
