@@ -64,6 +64,8 @@ interface Tail {
   /** The same axes after the moves; undefined after a move that has lost them. */
   readonly seen: readonly Channel[] | undefined;
   readonly scale: PerChannel | undefined;
+  /** The constant weight scaled. */
+  readonly weight: Tensor | undefined;
   readonly bias: PerChannel | undefined;
   readonly scalings: number;
   readonly additions: number;
@@ -243,7 +245,7 @@ class Folder {
     const operands = source.operands.map((v, i) => {
       if (scaled.kind === "multiplication" || i !== scaled.which) return this.#value(v);
       if (scaled.kind === "operand") return this.#built(scaledBy(scaled.tail, scale)!);
-      return constant([], { value: scaledWeight(scaled.weight, channels, scale)! });
+      return tail.weight === undefined ? this.#value(v) : constant([], { value: tail.weight });
     });
     const made = remake(source, operands).results[0]!;
     const spread = (c: PerChannel) => spreadChannels(c, channels, made.type.dtype as "f32" | "f64", made.type.shape);
@@ -261,7 +263,7 @@ const affine = ["mul", "div", "neg", "add", "sub"] as const;
 const isAffine = (op: string): op is (typeof affine)[number] => (affine as readonly string[]).includes(op);
 
 function startOf(source: Tail["source"], scaled: Scaled, channels: readonly Channel[]): Tail {
-  const nothing = { scale: undefined, bias: undefined, scalings: 0, additions: 0, moves: [] };
+  const nothing = { scale: undefined, weight: undefined, bias: undefined, scalings: 0, additions: 0, moves: [] };
   return { source, scaled, channels, seen: channels, ...nothing, nodes: [source] };
 }
 
@@ -279,18 +281,17 @@ function scaledBy(tail: Tail, by: PerChannel): Tail | undefined {
   const scale = combine(tail.scale ?? one, by, channels, (a, b) => a * b);
   const bias = tail.bias && combine(tail.bias, by, channels, (b, s) => b * s);
   const fits = [scale, bias].every((c) => c === undefined || staysFinite(tail, c));
-  if (!fits || !takesScale(scaled, channels, scale)) return undefined;
-  return { ...tail, scale, bias, scalings: tail.scalings + 1 };
-}
-
-function takesScale(scaled: Scaled, channels: readonly Channel[], scale: PerChannel): boolean {
+  if (!fits) return undefined;
+  const next = { ...tail, scale, bias, scalings: tail.scalings + 1 };
   switch (scaled.kind) {
-    case "weight":
-      return scaledWeight(scaled.weight, channels, scale) !== undefined;
+    case "weight": {
+      const weight = scaledWeight(scaled.weight, channels, scale);
+      return weight && { ...next, weight };
+    }
     case "operand":
-      return scaledBy(scaled.tail, scale) !== undefined;
+      return scaledBy(scaled.tail, scale) && next;
     case "multiplication":
-      return scale.every((s) => Math.abs(s) >= smallestNormal.f32);
+      return scale.every((s) => Math.abs(s) >= smallestNormal.f32) ? next : undefined;
   }
 }
 

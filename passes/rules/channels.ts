@@ -97,7 +97,7 @@ function walk(sizes: readonly number[], place: (axis: number, index: number) => 
   for (const table of tables) {
     const next = new Int32Array(places.length * table.length);
     let at = 0;
-    for (const base of places) for (const offset of table) next[at++] = base + offset;
+    for (let i = 0; i < places.length; i++) for (let j = 0; j < table.length; j++) next[at++] = places[i]! + table[j]!;
     places = next;
   }
   return places;
@@ -128,14 +128,21 @@ export function scaledWeight(w: Tensor, channels: readonly Channel[], scale: Per
   if (w.dtype !== "f32" && w.dtype !== "f64") return undefined;
   const least = smallestNormal[w.dtype];
   const out = zeros(w.dtype, w.shape);
-  const from = toFloat64(w);
-  const channel = scale.length === 1 ? undefined : channelOfElement(w.shape, channels);
-  for (let i = 0; i < from.length; i++) {
-    const x = from[i]!;
-    out.data[i] = x * scale[channel === undefined ? 0 : channel[i]!]!;
-    const y = Math.abs(out.data[i] as number);
-    if (!(y < Infinity) && Number.isFinite(x)) return undefined;
-    if (y < least && Math.abs(x) >= least) return undefined;
+  const from = w.data as Float32Array | Float64Array;
+  const to = out.data as Float32Array | Float64Array;
+  // Elements after the last axis of a channel share their factor.
+  const last = scale.length === 1 ? -1 : Math.max(...channels.flatMap((c) => c.from.map((f) => f.weightAxis)));
+  const run = elementCount(w.shape.slice(last + 1));
+  const channel = channelOfElement(w.shape.slice(0, last + 1), channels);
+  for (let r = 0, i = 0; r < channel.length; r++) {
+    const factor = scale[scale.length === 1 ? 0 : channel[r]!]!;
+    for (const end = i + run; i < end; i++) {
+      const x = from[i]!;
+      to[i] = x * factor;
+      const y = Math.abs(to[i]!);
+      // Not finite, or subnormal: NaN fails both comparisons.
+      if (!(y < Infinity && y >= least) && Number.isFinite(x) && (y >= least || Math.abs(x) >= least)) return undefined;
+    }
   }
   return out;
 }
