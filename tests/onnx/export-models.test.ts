@@ -18,15 +18,15 @@ import { sampleTensor, seeded } from "../graph/random.js";
 import { SmallCrnn, SmallResNet, SmallUNet } from "../nn/models.js";
 import { compareTensors } from "./compare.js";
 import { hasExports, hasModels, pytorchExports, trainedModels } from "./data.js";
-import { importRecorded, recorded, runRecorded } from "./recorded.js";
+import { checkRecorded } from "./recorded.js";
 
-/** Unknown sizes keep the bounds that the first import gave them. */
-async function check(name: string, folder: string): Promise<void> {
-  const data = recorded(folder);
-  const bytes = exportOnnx(importRecorded(name, folder, data));
-  const graph = importOnnx(bytes, { maxUnknownSize: 256 });
-  await runRecorded(name, graph, data, { variants: ["simd128"], threads: 1 });
-}
+const check = async (name: string, folder: string) =>
+  expect(
+    await checkRecorded(name, folder, {
+      configurations: [["simd128", 1]],
+      prepare: (graph) => importOnnx(exportOnnx(graph)),
+    }),
+  ).toEqual([]);
 
 describe.skipIf(!hasExports)("PyTorch's exports, exported again", () => {
   it.each(hasExports ? pytorchExports() : [])("$name", { timeout: 120_000 }, ({ name, folder }) => check(name, folder));
