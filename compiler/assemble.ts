@@ -8,6 +8,7 @@ import {
   controlBytes,
   type DimInfo,
   type EntryInfo,
+  type LimitInfo,
   type ManifestDim,
   type ManifestDraft,
   type OnnxInfo,
@@ -19,7 +20,7 @@ import {
 import { KernelSet } from "./kernel-set.js";
 import { type OnnxTemplate, onnxTemplate } from "./onnx/export/template.js";
 import { type Arena, planArena } from "./plan/arena.js";
-import { EntryEmitter } from "./plan/emit.js";
+import { EntryEmitter, limitSlot } from "./plan/emit.js";
 import { allBuffers, placeStateResults } from "./plan/state.js";
 import { EntryTable } from "./plan/table.js";
 import type { Program } from "./program.js";
@@ -218,8 +219,21 @@ function emitEntry(
     steps: schedule.steps.map(stepInfo),
     mutatesState: schedule.stateResults.length > 0,
     maxBytes: largestRun(dimAdd(arena.bytes, layout.arenaOffset)),
+    limits: limitsOf(schedule, table),
   };
   return { functions, info, slots: table.count };
+}
+
+function limitsOf(schedule: Schedule, table: EntryTable): LimitInfo[] {
+  const found = new Map<string, LimitInfo>();
+  forEachStep(schedule.steps, (step) => {
+    for (const a of step.kind === "kernel" ? step.args : [])
+      if (a.kind === "limitSlot") {
+        const { symbol, where, message, hint } = a.limit;
+        found.set(symbol, { slot: limitSlot(table, a.limit), where, message, hint });
+      }
+  });
+  return [...found.values()];
 }
 
 /** The named sizes that feeds bind, in order of the inputs. */

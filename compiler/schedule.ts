@@ -39,6 +39,16 @@ export interface View {
 
 export type Access = "read" | "write" | "readWrite";
 
+/** What a run may break, known only from its data. */
+export interface Limit {
+  /** Names the slot. */
+  readonly symbol: string;
+  /** The user's own name of the place. */
+  readonly where: string;
+  readonly message: string;
+  readonly hint: string;
+}
+
 export type Arg =
   /** Byte address of the view. */
   | { readonly kind: "view"; readonly view: View; readonly access: Access }
@@ -49,7 +59,9 @@ export type Arg =
   /** Address of memory that is only used inside this call. `perThread`: each thread gets its own. */
   | { readonly kind: "scratch"; readonly bytes: Dim; readonly perThread: boolean }
   /** Address of the i32 table slot of a data-dependent dim; the kernel stores the size it found there. */
-  | { readonly kind: "sizeSlot"; readonly symbol: string };
+  | { readonly kind: "sizeSlot"; readonly symbol: string }
+  /** Address of an i32 table slot where the kernel stores 1 if what it found is outside what was planned for. */
+  | { readonly kind: "limitSlot"; readonly limit: Limit };
 
 /**
  * A call of a kernel. With `chunks`, the first two parameters of `fn` are `begin` and `end` of a range of chunks; ranges are

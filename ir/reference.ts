@@ -99,6 +99,8 @@ export function evaluateValues(
       const value = node.results[i]!;
       const wrong = t.dtype === value.type.dtype ? bindShape(value.type.shape, t.shape, dims) : `dtype ${t.dtype}`;
       if (wrong !== undefined) {
+        // A size that the data decide is an error of the input where nothing was planned for it.
+        if ("defines" in node.attrs) throw new ModelError({ where: node.loc ?? node.op, message: wrong });
         throw new InternalError(
           `reference of ${node.op} gave ${t.dtype}[${t.shape}] where ${value.type.dtype}${shapeText(value.type.shape)} was inferred: ${wrong}`,
         );

@@ -47,7 +47,7 @@
  */
 
 /** Raised when a reader of the previous version could misread the artefact. */
-export const formatVersion = 1;
+export const formatVersion = 2;
 
 // The control block's i32 words, as indices (byte address / 4). Those from `wordJob` on belong to the runtime.
 
@@ -160,6 +160,16 @@ export interface StepInfo {
   readonly kernel: string;
 }
 
+/** What a run may break, known only from its data. */
+export interface LimitInfo {
+  /** Not 0 after a run that broke it; the runtime sets it to 0 before. */
+  readonly slot: number;
+  /** The error: place, message, what to do. */
+  readonly where: string;
+  readonly message: string;
+  readonly hint: string;
+}
+
 export interface EntryInfo {
   /** In the order in which they are bound. */
   readonly dims: readonly DimInfo[];
@@ -172,6 +182,7 @@ export interface EntryInfo {
   readonly mutatesState: boolean;
   /** Bytes of memory at the largest dims; null where a dim has no bound. */
   readonly maxBytes: number | null;
+  readonly limits: readonly LimitInfo[];
 }
 
 export type StateRole = "param" | "optimizer" | "buffer" | "rng" | "counter" | "hyper";

@@ -3,6 +3,7 @@ import { InternalError, modelError } from "./errors.js";
 import {
   controlBytes,
   type EntryInfo,
+  type LimitInfo,
   type Manifest,
   type ManifestDim,
   pageBytes,
@@ -143,6 +144,15 @@ export class Machine {
   /** The shape after plan; of outputs whose size lies in data, after the run. */
   shape(dims: readonly ManifestDim[]): number[] {
     return dims.map((d) => (typeof d === "number" ? d : this.#table[d.slot]!));
+  }
+
+  /** Slots of the entry's limits that are set; sets them to 0. */
+  broken({ limits }: EntryInfo): readonly LimitInfo[] {
+    return limits.filter(({ slot }) => {
+      const set = this.#table[slot];
+      this.#table[slot] = 0;
+      return set;
+    });
   }
 
   /** Executes the steps [begin, end) of the planned entry on all threads, at once unless in the background. */

@@ -68,6 +68,7 @@ const manifest: Schema = {
       steps: [{ name: "string", kernel: "string" }],
       mutatesState: "boolean",
       maxBytes: "size?",
+      limits: [{ slot, where: "string", message: "string", hint: "string" }],
     },
   },
   training: (v) => (v === null ? "string?" : training),

@@ -12,6 +12,7 @@ import {
   dimMul,
   dimSymbol,
   dimSymbols,
+  dimText,
   dimUpperBound,
 } from "../../ir/dim.js";
 import { ModelError } from "../../ir/errors.js";
@@ -223,7 +224,10 @@ export function lowerLoop(ctx: LowerContext, node: Node<"loop">): void {
     );
   });
   ctx.add({ kind: "for", symbol: name, count, reverse: false, condition: goOn, body, loc });
-  if (trips !== undefined && typeof trips !== "number") bindTrips(ctx, trips, made, loc);
+  if (trips !== undefined && typeof trips !== "number") {
+    const wanted = scanned.length === 0 ? undefined : ctx.view(tripCount);
+    bindTrips(ctx, { trips, made, wanted, goOn, loc });
+  }
   if (shapes)
     bindSizes(
       ctx,
@@ -264,10 +268,31 @@ function rounds(ctx: LowerContext, tripCount: Value, trips: Dim | undefined, loc
   return cut;
 }
 
-/** The rounds made become the size of the stacked results; there are no more than were planned for. */
-function bindTrips(ctx: LowerContext, trips: DimExpr, made: View, loc: string | undefined): void {
+interface Rounds {
+  readonly trips: DimExpr;
+  readonly made: View;
+  /** Most rounds that the program asks for, where there is room for fewer. */
+  readonly wanted: View | undefined;
+  readonly goOn: View;
+  readonly loc: string | undefined;
+}
+
+/**
+ * The rounds made become the size of the stacked results. A loop that would go on, but for the room that was planned for its
+ * results, breaks a limit.
+ */
+function bindTrips(ctx: LowerContext, { trips, made, wanted, goOn, loc }: Rounds): void {
   const k = new KernelBuilder();
-  const count = B.convert("i32.from_i64", B.load("i64", "i64", k.pointer(made, "read"), 0));
-  k.block.store("i32", k.sizeSlot(trips.key), 0, count);
+  const count = k.block.let("count", B.load("i64", "i64", k.pointer(made, "read"), 0));
+  if (wanted) {
+    const most = dimUpperBound(trips);
+    const room = B.convert("i64.from_i32S", k.size(most, "room"));
+    const open = B.ne(B.load("i32", "u8", k.pointer(goOn, "read"), 0), 0);
+    const more = B.gtS(B.load("i64", "i64", k.pointer(wanted, "read"), 0), count);
+    const message = `the loop makes more than the ${dimText(most)} rounds that its results were planned for`;
+    const hint = "give it more room: maxUnknownSize of importOnnx, or the bound of trips";
+    k.breaks({ symbol: trips.key, where: loc ?? "loop", message, hint }, B.and(B.geS(count, room), B.and(open, more)));
+  }
+  k.block.store("i32", k.sizeSlot(trips.key), 0, B.convert("i32.from_i64", count));
   ctx.add(k.step(ctx.pool, "bind_rounds", loc));
 }

@@ -1,12 +1,13 @@
 /** Ops that find a size at run time: they store it in the dims table, clamped into the range that was planned for. */
 
-import { type Dim, dimSymbols, dimUpperBound } from "../../ir/dim.js";
+import { type Dim, dimSymbols, dimText, dimUpperBound } from "../../ir/dim.js";
 import { type DType, dtypeInfo, isFloat, isInt } from "../../ir/dtype.js";
 import { InternalError } from "../../ir/errors.js";
 import type { Value } from "../../ir/graph.js";
 import type { Expr } from "../../ir/loop.js";
 import * as B from "../../ir/loop-build.js";
 import type { DefinesAttrs } from "../../ir/ops/dynamic.js";
+import type { Limit } from "../schedule.js";
 import type { LowerContext } from "./context.js";
 import { same, settle } from "./elementwise.js";
 import { sizeOf, stridesOf } from "./place.js";
@@ -16,6 +17,22 @@ function symbolOf({ defines }: DefinesAttrs) {
   const [symbol] = dimSymbols(defines).values();
   if (symbol === undefined) throw new InternalError("an op that finds a size names none");
   return symbol;
+}
+
+/** The limit that is broken where a size is outside its range. */
+function rangeOf({ attrs, loc, op, operands }: Node<"bindDim"> | Node<"range">): Limit {
+  const symbol = symbolOf(attrs);
+  const high = symbol.bound === undefined ? "∞" : dimText(symbol.bound);
+  const common = { symbol: symbol.name, where: loc ?? op };
+  const [value] = operands;
+  if (value?.def.op === "dimSize") {
+    const needed = `${dimText(value.def.attrs.size)} must be ${symbol.min === symbol.max ? high : `${symbol.min} to ${high}`}`;
+    const message = `the sizes of the inputs do not fit what is planned for here: ${needed}`;
+    return { ...common, message, hint: "give inputs of other sizes" };
+  }
+  const message = `the data give a size outside the range planned for it, ${symbol.min} to ${high}`;
+  const hint = "give other inputs, or a wider range: maxUnknownSize of importOnnx, or the bound of the size";
+  return { ...common, message, hint };
 }
 
 /** Stores the size an op has found. */
@@ -39,6 +56,7 @@ export function lowerBindDim(ctx: LowerContext, node: Node<"bindDim">): void {
   const high = k.block.let("high", B.convert("i64.from_i32S", boundOf(k, node.attrs)));
   const above = k.block.let("above", B.maxS(wide, low));
   const size = k.block.let("size", B.minS(above, high));
+  k.builder.breaks(rangeOf(node), B.ne(size, wide));
   storeSize(k, node.attrs, B.convert("i32.from_i64", size));
   k.storeFlat(k.write(node.results[0]!), 0, size);
   k.finish("bind_dim", node.loc);
@@ -96,6 +114,7 @@ export function lowerRange(ctx: LowerContext, node: Node<"range">): void {
     const steps = B.ceil(B.div(B.sub(wide(to), wide(from)), wide(step)));
     // An infinite or undefined number of steps means that the step is 0.
     b.if(B.ne(step, same(step, 0)), () => b.assign(count, B.convert("i32.from_f64S", steps)));
+    k.builder.breaks(rangeOf(node), B.gtS(count, bound));
   } else {
     const wide = (e: Expr) =>
       e.type === "i64" ? e : B.convert(dtype === "u32" ? "i64.from_i32U" : "i64.from_i32S", e);
@@ -108,6 +127,7 @@ export function lowerRange(ctx: LowerContext, node: Node<"range">): void {
       const whole = B.select(rest, B.add(q, B.i64(1)), q);
       const high = B.convert("i64.from_i32S", bound);
       const all = b.let("all", whole);
+      k.builder.breaks(rangeOf(node), B.gtS(all, high));
       b.assign(count, B.convert("i32.from_i64", B.select(B.gtS(all, high), high, all)));
     });
   }

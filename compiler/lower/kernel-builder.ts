@@ -9,7 +9,7 @@ import { func, i32, param } from "../../ir/loop-build.js";
 import { printLoopFunction } from "../../ir/loop-print.js";
 import { elemKind } from "../../ir/loop-types.js";
 import type { Kernel } from "../kernels/gemm.js";
-import type { Access, Arg, KernelStep, View } from "../schedule.js";
+import type { Access, Arg, KernelStep, Limit, View } from "../schedule.js";
 
 /** How an element of a tensor lies in memory. */
 export const elemOf: Readonly<Record<DType, Elem>> = {
@@ -174,6 +174,12 @@ export class KernelBuilder implements KernelHost {
   /** Memory for `count` elements that lives during the call. */
   scratch(elem: Elem, count: Dim, perThread: boolean): Expr {
     return this.#add("s", { kind: "scratch", bytes: dimMul(count, elemBytes[elem]), perThread }, elem);
+  }
+
+  /** Stores where the condition holds that the limit is broken: the run then ends in an error. */
+  breaks(limit: Limit, condition: Expr): void {
+    const slot = this.#add("limit", { kind: "limitSlot", limit }, "i32");
+    this.block.if(condition, () => this.block.store("i32", slot, 0, i32(1)));
   }
 
   /** Slot for a size that the kernel finds. */

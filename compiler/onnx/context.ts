@@ -92,6 +92,12 @@ export interface ImportServices {
    * possible.
    */
   narrow(expression: Dim): void;
+  /** Whether a region is being built, which may run or not. */
+  readonly inBranch: boolean;
+  /** Takes an expression as 0 in the region that is being built; the program checks it when the region runs. */
+  assumeZero(expression: Dim): void;
+  /** Where the dim is taken as 1, the index 0 by a name whose mention makes the check happen. */
+  assumedOne(dim: Dim): DimExpr | undefined;
   /** Runs `body`; where something in it could not be imported, forgets that and gives undefined. */
   tentatively<T>(body: () => T): T | undefined;
   /** Runs `body`, which builds a region: sizes that it finds belong to the region. */

@@ -4,7 +4,7 @@
  * The nodes are taken in order; each is rewritten by its op's row in ops/. What can't be imported is collected, its users
  * are skipped, and at the end ONE ModelError lists everything.
  */
-import { type Dim, type DimExpr, dimSymbol } from "../../ir/dim.js";
+import { type Dim, type DimExpr, dimSub, dimSymbol, dimText } from "../../ir/dim.js";
 import { isDType } from "../../ir/dtype.js";
 import { InternalError, ModelError, type Problem } from "../../ir/errors.js";
 import {
@@ -17,8 +17,8 @@ import {
   type Value,
   withLoc,
 } from "../../ir/graph.js";
-import { constant } from "../../ir/ops/constant.js";
-import { unknownSize } from "../../ir/ops/dynamic.js";
+import { constant, dimSize } from "../../ir/ops/constant.js";
+import { bindDim, unknownSize } from "../../ir/ops/dynamic.js";
 import { type Tensor, tensor } from "../../ir/tensor.js";
 import { describeNode } from "./attributes.js";
 import { host } from "./build.js";
@@ -115,6 +115,9 @@ class Importer implements ImportServices {
   private serial = 0;
   /** Finders of sizes of the graph or region that is being built. */
   private finders = new Map<string, Value>();
+  /** Expressions that are taken as 0 in the region that is being built, with the size whose bound 0 makes them so. */
+  private assumed = new Map<string, DimExpr>();
+  private regions = 0;
   private nodes = 0;
 
   constructor(options: ImportOptions) {
@@ -320,13 +323,32 @@ class Importer implements ImportServices {
   }
 
   inRegion<T>(body: () => T): T {
-    const outer = this.finders;
+    const outer = { finders: this.finders, assumed: this.assumed };
     this.finders = new Map();
+    this.assumed = new Map();
+    this.regions++;
     try {
       return body();
     } finally {
-      this.finders = outer;
+      this.finders = outer.finders;
+      this.assumed = outer.assumed;
+      this.regions--;
     }
+  }
+
+  get inBranch(): boolean {
+    return this.regions > 0;
+  }
+
+  assumeZero(expression: Dim): void {
+    const key = dimText(expression);
+    if (this.assumed.has(key)) return;
+    const found = this.findSize("assumed", 0, (defines) => bindDim([dimSize([], { size: expression })], { defines }));
+    this.assumed.set(key, found.size);
+  }
+
+  assumedOne(dim: Dim): DimExpr | undefined {
+    return this.assumed.get(dimText(dimSub(dim, 1))) ?? this.assumed.get(dimText(dimSub(1, dim)));
   }
 
   serialNumber(): number {

@@ -26,6 +26,7 @@ import {
   forEachStep,
   isView,
   type KernelStep,
+  type Limit,
   type Schedule,
   type Step,
   type View,
@@ -44,6 +45,9 @@ export interface Placement {
 
 /** Steps per run function: engines compile function by function, and a huge one compiles late. */
 const stepsPerFunction = 32;
+
+/** The slot that says whether a limit was broken. */
+export const limitSlot = (table: EntryTable, { symbol }: Limit): number => table.slot(dimSymbol(`limit.${symbol}`));
 
 export class EntryEmitter {
   readonly #schedule: Schedule;
@@ -307,6 +311,8 @@ export class EntryEmitter {
       case "sizeSlot": {
         return b.i32(this.#table.address(this.#table.slot(dimSymbol(a.symbol))));
       }
+      case "limitSlot":
+        return b.i32(this.#table.address(limitSlot(this.#table, a.limit)));
     }
   }
 }

@@ -27,6 +27,8 @@ export function planText(schedule: Schedule, arena: Arena): string {
         return `scratch ${dimText(a.bytes)}`;
       case "sizeSlot":
         return `&${a.symbol}`;
+      case "limitSlot":
+        return `&limit of ${a.limit.symbol}`;
     }
   };
   const steps = (list: readonly Step[], indent: string): void => {

@@ -1,14 +1,16 @@
 import { describe, expect, it } from "vitest";
+import { compile } from "../../compiler/compile.js";
 import { coverage } from "../../compiler/onnx/coverage.js";
 import { type ImportOptions, importOnnx } from "../../compiler/onnx/import.js";
 import { readOnnx } from "../../compiler/onnx/model.js";
-import type { GraphProto } from "../../compiler/onnx/proto-types.js";
+import type { AttributeProto, GraphProto, NodeProto } from "../../compiler/onnx/proto-types.js";
 import { encodeModel } from "../../compiler/onnx/protobuf.js";
 import { encodeTensor } from "../../compiler/onnx/tensor.js";
 import { ModelError } from "../../ir/errors.js";
 import { typeText } from "../../ir/graph.js";
 import { evaluate } from "../../ir/reference.js";
-import { tensorFrom } from "../../ir/tensor.js";
+import { type Tensor, tensorFrom, toNumbers } from "../../ir/tensor.js";
+import { load } from "../../runtime/index.js";
 import { model, node, tensorInfo } from "./build.js";
 
 const ints = (name: string, ...values: number[]) =>
@@ -175,6 +177,59 @@ describe("control flow", () => {
   it("is decided when compiling where the condition is known", () => {
     const g = imported(graph, { values: { c: tensorFrom("bool", [], [1]) } });
     expect(g.results[0]!.def.op).toBe("neg");
+  });
+});
+
+describe("a squeeze of an axis that may be 1, inside a branch", () => {
+  const branch = (output: string, ...nodes: NodeProto[]): AttributeProto => ({
+    type: 5,
+    g: { name: output, node: nodes, output: [tensorInfo(output, undefined)] },
+  });
+  const graph: GraphProto = {
+    input: [tensorInfo("x", ["n"]), tensorInfo("single", [], 9)],
+    output: [tensorInfo("y", undefined)],
+    initializer: [ints("zero", 0), ints("one", 1)],
+    node: [
+      node("If", ["single"], ["y"], {
+        then_branch: branch(
+          "doubled",
+          node("Shape", ["x"], ["s"]),
+          node("Gather", ["s", "zero"], ["n"]),
+          node("Equal", ["n", "one"], ["is_one"]),
+          node(
+            "If",
+            ["is_one"],
+            ["squeezed"],
+            {
+              then_branch: branch("a", node("Squeeze", ["x", "zero"], ["a"])),
+              else_branch: branch("b", node("Identity", ["x"], ["b"])),
+            },
+            { name: "inner" },
+          ),
+          node("Add", ["squeezed", "squeezed"], ["doubled"]),
+        ),
+        else_branch: branch("mean", node("ReduceMean", ["x", "zero"], ["mean"], { keepdims: 0 })),
+      }),
+    ],
+  };
+
+  it("is checked when that branch runs, and leaves the other its sizes", async () => {
+    const g = imported(graph);
+    expect(g.params.map((p) => typeText(p.type))).toEqual(["f32[n]", "bool[]"]);
+    const session = await load(await compile(g, { variants: ["simd128"] }), { threads: 1 });
+    const runs = [
+      (x: number[], single: number) =>
+        session.run({ x: Float32Array.from(x), single: Uint8Array.of(single) }).then((r) => r.y as Tensor),
+      async (x: number[], single: number) =>
+        evaluate(g, { x: tensorFrom("f32", [x.length], x), single: tensorFrom("bool", [], [single]) })[0]!,
+    ];
+    for (const run of runs) {
+      expect(toNumbers(await run([3], 1))).toEqual([6]);
+      expect(toNumbers(await run([3, 5], 0))).toEqual([4]);
+      await expect(run([3, 5], 1)).rejects.toThrow(/inner/);
+      await expect(run([3, 5], 1)).rejects.toMatchObject({ name: "ModelError" });
+    }
+    session.dispose();
   });
 });
 

@@ -152,9 +152,9 @@ describe("an artefact", () => {
   it("refuses a module that is not its own, and a newer format", async () => {
     const { wasm } = splitSections(single);
     await expect(load(wasm)).rejects.toThrow(/no section "wasmith": not compiled by wasmith, or incomplete/);
-    const newer = { ...artifact, manifest: { ...artifact.manifest, format: 2 } };
+    const newer = { ...artifact, manifest: { ...artifact.manifest, format: 3 } };
     await expect(load(newer)).rejects.toThrow(
-      /format version 2, this runtime reads version 1\n {2}→ use a newer wasmith runtime/,
+      /format version 3, this runtime reads version 2\n {2}→ use a newer wasmith runtime/,
     );
   });
 

@@ -154,6 +154,7 @@ export function mainArtifact(options: MainOptions = {}): Promise<ArtifactParts> 
     steps: Array.from({ length: 3 + idleSteps }, (_, i) => ({ name: `layer${i}`, kernel: "f32_fixture" })),
     mutatesState: false,
     maxBytes: maxN === null ? null : arenaOffset + 4 * (maxN * 12 + 64),
+    limits: [],
   };
   const data = bytesOf(Float32Array.of(2, 1, 0, 0));
   new DataView(data.buffer).setInt32(8, spin, true);
@@ -239,6 +240,7 @@ export function trainArtifact(variants: readonly VariantId[] = ["simd128", "simd
     steps: [{ name: "regression", kernel: "f32_fixture" }],
     mutatesState: slot === 0,
     maxBytes: 69632 + 8000,
+    limits: [],
   });
   const f32 = (...values: number[]): Uint8Array => bytesOf(Float32Array.from(values));
   const weights = writeSafetensors(

@@ -48,7 +48,14 @@ const ifRow: ImportOp = (c): readonly Bound[] => {
   );
   // PyTorch's squeeze of an axis that may be 1: only sizes with which it is 1 make a program.
   const equality = ranksDiffer ? undecidedEquality(condition, c.services.contents) : undefined;
-  if (equality !== undefined) c.services.narrow(equality);
+  if (equality !== undefined) {
+    if (c.services.inBranch) {
+      // Other branches may allow other sizes, so this one checks its own when it runs.
+      c.services.assumeZero(equality);
+      return c.services.inline(branches[0], [], c.scope);
+    }
+    c.services.narrow(equality);
+  }
   const defines: DimExpr[] = [];
   const shapes = yes.region.results.map((r, i) =>
     mergeBranches(c, r.type.shape, no.region.results[i]!.type.shape, defines),

@@ -106,9 +106,24 @@ const flattenRow: ImportOp = (c) => {
 const axesOfInput = (c: NodeContext) =>
   c.since < 13 ? c.attrs.ints("axes", undefined) : c.optionalInts(1, "the axes");
 
+/** x with the axis cut to its first index, where its size is taken as 1. A size of 0, too, gives one index: the check fails later. */
+function cutToOne(c: NodeContext, x: Value, axis: number): Value {
+  const d = x.type.shape[axis]!;
+  const zero = d === 1 ? undefined : c.services.assumedOne(d);
+  if (zero === undefined) return x;
+  const one = x.type.shape.map((size, i): Dim => (i === axis ? 1 : size));
+  const never = dimBounds(d).min > 0 ? x : concatenate([x, full(x.type.dtype, one, 0)], axis);
+  return slice([never], {
+    starts: one.map((_, i) => (i === axis ? zero : 0)),
+    sizes: one,
+    steps: one.map(() => 1),
+  });
+}
+
 const squeezeRow: ImportOp = (c) => {
-  const x = c.input(0);
   const given = axesOfInput(c);
+  const whole = c.input(0);
+  const x = (given ? c.axes(given, rankOf(whole)) : []).reduce((v, axis) => cutToOne(c, v, axis), whole);
   const axes = given ? c.axes(given, rankOf(x)) : x.type.shape.flatMap((d, i) => (d === 1 ? [i] : []));
   for (const a of axes) {
     const { min, max } = dimBounds(x.type.shape[a]!);
