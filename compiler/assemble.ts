@@ -24,7 +24,7 @@ import { EntryEmitter, limitSlot } from "./plan/emit.js";
 import { allBuffers, placeStateResults } from "./plan/state.js";
 import { EntryTable } from "./plan/table.js";
 import type { Program } from "./program.js";
-import { type Buffer, forEachStep, type Schedule, type ScheduledInput, type Step } from "./schedule.js";
+import { type Buffer, forEachStep, type Limit, type Schedule, type ScheduledInput, type Step } from "./schedule.js";
 import { emitModule, type Variant } from "./wasm/emit.js";
 import { type PlacedWeights, placeWeights } from "./weights.js";
 
@@ -226,12 +226,13 @@ function emitEntry(
 
 function limitsOf(schedule: Schedule, table: EntryTable): LimitInfo[] {
   const found = new Map<string, LimitInfo>();
+  const add = (limit: Limit) => {
+    const { symbol, where, message, hint } = limit;
+    found.set(symbol, { slot: limitSlot(table, limit), where, message, hint });
+  };
+  for (const r of schedule.requirements) add(r.limit);
   forEachStep(schedule.steps, (step) => {
-    for (const a of step.kind === "kernel" ? step.args : [])
-      if (a.kind === "limitSlot") {
-        const { symbol, where, message, hint } = a.limit;
-        found.set(symbol, { slot: limitSlot(table, a.limit), where, message, hint });
-      }
+    for (const a of step.kind === "kernel" ? step.args : []) if (a.kind === "limitSlot") add(a.limit);
   });
   return [...found.values()];
 }

@@ -49,6 +49,13 @@ export interface Limit {
   readonly hint: string;
 }
 
+/** What must hold for the sizes that inputs give, or the plan is refused. */
+export interface Requirement {
+  readonly value: Dim;
+  readonly must: "be zero" | "not be negative";
+  readonly limit: Limit;
+}
+
 export type Arg =
   /** Byte address of the view. */
   | { readonly kind: "view"; readonly view: View; readonly access: Access }
@@ -157,6 +164,8 @@ export interface Schedule {
   readonly steps: readonly Step[];
   readonly inputs: readonly ScheduledInput[];
   readonly outputs: readonly ScheduledInput[];
+  /** Checked before a run. */
+  readonly requirements: readonly Requirement[];
   /**
    * State that must hold a new value after the run: the state buffer and the view that holds the value. Lowering lets
    * kernels write the state buffer directly where it can, else it appends a copy step; so this is empty of work and only

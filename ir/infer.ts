@@ -1,9 +1,42 @@
 /** Checks that inference functions share. All throw ModelError with what was expected. */
 
-import { type Dim, dimDiffers, dimEqual, dimText } from "./dim.js";
+import { type Dim, dimBounds, dimDiffers, dimEqual, dimSub, dimText } from "./dim.js";
 import { type DType, isFloat, isInt, isStorageOnly } from "./dtype.js";
 import { ModelError } from "./errors.js";
 import { type Shape, shapeText, type TensorType, typeText } from "./graph.js";
+
+/** What inference takes for granted about sizes that are not known when compiling; a run checks it. */
+export interface Assumption {
+  readonly value: Dim;
+  readonly must: "be zero" | "not be negative";
+  /** For people: which sizes must be what. */
+  readonly text: string;
+}
+
+let assumptions: Assumption[] | undefined;
+
+/** What inference assumes while `body` runs. */
+export function recordAssumptions(body: () => void): readonly Assumption[] {
+  const outer = assumptions;
+  const own: Assumption[] = [];
+  assumptions = own;
+  try {
+    body();
+    return own;
+  } finally {
+    assumptions = outer;
+  }
+}
+
+export function assumeEqual(a: Dim, b: Dim, text?: string): void {
+  if (!assumptions || dimEqual(a, b)) return;
+  assumptions.push({ value: dimSub(a, b), must: "be zero", text: text ?? `${dimText(a)} must equal ${dimText(b)}` });
+}
+
+export function assumeNotNegative(d: Dim, text?: string): void {
+  if (!assumptions || dimBounds(d).min >= 0) return;
+  assumptions.push({ value: d, must: "not be negative", text: text ?? `${dimText(d)} must not be negative` });
+}
 
 /** Which dtypes an operand may have. `any` includes the storage-only types. */
 export type DTypeClass =
@@ -100,6 +133,7 @@ export function mergeDims(
 ): Dim {
   if (dimEqual(a, b)) return a;
   if (dimDiffers(a, b)) throw new ModelError(describe());
+  assumeEqual(a, b);
   return typeof b === "number" ? b : a;
 }
 

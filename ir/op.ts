@@ -5,7 +5,7 @@
  * which inference, reference and gradient follow.
  */
 
-import type { Dim } from "./dim.js";
+import { type Dim, dimBounds } from "./dim.js";
 import type { DType } from "./dtype.js";
 import { ModelError } from "./errors.js";
 import {
@@ -18,6 +18,7 @@ import {
   typeText,
   type Value,
 } from "./graph.js";
+import { assumeNotNegative } from "./infer.js";
 import type { Tensor } from "./tensor.js";
 
 /** What a kernel must meet, against the f64 reference. */
@@ -208,6 +209,18 @@ export function recordNodes<T>(body: () => T): { readonly value: T; readonly mad
   }
 }
 
+/** Sizes are not negative: refused where that is certain, else for the run to check. */
+function requireSizes(t: TensorType): void {
+  for (const d of t.shape) {
+    if (dimBounds(d).max < 0)
+      throw new ModelError({
+        message: `the result would be ${typeText(t)}, of a negative size`,
+        hint: "the input is too small for the op",
+      });
+    assumeNotNegative(d);
+  }
+}
+
 /** Result types of an op on operands; for a composite, those of its decomposition. */
 export function inferTypes<N extends string, A extends Attrs>(
   facts: OpFacts<N, A>,
@@ -221,7 +234,9 @@ export function inferTypes<N extends string, A extends Attrs>(
       attrs,
       regions,
     );
-    return Array.isArray(types) ? types : [types as TensorType];
+    const all: readonly TensorType[] = Array.isArray(types) ? types : [types as TensorType];
+    for (const t of all) requireSizes(t);
+    return all;
   }
   const values = facts.decompose(operands, attrs, regions);
   return Array.isArray(values) ? values.map((v: Value) => v.type) : [(values as Value).type];

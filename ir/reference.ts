@@ -3,6 +3,7 @@
  * graph computes, and every kernel and pass is tested against it.
  */
 
+import { assumptionsOf } from "./assumptions.js";
 import { type Dim, dimSymbols, dimText, evaluateDim } from "./dim.js";
 import { InternalError, ModelError } from "./errors.js";
 import type { Attrs } from "./graph.js";
@@ -94,6 +95,7 @@ export function evaluateValues(
   onNode?: (node: GraphNode, results: readonly Tensor[]) => void,
 ): readonly Tensor[] {
   for (const node of topologicalOrder(wanted, (v) => known.has(v))) {
+    checkSizes(node, dims);
     const results = evaluateNode(node, known, dims);
     results.forEach((t, i) => {
       const value = node.results[i]!;
@@ -114,6 +116,16 @@ export function evaluateValues(
     if (t === undefined) throw new InternalError("a wanted value is a parameter without a feed");
     return t;
   });
+}
+
+/** Throws ModelError where sizes are not as the node's inference took them to be. */
+function checkSizes(node: GraphNode, dims: DimBindings): void {
+  for (const { value, must, text } of assumptionsOf(node)) {
+    if ([...dimSymbols(value).values()].some((s) => !dims.has(s.name))) continue;
+    const actual = evaluateDim(value, dims);
+    if (must === "be zero" ? actual !== 0 : actual < 0)
+      throw new ModelError({ where: node.loc ?? node.op, message: `the sizes do not fit: ${text}` });
+  }
 }
 
 function evaluateNode(node: GraphNode, known: Map<Value, Tensor>, dims: DimBindings): readonly Tensor[] {

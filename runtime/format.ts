@@ -9,7 +9,7 @@
  * - import `env.memory`: minimum `memory.minPages`; threaded variants import it shared, with maximum `memory.maxPages`.
  * - export `plan_E(): i32` for each entry E: reads the dims of E from the table, writes all derived sizes and arena offsets
  *   to the table, and returns the bytes of memory that a run needs, counted from address 0, as u32. It computes in 64 bits
- *   and returns `planOverflow` where any value does not fit. It may be called with any dims ≥ 0 and never traps.
+ *   and returns `planOverflow` where any value does not fit, `planRefused` where sizes break limits. It may be called with any dims ≥ 0 and never traps.
  * - export `run_E(tid: i32, threads: i32, begin: i32, end: i32)`: executes the steps [begin, end) of the schedule. Every
  *   thread calls it with the same arguments apart from `tid`; barriers inside separate dependent kernels. A run is any
  *   partition of [0, steps) executed in order; between two slices all threads have returned, so a slice needs no barrier at
@@ -74,6 +74,8 @@ export const controlBytes = 256;
 
 /** `plan_E` returns this (as u32) when the run can't be laid out in 4 GiB. */
 export const planOverflow = 0xffffffff;
+/** What `plan_E` returns where the dims break limits, whose slots it sets. */
+export const planRefused = 0xfffffffe;
 export const pageBytes = 65536;
 /** Alignment of regions, and of tensors in the weights file. */
 export const alignment = 64;

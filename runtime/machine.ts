@@ -1,5 +1,5 @@
 /** One instance of a module with its memory and threads: lays out a run and executes ranges of its schedule. */
-import { InternalError, modelError } from "./errors.js";
+import { InternalError, ModelError, modelError } from "./errors.js";
 import {
   controlBytes,
   type EntryInfo,
@@ -8,6 +8,7 @@ import {
   type ManifestDim,
   pageBytes,
   planOverflow,
+  planRefused,
   type TensorInfo,
 } from "./format.js";
 import { canBlock } from "./platform.js";
@@ -121,6 +122,7 @@ export class Machine {
         "use smaller sizes, or raise maxMemoryBytes",
         cause,
       );
+    if (needed === planRefused) throw new ModelError(this.broken(entry));
     if (needed === planOverflow) throw tooLarge("more than 4 GiB, the most that WebAssembly can address");
     if (needed > this.#limit) throw tooLarge(`${mebibytes(needed)}, maxMemoryBytes allows ${mebibytes(this.#limit)}`);
     const missing = needed - this.#memory.buffer.byteLength;

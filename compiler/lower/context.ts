@@ -1,12 +1,14 @@
 /** State of one lowering: where each value lives, and the steps so far. */
 
-import { type Dim, dimAdd } from "../../ir/dim.js";
+import { assumptionsOf } from "../../ir/assumptions.js";
+import { type Dim, dimAdd, dimSymbols, dimText } from "../../ir/dim.js";
 import type { DType } from "../../ir/dtype.js";
 import { InternalError } from "../../ir/errors.js";
 import type { GraphNode, Shape, Value } from "../../ir/graph.js";
+import * as B from "../../ir/loop-build.js";
 import type { Tensor } from "../../ir/tensor.js";
-import type { Buffer, BufferSource, Step, View } from "../schedule.js";
-import type { KernelPool } from "./kernel-builder.js";
+import type { Buffer, BufferSource, Requirement, Step, View } from "../schedule.js";
+import { KernelBuilder, type KernelPool } from "./kernel-builder.js";
 import { constantElement, type Leaf } from "./point.js";
 
 export class LowerContext {
@@ -19,6 +21,9 @@ export class LowerContext {
   /** The level of steps in which a capture of a loop was computed. */
   readonly #homes = new Map<Value, number>();
   #buffers = 0;
+  /** By text; of regions, those that a check precedes already. */
+  #checked = new Set<string>();
+  readonly #requirements: Requirement[] = [];
   readonly #used = new Set<Value>();
 
   constructor(pool: KernelPool) {
@@ -114,12 +119,15 @@ export class LowerContext {
 
   /** Steps that `body` adds, instead of keeping them. */
   collect(body: () => void): readonly Step[] {
+    const outer = this.#checked;
     this.#levels.push([]);
+    this.#checked = new Set(outer);
     try {
       body();
       return this.steps;
     } finally {
       this.#levels.pop();
+      this.#checked = outer;
     }
   }
 
@@ -139,6 +147,34 @@ export class LowerContext {
     } finally {
       this.#levels.push(...inner);
     }
+  }
+
+  get requirements(): readonly Requirement[] {
+    return this.#requirements;
+  }
+
+  /**
+   * Checks what the node assumes of sizes: before the run where inputs give them and the node runs in any case, else before
+   * the node.
+   */
+  checkSizes(node: GraphNode): void {
+    let check: KernelBuilder | undefined;
+    for (const { value, must, text } of assumptionsOf(node)) {
+      const key = `${must} ${dimText(value)}`;
+      if (this.#checked.has(key)) continue;
+      this.#checked.add(key);
+      const symbol = `sizes.${this.#requirements.length}.${this.#buffers++}`;
+      const hint = "give inputs of other sizes";
+      const limit = { symbol, where: node.loc ?? node.op, message: `the sizes do not fit: ${text}`, hint };
+      if (this.#levels.length === 1 && ![...dimSymbols(value).values()].some((s) => s.bound !== undefined)) {
+        this.#requirements.push({ value, must, limit });
+        continue;
+      }
+      check ??= new KernelBuilder();
+      const actual = check.size(value);
+      check.breaks(limit, must === "be zero" ? B.ne(actual, 0) : B.ltS(actual, 0));
+    }
+    if (check) this.add(check.step(this.pool, "check_sizes", node.loc));
   }
 }
 

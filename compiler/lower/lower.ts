@@ -54,7 +54,7 @@ export function lowerGraph(graph: Graph, options: LowerOptions = {}): Schedule {
     const { dtype, shape } = value.type;
     return [{ name: graph.resultNames[i]!, view: ownMemory(ctx, value), dtype, shape }];
   });
-  return { name: graph.name, steps: ctx.steps, inputs, outputs, stateResults };
+  return { name: graph.name, steps: ctx.steps, inputs, outputs, requirements: ctx.requirements, stateResults };
 }
 
 /** Lowers nodes in the given order. */
@@ -62,6 +62,7 @@ export function lowerNodes(ctx: LowerContext, nodes: readonly GraphNode[]): void
   for (const node of nodes) ctx.use(node.operands);
   for (const node of nodes) {
     if (node.op === "constant") continue;
+    ctx.checkSizes(node);
     const view = aliasOf(ctx, node);
     if (view !== undefined) ctx.define(node.results[0]!, view);
     else lowerNode(ctx, node);

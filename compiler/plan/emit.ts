@@ -18,7 +18,7 @@ import { dtypeInfo } from "../../ir/dtype.js";
 import { InternalError } from "../../ir/errors.js";
 import type { Expr, LoopFunction, Stmt } from "../../ir/loop.js";
 import * as b from "../../ir/loop-build.js";
-import { planOverflow } from "../../runtime/format.js";
+import { planOverflow, planRefused } from "../../runtime/format.js";
 import {
   type Arg,
   type Buffer,
@@ -113,6 +113,7 @@ export class EntryEmitter {
 
   /** plan_E. */
   plan(): LoopFunction {
+    const { requirements } = this.#schedule;
     const total = dimAdd(this.#placement.arena.bytes, this.#placement.arenaOffset);
     const statements: Stmt[] = [];
     const largest = b.v("largest", "f64");
@@ -130,10 +131,26 @@ export class EntryEmitter {
         ]),
       );
     });
-    statements.push(
-      b.ifThen(b.ge(largest, b.f64(planOverflow)), [{ kind: "return", value: b.i32(planOverflow | 0) }]),
-      { kind: "return", value: b.convert("i32.from_f64U", this.#table.inDoubles(total)) },
-    );
+    if (requirements.length > 0) statements.push(b.mut("refused", b.i32(0)));
+    requirements.forEach(({ value, must, limit }, i) => {
+      const slot = b.i32(this.#table.address(limitSlot(this.#table, limit)));
+      statements.push(
+        ...b.letIn(`r${i}`, this.#table.inDoubles(value), (x) => [
+          b.ifThen(must === "be zero" ? b.ne(x, b.f64(0)) : b.lt(x, b.f64(0)), [
+            b.store("i32", slot, b.i32(0), b.i32(1)),
+            b.assign(b.v("refused", "i32"), b.i32(1)),
+          ]),
+        ]),
+      );
+    });
+    if (requirements.length > 0)
+      statements.push(
+        b.ifThen(b.ne(b.v("refused", "i32"), b.i32(0)), [{ kind: "return", value: b.i32(planRefused | 0) }]),
+      );
+    statements.push(b.ifThen(b.ge(largest, b.f64(planRefused)), [{ kind: "return", value: b.i32(planOverflow | 0) }]), {
+      kind: "return",
+      value: b.convert("i32.from_f64U", this.#table.inDoubles(total)),
+    });
     return { name: `plan_${this.#schedule.name}`, params: [], result: "i32", body: statements };
   }
 

@@ -1,9 +1,9 @@
 /** Ops that move elements without changing them: reshape, transpose, broadcast, slice, pad, concat. */
 
-import { type Dim, dimAdd, dimBounds, dimMax, dimMul, dimSub, dimText } from "../dim.js";
+import { type Dim, dimAdd, dimBounds, dimMax, dimMin, dimMul, dimSub, dimText } from "../dim.js";
 import { ModelError } from "../errors.js";
 import { type Shape, shapeText, typeText } from "../graph.js";
-import { mergeDims, mergeShapes, normalizeAxis } from "../infer.js";
+import { assumeEqual, assumeNotNegative, mergeDims, mergeShapes, normalizeAxis } from "../infer.js";
 import { defineOp, type Op } from "../op.js";
 import { bool, f32, i64, of, sampleWith } from "../sample.js";
 import { forEachIndex, reshaped, setElement, stridesOf, zeros } from "../tensor.js";
@@ -23,6 +23,7 @@ export const reshape: Op<"reshape", { shape: Shape }> = defineOp<"reshape", { sh
     if (typeof from === "number" && typeof to === "number" && from !== to) {
       throw new ModelError(`${typeText(x!)} has ${from} elements, shape ${shapeText(shape)} has ${to}`);
     }
+    assumeEqual(from, to, `${shapeText(x!.shape)} must have as many elements as ${shapeText(shape)}`);
     return { dtype: x!.dtype, shape };
   },
   reference: ([x], { types, dim }) => reshaped(x!, types[0]!.shape.map(dim)),
@@ -183,6 +184,13 @@ export const slice: Op<"slice", SliceAttrs> = defineOp<"slice", SliceAttrs>({
           `slice [start ${dimText(starts[a]!)}, size ${dimText(sizes[a]!)}, step ${step}] leaves axis ${a} of ${typeText(x!)}`,
         );
       }
+      const last = dimAdd(starts[a]!, dimMul(dimSub(sizes[a]!, 1), step));
+      const [low, high] = step > 0 ? [starts[a]!, last] : [last, starts[a]!];
+      const text = `the elements ${dimText(starts[a]!)} to ${dimText(last)} must lie inside axis ${a} of ${typeText(x!)}`;
+      // Nothing is read where the size is 0.
+      const any = dimMin(sizes[a]!, 1);
+      assumeNotNegative(dimMul(any, low), text);
+      assumeNotNegative(dimMul(any, dimSub(dimSub(d, 1), high)), text);
     });
     return { dtype: x!.dtype, shape: sizes };
   },

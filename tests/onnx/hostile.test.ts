@@ -6,10 +6,10 @@ import { importOnnx } from "../../compiler/onnx/import.js";
 import { readOnnx } from "../../compiler/onnx/model.js";
 import type { GraphProto } from "../../compiler/onnx/proto-types.js";
 import { decodeModel, encodeModel } from "../../compiler/onnx/protobuf.js";
-import { onnxOpNames } from "../../compiler/onnx/schema.js";
 import { ModelError } from "../../ir/errors.js";
 import { model, node, tensorInfo } from "./build.js";
 import { conformanceTests, DATA, hasConformance, hasExports } from "./data.js";
+import { mutateBytes, mutateModel, random } from "./mutate.js";
 
 /** Reads the bytes: a result or a ModelError; anything else fails the test. */
 function outcome(bytes: Uint8Array): "read" | "refused" {
@@ -19,45 +19,6 @@ function outcome(bytes: Uint8Array): "read" | "refused" {
   } catch (error) {
     if (error instanceof ModelError) return "refused";
     throw error;
-  }
-}
-
-/** mulberry32 */
-function random(seed: number): () => number {
-  let a = seed;
-  return () => {
-    a = (a + 0x6d2b79f5) | 0;
-    let t = Math.imul(a ^ (a >>> 15), 1 | a);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}
-
-function mutate(bytes: Uint8Array, next: () => number): Uint8Array {
-  const pick = (n: number) => Math.floor(next() * n);
-  const copy = Uint8Array.from(bytes);
-  switch (pick(5)) {
-    case 0:
-      return copy.subarray(0, pick(copy.length));
-    case 1: {
-      for (let i = 1 + pick(8); i > 0; i--) copy[pick(copy.length)]! ^= 1 << pick(8);
-      return copy;
-    }
-    case 2: {
-      for (let i = 1 + pick(4); i > 0; i--) copy[pick(copy.length)] = [0, 1, 0x7f, 0x80, 0xff][pick(5)]!;
-      return copy;
-    }
-    case 3: {
-      const from = pick(copy.length);
-      const length = pick(Math.min(64, copy.length - from));
-      copy.copyWithin(pick(copy.length - length), from, from + length);
-      return copy;
-    }
-    default: {
-      const at = pick(copy.length);
-      const removed = pick(16);
-      return Uint8Array.from([...copy.subarray(0, at), ...copy.subarray(at + removed)]);
-    }
   }
 }
 
@@ -132,41 +93,6 @@ describe("what is not a model", () => {
   });
 });
 
-/** Changes that keep the file decodable: other ops, missing inputs, other attributes, shapes and types. */
-function mutateModel(bytes: Uint8Array, next: () => number): Uint8Array {
-  const pick = (n: number) => Math.floor(next() * n);
-  const any = <T>(list: readonly T[] | undefined): T | undefined => list?.[pick(list.length)];
-  const damaged = decodeModel(bytes);
-  const graph = damaged.graph!;
-  const victim = any(graph.node);
-  const input = any(graph.input)?.type?.tensorType;
-  const attribute = any(victim?.attribute);
-  switch (pick(7)) {
-    case 0:
-      if (victim) victim.opType = any(onnxOpNames)!;
-      break;
-    case 1:
-      victim?.input?.splice(pick(victim.input.length), 1);
-      break;
-    case 2:
-      if (victim?.input?.length) victim.input[pick(victim.input.length)] = any(graph.input)?.name ?? "";
-      break;
-    case 3:
-      victim?.attribute?.splice(pick(victim.attribute.length), 1);
-      break;
-    case 4:
-      if (attribute?.type === 2) attribute.i = any([0, -1, 1, 2, 7, 1e6, -100])!;
-      if (attribute?.type === 7) attribute.ints = Array.from({ length: pick(5) }, () => any([0, -1, 1, 2, 3, 1e6])!);
-      break;
-    case 5:
-      input?.shape?.dim?.splice(pick(3), pick(2), ...[{ dimValue: pick(5) }, { dimParam: "k" }, {}].slice(pick(3)));
-      break;
-    default:
-      if (input) input.elemType = 1 + pick(26);
-  }
-  return encodeModel(damaged);
-}
-
 describe.skipIf(!hasConformance)("damaged models", () => {
   it("are imported or refused with a ModelError", { timeout: 300_000 }, () => {
     const files = conformanceTests().filter((t) => t.suite !== "light" && t.model.length < 3000);
@@ -175,7 +101,7 @@ describe.skipIf(!hasConformance)("damaged models", () => {
     let slowest = 0;
     for (let i = 0; i < 8000; i++) {
       const file = files[Math.floor(next() * files.length)]!;
-      const damaged = i % 4 === 0 ? mutate(file.model, next) : mutateModel(file.model, next);
+      const damaged = i % 4 === 0 ? mutateBytes(file.model, next) : mutateModel(file.model, next);
       const start = performance.now();
       try {
         importOnnx(damaged);
@@ -213,7 +139,7 @@ describe.skipIf(!hasConformance || !hasExports)("mutated files", () => {
     for (const file of [...small, ...exports])
       for (let i = 0; i < 600; i++) {
         const start = performance.now();
-        counts[outcome(mutate(file, next))]++;
+        counts[outcome(mutateBytes(file, next))]++;
         slowest = Math.max(slowest, performance.now() - start);
       }
     expect(counts.read).toBeGreaterThan(100);

@@ -71,6 +71,7 @@ function chain(): Schedule {
     steps: [call(x, w, temps[0]!, 2), call(temps[0]!, w, temps[1]!, 0.5), call(temps[1]!, w, temps[2]!, 3)],
     inputs: [{ name: "x", view: whole(x), dtype: "f32", shape: [n, 4] }],
     outputs: [{ name: "y", view: whole(temps[2]!), dtype: "f32", shape: [n, 4] }],
+    requirements: [],
     stateResults: [],
   };
 }
@@ -134,6 +135,7 @@ describe("assemble", () => {
       steps,
       inputs: [],
       outputs: [{ name: "out", view: whole(out), dtype: "f32", shape: [1, 4] }],
+      requirements: [],
       stateResults: [{ state: s, value: whole(next) }],
     });
     const state = [{ name: "s", role: "param", tensor: tensorFrom("f32", [1, 4], [1, 1, 1, 1]) }] as const;
