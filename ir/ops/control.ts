@@ -11,7 +11,7 @@ import { type Dim, type DimExpr, dimBounds, dimSub } from "../dim.js";
 import { isFloat } from "../dtype.js";
 import { ModelError } from "../errors.js";
 import { type Graph, graph, param, paramName, type Shape, type TensorType, typeText, type Value } from "../graph.js";
-import { mergeDims, mergeShapes, requireDType, requireRank } from "../infer.js";
+import { mergeDims, mergeShapes, recordAssumptions, requireDType, requireRank } from "../infer.js";
 import { defineMultiOp, type Op, type Vjp, type VjpContext } from "../op.js";
 import { bool, exactly, f32, i32, i64, of } from "../sample.js";
 import { bigElement, elementCount, scalar, type Tensor, zeros } from "../tensor.js";
@@ -56,7 +56,8 @@ function resized(type: TensorType, i: number, { shapes }: Resized): TensorType {
   if (shapes === undefined) return type;
   const shape = shapes[i];
   if (shape === undefined) throw new ModelError("attribute shapes needs one shape for each result");
-  requireFit({ dtype: type.dtype, shape }, type, `shape of result ${i}`);
+  // The run sets these sizes to what the region gives.
+  recordAssumptions(() => requireFit({ dtype: type.dtype, shape }, type, `shape of result ${i}`));
   return { dtype: type.dtype, shape };
 }
 
@@ -143,7 +144,12 @@ export const loop: Op<"loop", LoopAttrs, "many"> = defineMultiOp<"loop", LoopAtt
     requireRank(requireDType(condition!, "bool", "the condition"), 0, "the condition");
     const { carried, trips } = attrs;
     const [body] = requireRegions(regions, 1) as [Graph];
-    requireParams(body, [scalarOf("i64"), scalarOf("bool"), ...values]);
+    // Sizes of carried values that change are set anew each round.
+    const carry = (check: () => void): void => {
+      if (attrs.shapes === undefined) check();
+      else recordAssumptions(check);
+    };
+    carry(() => requireParams(body, [scalarOf("i64"), scalarOf("bool"), ...values]));
     const [next, ...results] = body.results;
     if (next === undefined || results.length < carried)
       throw new ModelError(`region ${body.name} must give a condition and ${carried} carried values`);
@@ -153,7 +159,7 @@ export const loop: Op<"loop", LoopAttrs, "many"> = defineMultiOp<"loop", LoopAtt
         if (trips === undefined) throw new ModelError("a loop with scanned values needs the attribute trips");
         return resized({ dtype: r.type.dtype, shape: [trips, ...r.type.shape] }, i, attrs);
       }
-      requireFit(r.type, body.params[i + 2]!.type, `carried value ${i}`);
+      carry(() => requireFit(r.type, body.params[i + 2]!.type, `carried value ${i}`));
       return resized(
         attrs.shapes === undefined
           ? { dtype: r.type.dtype, shape: mergeShapes(values[i]!.shape, r.type.shape) }
