@@ -135,18 +135,23 @@ class Importer implements ImportServices {
     this.body(graph, scope);
     const results: Value[] = [];
     const names: string[] = [];
-    const collect = (bound: Bound, name: string): Structure => {
-      if (isValue(bound)) {
+    const result = (value: Value, name: string): number => {
+      const known = names.indexOf(name);
+      if (known < 0) {
         names.push(name);
-        return { kind: "tensor", at: results.push(bound) - 1 };
+        return results.push(value) - 1;
       }
+      // A file may list an output twice; it is one result.
+      if (results[known] !== value)
+        this.problems.push({ where: `output "${name}"`, message: "two outputs have this name" });
+      return known;
+    };
+    const collect = (bound: Bound, name: string): Structure => {
+      if (isValue(bound)) return { kind: "tensor", at: result(bound, name) };
       if (bound.kind === "absent") return { kind: "absent" };
       if (bound.kind === "sequence")
         return { kind: "sequence", items: bound.items.map((item, i) => collect(item, `${name}.${i}`)) };
-      if (bound.kind === "stacked") {
-        names.push(name);
-        return { kind: "stacked", at: results.push(bound.value) - 1 };
-      }
+      if (bound.kind === "stacked") return { kind: "stacked", at: result(bound.value, name) };
       if (bound.kind === "strings")
         this.problems.push({ where: `output "${name}"`, message: "outputs of strings are not supported" });
       return { kind: "absent" };

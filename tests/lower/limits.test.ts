@@ -2,15 +2,18 @@
 
 import { describe, expect, it } from "vitest";
 import { compile } from "../../compiler/compile.js";
-import { loopOp } from "../../ir/control-build.js";
-import { dimSymbol } from "../../ir/dim.js";
+import { ifOp, loopOp } from "../../ir/control-build.js";
+import { type Dim, dimAdd, dimSymbol } from "../../ir/dim.js";
 import { ModelError } from "../../ir/errors.js";
 import { type Graph, graph, param } from "../../ir/graph.js";
 import { iota, scalarConstant } from "../../ir/ops/constant.js";
 import { bindDim, range, unknownSize } from "../../ir/ops/dynamic.js";
+import { add } from "../../ir/ops/elementwise.js";
 import { lt } from "../../ir/ops/logic.js";
+import { slice } from "../../ir/ops/movement.js";
+import { sum } from "../../ir/ops/reduce.js";
 import { evaluate } from "../../ir/reference.js";
-import { scalar } from "../../ir/tensor.js";
+import { scalar, tensorFrom } from "../../ir/tensor.js";
 import { load } from "../../runtime/index.js";
 
 const k = param("k", { dtype: "i64", shape: [] });
@@ -83,4 +86,63 @@ it("allows what a dim bounds", async () => {
     session.run({ x: new Float32Array(count), k: BigInt64Array.of(BigInt(value)) });
   expect((await run(5, 5)).y!.data).toHaveLength(5);
   await expect(run(4, 5)).rejects.toThrow(/0 to n/);
+});
+
+describe("sizes that inference takes to fit", () => {
+  const [a, b] = ["a", "b"].map((name) => dimSymbol(name, { min: 0 })) as [Dim, Dim];
+  const vector = (name: string, size: Dim) => param(name, { dtype: "f32", shape: [size] });
+  const data = (count: number) => Float32Array.from({ length: count }, (_, i) => i);
+
+  it("must be equal where an op takes them as equal", async () => {
+    const [x, y] = [vector("x", a), vector("y", b)];
+    const g = graph("g", [x, y], [add([x, y])], ["z"]);
+    const session = await load(await compile(g, { variants: ["simd128"] }), { threads: 1 });
+    expect((await session.run({ x: data(3), y: data(3) })).z!.data).toEqual(Float32Array.of(0, 2, 4));
+    for (const [m, n] of [
+      [3, 5],
+      [5, 3],
+      [5, 1],
+    ] as const) {
+      await expect(session.run({ x: data(m), y: data(n) })).rejects.toThrow(/a must equal b/);
+      const feeds = { x: tensorFrom("f32", [m], data(m)), y: tensorFrom("f32", [n], data(n)) };
+      expect(() => evaluate(g, feeds)).toThrow(/a must equal b/);
+    }
+    expect((await session.run({ x: data(2), y: data(2) })).z!.data).toEqual(Float32Array.of(0, 2));
+    session.dispose();
+  });
+
+  it("must leave no size negative, and a slice inside", async () => {
+    const x = vector("x", a);
+    const head = slice([x], { starts: [2], sizes: [dimAdd(a, -2)], steps: [1] });
+    const back = slice([x], { starts: [dimAdd(a, -2)], sizes: [3], steps: [-1] });
+    const session = await load(
+      await compile(graph("g", [x], [head, back], ["head", "back"]), { variants: ["simd128"] }),
+      { threads: 1 },
+    );
+    expect((await session.run({ x: data(4) })).back!.data).toEqual(Float32Array.of(2, 1, 0));
+    await expect(session.run({ x: data(3) })).rejects.toThrow(/must lie inside axis 0/);
+    await expect(session.run({ x: data(1) })).rejects.toThrow(
+      /-2 \+ a must not be negative|a - 2 must not be negative/,
+    );
+    session.dispose();
+  });
+
+  it("are checked in the branch that runs, not in the other", async () => {
+    const x = vector("x", a);
+    const short = param("short", { dtype: "bool", shape: [] });
+    const [y] = ifOp(
+      short,
+      () => [sum([slice([x], { starts: [0], sizes: [2], steps: [1] })], { axes: [0], keepDims: false })],
+      () => [sum([slice([x], { starts: [0], sizes: [8], steps: [1] })], { axes: [0], keepDims: false })],
+    );
+    const g = graph("g", [x, short], [y!], ["y"]);
+    const session = await load(await compile(g, { variants: ["simd128"] }), { threads: 1 });
+    const run = async (count: number, flag: number) =>
+      (await session.run({ x: data(count), short: Uint8Array.of(flag) })).y!.data[0];
+    expect(await run(3, 1)).toBe(1);
+    expect(await run(8, 0)).toBe(28);
+    await expect(run(3, 0)).rejects.toThrow(/must lie inside axis 0/);
+    expect(await run(8, 0)).toBe(28);
+    session.dispose();
+  });
 });
