@@ -2,18 +2,8 @@
  * Products of dequantised operands (the QDQ form that quantisers write), computed on the integers: the sum is exact, and one
  * multiplication by the product of the scales makes it a float.
  */
-import {
-  asType,
-  broadcastTo,
-  concatenate,
-  np,
-  padConstant,
-  rankOf,
-  reshapeTo,
-  sum,
-  swapAxes,
-} from "../../../ir/build.js";
-import { type Dim, dimBounds } from "../../../ir/dim.js";
+import { asType, np, padConstant, rankOf, reshapeTo, sum, swapAxes } from "../../../ir/build.js";
+import type { Dim } from "../../../ir/dim.js";
 import type { Value } from "../../../ir/graph.js";
 import { conv as convOp } from "../../../ir/ops/conv.js";
 import { element, elementCount } from "../../../ir/tensor.js";
@@ -69,26 +59,6 @@ function centredBytes(c: NodeContext, w: Value, zero: Value | undefined, axis: n
   return fits ? host({ dtype: "i8", shape: values.shape, data: made }) : undefined;
 }
 
-/** x with its zero point around it, which takes part in a product as 0; undefined where the padding crops. */
-function paddedBy(x: Value, low: readonly Dim[], high: readonly Dim[], zero: number | Value): Value | undefined {
-  if (typeof zero === "number") return padConstant(x, [0, 0, ...low], [0, 0, ...high], zero);
-  let padded = x;
-  for (const [a, d] of low.entries()) {
-    if (dimBounds(d).min < 0 || dimBounds(high[a]!).min < 0) return undefined;
-    const side = (size: Dim): readonly Value[] =>
-      size === 0
-        ? []
-        : [
-            broadcastTo(
-              zero,
-              padded.type.shape.map((s, i) => (i === a + 2 ? size : s)),
-            ),
-          ];
-    padded = concatenate([...side(d), padded, ...side(high[a]!)], a + 2);
-  }
-  return padded;
-}
-
 /** Convolution of bytes as exact i32, zero points taken off: Σ (x − zx)(w − zw). Padding counts as the zero point of x. */
 export function integerConv(
   c: NodeContext,
@@ -102,12 +72,14 @@ export function integerConv(
   const attrs = { strides, dilations, groups, layout: "channelsFirst" as const };
   const zx = singleZero(c, zeroX);
   const bytes = centredBytes(c, w, zeroW, 0);
-  const padded = zx === undefined || !isByte(x) ? undefined : zx === 0 ? x : paddedBy(x, padLow, padHigh, zx);
-  if (zx === undefined || bytes === undefined || padded === undefined) {
+  // Padding with a number that the run finds would copy x; less the zero point, the padding is 0.
+  const isPadded = [...padLow, ...padHigh].some((d) => d !== 0);
+  if (zx === undefined || bytes === undefined || !isByte(x) || (typeof zx !== "number" && isPadded)) {
     return convOp([centred(x, zeroX), centred(w, zeroW, 0)], { ...attrs, padLow, padHigh });
   }
   // Σ x·w over x padded with its zero point, minus zx·Σ w.
   const none = padLow.map(() => 0);
+  const padded = typeof zx !== "number" || zx === 0 ? x : padConstant(x, [0, 0, ...padLow], [0, 0, ...padHigh], zx);
   const product = convOp([padded, bytes], {
     ...attrs,
     ...(zx === 0 ? { padLow, padHigh } : { padLow: none, padHigh: none }),
