@@ -104,7 +104,7 @@ function parseJson(bytes: Uint8Array): unknown {
 /** Separates wasmith's custom sections from the module proper. */
 export function splitSections(bytes: Bytes): { wasm: Bytes; custom: Map<string, Bytes> } {
   if (bytes.length < 8 || [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0].some((b, i) => bytes[i] !== b)) {
-    throw corrupted("not a WebAssembly module (its first 8 bytes are not those of one)");
+    throw corrupted("not a WebAssembly module");
   }
   let at = 8;
   const end = bytes.length;
@@ -125,7 +125,7 @@ export function splitSections(bytes: Bytes): { wasm: Bytes; custom: Map<string, 
     const id = bytes[at++]!;
     const size = u32(end);
     const next = at + size;
-    if (next > end) throw corrupted(`the module is cut short: a section ends at byte ${next} of ${end}`);
+    if (next > end) throw corrupted(`cut short: a section ends at byte ${next} of ${end}`);
     let ours = false;
     if (id === 0) {
       const nameLength = u32(next);

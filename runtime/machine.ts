@@ -3,7 +3,6 @@ import { InternalError, ModelError, modelError } from "./errors.js";
 import {
   controlBytes,
   type EntryInfo,
-  type LimitInfo,
   type Manifest,
   type ManifestDim,
   pageBytes,
@@ -122,8 +121,8 @@ export class Machine {
         "use smaller sizes, or raise maxMemoryBytes",
         cause,
       );
-    if (needed === planRefused) throw new ModelError(this.broken(entry));
-    if (needed === planOverflow) throw tooLarge("more than 4 GiB, the most that WebAssembly can address");
+    if (needed === planRefused) this.clearLimits(entry, true);
+    if (needed === planOverflow) throw tooLarge("more than the 4 GiB of WebAssembly");
     if (needed > this.#limit) throw tooLarge(`${mebibytes(needed)}, maxMemoryBytes allows ${mebibytes(this.#limit)}`);
     const missing = needed - this.#memory.buffer.byteLength;
     if (missing > 0) {
@@ -148,13 +147,11 @@ export class Machine {
     return dims.map((d) => (typeof d === "number" ? d : this.#table[d.slot]!));
   }
 
-  /** Slots of the entry's limits that are set; sets them to 0. */
-  broken({ limits }: EntryInfo): readonly LimitInfo[] {
-    return limits.filter(({ slot }) => {
-      const set = this.#table[slot];
-      this.#table[slot] = 0;
-      return set;
-    });
+  /** Sets the slots of the entry's limits to 0. @throws ModelError listing those that were set, if asked to */
+  clearLimits({ limits }: EntryInfo, strict?: boolean): void {
+    const broken = limits.filter(({ slot }) => this.#table[slot]);
+    for (const { slot } of broken) this.#table[slot] = 0;
+    if (strict && broken[0]) throw new ModelError(broken);
   }
 
   /** Executes the steps [begin, end) of the planned entry on all threads, at once unless in the background. */

@@ -1,5 +1,5 @@
 /** A loaded model, ready to run. */
-import { describe, InternalError, ModelError, modelError } from "./errors.js";
+import { describe, InternalError, modelError } from "./errors.js";
 import { bindFeeds, type Feed, type Feeds, signature } from "./feeds.js";
 import type { DType, EntryInfo, TensorInfo, VariantId } from "./format.js";
 import type { Machine } from "./machine.js";
@@ -154,7 +154,7 @@ export class Session<I = Feeds, O = Results> {
   async #execute(machine: Machine, name: string, entry: EntryInfo, signal: AbortSignal | undefined): Promise<void> {
     const count = entry.steps.length;
     const sliced = signal && !entry.mutatesState;
-    machine.broken(entry);
+    machine.clearLimits(entry);
     let resumed = performance.now();
     for (let at = 0; at < count; ) {
       const begin = performance.now();
@@ -173,8 +173,7 @@ export class Session<I = Feeds, O = Results> {
       signal.throwIfAborted();
       if (machine !== this.#machine) throw modelError("session", "it was disposed while running");
     }
-    const broken = machine.broken(entry);
-    if (broken[0]) throw new ModelError(broken);
+    machine.clearLimits(entry, true);
   }
 
   /** Times each step of `run`, as the least of `repeat` runs. */
