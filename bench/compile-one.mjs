@@ -1,18 +1,22 @@
 /**
- * Imports and compiles one ONNX file with the built package, as a user would, and prints what it took as JSON. Argument: the
- * file.
+ * Imports and compiles one ONNX file with the built package, as a user would, and prints what it took as JSON. Arguments: the
+ * file; variants, comma-separated, or "all"; a folder for the artefact, if it is wanted.
  */
 import { readFileSync } from "node:fs";
 import { compile, importOnnx } from "../dist/wasmith.js";
 
-const [, , path] = process.argv;
+const [path, variants = "all", out] = process.argv.slice(2);
 const before = process.cpuUsage();
 const start = performance.now();
 const graph = importOnnx(readFileSync(path));
 const imported = performance.now();
-const artifact = await compile(graph);
+const artifact = await compile(graph, {
+  name: "model",
+  ...(variants === "all" ? {} : { variants: variants.split(",") }),
+});
 const end = performance.now();
 const cpu = process.cpuUsage(before);
+if (out) await artifact.write(out);
 console.log(
   JSON.stringify({
     // Of all threads of the process: at least the wall time on an idle machine, and not inflated by busy neighbours.
@@ -22,6 +26,7 @@ console.log(
     stages: artifact.stages,
     // maxRSS is in KiB.
     peakBytes: process.resourceUsage().maxRSS * 1024,
-    wasmBytes: artifact.wasm.simd128.byteLength,
+    wasmBytes: Object.values(artifact.wasm)[0].byteLength,
   }),
 );
+process.exit(0);

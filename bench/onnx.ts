@@ -27,10 +27,8 @@ interface Options {
 }
 
 interface Compiled {
-  readonly total: number;
-  readonly rss: number;
-  readonly code: number;
-  readonly weights: number;
+  readonly importMs: number;
+  readonly compileMs: number;
 }
 
 interface Measured {
@@ -47,9 +45,6 @@ interface Row {
   readonly compiled: Compiled;
   readonly engines: Readonly<Record<string, readonly Measured[]>>;
 }
-
-/** Inputs that choose between programs, fixed when compiling. */
-const fixed: Readonly<Record<string, Readonly<Record<string, number>>>> = { "silero-vad-v5": { sr: 16000 } };
 
 const command = new Command("onnx")
   .argument("[filter...]", "models whose names contain one of these")
@@ -83,7 +78,7 @@ async function measureModel(name: string, folder: string, scratch: string): Prom
   const io = join(folder, "io.safetensors");
   const out = join(scratch, name);
   const variants = options.relaxed ? "simd128,relaxed" : "simd128";
-  const compiled = await child<Compiled>([], "compile.mjs", model, out, variants, JSON.stringify(fixed[name] ?? {}));
+  const compiled = await child<Compiled>([], "../compile-one.mjs", model, variants, out);
   const artifact = join(out, "model.wasm");
   const engines: Readonly<Record<string, () => Promise<Measured>>> = {
     wasmith: () => child([], "wasmith.mjs", artifact, io, String(options.ms)),
@@ -131,7 +126,7 @@ for (const { name, folder } of models) {
       .join("");
     console.log(
       `${name.padEnd(32)}${medians}${ratio(row, "median").toFixed(2).padStart(7)}×${ratio(row, "answered").toFixed(2).padStart(7)}×${first}` +
-        `${(row.compiled.total / 1000).toFixed(2).padStart(9)}  ${row.engines.wasmith![0]!.error.toExponential(1)}`,
+        `${((row.compiled.importMs + row.compiled.compileMs) / 1000).toFixed(2).padStart(9)}  ${row.engines.wasmith![0]!.error.toExponential(1)}`,
     );
   } catch (error) {
     failures.push(`${name}: ${(error as { stderr?: string }).stderr || String(error)}`);
