@@ -14,6 +14,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { evaluateDim } from "../../ir/dim.js";
 import { isFloat } from "../../ir/dtype.js";
+import { ModelError } from "../../ir/errors.js";
 import { type Graph, graphSymbols } from "../../ir/graph.js";
 import { parseGraph } from "../../ir/graph-parse.js";
 import { printGraph } from "../../ir/graph-print.js";
@@ -77,7 +78,10 @@ const whole = [0, 1, -1, 2, 127, -128, 255, 100, -7, 3, 2 ** 31 - 1, -(2 ** 31)]
 function specialFeeds(g: Graph, round: number): Tensor[] {
   return g.params.map(({ type }, k) => {
     const shape = type.shape.map((d) =>
-      evaluateDim(d, new Map([...graphSymbols(g).keys()].map((s, i) => [s, 2 + i + (round % 2)]))),
+      evaluateDim(
+        d,
+        new Map([...graphSymbols(g).keys()].map((s, i) => [s, 2 + (round % 3 === 2 ? 0 : i) + (round % 2)])),
+      ),
     );
     const values = isFloat(type.dtype) ? floats : whole.map(BigInt);
     const pick = (i: number) => values[(i * (k === 0 ? 1 : 5) + round * (k + 1)) % values.length]!;
@@ -102,10 +106,22 @@ function sameResults(before: Graph, after: Graph, passes: readonly GraphPass[]):
   }
   for (let round = 0; round < 12; round++) {
     const feeds = specialFeeds(before, round);
-    const got = evaluate(after, feeds);
-    evaluate(before, feeds).forEach((want, i) => {
-      expect(disagreement(got[i]!, want, "exact")).toBeUndefined();
+    const [want, got] = [outcome(before, feeds), outcome(after, feeds)];
+    expect(typeof got).toBe(typeof want);
+    if (typeof want === "string" || typeof got === "string") continue;
+    want.forEach((w, i) => {
+      expect(disagreement(got[i]!, w, "exact")).toBeUndefined();
     });
+  }
+}
+
+/** Results, or why sizes are refused. */
+function outcome(g: Graph, feeds: readonly Tensor[]): readonly Tensor[] | string {
+  try {
+    return evaluate(g, feeds);
+  } catch (error) {
+    if (error instanceof ModelError) return error.message;
+    throw error;
   }
 }
 
