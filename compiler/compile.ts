@@ -1,5 +1,6 @@
 /** The whole pipeline, top to bottom: program → passes → lowering → plan → modules. */
 
+import { withinSeconds } from "../ir/deadline.js";
 import { ModelError } from "../ir/errors.js";
 import type { Graph } from "../ir/graph.js";
 import { loopPassesWith, loopPipeline } from "../passes/loop/pipeline.js";
@@ -30,6 +31,8 @@ export interface CompileOptions {
   readonly maxThreads?: number;
   /** Limit of a run's memory in bytes (default 2 GiB, at most 4 GiB). */
   readonly maxMemoryBytes?: number;
+  /** Time that compiling may take. Default 300. */
+  readonly maxSeconds?: number;
   /** Names of graph passes to leave out, for finding which one is at fault. */
   readonly skipPasses?: readonly string[];
   /** Told each entry's graph before its first pass. */
@@ -89,9 +92,10 @@ async function compileWith(input: Graph | Program, options: CompileOptions, debu
   if (names.length === 0) throw new ModelError("the program has no entry");
   const name = options.name ?? (isProgram(input) ? "model" : input.name);
   const stages: Record<string, number> = {};
+  const began = performance.now();
   const timed = <T>(stage: string, work: () => T): T => {
     const start = performance.now();
-    const result = work();
+    const result = withinSeconds(options.maxSeconds ?? 300, "compiling the model", work, began);
     const ms = performance.now() - start;
     stages[stage] = (stages[stage] ?? 0) + ms;
     debug.stage(stage, ms);

@@ -5,6 +5,7 @@
  * which inference, reference and gradient follow.
  */
 
+import { checkTime } from "./deadline.js";
 import { type Dim, dimBounds } from "./dim.js";
 import type { DType } from "./dtype.js";
 import { ModelError } from "./errors.js";
@@ -169,6 +170,7 @@ export function makeNode<N extends string, A extends Attrs>(
   regions: readonly Graph[] = [],
   loc: string | undefined = activeLoc(),
 ): NodeOf<N, A> {
+  checkTime(loc);
   checkCount(facts, operands.length);
   let types: readonly TensorType[];
   try {
@@ -209,8 +211,13 @@ export function recordNodes<T>(body: () => T): { readonly value: T; readonly mad
   }
 }
 
+/** More are a damaged file: loop nests and index arithmetic grow with each. */
+const mostAxes = 64;
+
 /** Sizes are not negative: refused where that is certain, else for the run to check. */
 function requireSizes(t: TensorType): void {
+  if (t.shape.length > mostAxes)
+    throw new ModelError(`the result would have ${t.shape.length} axes; at most ${mostAxes} are supported`);
   for (const d of t.shape) {
     if (dimBounds(d).max < 0)
       throw new ModelError({

@@ -5,6 +5,7 @@
  * else; node names become `caller/inner`, so that messages name the user's own layer. Calls inside functions and subgraphs
  * are expanded too; recursion is an error.
  */
+import { checkTime } from "../../ir/deadline.js";
 import { ModelError } from "../../ir/errors.js";
 import { describeNode, type OnnxAttribute } from "./attributes.js";
 import { capturedNames, subgraphsOf } from "./check.js";
@@ -16,6 +17,9 @@ export interface InlineLimits {
 }
 
 export const DEFAULT_INLINE_LIMITS: InlineLimits = { maxNodes: 1_000_000 };
+
+/** Functions in functions. */
+const MAX_DEPTH = 64;
 
 const keyOf = (domain: string, name: string, overload: string): string => JSON.stringify([domain, name, overload]);
 
@@ -93,6 +97,7 @@ class Inliner {
   }
 
   private count(node: OnnxNode): void {
+    checkTime(node.name);
     if (++this.nodes > this.limits.maxNodes)
       throw new ModelError({
         where: describeNode(node),
@@ -127,6 +132,8 @@ class Inliner {
         message: `the function "${fn.name}" calls itself`,
         hint: "recursion is not allowed in ONNX",
       });
+    if (this.stack.length >= MAX_DEPTH)
+      throw new ModelError({ where: caller.opType, message: `functions call one another deeper than ${MAX_DEPTH}` });
     if (caller.inputs.length > fn.inputs.length || caller.outputs.length > fn.outputs.length)
       throw new ModelError({
         where,

@@ -4,6 +4,8 @@
  * The nodes are taken in order; each is rewritten by its op's row in ops/. What can't be imported is collected, its users
  * are skipped, and at the end ONE ModelError lists everything.
  */
+
+import { checkTime, withinSeconds } from "../../ir/deadline.js";
 import { type Dim, type DimExpr, dimSub, dimSymbol, dimText } from "../../ir/dim.js";
 import { isDType } from "../../ir/dtype.js";
 import { InternalError, ModelError, type Problem } from "../../ir/errors.js";
@@ -65,10 +67,15 @@ export interface ImportOptions extends ReadModelOptions {
   readonly structures?: Readonly<Record<string, number | boolean>>;
   /** Upper bound of run-time sizes of which nothing else is known, such as a loop's number of steps. Default 4096. */
   readonly maxUnknownSize?: number;
-  /** Nodes after unrolling and inlining. */
+  /** Nodes after unrolling and inlining. Default 500,000. */
   readonly maxNodes?: number;
+  /** Time that importing may take. Default 60. */
+  readonly maxSeconds?: number;
 }
 
+const MAX_NODES = 500_000;
+const MAX_SECONDS = 60;
+const WORK = "importing the model";
 /** Times that an import may start over. */
 const MAX_RESTARTS = 8;
 /** How a graph input or output is made of parameters or results: one, several (a sequence), or none (an absent optional). */
@@ -292,10 +299,12 @@ class Importer implements ImportServices {
       this.unsupported.set(key, { ...use, nodes: [...use.nodes, node.name || (node.outputs[0] ?? "")] });
       return [];
     }
-    if (++this.nodes > (this.options.maxNodes ?? 500_000))
+    checkTime(where);
+    const { maxNodes = MAX_NODES } = this.options;
+    if (++this.nodes > maxNodes)
       throw new ModelError({
         where,
-        message: `the model has more than ${this.options.maxNodes ?? 500_000} nodes`,
+        message: `the model has more than ${maxNodes} nodes`,
         hint: "raise maxNodes",
       });
     const context = new NodeContext(node, found.since, this, scope);
@@ -410,7 +419,12 @@ export function describeUnsupported(use: UnsupportedUse): Problem {
  * @throws ModelError listing ALL problems
  */
 export function importModel(model: OnnxModel, options: ImportOptions = {}): ImportedModel {
-  const inlined = inlineFunctions(model);
+  return withinSeconds(options.maxSeconds ?? MAX_SECONDS, WORK, () => importWithin(model, options));
+}
+
+function importWithin(model: OnnxModel, options: ImportOptions): ImportedModel {
+  const maxNodes = options.maxNodes ?? MAX_NODES;
+  const inlined = inlineFunctions(model, { maxNodes });
   const narrowed: Record<string, number | readonly [number, number]> = { ...statedRanges(model), ...options.dims };
   for (let restarts = 0; ; restarts++)
     try {
@@ -432,5 +446,9 @@ export function importModel(model: OnnxModel, options: ImportOptions = {}): Impo
  * @throws ModelError listing ALL problems
  */
 export function importOnnx(bytes: Uint8Array, options: ImportOptions = {}): Graph {
-  return importModel(readOnnx(bytes, options), options).graph;
+  return withinSeconds(
+    options.maxSeconds ?? MAX_SECONDS,
+    WORK,
+    () => importModel(readOnnx(bytes, options), options).graph,
+  );
 }

@@ -3,6 +3,7 @@
  * library, half-precision conversions, the team's barrier) once each, runs binaryen's passes, and encodes.
  */
 
+import { checkTime } from "../../ir/deadline.js";
 import { InternalError } from "../../ir/errors.js";
 import type { LoopFunction, LoopType } from "../../ir/loop.js";
 import { isVector } from "../../ir/loop-types.js";
@@ -75,7 +76,10 @@ export function emitModule(options: EmitOptions): EmittedModule {
     return name;
   };
   const results = (name: string) => known.get(name)?.result;
-  for (const f of queue) emitFunction(m, variant, f, results, need);
+  for (const f of queue) {
+    checkTime(f.name);
+    emitFunction(m, variant, f, results, need);
+  }
 
   for (const name of options.exports) m.exportFunction(name, name);
   for (const s of options.customSections ?? []) m.addCustomSection(s.name, s.contents);

@@ -128,6 +128,9 @@ const pads: readonly Rule[] = [
   ),
 ];
 
+/** A value that is joined with itself again and again would have parts without end. */
+const mostParts = 256;
+
 const concats: readonly Rule[] = [
   rule("concat-one", op("concat", [any("x")]), ({ x }) => x),
   // Parts without elements go, if another part is left.
@@ -140,6 +143,7 @@ const concats: readonly Rule[] = [
     const flat = n.operands.flatMap((v) =>
       v.def.op === "concat" && v.def.attrs.axis === n.attrs.axis ? v.def.operands : [v],
     );
+    if (flat.length > mostParts) return undefined;
     return flat.length > n.operands.length || flat.some((v, i) => v !== n.operands[i])
       ? concat(flat, n.attrs)
       : undefined;
