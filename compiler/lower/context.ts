@@ -1,11 +1,12 @@
 /** State of one lowering: where each value lives, and the steps so far. */
 
 import { assumptionsOf } from "../../ir/assumptions.js";
-import { type Dim, dimAdd, dimSymbols, dimText } from "../../ir/dim.js";
-import type { DType } from "../../ir/dtype.js";
-import { InternalError } from "../../ir/errors.js";
-import type { GraphNode, Shape, Value } from "../../ir/graph.js";
+import { type Dim, dimAdd, dimBounds, dimSymbols, dimText } from "../../ir/dim.js";
+import { type DType, dtypeInfo } from "../../ir/dtype.js";
+import { InternalError, ModelError } from "../../ir/errors.js";
+import { type GraphNode, type Shape, typeText, type Value } from "../../ir/graph.js";
 import * as B from "../../ir/loop-build.js";
+import { productOf } from "../../ir/ops/movement.js";
 import type { Tensor } from "../../ir/tensor.js";
 import type { Buffer, BufferSource, Requirement, Step, View } from "../schedule.js";
 import { KernelBuilder, type KernelPool } from "./kernel-builder.js";
@@ -31,6 +32,14 @@ export class LowerContext {
   }
 
   buffer(dtype: DType, shape: Shape, source: BufferSource = { kind: "temp" }): Buffer {
+    // Addresses have 32 bits; index arithmetic beyond them would wrap.
+    const { min } = dimBounds(productOf(shape));
+    if (min * dtypeInfo[dtype].bytes >= 2 ** 32)
+      throw new ModelError({
+        where: "name" in source ? source.name : undefined,
+        message: `a value of type ${typeText({ dtype, shape })} does not fit into the 4 GiB of memory that WebAssembly has`,
+        hint: "use smaller sizes",
+      });
     return { id: this.#buffers++, dtype, shape, source };
   }
 
