@@ -1,5 +1,5 @@
 /** Runs imported graphs on test data and compares, by ONNX's own rule. */
-import type { Structure } from "../../compiler/onnx/import.js";
+import type { Structure } from "../../compiler/onnx/importer.js";
 import { isDType } from "../../ir/dtype.js";
 import { ModelError } from "../../ir/errors.js";
 import { element, elementCount, type Tensor } from "../../ir/tensor.js";

@@ -10,7 +10,7 @@ import { dimVector, host, vector } from "../build.js";
 import { asDim } from "../contents.js";
 import type { Bound, ImportOp, NodeContext, OpRow } from "../context.js";
 import { dtypeOfCode } from "../dtype.js";
-import { bindTensor } from "../import.js";
+import { bindTensor } from "../importer.js";
 
 const clampIndex = (i: number, rank: number) => Math.min(Math.max(i < 0 ? i + rank : i, 0), rank);
 

@@ -1,0 +1,403 @@
+/**
+ * ONNX → Graph IR: one walk over a model.
+ *
+ * The nodes are taken in order; each is rewritten by its op's row in ops/. What can't be imported is collected, its users
+ * are skipped, and at the end ONE ModelError lists everything.
+ */
+
+import { checkTime } from "../../ir/deadline.js";
+import { type Dim, type DimExpr, dimSub, dimSymbol, dimText } from "../../ir/dim.js";
+import { isDType } from "../../ir/dtype.js";
+import { InternalError, ModelError, type Problem } from "../../ir/errors.js";
+import {
+  type Graph,
+  graphNodes,
+  graphSymbols,
+  graph as makeGraph,
+  param,
+  typeText,
+  type Value,
+  withLoc,
+} from "../../ir/graph.js";
+import { constant, dimSize } from "../../ir/ops/constant.js";
+import { bindDim, unknownSize } from "../../ir/ops/dynamic.js";
+import { type Tensor, tensor } from "../../ir/tensor.js";
+import { describeNode } from "./attributes.js";
+import { host } from "./build.js";
+import { KnownContents } from "./contents.js";
+import {
+  type Bound,
+  type ImportOp,
+  type ImportServices,
+  isValue,
+  NodeContext,
+  type QuantizedOrigin,
+  Scope,
+} from "./context.js";
+import type { OnnxDim, OnnxGraph, OnnxModel, OnnxNode, OnnxType, OnnxValueInfo, ReadModelOptions } from "./model.js";
+import { NarrowDim, rangeOfZero } from "./narrow.js";
+import { onBytes } from "./ops/dequantized.js";
+import { findOp, type UnsupportedUse } from "./ops/index.js";
+import type { OnnxTensor } from "./tensor.js";
+
+export interface ImportOptions extends ReadModelOptions {
+  /** Fixes a named dimension, or bounds it (inclusive). */
+  readonly dims?: Readonly<Record<string, number | readonly [number, number]>>;
+  /** Shapes of inputs, over what the file says: sizes, or names of dimensions. */
+  readonly shapes?: Readonly<Record<string, readonly (number | string)[]>>;
+  /**
+   * Values of inputs that become constants of the program, such as target shapes and axes. These inputs disappear from the
+   * signature.
+   */
+  readonly values?: Readonly<Record<string, Tensor>>;
+  /**
+   * What inputs that are sequences or optionals hold, since a program has a fixed signature: a sequence's length, or whether an
+   * optional is there. The tensors become inputs of their own: `name.0`, `name.1` …, or `name`.
+   */
+  readonly structures?: Readonly<Record<string, number | boolean>>;
+  /** Upper bound of run-time sizes of which nothing else is known, such as a loop's number of steps. Default 4096. */
+  readonly maxUnknownSize?: number;
+  /** Nodes after unrolling and inlining. Default 500,000. */
+  readonly maxNodes?: number;
+  /** Time that importing may take. Default 60. */
+  readonly maxSeconds?: number;
+}
+
+/** Nodes after inlining and unrolling that a model may have, if the caller does not say. */
+export const MAX_NODES = 500_000;
+
+/** How a graph input or output is made of parameters or results: one, several (a sequence), or none (an absent optional). */
+export type Structure =
+  | { readonly kind: "tensor"; readonly at: number }
+  | { readonly kind: "sequence"; readonly items: readonly Structure[] }
+  /** A sequence of equal tensors, stacked along a first axis. */
+  | { readonly kind: "stacked"; readonly at: number }
+  | { readonly kind: "absent" };
+
+export interface ImportedModel {
+  readonly graph: Graph;
+  readonly outputs: readonly { readonly name: string; readonly structure: Structure }[];
+}
+
+/** Names that exporters give to the length of a key/value cache, which has no entries at first. */
+const STARTS_EMPTY = /past|cache|history/i;
+
+/** The name with what a dim symbol may not contain replaced. */
+const legalName = (name: string): string => name.replace(/[^A-Za-z0-9_.]/g, "_").replace(/^(?![A-Za-z_])/, "_");
+
+/** Items of a sequence may differ in size: their dims' names say nothing. */
+const withoutNames = (type: OnnxType): OnnxType =>
+  type.kind === "tensor" ? { ...type, shape: type.shape?.map((d) => (typeof d === "string" ? null : d)) } : type;
+
+const FAILED: Bound = { kind: "failed" };
+
+/** The IR's constant of an initializer, which keeps its name, or of another tensor; or strings. */
+export function bindTensor(t: OnnxTensor, name?: string): Bound {
+  if (t.dtype === "string") return { kind: "strings", tensor: t };
+  if (!isDType(t.dtype)) throw new InternalError(`no dtype ${t.dtype}`);
+  const value = tensor(t.dtype, t.shape, t.data as Exclude<OnnxTensor["data"], readonly string[]>);
+  return constant([], name === undefined ? { value } : { value, name });
+}
+
+export class Importer implements ImportServices {
+  readonly contents = new KnownContents();
+  readonly problems: Problem[] = [];
+  readonly inputNames = new Set<string>();
+  readonly dequantized = new Map<Value, QuantizedOrigin>();
+  readonly unsupported = new Map<string, UnsupportedUse>();
+  private readonly options: ImportOptions;
+  private readonly symbols = new Map<string, Dim>();
+  private serial = 0;
+  /** Finders of sizes of the graph or region that is being built. */
+  private finders = new Map<string, Value>();
+  /** Expressions that are taken as 0 in the region that is being built, with the size whose bound 0 makes them so. */
+  private assumed = new Map<string, DimExpr>();
+  private regions = 0;
+  private nodes = 0;
+
+  constructor(options: ImportOptions) {
+    this.options = options;
+  }
+
+  import(model: OnnxModel): ImportedModel {
+    const { graph } = model;
+    const scope = new Scope();
+    const params: Value[] = [];
+    for (const input of graph.inputs) {
+      this.inputNames.add(input.name);
+      scope.set(input.name, this.attempt(`input "${input.name}"`, () => this.graphInput(input, params)) ?? FAILED);
+    }
+    this.body(graph, scope);
+    const results: Value[] = [];
+    const names: string[] = [];
+    const result = (value: Value, name: string): number => {
+      const known = names.indexOf(name);
+      if (known < 0) {
+        names.push(name);
+        return results.push(value) - 1;
+      }
+      // A file may list an output twice; it is one result.
+      if (results[known] !== value)
+        this.problems.push({ where: `output "${name}"`, message: "two outputs have this name" });
+      return known;
+    };
+    const collect = (bound: Bound, name: string): Structure => {
+      if (isValue(bound)) return { kind: "tensor", at: result(bound, name) };
+      if (bound.kind === "absent") return { kind: "absent" };
+      if (bound.kind === "sequence")
+        return { kind: "sequence", items: bound.items.map((item, i) => collect(item, `${name}.${i}`)) };
+      if (bound.kind === "stacked") return { kind: "stacked", at: result(bound.value, name) };
+      if (bound.kind === "strings")
+        this.problems.push({ where: `output "${name}"`, message: "outputs of strings are not supported" });
+      return { kind: "absent" };
+    };
+    const outputs = graph.outputs.map(({ name }) => ({ name, structure: collect(scope.get(name) ?? FAILED, name) }));
+    const problems = [...[...this.unsupported.values()].map(describeUnsupported), ...this.problems];
+    if (problems.length > 0) throw new ModelError(problems);
+    return { graph: this.close(graph.name || "model", params, results, names), outputs };
+  }
+
+  /** Runs `build`; a ModelError is noted (at `where`, unless it says where itself) and gives undefined. */
+  private attempt<T>(where: string, build: () => T): T | undefined {
+    try {
+      return build();
+    } catch (error) {
+      if (!(error instanceof ModelError)) throw error;
+      this.problems.push(...error.problems.map((p) => ({ ...p, where: p.where === undefined ? where : p.where })));
+      return undefined;
+    }
+  }
+
+  private graphInput({ name, type }: OnnxValueInfo, params: Value[]): Bound {
+    const { values } = this.options;
+    if (values && Object.hasOwn(values, name)) return host(values[name]!);
+    if (!type) throw new ModelError({ message: "the file states no type" });
+    return this.inputOf(name, type, params);
+  }
+
+  private inputOf(name: string, type: OnnxType, params: Value[]): Bound {
+    const { shapes, structures } = this.options;
+    const structure = structures && Object.hasOwn(structures, name) ? structures[name] : undefined;
+    const ask = (what: string, example: string): ModelError =>
+      new ModelError({
+        message: `a program's inputs are tensors, but this is ${what}`,
+        hint: `say what it holds with the option structures: { ${JSON.stringify(name)}: ${example} }`,
+      });
+    if (type.kind === "sequence") {
+      if (typeof structure !== "number") throw ask("a sequence", "its length");
+      const items = Array.from({ length: structure }, (_, i) =>
+        this.inputOf(`${name}.${i}`, withoutNames(type.element), params),
+      );
+      return { kind: "sequence", items };
+    }
+    if (type.kind === "optional") {
+      if (structure === undefined) throw ask("an optional", "true or false");
+      return structure === false ? { kind: "absent" } : this.inputOf(name, type.element, params);
+    }
+    if (type.kind === "unsupported")
+      throw new ModelError({ message: `inputs that are ${type.what} are not supported` });
+    if (type.dtype === undefined) throw new ModelError({ message: "the file states no element type" });
+    if (type.dtype === "string") throw new ModelError({ message: "inputs of strings are not supported" });
+    const shape = (shapes && Object.hasOwn(shapes, name) ? shapes[name] : undefined) ?? type.shape;
+    if (!shape)
+      throw new ModelError({
+        message: "the file does not say how many axes it has",
+        hint: `pass the option shapes: { ${JSON.stringify(name)}: [ … ] }`,
+      });
+    const made = param(name, { dtype: type.dtype, shape: shape.map((dim, axis) => this.dim(dim, `${name}_${axis}`)) });
+    params.push(made);
+    return made;
+  }
+
+  private dim(dim: OnnxDim, fallback: string): Dim {
+    if (typeof dim === "number") return dim;
+    const name = dim ?? fallback;
+    const known = this.symbols.get(name);
+    if (known !== undefined) return known;
+    const legal = legalName(name);
+    let unique = legal;
+    while ([...this.symbols.values()].some((d) => typeof d !== "number" && d.key === unique))
+      unique = `${legal}_${++this.serial}`;
+    const { dims } = this.options;
+    const option =
+      dims && (Object.hasOwn(dims, name) ? dims[name] : Object.hasOwn(dims, legal) ? dims[legal] : undefined);
+    const made =
+      typeof option === "number"
+        ? option
+        : dimSymbol(unique, option ? { min: option[0], max: option[1] } : { min: STARTS_EMPTY.test(name) ? 0 : 1 });
+    this.symbols.set(name, made);
+    return made;
+  }
+
+  findSize<T extends Value | readonly Value[]>(
+    hint: string,
+    bound: Dim,
+    build: (defines: DimExpr) => T,
+  ): { size: DimExpr; made: T } {
+    const size = this.newSize(hint, bound);
+    const made = build(size);
+    this.foundBy(size, Array.isArray(made) ? made[0] : (made as Value));
+    return { size, made };
+  }
+
+  newSize(hint: string, bound: Dim): DimExpr {
+    return unknownSize(`${legalName(hint)}_${++this.serial}`, bound);
+  }
+
+  foundBy(size: DimExpr, finder: Value): void {
+    this.finders.set(size.key, finder);
+  }
+
+  /** The graph, with those finders of sizes that it needs only for their sizes. */
+  private close(name: string, params: readonly Value[], results: readonly Value[], names: readonly string[]): Graph {
+    // A finder that nothing depends on but through its size is kept; one whose size nobody mentions is not.
+    const kept = new Map<string, Value>();
+    for (;;) {
+      const closed = makeGraph(name, params, results, names, undefined, [...kept.values()]);
+      const alive = new Set(graphNodes(closed));
+      const mentioned = graphSymbols(closed);
+      const missing = [...this.finders].filter(
+        ([symbol, v]) => mentioned.has(symbol) && v.def.op !== "param" && !alive.has(v.def) && !kept.has(symbol),
+      );
+      if (missing.length === 0) return closed;
+      for (const [symbol, v] of missing) kept.set(symbol, v);
+    }
+  }
+
+  private body(graph: OnnxGraph, scope: Scope): void {
+    for (const [name, tensor] of graph.initializers)
+      if (scope.get(name) === undefined || graph.inputs.every((i) => i.name !== name))
+        scope.set(name, bindTensor(tensor, name));
+    for (const node of graph.nodes) this.node(node, scope);
+  }
+
+  private node(node: OnnxNode, scope: Scope): void {
+    const results = this.importNode(node, scope);
+    node.outputs.forEach((name, i) => {
+      if (name !== "") scope.set(name, results[i] ?? FAILED);
+    });
+  }
+
+  private importNode(node: OnnxNode, scope: Scope): readonly Bound[] {
+    const where = describeNode(node);
+    const found = findOp(node);
+    if ("use" in found) {
+      const key = JSON.stringify([node.domain, node.opType, found.use.reason]);
+      const use = this.unsupported.get(key) ?? { ...found.use, nodes: [] };
+      this.unsupported.set(key, { ...use, nodes: [...use.nodes, node.name || (node.outputs[0] ?? "")] });
+      return [];
+    }
+    checkTime(where);
+    const { maxNodes = MAX_NODES } = this.options;
+    if (++this.nodes > maxNodes)
+      throw new ModelError({
+        where,
+        message: `the model has more than ${maxNodes} nodes`,
+        hint: "raise maxNodes",
+      });
+    const context = new NodeContext(node, found.since, this, scope);
+    if (context.inputs.some((i) => i !== undefined && !isValue(i) && i.kind === "failed")) return [];
+    const results = this.attempt(where, () =>
+      withLoc(node.name || node.outputs[0], () => applyRow(found.row, context)),
+    );
+    if (results === undefined) return [];
+    return Array.isArray(results) ? (results as readonly Bound[]) : [results as Bound];
+  }
+
+  inline(graph: OnnxGraph, inputs: readonly Bound[], outer: Scope): readonly Bound[] {
+    const scope = new Scope(outer);
+    graph.inputs.forEach(({ name }, i) => {
+      scope.set(name, inputs[i] ?? FAILED);
+    });
+    this.body(graph, scope);
+    return graph.outputs.map(({ name }) => scope.get(name) ?? FAILED);
+  }
+
+  tentatively<T>(body: () => T): T | undefined {
+    const problems = this.problems.length;
+    const unsupported = new Map(this.unsupported);
+    const made = body();
+    if (this.problems.length === problems && this.unsupported.size === unsupported.size) return made;
+    this.problems.length = problems;
+    this.unsupported.clear();
+    for (const [key, use] of unsupported) this.unsupported.set(key, use);
+    return undefined;
+  }
+
+  inRegion<T>(body: () => T): T {
+    const outer = { finders: this.finders, assumed: this.assumed };
+    this.finders = new Map();
+    this.assumed = new Map();
+    this.regions++;
+    try {
+      return body();
+    } finally {
+      this.finders = outer.finders;
+      this.assumed = outer.assumed;
+      this.regions--;
+    }
+  }
+
+  get inBranch(): boolean {
+    return this.regions > 0;
+  }
+
+  assumeZero(expression: Dim): void {
+    const key = dimText(expression);
+    if (this.assumed.has(key)) return;
+    const found = this.findSize("assumed", 0, (defines) => bindDim([dimSize([], { size: expression })], { defines }));
+    this.assumed.set(key, found.size);
+  }
+
+  assumedOne(dim: Dim): DimExpr | undefined {
+    return this.assumed.get(dimText(dimSub(dim, 1))) ?? this.assumed.get(dimText(dimSub(1, dim)));
+  }
+
+  serialNumber(): number {
+    return ++this.serial;
+  }
+
+  narrow(expression: Dim): void {
+    const found = rangeOfZero(expression);
+    const original = found && [...this.symbols].find(([, d]) => typeof d !== "number" && d.key === found.symbol)?.[0];
+    if (found && original !== undefined) throw new NarrowDim(original, found.range);
+  }
+
+  get maxUnknownSize(): number {
+    return this.options.maxUnknownSize ?? 4096;
+  }
+}
+
+/**
+ * Runs a row. Rows check what users get wrong; a damaged file may also have ranks and types that no exporter writes, which
+ * end here.
+ */
+function applyRow(row: ImportOp, context: NodeContext): Bound | readonly Bound[] {
+  try {
+    return onBytes(row, context);
+  } catch (cause) {
+    if (!(cause instanceof TypeError || cause instanceof RangeError)) throw cause;
+    const inputs = context.inputs.map((b) => (b === undefined ? "absent" : isValue(b) ? typeText(b.type) : b.kind));
+    throw new ModelError(
+      {
+        where: describeNode(context.node),
+        message: `the op can't take inputs of the types (${inputs.join(", ")}): ${cause.message}`,
+        hint: "the file is damaged, or its exporter wrote something that the op's definition does not allow",
+      },
+      { cause },
+    );
+  }
+}
+
+const MOST_NAMES = 8;
+
+export function describeUnsupported(use: UnsupportedUse): Problem {
+  const names = use.nodes.slice(0, MOST_NAMES).join(", ");
+  const more = use.nodes.length > MOST_NAMES ? ` and ${use.nodes.length - MOST_NAMES} more` : "";
+  const domain = use.domain === "" ? "ai.onnx" : use.domain;
+  return {
+    where: `${domain} ${use.op} (opset ${use.opset ?? "not imported"})`,
+    message: `${use.reason}; used by ${use.nodes.length === 1 ? "node" : `${use.nodes.length} nodes`} ${names}${more}`,
+    hint: use.hint,
+  };
+}
