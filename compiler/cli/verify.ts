@@ -5,12 +5,13 @@ import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Command } from "commander";
 import { ModelError } from "../../ir/errors.js";
-import { type Graph, graph, graphNodes, type Value } from "../../ir/graph.js";
-import { evaluate } from "../../ir/reference.js";
-import { element, type Tensor } from "../../ir/tensor.js";
+import type { Graph } from "../../ir/graph.js";
+import type { Tensor } from "../../ir/tensor.js";
 import { load, type Session } from "../../runtime/index.js";
 import { compile } from "../compile.js";
+import { compareTensors, type Difference, describeDifference, largestOf } from "./compare.js";
 import { type CompileFlags, compileOptions, positive, withCompileFlags } from "./compile.js";
+import { type Divergence, describeDivergence, findDivergence } from "./divergence.js";
 import { readTensors } from "./feeds.js";
 import { collectDim, type DimOption, loadModel } from "./load-model.js";
 
@@ -23,9 +24,11 @@ interface VerifyFlags extends CompileFlags {
   readonly json?: boolean;
 }
 
+type Tensors = Readonly<Record<string, Tensor>>;
+
 interface Case {
-  readonly inputs: Readonly<Record<string, Tensor>>;
-  readonly outputs: Readonly<Record<string, Tensor>>;
+  readonly inputs: Tensors;
+  readonly outputs: Tensors;
 }
 
 /** Tensors named `caseK.in.NAME` and `caseK.out.NAME`; without such names, `in.NAME` and `out.NAME`. */
@@ -42,106 +45,78 @@ function casesOf(tensors: Readonly<Record<string, Tensor>>): readonly Case[] {
   return [...cases].sort(([a], [b]) => Number(a) - Number(b)).map(([, c]) => c);
 }
 
-export interface Difference {
-  readonly count: number;
-  readonly total: number;
-  /** Largest |got − want|. */
-  readonly largest: number;
-  /** Relative L2 distance. */
-  readonly relative: number;
-  readonly at: number;
-  readonly got: number;
-  readonly want: number;
+interface Meta {
+  readonly outputs?: readonly { readonly name: string; readonly rtol?: number; readonly atol?: number }[];
+  /** Of models with state: input → the output that is its next value, where the cases are steps of one stream. */
+  readonly io?: { readonly state?: { readonly feedback?: Readonly<Record<string, string>> } };
 }
 
-/** How two tensors differ beyond atol + rtol · |want|; undefined if they don't. */
-export function compareTensors(got: Tensor, want: Tensor, rtol: number, atol: number): Difference | string | undefined {
-  if (got.dtype !== want.dtype) return `expected ${want.dtype}, got ${got.dtype}`;
-  if (got.shape.length !== want.shape.length || got.shape.some((d, i) => d !== want.shape[i]))
-    return `expected shape [${want.shape}], got [${got.shape}]`;
-  let [count, largest, square, norm] = [0, 0, 0, 0];
-  let first: { at: number; got: number; want: number } | undefined;
-  for (let i = 0; i < want.data.length; i++) {
-    const [a, b] = [element(got, i), element(want, i)];
-    if (a === b || (Number.isNaN(a) && Number.isNaN(b))) {
-      norm += b * b || 0;
-      continue;
-    }
-    const distance = Math.abs(a - b);
-    if (!(distance <= largest)) largest = distance;
-    square += distance * distance;
-    norm += b * b;
-    if (distance <= atol + rtol * Math.abs(b)) continue;
-    count++;
-    first ??= { at: i, got: a, want: b };
-  }
-  if (!first) return undefined;
-  return { count, total: want.data.length, largest, relative: Math.sqrt(square / (norm || 1)), ...first };
-}
-
-export const describeDifference = (d: Difference | string): string =>
-  typeof d === "string"
-    ? d
-    : `${d.count} of ${d.total} elements differ: element ${d.at} is ${d.got}, expected ${d.want}; ` +
-      `largest difference ${d.largest.toExponential(2)}, relative L2 ${d.relative.toExponential(2)}`;
-
-/** Tolerances stated in a meta.json beside the file, by output. */
-async function statedTolerances(io: string): Promise<ReadonlyMap<string, { rtol?: number; atol?: number }>> {
+/** What a meta.json beside the file states: tolerances by output, and state. */
+async function statedBeside(io: string): Promise<Meta> {
   const path = join(dirname(io), "meta.json");
-  if (!existsSync(path)) return new Map();
-  const meta = JSON.parse(await readFile(path, "utf8")) as {
-    outputs?: { name: string; rtol?: number; atol?: number }[];
-  };
-  return new Map((meta.outputs ?? []).map((o) => [o.name, o]));
+  return existsSync(path) ? (JSON.parse(await readFile(path, "utf8")) as Meta) : {};
 }
 
-function largestOf(t: Tensor): number {
-  let most = 0;
-  for (let i = 0; i < t.data.length; i++) {
-    const v = Math.abs(element(t, i));
-    if (v > most && Number.isFinite(v)) most = v;
-  }
-  return most;
-}
-
-/** The last value of each named place (layer, ONNX node), in the order of computation. */
-function namedValues(g: Graph): readonly { readonly loc: string; readonly value: Value }[] {
-  const last = new Map<string, Value>();
-  for (const node of graphNodes(g)) {
-    if (node.loc === undefined || node.operands.length === 0) continue;
-    last.delete(node.loc);
-    last.set(node.loc, node.results[0]!);
-  }
-  return [...last].map(([loc, value]) => ({ loc, value }));
-}
-
-/** Compiles the graph with every named value as a result, and names the first that differs from the reference evaluator. */
-async function firstDivergence(g: Graph, feeds: Readonly<Record<string, Tensor>>, flags: VerifyFlags): Promise<string> {
-  const places = namedValues(g);
-  const names = places.map((_, i) => `place${i}`);
-  const probe = graph(
-    `${g.name}_probe`,
-    g.params,
-    places.map((p) => p.value),
-    names,
-    undefined,
-    g.sizes ?? [],
-  );
-  const session = await open(probe, flags, "probe");
-  const got = await session.run(feeds as never);
-  session.dispose();
-  const want = evaluate(probe, feeds);
-  for (const [i, { loc, value }] of places.entries()) {
-    const wrong = compareTensors(got[names[i]!] as Tensor, want[i]!, 1e-3, 1e-4 * Math.max(largestOf(want[i]!), 1e-3));
-    if (wrong)
-      return `first node that differs from the reference evaluator: ${loc} (${value.def.op}): ${describeDifference(wrong)}`;
-  }
-  return "every node agrees with the reference evaluator: the import (or the recording) is at fault, not the compilation";
-}
-
-async function open(g: Graph, flags: VerifyFlags, name: string): Promise<Session> {
+function open(g: Graph, flags: VerifyFlags, name: string, skipPasses: readonly string[] = []): Promise<Session> {
   const options = { threads: flags.threads ?? 1, ...(flags.deterministic ? { deterministic: true } : {}) };
-  return load(await compile(g, compileOptions(flags, name)), options);
+  return compile(g, { ...compileOptions(flags, name), skipPasses }).then((artifact) => load(artifact, options));
+}
+
+interface Failure {
+  readonly case: number;
+  /** The state came from our own run of the case before, not from the file. */
+  readonly streamed?: true;
+  readonly output: string;
+  readonly problem: Difference | string;
+}
+
+/** Runs all cases; gives what differs, and the inputs of the first case that does. */
+async function runCases(
+  session: Session,
+  cases: readonly Case[],
+  meta: Meta,
+  flags: VerifyFlags,
+): Promise<{ readonly failures: readonly Failure[]; readonly failing: Tensors | undefined }> {
+  const failures: Failure[] = [];
+  let failing: Tensors | undefined;
+  const check = (k: number, feeds: Tensors, got: Tensors, streamed: boolean): void => {
+    for (const [name, want] of Object.entries(cases[k]!.outputs)) {
+      const stated = meta.outputs?.find((o) => o.name === name);
+      const rtol = flags.rtol ?? stated?.rtol ?? 1e-3;
+      const atol = flags.atol ?? stated?.atol ?? 1e-4 * Math.max(largestOf(want), 1e-3);
+      const output = got[name];
+      const problem = output ? compareTensors(output, want, rtol, atol) : `the model has no output "${name}"`;
+      if (!problem) continue;
+      failures.push({ case: k, ...(streamed ? { streamed } : {}), output: name, problem });
+      failing ??= feeds;
+    }
+  };
+  const feedback = Object.entries(meta.io?.state?.feedback ?? {});
+  let before: Tensors = {};
+  for (const [k, c] of cases.entries()) {
+    const feeds = Object.fromEntries(
+      session.inputs.map(({ name }) => {
+        const t = c.inputs[name];
+        if (t) return [name, t];
+        const given = Object.keys(c.inputs).join(", ") || "none";
+        throw new ModelError({
+          where: flags.io,
+          message: `case ${k} has no input "${name}"`,
+          hint: `it has: ${given}`,
+        });
+      }),
+    );
+    let got = (await session.run(feeds as never)) as Tensors;
+    check(k, feeds, got, false);
+    const state = feedback.flatMap(([input, output]) => (before[output] ? [[input, before[output]]] : []));
+    if (state.length > 0) {
+      const streamed = { ...feeds, ...Object.fromEntries(state) } as Tensors;
+      got = (await session.run(streamed as never)) as Tensors;
+      check(k, streamed, got, true);
+    }
+    before = got;
+  }
+  return { failures, failing };
 }
 
 export function verifyCommand(): Command {
@@ -161,35 +136,33 @@ export function verifyCommand(): Command {
       const cases = casesOf(await readTensors(flags.io));
       if (cases.length === 0)
         throw new ModelError({ where: flags.io, message: "no tensor is named caseK.in.NAME or caseK.out.NAME" });
-      const stated = await statedTolerances(flags.io);
+      const meta = await statedBeside(flags.io);
       const session = await open(main, flags, model.name);
-      const report: { case: number; output: string; problem: Difference | string }[] = [];
-      let failing: Case | undefined;
-      for (const [k, c] of cases.entries()) {
-        const feeds = Object.fromEntries(
-          session.inputs.map(({ name }) => {
-            const t = c.inputs[name];
-            if (!t) throw new ModelError({ where: flags.io, message: `case ${k} has no input "${name}"` });
-            return [name, t];
-          }),
-        );
-        const outputs = await session.run(feeds as never);
-        for (const [name, want] of Object.entries(c.outputs)) {
-          const got = outputs[name] as Tensor | undefined;
-          const rtol = flags.rtol ?? stated.get(name)?.rtol ?? 1e-3;
-          const atol = flags.atol ?? stated.get(name)?.atol ?? 1e-4 * Math.max(largestOf(want), 1e-3);
-          const problem = got ? compareTensors(got, want, rtol, atol) : `the model has no output "${name}"`;
-          if (!problem) continue;
-          report.push({ case: k, output: name, problem });
-          failing ??= c;
-        }
-      }
+      const { failures, failing } = await runCases(session, cases, meta, flags);
       session.dispose();
-      if (flags.json) console.log(JSON.stringify({ cases: cases.length, failures: report }, null, 2));
-      else for (const r of report) console.log(`case ${r.case}, output ${r.output}: ${describeDifference(r.problem)}`);
-      if (failing) {
-        if (!flags.json) console.log(await firstDivergence(main, failing.inputs, flags));
-        process.exitCode = 1;
-      } else if (!flags.json) console.log(`${cases.length} cases agree`);
+      if (!flags.json)
+        for (const { case: k, streamed, output, problem } of failures)
+          console.log(
+            `case ${k}${streamed ? " with its own state" : ""}, output ${output}: ${describeDifference(problem)}`,
+          );
+      const divergence = failing && (await explain(main, failing, flags));
+      if (flags.json) console.log(JSON.stringify({ cases: cases.length, failures, divergence }, null, 2));
+      else if (divergence) console.log(describeDivergence(divergence));
+      else console.log(`${cases.length} cases agree`);
+      if (failing) process.exitCode = 1;
     });
+}
+
+/** Compares node by node with the evaluator, which takes its time: says so on a terminal. */
+async function explain(main: Graph, feeds: Tensors, flags: VerifyFlags): Promise<Divergence> {
+  const { isTTY } = process.stderr;
+  if (!isTTY) return findDivergence(main, feeds, (g, skip) => open(g, flags, "probe", skip));
+  const found = await findDivergence(
+    main,
+    feeds,
+    (g, skip) => open(g, flags, "probe", skip),
+    (i, count) => process.stderr.write(`\rcomparing with the reference evaluator: node ${i + 1} of ${count}`),
+  );
+  process.stderr.write("\r\x1b[K");
+  return found;
 }
