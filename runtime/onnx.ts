@@ -4,6 +4,7 @@
  */
 import type { modelError } from "./errors.js";
 import type { DType, Manifest, StateInfo } from "./format.js";
+import { byteSize } from "./tensor.js";
 
 /** TensorProto.DataType of what states are made of. */
 const codes: { readonly [D in DType]?: number } = {
@@ -63,10 +64,9 @@ export function onnxFile(
     const state = manifest.state[index]!;
     const code = codes[state.dtype];
     if (code === undefined) throw error("exportOnnx", `a weight of ${state.dtype} can't be written`);
-    const elements = state.shape.reduce((n, d) => n * d, 1);
-    const width = /64/.test(state.dtype) ? 8 : /32/.test(state.dtype) ? 4 : /16/.test(state.dtype) ? 2 : 1;
+    const end = state.offset + byteSize(state.dtype, state.shape);
     // GraphProto.initializer = 5
-    return field(5, tensor(code, state, bytes.subarray(state.offset, state.offset + elements * width)));
+    return field(5, tensor(code, state, bytes.subarray(state.offset, end)));
   });
   // ModelProto.graph = 7
   const parts = [template.subarray(4, 4 + head), ...field(7, [template.subarray(4 + head), ...initializers])];

@@ -28,9 +28,9 @@ export function dimsOf(points: readonly Point[]): readonly Dim[] {
   return dims;
 }
 
-function hasExpensive(point: Point): boolean {
+function hasExpensive(points: readonly Point[]): boolean {
   let found = false;
-  visitPoints([point], (p) => {
+  visitPoints(points, (p) => {
     if (p.kind === "apply" && opOf(p.node).cost === "expensive") found = true;
   });
   return found;
@@ -63,7 +63,7 @@ export function emitMap(
   // Loads of other strides are gathered, which pays where lanes then do what costs more than the gathering.
   const vectorize =
     indices.every(isUnit) ||
-    (stores.every((s) => isUnit(s.at)) && indices.every((d) => strideOf(d) !== undefined) && points.some(hasExpensive));
+    (stores.every((s) => isUnit(s.at)) && indices.every((d) => strideOf(d) !== undefined) && hasExpensive(points));
   nest(e, loops, plan, { vectorize, roots: points, indices: stores.map((s) => s.at) }, () => {
     const values: Expr[] = points.map((p) => e.value(p));
     stores.forEach((s, k) => {

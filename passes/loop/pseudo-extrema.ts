@@ -8,24 +8,18 @@
  * zero of the other sign than c: max(−0, +0) = +0, which adding +0 mends, and min(+0, −0) = −0, which stays as it is.
  */
 
-import type { Expr } from "../../ir/loop.js";
+import type { Expr, Stmt } from "../../ir/loop.js";
 import * as B from "../../ir/loop-build.js";
-import { mapStmt, rewriteExpr } from "../../ir/loop-walk.js";
+import { flatMapStmts, mapStmt, rewriteExpr } from "../../ir/loop-walk.js";
 import type { LoopPass } from "./pass.js";
 
 export const pseudoExtrema: LoopPass = {
   name: "pseudoExtrema",
   run: (f) => {
-    let changed = false;
-    const onExpr = (e: Expr): Expr =>
-      rewriteExpr(e, (x) => {
-        const cheaper = pseudo(x);
-        if (cheaper !== undefined) changed = true;
-        return cheaper ?? x;
-      });
-    const visit = (body: typeof f.body): typeof f.body => body.map((s) => mapStmt(s, onExpr, visit));
+    const onExpr = (e: Expr): Expr => rewriteExpr(e, (x) => pseudo(x) ?? x);
+    const visit = (body: readonly Stmt[]): readonly Stmt[] => flatMapStmts(body, (s) => mapStmt(s, onExpr, visit));
     const body = visit(f.body);
-    return changed ? { ...f, body } : f;
+    return body === f.body ? f : { ...f, body };
   },
 };
 
