@@ -10,7 +10,7 @@ import type { ArtifactParts, Manifest, TrainingInfo, VariantId } from "../runtim
 import { type Assembled, assemble } from "./assemble.js";
 import { DebugLog } from "./debug.js";
 import { debugSettings } from "./env.js";
-import { KernelPool } from "./lower/kernel-builder.js";
+import { KernelPool } from "./lower/core/kernel-builder.js";
 import { lowerGraph } from "./lower/lower.js";
 import type { Program, TrainingProgram } from "./program.js";
 import { version } from "./version.js";

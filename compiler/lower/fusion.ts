@@ -2,14 +2,14 @@
 
 import { InternalError } from "../../ir/errors.js";
 import { type GraphNode, graphNodes, type Value } from "../../ir/graph.js";
-import type { LowerContext } from "./context.js";
-import { lowerDotWithEpilogue } from "./contraction.js";
-import { lowerConvWithEpilogue } from "./conv.js";
+import type { LowerContext } from "./core/context.js";
+import type { Leaf } from "./core/point.js";
+import type { Node } from "./elementwise/structured.js";
 import { lowerGroup } from "./group.js";
 import { lowerNodes } from "./lower.js";
-import type { Leaf } from "./point.js";
-import type { Node } from "./structured.js";
-import { lowerWindowSumWithEpilogue } from "./window.js";
+import { lowerDotWithEpilogue } from "./product/contraction.js";
+import { lowerConvWithEpilogue } from "./window/conv.js";
+import { lowerWindowSumWithEpilogue } from "./window/window.js";
 
 type Heavy = Extract<GraphNode, { readonly op: "dotGeneral" | "conv" | "windowSum" }>;
 

@@ -6,11 +6,11 @@ import { type GraphNode, type NodeOf, sameShape, type Value } from "../../ir/gra
 
 import type { AttrsOf } from "../../ir/ops/index.js";
 import type { View } from "../schedule.js";
-import type { LowerContext } from "./context.js";
-import { emitMap, iterate } from "./map.js";
-import { Place, sizeOf } from "./place.js";
-import { type Leaf, Points } from "./point.js";
-import { lowerReduceGroup, reductionsOf } from "./reduce.js";
+import type { LowerContext } from "./core/context.js";
+import { Place, sizeOf } from "./core/place.js";
+import { type Leaf, Points } from "./core/point.js";
+import { emitMap, iterate } from "./elementwise/map.js";
+import { lowerReduceGroup, reductionsOf } from "./reduce/reduce.js";
 
 export interface GroupOutput {
   readonly value: Value;

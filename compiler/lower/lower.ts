@@ -4,12 +4,12 @@ import { type Dim, dimAdd, dimEqual, dimMul } from "../../ir/dim.js";
 import { InternalError } from "../../ir/errors.js";
 import { type Graph, type GraphNode, paramName, type Value } from "../../ir/graph.js";
 import type { Buffer, Schedule, ScheduledInput, View } from "../schedule.js";
-import { LowerContext, offsetView } from "./context.js";
+import { LowerContext, offsetView } from "./core/context.js";
+import { KernelPool } from "./core/kernel-builder.js";
+import { orderNodes } from "./core/order.js";
+import { sizeOf, stridesOf } from "./core/place.js";
+import type { Leaf } from "./core/point.js";
 import { lowerGroup } from "./group.js";
-import { KernelPool } from "./kernel-builder.js";
-import { orderNodes } from "./order.js";
-import { sizeOf, stridesOf } from "./place.js";
-import type { Leaf } from "./point.js";
 import { isGrouped, lowerStructured } from "./table.js";
 
 export interface LowerOptions {

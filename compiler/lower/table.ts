@@ -8,19 +8,25 @@ import type { GraphNode } from "../../ir/graph.js";
 import type { ElementwiseName, IndexName, ReduceName } from "../../ir/ops/classes.js";
 import { elementwiseNames, indexNames, reduceNames } from "../../ir/ops/classes.js";
 import type { OpName } from "../../ir/ops/index.js";
-import type { LowerContext } from "./context.js";
-import { lowerDot } from "./contraction.js";
-import { lowerIf, lowerLoop, lowerScan } from "./control.js";
-import { lowerConv } from "./conv.js";
-import { lowerConvInputGrad, lowerConvWeightGrad } from "./conv-grad.js";
-import { lowerBindDim, lowerNms, lowerNonZero, lowerRange, lowerUnique } from "./dynamic.js";
+import { lowerIf, lowerLoop, lowerScan } from "./control/control.js";
+import type { LowerContext } from "./core/context.js";
+import { lowerBindDim, lowerNms, lowerNonZero, lowerRange, lowerUnique } from "./dynamic/dynamic.js";
+import {
+  lowerGather,
+  lowerGatherElements,
+  lowerGatherND,
+  lowerScatterElements,
+  lowerScatterND,
+} from "./dynamic/indexing.js";
+import { lowerRandomBits } from "./elementwise/random.js";
+import type { Node } from "./elementwise/structured.js";
 import { lowerFusion } from "./fusion.js";
-import { lowerGather, lowerGatherElements, lowerGatherND, lowerScatterElements, lowerScatterND } from "./indexing.js";
-import { lowerArg, lowerCumulative, lowerSort, lowerTopK } from "./lines.js";
-import { lowerRandomBits } from "./random.js";
-import type { Node } from "./structured.js";
-import { lowerMaxPool, lowerMaxPoolGrad, lowerWindowSum, lowerWindowSumGrad } from "./window.js";
-import { lowerMaxPoolGather } from "./window-simple.js";
+import { lowerDot } from "./product/contraction.js";
+import { lowerArg, lowerCumulative, lowerSort, lowerTopK } from "./reduce/lines.js";
+import { lowerConv } from "./window/conv.js";
+import { lowerConvInputGrad, lowerConvWeightGrad } from "./window/conv-grad.js";
+import { lowerMaxPool, lowerMaxPoolGrad, lowerWindowSum, lowerWindowSumGrad } from "./window/window.js";
+import { lowerMaxPoolGather } from "./window/window-simple.js";
 
 /** "group": a function of the index, see group.ts. "weight": placed in the weights region. */
 type Lowering<N extends OpName> = "group" | "weight" | ((ctx: LowerContext, node: Node<N>) => void);

@@ -1,7 +1,7 @@
 /** What loops read unchanged in every round is packed before them. */
 
 import { describe, expect, it } from "vitest";
-import { KernelPool } from "../../compiler/lower/kernel-builder.js";
+import { KernelPool } from "../../compiler/lower/core/kernel-builder.js";
 import { lowerGraph } from "../../compiler/lower/lower.js";
 import { forEachStep, type Step } from "../../compiler/schedule.js";
 import type { Graph } from "../../ir/graph.js";

@@ -1,10 +1,10 @@
 /** The same element under another shape, with sizes that are known only in the run. */
 
 import { expect, it } from "vitest";
-import { KernelPool } from "../../compiler/lower/kernel-builder.js";
-import { loopsOf, variable } from "../../compiler/lower/loops.js";
+import { KernelPool } from "../../compiler/lower/core/kernel-builder.js";
+import { Place } from "../../compiler/lower/core/place.js";
+import { loopsOf, variable } from "../../compiler/lower/elementwise/loops.js";
 import { lowerGraph } from "../../compiler/lower/lower.js";
-import { Place } from "../../compiler/lower/place.js";
 import { type Dim, dimMul, dimSymbol, dimText, evaluateDim } from "../../ir/dim.js";
 import type { Shape } from "../../ir/graph.js";
 import { parseGraph } from "../../ir/graph-parse.js";

@@ -1,7 +1,7 @@
 /** Powers with constant exponents, which become products, at values whose powers overflow, vanish or are special. */
 
 import { expect, it } from "vitest";
-import { KernelPool } from "../../compiler/lower/kernel-builder.js";
+import { KernelPool } from "../../compiler/lower/core/kernel-builder.js";
 import { lowerGraph } from "../../compiler/lower/lower.js";
 import { graph, param } from "../../ir/graph.js";
 import { parseGraph } from "../../ir/graph-parse.js";

@@ -1,7 +1,7 @@
 /** Compiles many small graphs into one module and runs them, without the graph passes of `compile`. */
 
 import { assemble } from "../../compiler/assemble.js";
-import { KernelPool } from "../../compiler/lower/kernel-builder.js";
+import { KernelPool } from "../../compiler/lower/core/kernel-builder.js";
 import { lowerGraph } from "../../compiler/lower/lower.js";
 import { type Graph, paramName } from "../../ir/graph.js";
 import type { LoopFunction } from "../../ir/loop.js";

@@ -1,0 +1,196 @@
+/** State of one lowering: where each value lives, and the steps so far. */
+
+import { assumptionsOf } from "../../../ir/assumptions.js";
+import { type Dim, dimAdd, dimBounds, dimSymbols, dimText } from "../../../ir/dim.js";
+import { type DType, dtypeInfo } from "../../../ir/dtype.js";
+import { InternalError, ModelError } from "../../../ir/errors.js";
+import { type GraphNode, type Shape, typeText, type Value } from "../../../ir/graph.js";
+import * as B from "../../../ir/loop-build.js";
+import { productOf } from "../../../ir/ops/movement.js";
+import type { Tensor } from "../../../ir/tensor.js";
+import type { Buffer, BufferSource, Requirement, Step, View } from "../../schedule.js";
+import { KernelBuilder, type KernelPool } from "./kernel-builder.js";
+import { constantElement, type Leaf } from "./point.js";
+
+export class LowerContext {
+  readonly pool: KernelPool;
+  readonly #views = new Map<Value, View>();
+  readonly #weights = new Map<Tensor, View>();
+  readonly #derived = new Map<Tensor, Map<string, Tensor>>();
+  /** Steps being collected, those of the innermost loop or branch last. */
+  readonly #levels: Step[][] = [[]];
+  /** The level of steps in which a capture of a loop was computed. */
+  readonly #homes = new Map<Value, number>();
+  #buffers = 0;
+  /** By text; of regions, those that a check precedes already. */
+  #checked = new Set<string>();
+  readonly #requirements: Requirement[] = [];
+  readonly #used = new Set<Value>();
+
+  constructor(pool: KernelPool) {
+    this.pool = pool;
+  }
+
+  buffer(dtype: DType, shape: Shape, source: BufferSource = { kind: "temp" }): Buffer {
+    // Addresses have 32 bits; index arithmetic beyond them would wrap.
+    const { min } = dimBounds(productOf(shape));
+    if (min * dtypeInfo[dtype].bytes >= 2 ** 32)
+      throw new ModelError({
+        where: "name" in source ? source.name : undefined,
+        message: `a value of type ${typeText({ dtype, shape })} does not fit into the 4 GiB of memory that WebAssembly has`,
+        hint: "use smaller sizes",
+      });
+    return { id: this.#buffers++, dtype, shape, source };
+  }
+
+  temp(dtype: DType, shape: Shape): View {
+    return { buffer: this.buffer(dtype, shape), offset: 0 };
+  }
+
+  /** A constant in the weights region. */
+  weight(value: Tensor): View {
+    let view = this.#weights.get(value);
+    if (view === undefined) {
+      view = { buffer: this.buffer(value.dtype, value.shape, { kind: "weight", value }), offset: 0 };
+      this.#weights.set(value, view);
+    }
+    return view;
+  }
+
+  /** A constant computed from another, once for each way (`how`) of computing it. */
+  derived(from: Tensor, how: string, make: () => Tensor): View {
+    let ways = this.#derived.get(from);
+    if (ways === undefined) {
+      ways = new Map();
+      this.#derived.set(from, ways);
+    }
+    let value = ways.get(how);
+    if (value === undefined) {
+      value = make();
+      ways.set(how, value);
+    }
+    return this.weight(value);
+  }
+
+  /** Where a value is in memory. */
+  view(v: Value): View {
+    const known = this.#views.get(v);
+    if (known !== undefined) return known;
+    if (v.def.op === "constant") {
+      const view = this.weight(v.def.attrs.value);
+      this.#views.set(v, view);
+      return view;
+    }
+    throw new InternalError(`the value of ${v.def.op} is not computed yet`);
+  }
+
+  has(v: Value): boolean {
+    return this.#views.has(v) || v.def.op === "constant";
+  }
+
+  define(v: Value, view: View): void {
+    if (this.#views.has(v)) throw new InternalError(`the value of ${v.def.op} is computed twice`);
+    this.#views.set(v, view);
+  }
+
+  /** Says which values something reads. */
+  use(values: Iterable<Value>): void {
+    for (const v of values) this.#used.add(v);
+  }
+
+  /** Whether anything reads the value: a kernel need not compute results for nobody. */
+  isUsed(v: Value): boolean {
+    return this.#used.has(v);
+  }
+
+  /** Memory of its own for a result. */
+  result(v: Value): View {
+    const view = this.temp(v.type.dtype, v.type.shape);
+    this.define(v, view);
+    return view;
+  }
+
+  /** What a kernel reads for a value: single constants are part of the code. */
+  leaf(v: Value): Leaf {
+    if (v.def.op === "constant" && v.def.attrs.value.data.length === 1) {
+      return { kind: "const", value: constantElement(v.def.attrs.value) };
+    }
+    return { kind: "view", view: this.view(v) };
+  }
+
+  add(step: Step): void {
+    this.#levels.at(-1)!.push(step);
+  }
+
+  get steps(): readonly Step[] {
+    return this.#levels.at(-1)!;
+  }
+
+  /** Steps that `body` adds, instead of keeping them. */
+  collect(body: () => void): readonly Step[] {
+    const outer = this.#checked;
+    this.#levels.push([]);
+    this.#checked = new Set(outer);
+    try {
+      body();
+      return this.steps;
+    } finally {
+      this.#levels.pop();
+      this.#checked = outer;
+    }
+  }
+
+  /** Says that in the loop whose steps are being collected, `param` is `operand` in every round. */
+  captured(param: Value, operand: Value): void {
+    this.#homes.set(param, this.#homes.get(operand) ?? this.#levels.length - 2);
+  }
+
+  /**
+   * Runs `body`, which may read `v` only; the steps it adds come before the loops that capture `v`, since they do the same in
+   * every round.
+   */
+  beforeLoops<T>(v: Value, body: () => T): T {
+    const inner = this.#levels.splice((this.#homes.get(v) ?? this.#levels.length - 1) + 1);
+    try {
+      return body();
+    } finally {
+      this.#levels.push(...inner);
+    }
+  }
+
+  get requirements(): readonly Requirement[] {
+    return this.#requirements;
+  }
+
+  /**
+   * Checks what the node assumes of sizes: before the run where inputs give them and the node runs in any case, else before
+   * the node.
+   */
+  checkSizes(node: GraphNode): void {
+    let check: KernelBuilder | undefined;
+    for (const { value, must, text } of assumptionsOf(node)) {
+      const key = `${must} ${dimText(value)}`;
+      if (this.#checked.has(key)) continue;
+      this.#checked.add(key);
+      const symbol = `sizes.${this.#requirements.length}.${this.#buffers++}`;
+      const hint = "give inputs of other sizes";
+      const limit = { symbol, where: node.loc ?? node.op, message: `the sizes do not fit: ${text}`, hint };
+      if (this.#levels.length === 1 && ![...dimSymbols(value).values()].some((s) => s.bound !== undefined)) {
+        this.#requirements.push({ value, must, limit });
+        continue;
+      }
+      check ??= new KernelBuilder();
+      const actual = check.size(value);
+      check.breaks(limit, must === "be zero" ? B.ne(actual, 0) : B.ltS(actual, 0));
+    }
+    if (check) this.add(check.step(this.pool, "check_sizes", node.loc));
+  }
+}
+
+/** A part of a view, `offset` elements further. */
+export const offsetView = (view: View, offset: Dim): View => ({
+  buffer: view.buffer,
+  offset: dimAdd(view.offset, offset),
+});
+
+export type LowerNode = (ctx: LowerContext, node: GraphNode) => void;

@@ -1,0 +1,256 @@
+/** Gathers and scatters. Indices out of range never leave the data: gathers clamp them, scatters drop the update. */
+
+import { type Dim, dimAdd, dimMul } from "../../../ir/dim.js";
+import { type DType, dtypeInfo, isFloat } from "../../../ir/dtype.js";
+import type { Shape, Value } from "../../../ir/graph.js";
+import type { Expr } from "../../../ir/loop.js";
+import * as B from "../../../ir/loop-build.js";
+import type { ScatterReduction } from "../../../ir/ops/indexing.js";
+import type { LowerContext } from "../core/context.js";
+import { sizeOf, stridesOf } from "../core/place.js";
+import { settle } from "../elementwise/elementwise.js";
+import { Kernel, mapKernel, type Node, type Operand } from "../elementwise/structured.js";
+
+/** A dtype that moves the same bytes without reading anything into them. */
+const rawOf = (d: DType): DType => {
+  switch (dtypeInfo[d].bytes) {
+    case 1:
+      return "u8";
+    case 2:
+      return "u16";
+    case 4:
+      return d === "f32" ? "f32" : "u32";
+    case 8:
+      return d === "f64" ? "f64" : "u64";
+  }
+};
+const raw = (t: Operand): Operand => ({ ...t, dtype: rawOf(t.dtype) });
+
+/** An index as it lies in memory: an i32 whose range is not checked yet, counted from the front. */
+function indexAt(k: Kernel, indices: Operand, at: Expr, size: Expr): Expr {
+  const given = k.loadFlat(indices, at);
+  if (given.type === "i64") {
+    const wide = k.block.let("given", given);
+    // Clamped while it is wide: wrapping could bring a wild index back into range.
+    const limit = B.i64(2n ** 31n - 1n);
+    const low = B.select(
+      B.gtS(wide, limit),
+      limit,
+      B.select(B.ltS(wide, B.i64(-(2n ** 31n))), B.i64(-(2n ** 31n)), wide),
+    );
+    const narrow = k.block.let("narrow", B.convert("i32.from_i64", low));
+    return k.block.let("index", B.select(B.ltS(narrow, 0), B.add(narrow, size), narrow));
+  }
+  const narrow = k.block.let("narrow", given);
+  return k.block.let("index", B.select(B.ltS(narrow, 0), B.add(narrow, size), narrow));
+}
+
+const clamped = (index: Expr, size: Expr): Expr => B.maxS(B.minS(index, B.sub(size, 1)), 0);
+const inside = (index: Expr, size: Expr): Expr => B.ltU(index, size);
+
+export function lowerGather(ctx: LowerContext, node: Node<"gather">): void {
+  const [x, indices] = node.operands as [Value, Value];
+  const y = node.results[0]!;
+  const { axis } = node.attrs;
+  const outer = sizeOf(x.type.shape.slice(0, axis));
+  const inner = sizeOf(x.type.shape.slice(axis + 1));
+  const size = x.type.shape[axis]!;
+  const count = sizeOf(indices.type.shape);
+  mapKernel(ctx, node, `gather_${rawOf(x.type.dtype)}_${indices.type.dtype}`, [outer, count], inner, (k) => {
+    const xs = { ...raw(k.read(x)), shape: [outer, size, inner] };
+    const is = k.read(indices);
+    const ys = { ...raw(k.write(y)), shape: [outer, count, inner] };
+    return ([o, i]) => {
+      const n = k.size(size);
+      const index = indexAt(k, is, k.e.index(i!), n);
+      k.computed(clamped(index, n), (from) => {
+        k.e.hoistIndex(dimAdd(dimMul(o!, dimMul(size, inner)), dimMul(from, inner)));
+        k.loop(inner, (j) => k.store(ys, [o!, i!, j], k.load(xs, [o!, from, j])), true);
+      });
+    };
+  });
+}
+
+export function lowerGatherElements(ctx: LowerContext, node: Node<"gatherElements">): void {
+  const [x, indices] = node.operands as [Value, Value];
+  const y = node.results[0]!;
+  const { axis } = node.attrs;
+  const size = x.type.shape[axis]!;
+  mapKernel(ctx, node, `gatherelements_${rawOf(x.type.dtype)}_${indices.type.dtype}`, y.type.shape, 1, (k) => {
+    const xs = raw(k.read(x));
+    const is = k.read(indices);
+    const ys = raw(k.write(y));
+    return (index) => {
+      const n = k.size(size);
+      k.computed(clamped(indexAt(k, is, k.at(is, index), n), n), (from) => {
+        k.store(
+          ys,
+          index,
+          k.load(
+            xs,
+            index.map((d, a) => (a === axis ? from : d)),
+          ),
+        );
+      });
+    };
+  });
+}
+
+/** Flat start of the slice that an index tuple names; `wild` is told of each index and its size. */
+function tupleStart(
+  k: Kernel,
+  is: Operand,
+  tuple: Dim,
+  depth: number,
+  shape: Shape,
+  batchDims: number,
+  use: (index: Expr, size: Expr) => Expr,
+): Expr {
+  const strides = stridesOf(shape);
+  let start: Expr = B.i32(0);
+  for (let i = 0; i < depth; i++) {
+    const size = k.size(shape[batchDims + i]!);
+    const index = indexAt(k, is, k.e.index(dimAdd(dimMul(tuple, depth), i)), size);
+    start = B.add(start, B.mul(use(index, size), k.size(strides[batchDims + i]!)));
+  }
+  return start;
+}
+
+export function lowerGatherND(ctx: LowerContext, node: Node<"gatherND">): void {
+  const [x, indices] = node.operands as [Value, Value];
+  const y = node.results[0]!;
+  const { batchDims } = node.attrs;
+  const depth = indices.type.shape.at(-1) as number;
+  const batch = sizeOf(indices.type.shape.slice(0, batchDims));
+  const perBatch = sizeOf(indices.type.shape.slice(batchDims, -1));
+  const inner = sizeOf(x.type.shape.slice(batchDims + depth));
+  const batchStride = sizeOf(x.type.shape.slice(batchDims));
+  mapKernel(
+    ctx,
+    node,
+    `gathernd${depth}_${rawOf(x.type.dtype)}_${indices.type.dtype}`,
+    [batch, perBatch],
+    inner,
+    (k) => {
+      const xs = raw(k.read(x));
+      const is = k.read(indices);
+      const ys = { ...raw(k.write(y)), shape: [batch, perBatch, inner] };
+      return ([n, t]) => {
+        const tuple = dimAdd(dimMul(n!, perBatch), t!);
+        const start = tupleStart(k, is, tuple, depth, x.type.shape, batchDims, clamped);
+        k.computed(start, (from) => {
+          k.loop(
+            inner,
+            (j) =>
+              k.store(ys, [n!, t!, j], k.loadFlat(xs, k.e.index(dimAdd(dimAdd(dimMul(n!, batchStride), from), j)))),
+            true,
+          );
+        });
+      };
+    },
+  );
+}
+
+/** What is stored where an update meets an element. */
+function meet(reduction: ScatterReduction, dtype: DType, old: () => Expr, update: Expr): Expr {
+  const unsigned = dtype === "u32" || dtype === "u64";
+  switch (reduction) {
+    case "none":
+      return update;
+    case "add":
+      return settle(dtype, B.add(old(), update));
+    case "mul":
+      return settle(dtype, B.mul(old(), update));
+    case "min":
+      return isFloat(dtype) ? B.min(old(), update) : B.binary(unsigned ? "minU" : "minS", old(), update);
+    case "max":
+      return isFloat(dtype) ? B.max(old(), update) : B.binary(unsigned ? "maxU" : "maxS", old(), update);
+  }
+}
+
+/** The result starts as a copy of x; updates then apply in order, on one thread. */
+function scatter(ctx: LowerContext, x: Value, y: Value, loc: string | undefined): void {
+  const to = ctx.result(y);
+  ctx.add({ kind: "copy", count: sizeOf(x.type.shape), from: ctx.view(x), to, loc });
+}
+
+export function lowerScatterElements(ctx: LowerContext, node: Node<"scatterElements">): void {
+  const [x, indices, updates] = node.operands as [Value, Value, Value];
+  const y = node.results[0]!;
+  const { axis, reduction } = node.attrs;
+  const size = x.type.shape[axis]!;
+  scatter(ctx, x, y, node.loc);
+  const k = new Kernel(ctx);
+  const plain = reduction === "none";
+  const is = k.read(indices);
+  const us = plain ? raw(k.read(updates)) : k.read(updates);
+  const ys = plain ? raw(k.write(y, "readWrite")) : k.write(y, "readWrite");
+  const open = (a: number, index: readonly Dim[]): void => {
+    const d = indices.type.shape[a];
+    if (d !== undefined) {
+      k.loop(d, (i) => open(a + 1, [...index, i]));
+      return;
+    }
+    const n = k.size(size);
+    const at = indexAt(k, is, k.at(is, index), n);
+    k.block.if(inside(at, n), () =>
+      k.computed(at, (to) => {
+        const target = k.block.let(
+          "target",
+          k.at(
+            ys,
+            index.map((i, axisOf) => (axisOf === axis ? to : i)),
+          ),
+        );
+        k.storeFlat(
+          ys,
+          target,
+          meet(reduction, ys.dtype, () => k.loadFlat(ys, target), k.load(us, index)),
+        );
+      }),
+    );
+  };
+  open(0, []);
+  k.finish(`scatterelements_${reduction}_${ys.dtype}_${indices.type.dtype}`, node.loc);
+}
+
+export function lowerScatterND(ctx: LowerContext, node: Node<"scatterND">): void {
+  const [x, indices, updates] = node.operands as [Value, Value, Value];
+  const y = node.results[0]!;
+  const { reduction } = node.attrs;
+  const depth = indices.type.shape.at(-1) as number;
+  const tuples = sizeOf(indices.type.shape.slice(0, -1));
+  const inner = sizeOf(x.type.shape.slice(depth));
+  scatter(ctx, x, y, node.loc);
+  const k = new Kernel(ctx);
+  const plain = reduction === "none";
+  const is = k.read(indices);
+  const us = plain ? raw(k.read(updates)) : k.read(updates);
+  const ys = plain ? raw(k.write(y, "readWrite")) : k.write(y, "readWrite");
+  k.loop(tuples, (t) => {
+    const fits = k.block.mut("fits", B.bool(true));
+    const start = tupleStart(k, is, t, depth, x.type.shape, 0, (index, size) => {
+      k.block.assign(fits, B.and(fits, inside(index, size)));
+      return index;
+    });
+    k.computed(start, (to) => {
+      k.block.if(fits, () => {
+        k.e.hoistIndex(dimMul(t, inner));
+        k.loop(
+          inner,
+          (j) => {
+            const target = k.e.index(dimAdd(to, j));
+            const update = k.loadFlat(us, k.e.index(dimAdd(dimMul(t, inner), j)));
+            k.storeFlat(
+              ys,
+              target,
+              meet(reduction, ys.dtype, () => k.loadFlat(ys, target), update),
+            );
+          },
+          true,
+        );
+      });
+    });
+  });
+  k.finish(`scatternd${depth}_${reduction}_${ys.dtype}_${indices.type.dtype}`, node.loc);
+}

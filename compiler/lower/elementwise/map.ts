@@ -1,0 +1,107 @@
+/** Groups without reductions: one loop nest that computes each result element from its index. */
+
+import { type Dim, dimEqual } from "../../../ir/dim.js";
+import { dtypeInfo } from "../../../ir/dtype.js";
+import type { Shape } from "../../../ir/graph.js";
+import type { Expr } from "../../../ir/loop.js";
+import { opOf } from "../../../ir/ops/index.js";
+import type { View } from "../../schedule.js";
+import type { LowerContext } from "../core/context.js";
+import { KernelBuilder } from "../core/kernel-builder.js";
+import { type Point, pointDims, visitPoints } from "../core/point.js";
+import { chunkPlan, coefficient, collapse, type Loop, loopsOf, nest, substituted, variable } from "./loops.js";
+import { PointEmitter } from "./point-emit.js";
+
+/** One result of a kernel: `point` goes to element `at` of the view. */
+export interface Store {
+  readonly to: View;
+  readonly at: Dim;
+  readonly point: Point;
+}
+
+/** Every index expression of the points. */
+export function dimsOf(points: readonly Point[]): readonly Dim[] {
+  const dims: Dim[] = [];
+  visitPoints(points, (p) => {
+    dims.push(...pointDims(p));
+  });
+  return dims;
+}
+
+function hasExpensive(points: readonly Point[]): boolean {
+  let found = false;
+  visitPoints(points, (p) => {
+    if (p.kind === "apply" && opOf(p.node).cost === "expensive") found = true;
+  });
+  return found;
+}
+
+/** Index variables over a shape, with the loops they belong to. */
+export function iterate(shape: Shape, first = 0): { readonly loops: readonly Loop[]; readonly index: readonly Dim[] } {
+  const loops = loopsOf(shape, first);
+  return { loops, index: loops.map(variable) };
+}
+
+/** Adds the kernel that makes all stores over the loops. */
+export function emitMap(
+  ctx: LowerContext,
+  name: string,
+  rawLoops: readonly Loop[],
+  stores: readonly Store[],
+  loc: string | undefined,
+): void {
+  const points = stores.map((s) => s.point);
+  const indices = [...dimsOf(points), ...stores.map((s) => s.at)];
+  const { loops, substitution } = collapse(rawLoops, indices);
+  const plan = chunkPlan(loops);
+  const kernel = new KernelBuilder({ chunks: plan.chunks });
+  const e = new PointEmitter(kernel, substitution);
+  e.plan(points);
+  const innermost = loops.at(-1);
+  const strideOf = (d: Dim) => innermost && coefficient(substituted(d, substitution), innermost.symbol);
+  const isUnit = (d: Dim) => [0, 1].includes(strideOf(d) as number);
+  // Loads of other strides are gathered, which pays where lanes then do what costs more than the gathering.
+  const vectorize =
+    indices.every(isUnit) ||
+    (stores.every((s) => isUnit(s.at)) && indices.every((d) => strideOf(d) !== undefined) && hasExpensive(points));
+  nest(e, loops, plan, { vectorize, roots: points, indices: stores.map((s) => s.at) }, () => {
+    const values: Expr[] = points.map((p) => e.value(p));
+    stores.forEach((s, k) => {
+      e.store(s.point.dtype, kernel.pointer(s.to, "write"), s.at, values[k]!);
+    });
+  });
+  ctx.add(kernel.step(ctx.pool, name, loc, inPlacePairs(kernel, stores, points)));
+}
+
+/**
+ * A store may go over an operand of equal element size that is only read at the very element being stored: all values of a
+ * round are computed before the first is stored.
+ */
+function inPlacePairs(
+  kernel: KernelBuilder,
+  stores: readonly Store[],
+  points: readonly Point[],
+): readonly (readonly [number, number])[] {
+  const reads = new Map<string, { readonly view: View; readonly at: Dim[] }>();
+  visitPoints(points, (p) => {
+    if (p.kind !== "load") return;
+    const key = `${p.view.buffer.id}`;
+    const known = reads.get(key);
+    if (known === undefined) reads.set(key, { view: p.view, at: [p.at] });
+    else {
+      known.at.push(p.at);
+      // Two views of one buffer: their indices can't be compared.
+      if (!dimEqual(known.view.offset, p.view.offset)) known.at.push(Number.NaN);
+    }
+  });
+  const pairs: (readonly [number, number])[] = [];
+  for (const s of stores) {
+    for (const { view, at } of reads.values()) {
+      if (dtypeInfo[view.buffer.dtype].bytes !== dtypeInfo[s.to.buffer.dtype].bytes) continue;
+      if (at.every((d) => dimEqual(d, s.at))) {
+        pairs.push([kernel.argIndex(s.to, "write"), kernel.argIndex(view, "read")]);
+      }
+    }
+  }
+  return pairs;
+}

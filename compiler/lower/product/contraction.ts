@@ -1,0 +1,306 @@
+/** dotGeneral as a GEMM: any axes, any dtype. */
+
+import { type Dim, dimAdd, dimBounds, dimEqual, dimMul } from "../../../ir/dim.js";
+import type { DType } from "../../../ir/dtype.js";
+import { InternalError } from "../../../ir/errors.js";
+import type { Shape, Value } from "../../../ir/graph.js";
+import { freeAxes } from "../../../ir/ops/contraction.js";
+import { type Tensor, zeros } from "../../../ir/tensor.js";
+import { chooseTile } from "../../kernels/choose-tile.js";
+import { gemm } from "../../kernels/gemm.js";
+import { packBy, packChunkPanels, packedLength, packKernel } from "../../kernels/pack.js";
+import { packPairsKernel } from "../../kernels/pack-pairs.js";
+import type { lanes } from "../../kernels/tile.js";
+import type { View } from "../../schedule.js";
+import type { LowerContext } from "../core/context.js";
+import { elemOf, registerOf } from "../core/kernel-builder.js";
+import { addMicroKernel, ceilDiv, productSize, viewArg } from "../core/micro-kernel.js";
+import { Place, sizeOf, stridesOf } from "../core/place.js";
+import type { Leaf } from "../core/point.js";
+import { emitMap, iterate } from "../elementwise/map.js";
+import type { Node } from "../elementwise/structured.js";
+import { epilogueOf, type Finish, plainFinish, type ResultMatrix } from "./epilogue.js";
+import { isPairedWeight, pairedMatrix } from "./pairs.js";
+
+/** A matrix per batch in memory: element (b, r, c) at offset + b·batch + r·row + c·column. */
+interface Matrix {
+  readonly view: View;
+  readonly batch: Dim;
+  readonly row: Dim;
+  readonly column: Dim;
+}
+
+type LaneName = keyof typeof lanes;
+
+/** Axes of an operand, in the order in which its matrix counts them. */
+interface Roles {
+  readonly batch: readonly number[];
+  readonly rows: readonly number[];
+  readonly columns: readonly number[];
+}
+
+/** The one stride with which several axes can be walked as one, if there is. */
+function joinedStride(shape: Shape, axes: readonly number[]): Dim | undefined {
+  const strides = stridesOf(shape);
+  const real = axes.filter((a) => shape[a] !== 1);
+  for (let i = 0; i + 1 < real.length; i++) {
+    const [outer, inner] = [real[i]!, real[i + 1]!];
+    if (!dimEqual(strides[outer]!, dimMul(strides[inner]!, shape[inner]!))) return undefined;
+  }
+  return real.length === 0 ? 1 : strides[real.at(-1)!]!;
+}
+
+/** The operand as a matrix where it lies; copied into [batch, rows, columns] where its axes are no matrix. */
+function matrixOf(ctx: LowerContext, v: Value, roles: Roles, loc: string | undefined): Matrix {
+  return matrixInPlace(ctx, v, roles) ?? copiedMatrix(ctx, v, roles, 0, loc);
+}
+
+function matrixInPlace(ctx: LowerContext, v: Value, roles: Roles): Matrix | undefined {
+  const axes = [roles.batch, roles.rows, roles.columns];
+  const [batch, row, column] = axes.map((list) => joinedStride(v.type.shape, list));
+  const known = batch !== undefined && row !== undefined && column !== undefined;
+  return known ? { view: ctx.view(v), batch, row, column } : undefined;
+}
+
+/** The operand as [batch, rows, columns] in memory of its own, with room for `beyond` elements more at the end. */
+function copiedMatrix(ctx: LowerContext, v: Value, roles: Roles, beyond: number, loc: string | undefined): Matrix {
+  const { shape } = v.type;
+  const order = [...roles.batch, ...roles.rows, ...roles.columns];
+  const target = order.map((a) => shape[a]!);
+  const to = ctx.temp(v.type.dtype, beyond === 0 ? target : [dimAdd(sizeOf(target), beyond)]);
+  const { loops, index } = iterate(target);
+  const own: Dim[] = new Array<Dim>(shape.length).fill(0);
+  order.forEach((a, i) => {
+    own[a] = index[i]!;
+  });
+  const point = { kind: "load", view: ctx.view(v), dtype: v.type.dtype, at: Place.at(shape, own).flat } as const;
+  emitMap(ctx, `${v.type.dtype}_transpose`, loops, [{ to, at: Place.at(target, index).flat, point }], loc);
+  const size = (axes: readonly number[]) => sizeOf(axes.map((a) => shape[a]!));
+  const columns = size(roles.columns);
+  return { view: to, batch: dimMul(size(roles.rows), columns), row: columns, column: 1 };
+}
+
+/** What sums of products are computed in. */
+function laneOf(a: Value, b: Value, dtype: DType): LaneName {
+  if (dtype === "i32" && a.type.dtype === "i16" && (b.type.dtype === "i16" || isPairedWeight(b))) return "i16pair";
+  const register = registerOf(dtype);
+  if (register === "mask") throw new InternalError("a product of bool");
+  return register;
+}
+
+/** The product, its result finished by an epilogue, into `to`. */
+export function emitDot(ctx: LowerContext, node: Node<"dotGeneral">, to: View, finish: Finish): void {
+  const [a, b] = node.operands as [Value, Value];
+  const { batchA, batchB, contractA, contractB } = node.attrs;
+  const rolesA: Roles = { batch: batchA, rows: freeAxes(a.type.shape.length, batchA, contractA), columns: contractA };
+  const rolesB: Roles = { batch: batchB, rows: contractB, columns: freeAxes(b.type.shape.length, batchB, contractB) };
+  const { batch, rows: m, columns: n } = resultMatrix(node);
+  const k = sizeOf(contractA.map((axis) => a.type.shape[axis]!));
+  const lane = laneOf(a, b, node.results[0]!.type.dtype);
+  const left = lane === "i16pair" ? pairedLeft(ctx, a, rolesA, k, node.loc) : matrixOf(ctx, a, rolesA, node.loc);
+  const form = left.column === 1 ? "rows" : left.row === 1 ? "columns" : "strided";
+  const { mr, nr } = chooseTile(lane, productSize(m, n));
+  const known = typeof n === "number" ? { n } : {};
+  const bElem = elemOf[b.type.dtype];
+  const sizes = { k, n, m, batch, nr };
+  const right = ctx.beforeLoops(b, () =>
+    lane === "i16pair" ? pairedRight(ctx, b, rolesB, sizes, node.loc) : rightOf(ctx, b, rolesB, sizes, node.loc),
+  );
+  const kernel = ctx.pool.kernel("gemm", gemm, {
+    lane,
+    a: form,
+    b: right.packed ? "packed" : "rows",
+    epilogue: finish.epilogue,
+    mr,
+    nr,
+    aElem: elemOf[a.type.dtype],
+    bElem,
+    cElem: elemOf[finish.dtype],
+    ...known,
+  });
+  addMicroKernel(ctx, {
+    kernel,
+    chunks: dimMul(batch, dimMul(ceilDiv(m, kernel.chunkRows), ceilDiv(n, kernel.chunkColumns))),
+    args: {
+      a: viewArg(left.view, "read"),
+      b: viewArg(right.view, "read"),
+      c: viewArg(to, "write"),
+      m,
+      n,
+      k,
+      aRow: left.row,
+      aColumn: left.column,
+      bRow: right.row,
+      cRow: n,
+      aBatch: left.batch,
+      bBatch: right.batch,
+      cBatch: dimMul(m, n),
+    },
+    epilogue: finish.args,
+    loc: node.loc,
+  });
+}
+
+interface Right {
+  readonly view: View;
+  readonly packed: boolean;
+  readonly row: Dim;
+  readonly batch: Dim;
+}
+
+interface Sizes {
+  readonly m: Dim;
+  readonly k: Dim;
+  readonly n: Dim;
+  readonly batch: Dim;
+  readonly nr: number;
+}
+
+/** B as the kernel reads it: constants packed now; what does not run along its columns, or is read often, packed in the run. */
+function rightOf(ctx: LowerContext, b: Value, roles: Roles, s: Sizes, loc: string | undefined): Right {
+  const { k, n, nr } = s;
+  const batches = roles.batch.length === 0 ? 1 : s.batch;
+  const constant = b.def.op === "constant" ? b.def.attrs.value : undefined;
+  if (constant !== undefined && typeof k === "number" && typeof n === "number" && typeof batches === "number") {
+    const packed = ctx.derived(constant, `gemm ${JSON.stringify(roles)} ${nr}`, () =>
+      packConstant(constant, roles, { k, n, batches, nr }),
+    );
+    return { view: packed, packed: true, row: nr, batch: batches === 1 ? 0 : packedLength(k, n, nr) };
+  }
+  const matrix = matrixOf(ctx, b, roles, loc);
+  const shared = roles.batch.length === 0;
+  // Packing touches each element once; it pays where the panels are read by several tiles of rows.
+  if (matrix.column === 1 && !(dimBounds(s.m).min > 16)) {
+    return { view: matrix.view, packed: false, row: matrix.row, batch: shared ? 0 : matrix.batch };
+  }
+  const panels = dimMul(batches, ceilDiv(n, nr));
+  const length = dimMul(dimMul(ceilDiv(n, nr), nr), k);
+  const view = ctx.temp(b.type.dtype, [batches, length]);
+  addMicroKernel(ctx, {
+    kernel: ctx.pool.kernel("pack", ({ elem, width }) => packKernel(elem, width), {
+      elem: elemOf[b.type.dtype],
+      width: nr,
+    }),
+    chunks: ceilDiv(panels, packChunkPanels),
+    args: {
+      b: viewArg(matrix.view, "read"),
+      packed: viewArg(view, "write"),
+      k1: 1,
+      k2: k,
+      k1Stride: 0,
+      k2Stride: matrix.row,
+      n1: 1,
+      n2: n,
+      n1Stride: 0,
+      n2Stride: matrix.column,
+      bBatch: shared ? 0 : matrix.batch,
+      panels,
+    },
+    loc,
+  });
+  return { view, packed: true, row: nr, batch: shared ? 0 : length };
+}
+
+/** A of i16 as rows that run along K; where K may be odd, with an element beyond the last row. */
+function pairedLeft(ctx: LowerContext, a: Value, roles: Roles, k: Dim, loc: string | undefined): Matrix {
+  const isEven = typeof k === "number" && k % 2 === 0;
+  const matrix = isEven ? matrixInPlace(ctx, a, roles) : undefined;
+  return matrix?.column === 1 ? matrix : copiedMatrix(ctx, a, roles, isEven ? 0 : 1, loc);
+}
+
+/** B of i16 or constant i8 as pairs: constants packed now, others in the run. */
+function pairedRight(ctx: LowerContext, b: Value, roles: Roles, s: Sizes, loc: string | undefined): Right {
+  const { k, n, nr } = s;
+  const batches = roles.batch.length === 0 ? 1 : s.batch;
+  const length = dimMul(dimMul(ceilDiv(n, nr), nr), dimMul(2, ceilDiv(k, 2)));
+  const batch = roles.batch.length === 0 ? 0 : length;
+  const constant = b.def.op === "constant" ? b.def.attrs.value : undefined;
+  if (constant !== undefined && typeof k === "number" && typeof n === "number") {
+    const packed = ctx.derived(constant, `gemm pairs ${JSON.stringify(roles)} ${nr}`, () => {
+      const { starts, rows, columns } = placesOf(constant, roles);
+      return pairedMatrix(constant, starts, [k, n], nr, (i, j) => rows[i]! + columns[j]!);
+    });
+    return { view: packed, packed: true, row: nr, batch };
+  }
+  const matrix = matrixOf(ctx, b, roles, loc);
+  const panels = dimMul(batches, ceilDiv(n, nr));
+  const view = ctx.temp(b.type.dtype, [batches, length]);
+  addMicroKernel(ctx, {
+    kernel: ctx.pool.kernel("packPairs", ({ width }) => packPairsKernel(width), { width: nr }),
+    chunks: ceilDiv(panels, packChunkPanels),
+    args: {
+      b: viewArg(matrix.view, "read"),
+      packed: viewArg(view, "write"),
+      k,
+      n,
+      kStride: matrix.row,
+      nStride: matrix.column,
+      bBatch: roles.batch.length === 0 ? 0 : matrix.batch,
+      panels,
+    },
+    loc,
+  });
+  return { view, packed: true, row: nr, batch };
+}
+
+/** Where each matrix of a constant starts, and the places of its rows and columns from there. */
+function placesOf(t: Tensor, roles: Roles): { readonly [part in "starts" | "rows" | "columns"]: readonly number[] } {
+  const places = (axes: readonly number[]): readonly number[] => {
+    const strides = stridesOf(t.shape) as readonly number[];
+    return axes.reduce<number[]>(
+      (at, a) => at.flatMap((base) => Array.from({ length: t.shape[a]! }, (_, i) => base + i * strides[a]!)),
+      [0],
+    );
+  };
+  return { starts: places(roles.batch), rows: places(roles.rows), columns: places(roles.columns) };
+}
+
+function packConstant(
+  t: Tensor,
+  roles: Roles,
+  { k, n, batches, nr }: { readonly k: number; readonly n: number; readonly batches: number; readonly nr: number },
+): Tensor {
+  const length = packedLength(k, n, nr);
+  const out = zeros(t.dtype, [batches, length]);
+  const { starts, rows, columns } = placesOf(t, roles);
+  // All typed arrays of one tensor are of one kind.
+  const data = t.data as Float32Array;
+  const target = out.data as Float32Array;
+  starts.forEach((start, g) => {
+    packBy(data, k, n, nr, (i, j) => start + rows[i]! + columns[j]!, target.subarray(g * length, (g + 1) * length));
+  });
+  return out;
+}
+
+/** Sizes of the result: batch, rows of a, columns of b. */
+export function resultMatrix(node: Node<"dotGeneral">): ResultMatrix {
+  const [a, b] = node.operands as [Value, Value];
+  const { batchA, batchB, contractA, contractB } = node.attrs;
+  const { shape } = node.results[0]!.type;
+  const freeA = freeAxes(a.type.shape.length, batchA, contractA).length;
+  const freeB = freeAxes(b.type.shape.length, batchB, contractB).length;
+  return {
+    batch: sizeOf(shape.slice(0, batchA.length)),
+    rows: sizeOf(shape.slice(batchA.length, batchA.length + freeA)),
+    columns: sizeOf(shape.slice(shape.length - freeB)),
+  };
+}
+
+export function lowerDot(ctx: LowerContext, node: Node<"dotGeneral">): void {
+  const y = node.results[0]!;
+  emitDot(ctx, node, ctx.result(y), plainFinish(y.type.dtype));
+}
+
+/** The product with what follows it in a fusion, in one kernel; false where that can't be. */
+export function lowerDotWithEpilogue(
+  ctx: LowerContext,
+  node: Node<"dotGeneral">,
+  output: Value,
+  to: View,
+  leaf: (v: Value) => Leaf | undefined,
+): boolean {
+  const finish = epilogueOf(ctx.pool, node.results[0]!, output, resultMatrix(node), leaf);
+  if (finish === undefined) return false;
+  emitDot(ctx, node, to, finish);
+  return true;
+}

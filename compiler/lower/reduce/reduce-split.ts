@@ -1,0 +1,168 @@
+/**
+ * Reductions to few elements over much data: fixed chunks of the outermost reduced axis give partial results, which a second
+ * kernel combines. The chunks depend on sizes only, so the sum is the same on any number of threads.
+ */
+
+import { type Dim, dimAdd, dimBounds, dimFloorDiv, dimMax, dimMul, dimSubstitute, dimSymbol } from "../../../ir/dim.js";
+import { InternalError } from "../../../ir/errors.js";
+import { param, type Value } from "../../../ir/graph.js";
+import * as B from "../../../ir/loop-build.js";
+import { makeNode } from "../../../ir/op.js";
+import { cast } from "../../../ir/ops/cast.js";
+import { ops } from "../../../ir/ops/index.js";
+import { reshape } from "../../../ir/ops/movement.js";
+import type { View } from "../../schedule.js";
+import type { LowerContext } from "../core/context.js";
+import { KernelBuilder, registerOf } from "../core/kernel-builder.js";
+import type { Leaf } from "../core/point.js";
+import { combine, neutral } from "../elementwise/elementwise.js";
+import { grain, type Loop, loopsOf, nest } from "../elementwise/loops.js";
+import { loadElement, PointEmitter, storeElement } from "../elementwise/point-emit.js";
+import { lowerGroup } from "../group.js";
+import { hasVectorForm, lowerReduceGroup, most, product, type ReduceGroup } from "./reduce.js";
+import { accumulatorType, tileColumns } from "./reduce-columns.js";
+
+export interface SplitFactor {
+  readonly columns: boolean;
+  /** Rounds of the outermost reduced loop in a chunk. */
+  readonly rows: Dim;
+  readonly chunks: Dim;
+}
+
+/** How to split the group, if that is worth it. */
+export function splitFactor(g: ReduceGroup, columns: boolean): SplitFactor | undefined {
+  const outermost = g.reduced[0];
+  if (g.stages > 1 || outermost === undefined || g.outputs.some((o) => o.full)) return undefined;
+  const kept = product(g.kept);
+  const independent = columns
+    ? dimMul(product(g.kept.slice(0, -1)), Math.ceil(most(g.kept.at(-1)!.size) / tileColumns))
+    : kept;
+  if (most(independent) >= 16 || typical(dimMul(kept, product(g.reduced))) < 4 * grain) return undefined;
+  // Partial results stay small: a chunk's share of the data is much larger than its results.
+  if (!Number.isFinite(most(kept)) || most(kept) > grain) return undefined;
+  const each = dimMax(dimMul(product(g.reduced.slice(1)), kept), 1);
+  const rows = dimMax(dimFloorDiv(2 * grain, each), 1);
+  return { columns, rows, chunks: dimFloorDiv(dimAdd(outermost.size, dimAdd(rows, -1)), rows) };
+}
+
+/** Value of a size for usual inputs: symbols without a bound, batches mostly, are taken to be moderate. */
+function typical(d: Dim): number {
+  const usual = (s: { readonly min: number; readonly max: number }) => Math.max(s.min, Math.min(s.max, 256));
+  return dimBounds(dimSubstitute(d, (s) => (Number.isFinite(s.max) ? undefined : usual(s)))).max;
+}
+
+export function emitSplit(
+  ctx: LowerContext,
+  g: ReduceGroup,
+  split: SplitFactor,
+  outputs: readonly { readonly value: Value; readonly to: View }[],
+  leaf: (v: Value) => Leaf | undefined,
+): void {
+  const kept = product(g.kept);
+  const partials = g.reductions.map((r) => ctx.temp(accumulatorType(r.operand.dtype), [split.chunks, kept]));
+  emitPartials(ctx, g, split, partials);
+  const results = new Map<Value, View>();
+  g.reductions.forEach((r, k) => {
+    const type = accumulatorType(r.operand.dtype);
+    const p = param("partial", { dtype: type, shape: [split.chunks, kept] });
+    const facts = ops.get(r.node.op);
+    if (facts === undefined) throw new InternalError(`no op is called ${r.node.op}`);
+    const combined = makeNode(facts, [p], { axes: [0], keepDims: false }).results[0]!;
+    const shaped = reshape([combined], { shape: r.value.type.shape });
+    const value = type === r.value.type.dtype ? shaped : cast([shaped], { to: r.value.type.dtype });
+    const direct = outputs.find((o) => o.value === r.value);
+    const to = direct?.to ?? ctx.temp(r.value.type.dtype, r.value.type.shape);
+    results.set(r.value, to);
+    const isDone = lowerReduceGroup(
+      ctx,
+      `${g.name}_combine`,
+      [{ value, to }],
+      (v) => (v === p ? { kind: "view", view: partials[k]! } : undefined),
+      g.loc,
+      { split: false },
+    );
+    if (!isDone) throw new InternalError("partial results are not combined");
+  });
+  const rest = outputs.filter((o) => !results.has(o.value));
+  if (rest.length > 0) {
+    const known = (v: Value): Leaf | undefined => {
+      const view = results.get(v);
+      return view === undefined ? leaf(v) : { kind: "view", view };
+    };
+    if (!lowerGroup(ctx, rest, known, g.loc)) throw new InternalError("no kernel follows the reduction");
+  }
+}
+
+/** partial[chunk, kept] of each reduction. */
+function emitPartials(ctx: LowerContext, g: ReduceGroup, split: SplitFactor, partials: readonly View[]): void {
+  const kernel = new KernelBuilder({ chunks: split.chunks });
+  const e = new PointEmitter(kernel, g.substitution);
+  const { block } = kernel;
+  const operands = g.reductions.map((r) => r.operand);
+  e.plan(operands);
+  const chunk: Loop = { symbol: loopsOf([1], 901)[0]!.symbol, size: split.chunks };
+  const chunkIndex = dimSymbol(chunk.symbol, { min: 0 });
+  const rows = kernel.size(split.rows);
+  const none = { chunks: undefined, flat: 0, rows: 1 };
+  const [outermost, ...inner] = g.reduced;
+  const accs = g.reductions.map((r) => accumulatorType(r.operand.dtype));
+  const pointers = partials.map((p) => kernel.pointer(p, "readWrite"));
+  const keptSize = product(g.kept);
+  const keptAt = g.kept.reduce<Dim>((at, l) => dimAdd(dimMul(at, l.size), dimSymbol(l.symbol, { min: 0 })), 0);
+  const partialAt = dimAdd(dimMul(chunkIndex, keptSize), keptAt);
+
+  const reduced = (vectorize: boolean, body: () => void) => {
+    const from = block.let("from", B.mul(e.index(chunkIndex), rows));
+    const to = block.let("to", B.minS(B.add(from, rows), kernel.size(outermost!.size)));
+    e.hoist(operands);
+    e.loop(outermost!.symbol, from, to, vectorize && inner.length === 0, () =>
+      nest(e, inner, none, { vectorize, roots: operands }, body),
+    );
+  };
+
+  e.loop(chunk.symbol, kernel.begin, kernel.end, false, () => {
+    if (split.columns) {
+      const outer = g.kept.slice(0, -1);
+      const column = g.kept.at(-1)!;
+      nest(e, outer, none, { vectorize: false, roots: operands }, () => {
+        const along = (vectorize: boolean, body: () => void) => {
+          e.hoist(operands);
+          e.hoistIndex(partialAt);
+          e.loop(column.symbol, 0, kernel.size(column.size), vectorize, body);
+        };
+        along(true, () => {
+          g.reductions.forEach((r, k) => {
+            const type = accs[k]!;
+            const start = B.constant(registerOf(type), neutral(r.node.op, r.operand.dtype));
+            storeElement(kernel, type, pointers[k]!, e.index(partialAt), start);
+          });
+        });
+        reduced(false, () =>
+          along(hasVectorForm(g, column, operands), () => {
+            g.reductions.forEach((r, k) => {
+              const type = accs[k]!;
+              const at = e.index(partialAt);
+              const sum = combine(r.node.op, r.operand.dtype, loadElement(type, pointers[k]!, at), e.value(r.operand));
+              storeElement(kernel, type, pointers[k]!, at, sum);
+            });
+          }),
+        );
+      });
+      return;
+    }
+    nest(e, g.kept, none, { vectorize: false, roots: operands, indices: [partialAt] }, () => {
+      const registers = g.reductions.map((r) =>
+        block.mut("acc", B.constant(registerOf(r.operand.dtype), neutral(r.node.op, r.operand.dtype))),
+      );
+      reduced(hasVectorForm(g, g.reduced.at(-1), operands), () => {
+        g.reductions.forEach((r, k) => {
+          block.assign(registers[k]!, combine(r.node.op, r.operand.dtype, registers[k]!, e.value(r.operand)));
+        });
+      });
+      g.reductions.forEach((_, k) => {
+        storeElement(kernel, accs[k]!, pointers[k]!, e.index(partialAt), registers[k]!);
+      });
+    });
+  });
+  ctx.add(kernel.step(ctx.pool, `${g.name}_partial`, g.loc));
+}

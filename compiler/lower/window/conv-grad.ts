@@ -1,0 +1,175 @@
+/** The adjoints of convolution in f32 and f64 over channels-last tensors, by the kernels of compiler/kernels. */
+
+import { type Dim, dimMul } from "../../../ir/dim.js";
+import type { Value } from "../../../ir/graph.js";
+import { zeros } from "../../../ir/tensor.js";
+import { convInputGradient } from "../../kernels/conv-input-grad.js";
+import { convWeightGradient } from "../../kernels/conv-weight-grad.js";
+import { packBy, packChunkPanels, packedLength, packKernel } from "../../kernels/pack.js";
+import { cropKernel } from "../../kernels/pad.js";
+import type { View } from "../../schedule.js";
+import { type LowerContext, offsetView } from "../core/context.js";
+import { addMicroKernel, ceilDiv, viewArg } from "../core/micro-kernel.js";
+import { Place } from "../core/place.js";
+import { emitMap, iterate } from "../elementwise/map.js";
+import type { Node } from "../elementwise/structured.js";
+import {
+  depthOf,
+  floats,
+  type Geometry,
+  geometryOf,
+  groupLength,
+  isPadded,
+  loopsOfSegments,
+  padArgs,
+  paddedInput,
+  paddedShape,
+  segmentArgs,
+  taps,
+  walkArgs,
+} from "./conv-geometry.js";
+import { lowerConvInputGradSimple, lowerConvWeightGradSimple } from "./conv-simple.js";
+
+export function lowerConvInputGrad(ctx: LowerContext, node: Node<"convInputGrad">): void {
+  const [dy, w] = node.operands as [Value, Value];
+  const dx = node.results[0]!;
+  const g = geometryOf(dx, w, dy, node.attrs);
+  const weights = g && gradientWeights(ctx, w, g, node.loc);
+  if (g === undefined || weights === undefined) {
+    lowerConvInputGradSimple(ctx, node);
+    return;
+  }
+  const to = ctx.result(dx);
+  const target = isPadded(g) ? ctx.temp(g.lane, paddedShape(g)) : to;
+  const kernel = ctx.pool.kernel("convInputGradient", convInputGradient, {
+    lane: g.lane,
+    ...g.inputGradTile,
+    loops: loopsOfSegments(g),
+    ...(typeof g.run === "number" ? { n: g.run } : {}),
+  });
+  addMicroKernel(ctx, {
+    kernel,
+    chunks: ceilDiv(g.images, kernel.chunkImages),
+    args: {
+      dy: viewArg(ctx.view(dy), "read"),
+      w: viewArg(weights, "read"),
+      dx: viewArg(target, "readWrite"),
+      images: g.images,
+      k: g.oPer,
+      groups: g.groups,
+      dyGroup: g.oPer,
+      dxGroup: g.cPer,
+      dyPixel: g.outputs,
+      ...walkArgs(g),
+      run: g.run,
+      ...segmentArgs(g),
+    },
+    loc: node.loc,
+  });
+  if (target === to) return;
+  addMicroKernel(ctx, {
+    kernel: ctx.pool.kernel("crop", ({ elem }) => cropKernel(elem), { elem: g.lane }),
+    chunks: dimMul(g.images, dimMul(g.input[0], g.input[1])),
+    args: { padded: viewArg(target, "read"), x: viewArg(to, "write"), ...padArgs(g) },
+    loc: node.loc,
+  });
+}
+
+/** Groups whose weights are packed one by one while running. */
+const mostPackedGroups = 8;
+
+/** Weights [O, …taps, C/g] as panels of [O/g, run] for each group and segment. */
+function gradientWeights(
+  ctx: LowerContext,
+  w: Value,
+  g: Geometry<"f32" | "f64">,
+  loc: string | undefined,
+): View | undefined {
+  const { groups, run } = g;
+  const { nr } = g.inputGradTile;
+  const k = depthOf(g);
+  const segmentCount = taps(g) / g.runTaps;
+  const o = g.oPer;
+  const constant = w.def.op === "constant" ? w.def.attrs.value : undefined;
+  if (constant !== undefined && typeof k === "number" && typeof o === "number" && typeof run === "number") {
+    return ctx.derived(constant, `convinputgrad ${groups} ${nr} ${run}`, () => {
+      const length = packedLength(o, run, nr);
+      const out = zeros(constant.dtype, [groups * segmentCount, length]);
+      for (let q = 0; q < groups * segmentCount; q++) {
+        const group = Math.floor(q / segmentCount);
+        const at = (i: number, j: number) => (group * o + i) * k + (q % segmentCount) * run + j;
+        packBy(floats(constant), o, run, nr, at, floats(out).subarray(q * length, (q + 1) * length));
+      }
+      return out;
+    });
+  }
+  if (groups > mostPackedGroups) return undefined;
+  const length = groupLength(o, run, nr);
+  const panels = dimMul(segmentCount, ceilDiv(run, nr));
+  const view = ctx.temp(g.lane, [groups * segmentCount, length]);
+  for (let group = 0; group < groups; group++) {
+    addMicroKernel(ctx, {
+      kernel: ctx.pool.kernel("pack", ({ elem, width }) => packKernel(elem, width), { elem: g.lane, width: nr }),
+      chunks: ceilDiv(panels, packChunkPanels),
+      args: {
+        b: viewArg(offsetView(ctx.view(w), dimMul(group, dimMul(o, k))), "read"),
+        packed: viewArg(offsetView(view, dimMul(group * segmentCount, length)), "write"),
+        k1: 1,
+        k2: o,
+        k1Stride: 0,
+        k2Stride: k,
+        n1: 1,
+        n2: run,
+        n1Stride: 0,
+        n2Stride: 1,
+        bBatch: run,
+        panels,
+      },
+      loc,
+    });
+  }
+  return view;
+}
+
+export function lowerConvWeightGrad(ctx: LowerContext, node: Node<"convWeightGrad">): void {
+  const [x, dy] = node.operands as [Value, Value];
+  const dw = node.results[0]!;
+  const g = geometryOf(x, dw, dy, node.attrs);
+  if (g === undefined) {
+    lowerConvWeightGradSimple(ctx, node);
+    return;
+  }
+  const k = depthOf(g);
+  const sums = ctx.temp(g.lane, [g.groups, k, g.oPer]);
+  const kernel = ctx.pool.kernel("convWeightGradient", convWeightGradient, {
+    lane: g.lane,
+    ...g.weightGradTile,
+    loops: loopsOfSegments(g),
+    ...(typeof g.oPer === "number" ? { n: g.oPer } : {}),
+  });
+  addMicroKernel(ctx, {
+    kernel,
+    chunks: dimMul(g.groups, ceilDiv(k, kernel.chunkK)),
+    args: {
+      x: viewArg(paddedInput(ctx, x, g, node.loc), "read"),
+      dy: viewArg(ctx.view(dy), "read"),
+      dw: viewArg(sums, "readWrite"),
+      rows: dimMul(g.images, dimMul(g.output[0], g.output[1])),
+      n: g.oPer,
+      xGroup: g.cPer,
+      dyPixel: g.outputs,
+      ...walkArgs(g),
+      run: g.run,
+      ...segmentArgs(g),
+    },
+    loc: node.loc,
+  });
+  // [groups, K, O/g] to [groups, O/g, K].
+  const to = ctx.result(dw);
+  const target = [g.groups, g.oPer, k];
+  const { loops, index } = iterate(target);
+  const [group, o, i] = index as [Dim, Dim, Dim];
+  const at = Place.at([g.groups, k, g.oPer], [group, i, o]).flat;
+  const point = { kind: "load", view: sums, dtype: g.lane, at } as const;
+  emitMap(ctx, `${g.lane}_transpose`, loops, [{ to, at: Place.at(target, index).flat, point }], node.loc);
+}

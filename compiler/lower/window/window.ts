@@ -1,0 +1,173 @@
+/** Pools and their adjoints by the kernels of compiler/kernels, which have window and padding in their code. */
+
+import { type Dim, dimMul } from "../../../ir/dim.js";
+import type { Value } from "../../../ir/graph.js";
+import type { PoolAttrs } from "../../../ir/ops/window.js";
+import { channelsOf, spatialOf } from "../../../ir/ops/window-geometry.js";
+import type { Kernel } from "../../kernels/gemm.js";
+import { type Axes, maxPool, type PoolSpec, windowSum } from "../../kernels/pool.js";
+import { maxPoolGradient, windowSumGradient } from "../../kernels/pool-grad.js";
+import type { Arg, View } from "../../schedule.js";
+import type { LowerContext } from "../core/context.js";
+import { elemOf, registerOf } from "../core/kernel-builder.js";
+import { addMicroKernel, viewArg } from "../core/micro-kernel.js";
+import { sizeOf } from "../core/place.js";
+import type { Leaf } from "../core/point.js";
+import type { Node } from "../elementwise/structured.js";
+import { epilogueOf, type Finish, plainFinish } from "../product/epilogue.js";
+import {
+  lowerMaxPoolGradSimple,
+  lowerMaxPoolSimple,
+  lowerWindowSumGradSimple,
+  lowerWindowSumSimple,
+} from "./window-simple.js";
+
+interface Pool {
+  readonly spec: PoolSpec;
+  readonly sizes: { readonly [name: string]: Dim };
+  readonly images: Dim;
+  /** Rows of output pixels in all. */
+  readonly rows: Dim;
+  readonly pixels: Dim;
+}
+
+const fill3 = <T>(list: readonly T[], by: T): readonly [T, T, T] =>
+  [...new Array<T>(3 - list.length).fill(by), ...list] as unknown as readonly [T, T, T];
+
+/** `x` is what is pooled, `y` what it is pooled to. */
+function poolOf(x: Value, y: Value, attrs: PoolAttrs): Pool | undefined {
+  const isKnown = (d: Dim) => typeof d === "number";
+  if (!attrs.padLow.every(isKnown) || !attrs.padHigh.every(isKnown)) return undefined;
+  const { layout } = attrs;
+  const channels = channelsOf(x.type.shape, layout);
+  const input = fill3(spatialOf(x.type.shape, layout), 1);
+  const output = fill3(spatialOf(y.type.shape, layout), 1);
+  // A channels-first tensor is one of many images with one channel each.
+  const first = layout === "channelsFirst";
+  const images = first ? dimMul(x.type.shape[0]!, channels) : x.type.shape[0]!;
+  const rows = dimMul(images, dimMul(output[0], output[1]));
+  return {
+    spec: {
+      elem: elemOf[x.type.dtype],
+      window: fill3(attrs.window, 1) as Axes,
+      strides: fill3(attrs.strides, 1) as Axes,
+      dilations: fill3(attrs.dilations, 1) as Axes,
+      padLow: fill3(attrs.padLow as readonly number[], 0) as Axes,
+      padHigh: fill3(attrs.padHigh as readonly number[], 0) as Axes,
+    },
+    sizes: {
+      channels: first ? 1 : channels,
+      inD: input[0],
+      inH: input[1],
+      inW: input[2],
+      outD: output[0],
+      outH: output[1],
+      outW: output[2],
+    },
+    images,
+    rows,
+    pixels: dimMul(images, sizeOf(output)),
+  };
+}
+
+function call(
+  ctx: LowerContext,
+  kernel: Kernel,
+  chunks: Dim,
+  sizes: { readonly [name: string]: Dim },
+  args: { readonly [name: string]: Arg },
+  loc: string | undefined,
+  epilogue: readonly Arg[] = [],
+): void {
+  addMicroKernel(ctx, { kernel, chunks, args: { ...sizes, ...args }, epilogue, loc });
+}
+
+export function lowerMaxPool(ctx: LowerContext, node: Node<"maxPool">): void {
+  const x = node.operands[0]!;
+  const [y, indices] = node.results as [Value, Value];
+  const pool = poolOf(x, y, node.attrs);
+  if (pool === undefined) {
+    lowerMaxPoolSimple(ctx, node);
+    return;
+  }
+  const wanted = ctx.isUsed(indices);
+  const args = { x: viewArg(ctx.view(x), "read"), y: viewArg(ctx.result(y), "write") };
+  const places = wanted ? { indices: viewArg(ctx.result(indices), "write") } : {};
+  call(
+    ctx,
+    ctx.pool.kernel("maxPool", ({ indices, ...spec }) => maxPool(spec, { indices }), { ...pool.spec, indices: wanted }),
+    pool.rows,
+    pool.sizes,
+    { ...args, ...places },
+    node.loc,
+  );
+}
+
+export function lowerMaxPoolGrad(ctx: LowerContext, node: Node<"maxPoolGrad">): void {
+  const [dy, indices] = node.operands as [Value, Value];
+  const dx = node.results[0]!;
+  const pool = poolOf(dx, dy, node.attrs);
+  if (pool === undefined) {
+    lowerMaxPoolGradSimple(ctx, node);
+    return;
+  }
+  const args = {
+    dy: viewArg(ctx.view(dy), "read"),
+    indices: viewArg(ctx.view(indices), "read"),
+    dx: viewArg(ctx.result(dx), "readWrite"),
+  };
+  call(ctx, ctx.pool.kernel("maxPoolGradient", maxPoolGradient, pool.spec), pool.images, pool.sizes, args, node.loc);
+}
+
+function emitWindowSum(ctx: LowerContext, node: Node<"windowSum">, pool: Pool, to: View, finish: Finish): void {
+  const args = { x: viewArg(ctx.view(node.operands[0]!), "read"), y: viewArg(to, "write") };
+  const spec = { ...pool.spec, epilogue: finish.epilogue };
+  call(ctx, ctx.pool.kernel("windowSum", windowSum, spec), pool.rows, pool.sizes, args, node.loc, finish.args);
+}
+
+export function lowerWindowSum(ctx: LowerContext, node: Node<"windowSum">): void {
+  const y = node.results[0]!;
+  const pool = poolOf(node.operands[0]!, y, node.attrs);
+  if (pool === undefined) lowerWindowSumSimple(ctx, node);
+  else emitWindowSum(ctx, node, pool, ctx.result(y), plainFinish(y.type.dtype));
+}
+
+/** The sums with what follows them in a fusion, in one kernel; false where that can't be. */
+export function lowerWindowSumWithEpilogue(
+  ctx: LowerContext,
+  node: Node<"windowSum">,
+  output: Value,
+  to: View,
+  leaf: (v: Value) => Leaf | undefined,
+): boolean {
+  const y = node.results[0]!;
+  const pool = poolOf(node.operands[0]!, y, node.attrs);
+  // The kernel stores elements of the type it reads.
+  const { dtype } = y.type;
+  if (pool === undefined || node.attrs.layout !== "channelsLast" || output.type.dtype !== dtype) return false;
+  if (registerOf(dtype) !== "f32") return false;
+  const matrix = { batch: 1, rows: pool.pixels, columns: channelsOf(y.type.shape, "channelsLast") };
+  const finish = epilogueOf(ctx.pool, y, output, matrix, leaf);
+  if (finish === undefined) return false;
+  emitWindowSum(ctx, node, pool, to, finish);
+  return true;
+}
+
+export function lowerWindowSumGrad(ctx: LowerContext, node: Node<"windowSumGrad">): void {
+  const dy = node.operands[0]!;
+  const dx = node.results[0]!;
+  const pool = poolOf(dx, dy, node.attrs);
+  if (pool === undefined) {
+    lowerWindowSumGradSimple(ctx, node);
+    return;
+  }
+  const args = { dy: viewArg(ctx.view(dy), "read"), dx: viewArg(ctx.result(dx), "readWrite") };
+  call(
+    ctx,
+    ctx.pool.kernel("windowSumGradient", windowSumGradient, pool.spec),
+    pool.images,
+    pool.sizes,
+    args,
+    node.loc,
+  );
+}
