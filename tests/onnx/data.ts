@@ -127,8 +127,9 @@ export function opClasses(): Map<string, string> {
   );
 }
 
-/** Names of the folders with a model.onnx, with its path. */
-function modelsIn(folder: string): { name: string; path: string; folder: string }[] {
+/** Names of the folders with a model.onnx, with its path. None without the data. */
+export function modelsIn(folder: string): { name: string; path: string; folder: string }[] {
+  if (!existsSync(join(DATA, folder))) return [];
   return readdirSync(join(DATA, folder))
     .sort()
     .map((name) => ({ name, path: join(DATA, folder, name, "model.onnx"), folder: join(DATA, folder, name) }))

@@ -100,7 +100,7 @@ function wrongOutput(model: string, output: string, got: Tensor, want: Tensor, m
 /** A variant, and a number of threads. */
 type Configuration = readonly [VariantId, number];
 
-const CONFIGURATIONS: readonly Configuration[] = [
+export const CONFIGURATIONS: readonly Configuration[] = [
   ["simd128", 1],
   ["simd128-threads", 1],
   ["simd128-threads", 2],
