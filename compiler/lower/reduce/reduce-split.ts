@@ -64,7 +64,9 @@ export function emitSplit(
   const results = new Map<Value, View>();
   g.reductions.forEach((r, k) => {
     const type = accumulatorType(r.operand.dtype);
-    const p = param("partial", { dtype: type, shape: [split.chunks, kept] });
+    // The kept axes one by one: a result of several is then found at its own index, whatever their sizes are.
+    const axes = r.node.operands[0]!.type.shape.filter((_, a) => !r.node.attrs.axes.includes(a));
+    const p = param("partial", { dtype: type, shape: [split.chunks, ...axes] });
     const facts = ops.get(r.node.op);
     if (facts === undefined) throw new InternalError(`no op is called ${r.node.op}`);
     const combined = makeNode(facts, [p], { axes: [0], keepDims: false }).results[0]!;
