@@ -1,6 +1,6 @@
 /** Schedules → modules, weights and manifest: the last stage of compilation. */
 
-import { type Dim, dimAdd, dimBounds, dimSymbols, dimText } from "../ir/dim.js";
+import { type Dim, dimBounds, dimSymbols, dimText, symbolDim } from "../ir/dim.js";
 import { InternalError, ModelError } from "../ir/errors.js";
 import type { LoopFunction } from "../ir/loop.js";
 import {
@@ -18,12 +18,13 @@ import {
   type VariantId,
 } from "../runtime/format.js";
 import { KernelSet } from "./kernel-set.js";
-import { type OnnxTemplate, onnxTemplate } from "./onnx/export/template.js";
 import { type Arena, planArena } from "./plan/arena.js";
-import { EntryEmitter, limitSlot } from "./plan/emit.js";
+import { EntryEmitter } from "./plan/emit.js";
+import { type Bases, type Place, Placement } from "./plan/placement.js";
+import { collectSlots, limitDim } from "./plan/reads.js";
 import { allBuffers, placeStateResults } from "./plan/state.js";
-import { EntryTable } from "./plan/table.js";
-import type { Program } from "./program.js";
+import { EntryTable, type Slots } from "./plan/table.js";
+import type { OnnxTemplate, Program } from "./program.js";
 import { type Buffer, forEachStep, type Limit, type Schedule, type ScheduledInput, type Step } from "./schedule.js";
 import { emitModule, type Variant } from "./wasm/emit.js";
 import { type PlacedWeights, placeWeights } from "./weights.js";
@@ -37,6 +38,8 @@ export interface AssembleOptions {
   readonly maxMemoryBytes: number;
   readonly optimizeKernel: (fn: LoopFunction) => LoopFunction;
   readonly producer: string;
+  /** The model as ONNX without its weights, of a program that trains. */
+  readonly template?: OnnxTemplate | { readonly problems: string };
 }
 
 export interface Assembled {
@@ -57,32 +60,26 @@ const variantOf: Readonly<Record<VariantId, Variant>> = {
 
 const align = (n: number) => Math.ceil(n / alignment) * alignment;
 
-interface Layout {
-  readonly tableOffset: number;
-  readonly weightsOffset: number;
-  readonly stateOffset: number;
-  readonly arenaOffset: number;
-}
+const tableOffset = controlBytes;
 
-function layoutFor(slots: number, weights: PlacedWeights): Layout {
-  const tableOffset = controlBytes;
-  const weightsOffset = align(tableOffset + 4 * slots);
-  const stateOffset = align(weightsOffset + weights.weightsBytes);
-  return { tableOffset, weightsOffset, stateOffset, arenaOffset: align(stateOffset + weights.stateBytes) };
+function basesFor(slots: number, placed: PlacedWeights): Bases {
+  const weights = align(tableOffset + 4 * slots);
+  const state = align(weights + placed.weightsBytes);
+  return { weights, state, arena: align(state + placed.stateBytes) };
 }
 
 /** What the manifest says of the ONNX template. */
 function placedTemplate(
   onnx: OnnxTemplate | { readonly problems: string } | undefined,
   { templateOffset, state }: PlacedWeights,
-  { weightsOffset }: Layout,
+  bases: Bases,
 ): { readonly onnx?: OnnxInfo } {
   if (!onnx) return {};
   if ("problems" in onnx) return { onnx };
   const indices = new Map(state.map((s, i) => [s.name, i]));
   return {
     onnx: {
-      offset: weightsOffset + templateOffset!,
+      offset: bases.weights + templateOffset!,
       bytes: onnx.bytes.length,
       states: onnx.states.map((name) => indices.get(name)!),
     },
@@ -91,47 +88,54 @@ function placedTemplate(
 
 interface Entry {
   readonly schedule: Schedule;
-  readonly arena: Arena;
+  readonly placement: Placement;
+  readonly slots: Slots;
 }
 
 interface EmittedEntry {
   readonly functions: readonly LoopFunction[];
   readonly info: EntryInfo;
-  readonly slots: number;
 }
 
 export function assemble(lowered: readonly Schedule[], program: Program, options: AssembleOptions): Assembled {
-  const entries: Entry[] = lowered.map((s) => {
+  const planned = lowered.map((s) => {
     const schedule = placeStateResults(s);
     return { schedule, arena: planArena(schedule, options.maxThreads) };
   });
-  const weightBuffers = entries.flatMap(({ schedule }) =>
+  const weightBuffers = planned.flatMap(({ schedule }) =>
     allBuffers(schedule).filter((b) => b.source.kind === "weight"),
   );
-  const onnx = program.training?.predict ? onnxTemplate(program) : undefined;
-  const weights = placeWeights(weightBuffers, program.state, onnx && "bytes" in onnx ? onnx.bytes : undefined);
+  const { template } = options;
+  const weights = placeWeights(
+    weightBuffers,
+    program.state,
+    template && "bytes" in template ? template.bytes : undefined,
+  );
   const kernels = new KernelSet(options.optimizeKernel);
-  for (const { schedule } of entries) addKernels(schedule.steps, kernels);
+  for (const { schedule } of planned) addKernels(schedule.steps, kernels);
 
-  // Addresses depend on the table's size, and the number of slots is only known after emission: emit twice.
-  const measured = emitEntries(entries, weights, layoutFor(0, weights));
-  const slots = measured.reduce((n, e) => n + e.slots, 0);
-  const layout = layoutFor(slots, weights);
-  const emitted = emitEntries(entries, weights, layout);
-  if (emitted.reduce((n, e) => n + e.slots, 0) !== slots)
-    throw new InternalError("the table's size changed between emissions");
+  const entries = planned.map(({ schedule, arena }): Entry => {
+    const placement = new Placement(placeFixed(schedule, weights), arena);
+    return { schedule, placement, slots: collectSlots(schedule, placement) };
+  });
+  const slots = entries.reduce((n, e) => n + e.slots.values.length, 0);
+  const bases = basesFor(slots, weights);
+  let firstSlot = 0;
+  const emitted = entries.map((entry) => {
+    const table = new EntryTable(entry.slots, { offset: tableOffset, firstSlot, bases });
+    firstSlot += entry.slots.values.length;
+    return emitEntry(entry, table);
+  });
 
   const largest = emitted.map((e) => e.info.maxBytes);
-  const bound = largest.includes(null)
-    ? options.maxMemoryBytes
-    : Math.max(layout.arenaOffset, ...(largest as number[]));
-  if (layout.arenaOffset > options.maxMemoryBytes || (!largest.includes(null) && bound > options.maxMemoryBytes)) {
+  const bound = largest.includes(null) ? options.maxMemoryBytes : Math.max(bases.arena, ...(largest as number[]));
+  if (bases.arena > options.maxMemoryBytes || (!largest.includes(null) && bound > options.maxMemoryBytes)) {
     throw new ModelError({
       message: `a run needs up to ${bound} bytes of memory, the limit is ${options.maxMemoryBytes}`,
       hint: "narrow the ranges of the dims, or raise maxMemoryBytes (at most 4 GiB)",
     });
   }
-  const minPages = Math.max(1, Math.ceil(layout.arenaOffset / pageBytes));
+  const minPages = Math.max(1, Math.ceil(bases.arena / pageBytes));
   const maxPages = Math.max(minPages, Math.min(65536, Math.ceil(bound / pageBytes)));
   const functions = [...kernels.functions, ...emitted.flatMap((e) => e.functions)];
   const exports = entries.flatMap(({ schedule }) => [`plan_${schedule.name}`, `run_${schedule.name}`]);
@@ -145,23 +149,23 @@ export function assemble(lowered: readonly Schedule[], program: Program, options
     producer: options.producer,
     name: options.name,
     memory: {
-      tableOffset: layout.tableOffset,
+      tableOffset,
       tableSlots: slots,
-      weightsOffset: layout.weightsOffset,
+      weightsOffset: bases.weights,
       weightsBytes: weights.weightsBytes,
-      stateOffset: layout.stateOffset,
+      stateOffset: bases.state,
       stateBytes: weights.stateBytes,
-      arenaOffset: layout.arenaOffset,
+      arenaOffset: bases.arena,
       minPages,
       maxPages,
       maxThreads: options.maxThreads,
     },
-    state: weights.state.map((s) => ({ ...s, offset: s.offset + layout.stateOffset })),
+    state: weights.state.map((s) => ({ ...s, offset: s.offset + bases.state })),
     entries: Object.fromEntries(emitted.map((e, i) => [entries[i]!.schedule.name, e.info])),
-    training: program.training ? { ...program.training, ...placedTemplate(onnx, weights, layout) } : null,
+    training: program.training ? { ...program.training, ...placedTemplate(template, weights, bases) } : null,
     sources: program.sources ?? [],
   };
-  return { draft, wasm, weights: weights.file, functions, plans: entries };
+  return { draft, wasm, weights: weights.file, functions, plans: planned };
 }
 
 function addKernels(steps: readonly Step[], kernels: KernelSet): void {
@@ -170,65 +174,48 @@ function addKernels(steps: readonly Step[], kernels: KernelSet): void {
   });
 }
 
-function emitEntries(entries: readonly Entry[], weights: PlacedWeights, layout: Layout): EmittedEntry[] {
-  let firstSlot = 0;
-  return entries.map((entry) => {
-    const emitted = emitEntry(entry, weights, layout, firstSlot);
-    firstSlot += emitted.slots;
-    return emitted;
-  });
-}
-
-function emitEntry(
-  { schedule, arena }: Entry,
-  weights: PlacedWeights,
-  layout: Layout,
-  firstSlot: number,
-): EmittedEntry {
-  const fixed = new Map<Buffer, number>();
-  const stateOffsets = new Map(weights.state.map((s) => [s.name, s.offset + layout.stateOffset]));
+/** Where the weights and the state of a schedule lie. */
+function placeFixed(schedule: Schedule, weights: PlacedWeights): ReadonlyMap<Buffer, Place> {
+  const fixed = new Map<Buffer, Place>();
+  const stateOffsets = new Map(weights.state.map((s) => [s.name, s.offset]));
   for (const b of allBuffers(schedule)) {
-    if (b.source.kind === "weight") fixed.set(b, weights.offsets.get(b)! + layout.weightsOffset);
+    if (b.source.kind === "weight") fixed.set(b, { region: "weights", offset: weights.offsets.get(b)! });
     if (b.source.kind === "state") {
-      const at = stateOffsets.get(b.source.name);
-      if (at === undefined) throw new InternalError(`no state is called ${b.source.name}`);
-      fixed.set(b, at);
+      const offset = stateOffsets.get(b.source.name);
+      if (offset === undefined) throw new InternalError(`no state is called ${b.source.name}`);
+      fixed.set(b, { region: "state", offset });
     }
   }
-  const table = new EntryTable(layout.tableOffset, firstSlot);
-  const emitter = new EntryEmitter(schedule, { fixed, arena, arenaOffset: layout.arenaOffset }, table);
-  const dims = dimsOf(schedule, table);
+  return fixed;
+}
+
+function emitEntry({ schedule, placement }: Entry, table: EntryTable): EmittedEntry {
+  const emitter = new EntryEmitter(schedule, placement, table);
   const tensors = (list: readonly ScheduledInput[]): TensorInfo[] =>
-    list.map(({ name, view, dtype, shape }) => {
-      const at = emitter.viewAddress(view);
-      return {
-        name,
-        dtype: dtype as TensorInfo["dtype"],
-        shape: shape.map((d): ManifestDim => (typeof d === "number" ? d : { dim: dimText(d), slot: table.slot(d) })),
-        offset: typeof at === "number" ? at : { slot: table.slot(at) },
-      };
-    });
-  const inputs = tensors(schedule.inputs);
-  const outputs = tensors(schedule.outputs);
-  const run = emitter.run();
-  const functions = [...run, emitter.plan()];
+    list.map(({ name, view, dtype, shape }) => ({
+      name,
+      dtype: dtype as TensorInfo["dtype"],
+      shape: shape.map((d): ManifestDim => (typeof d === "number" ? d : { dim: dimText(d), slot: table.slot(d) })),
+      offset: table.numberOrSlot(placement.address(view)),
+    }));
+  const functions = [...emitter.run(), emitter.plan()];
   const info: EntryInfo = {
-    dims,
-    inputs,
-    outputs,
+    dims: dimsOf(schedule, table),
+    inputs: tensors(schedule.inputs),
+    outputs: tensors(schedule.outputs),
     steps: schedule.steps.map(stepInfo),
     mutatesState: schedule.stateResults.length > 0,
-    maxBytes: largestRun(dimAdd(arena.bytes, layout.arenaOffset)),
+    maxBytes: largestRun(table.placed(placement.end)),
     limits: limitsOf(schedule, table),
   };
-  return { functions, info, slots: table.count };
+  return { functions, info };
 }
 
 function limitsOf(schedule: Schedule, table: EntryTable): LimitInfo[] {
   const found = new Map<string, LimitInfo>();
   const add = (limit: Limit) => {
     const { symbol, where, message, hint } = limit;
-    found.set(symbol, { slot: limitSlot(table, limit), where, message, hint });
+    found.set(symbol, { slot: table.slot(limitDim(limit)), where, message, hint });
   };
   for (const r of schedule.requirements) add(r.limit);
   forEachStep(schedule.steps, (step) => {
@@ -244,12 +231,11 @@ function dimsOf(schedule: Schedule, table: EntryTable): DimInfo[] {
     for (const d of input.shape) {
       for (const s of dimSymbols(d).values()) {
         if (found.has(s.name)) continue;
-        const symbol: Dim = { kind: "dim", constant: 0, terms: [{ coefficient: 1, atoms: [s] }], key: s.name };
         found.set(s.name, {
           name: s.name,
           min: s.min,
           max: Number.isFinite(s.max) ? s.max : null,
-          slot: table.slot(symbol),
+          slot: table.slot(symbolDim(s)),
         });
       }
     }

@@ -12,6 +12,7 @@ import { DebugLog } from "./debug.js";
 import { debugSettings } from "./env.js";
 import { KernelPool } from "./lower/core/kernel-builder.js";
 import { lowerGraph } from "./lower/lower.js";
+import { onnxTemplate } from "./onnx/export/template.js";
 import type { Program, TrainingProgram } from "./program.js";
 import { version } from "./version.js";
 import { inlinableMath } from "./wasm/math.js";
@@ -124,6 +125,7 @@ async function compileWith(input: Graph | Program, options: CompileOptions, debu
     );
     return timed("lower", () => lowerGraph({ ...optimized, name: entry }, { state, pool }));
   });
+  const template = program.training?.predict ? timed("template", () => onnxTemplate(program)) : undefined;
   const assembled = timed("emit", () =>
     assemble(schedules, program, {
       name,
@@ -132,6 +134,7 @@ async function compileWith(input: Graph | Program, options: CompileOptions, debu
       maxMemoryBytes: Math.min(options.maxMemoryBytes ?? 2 ** 31, 2 ** 32 - 65536),
       optimizeKernel: (fn) => loopPipeline(fn, { passes: kernelPasses }),
       producer: `wasmith ${version}`,
+      ...(template ? { template } : {}),
     }),
   );
   debug.assembled(assembled);

@@ -32,3 +32,10 @@ export interface Program {
 export interface TrainingProgram extends Program {
   readonly training: TrainingInfo;
 }
+
+/** The ONNX file of what a program trains, but for its weights. */
+export interface OnnxTemplate {
+  readonly bytes: Uint8Array;
+  /** Names of the states that become initializers. */
+  readonly states: readonly string[];
+}

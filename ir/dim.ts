@@ -100,6 +100,9 @@ export function dimSymbol(name: string, range: { min?: number; max?: number; bou
   return atomDim(symbol) as DimExpr;
 }
 
+/** The symbol as an expression. */
+export const symbolDim = (s: DimSymbol): DimExpr => atomDim(s) as DimExpr;
+
 export const isStaticDim = (d: Dim): d is number => typeof d === "number";
 
 function parts(d: Dim): { constant: number; terms: readonly Term[] } {

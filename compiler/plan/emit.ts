@@ -3,51 +3,19 @@
  * sizes and offsets into the table, and `run_E`, which makes the calls. Both are plain Loop IR.
  */
 
-import {
-  type Dim,
-  dimAdd,
-  dimMul,
-  dimSub,
-  dimSubstitute,
-  dimSymbol,
-  dimSymbols,
-  dimUpperBound,
-  foldDim,
-} from "../../ir/dim.js";
-import { dtypeInfo } from "../../ir/dtype.js";
+import { type Dim, dimSymbol, dimUpperBound, foldDim, symbolDim } from "../../ir/dim.js";
 import { InternalError } from "../../ir/errors.js";
 import type { Expr, LoopFunction, Stmt } from "../../ir/loop.js";
 import * as b from "../../ir/loop-build.js";
 import { planOverflow, planRefused } from "../../runtime/format.js";
-import {
-  type Arg,
-  type Buffer,
-  type ForStep,
-  forEachStep,
-  isView,
-  type KernelStep,
-  type Limit,
-  type Schedule,
-  type Step,
-  type View,
-} from "../schedule.js";
-import { type Arena, alignUp } from "./arena.js";
+import { type Arg, type ForStep, isView, type KernelStep, type Schedule, type Step, type View } from "../schedule.js";
 import { Hazards } from "./hazards.js";
-import { usesOf } from "./liveness.js";
+import { type Placement, scratchStride } from "./placement.js";
+import { copiedBytes, limitDim, splitAtLoops, unknownSymbols } from "./reads.js";
 import { asSlot, type EntryTable } from "./table.js";
-
-/** Byte addresses of what lies outside the arena, and the arena itself. */
-export interface Placement {
-  readonly fixed: ReadonlyMap<Buffer, number>;
-  readonly arena: Arena;
-  readonly arenaOffset: number;
-}
 
 /** Steps per run function: engines compile function by function, and a huge one compiles late. */
 const stepsPerFunction = 32;
-
-/** The slot that says whether a limit was broken. */
-export const limitSlot = (table: EntryTable, { symbol }: Limit): number => table.slot(dimSymbol(`limit.${symbol}`));
 
 export class EntryEmitter {
   readonly #schedule: Schedule;
@@ -67,20 +35,7 @@ export class EntryEmitter {
     this.#threads = b.v("threads", "i32");
   }
 
-  /** Byte address of a buffer's start, as an expression of the dims. */
-  address(buffer: Buffer): Dim {
-    const fixed = this.#placement.fixed.get(buffer);
-    if (fixed !== undefined) return fixed;
-    const offset = this.#placement.arena.offsets.get(buffer);
-    if (offset === undefined) throw new InternalError(`buffer ${buffer.id} has no place`);
-    return dimAdd(offset, this.#placement.arenaOffset);
-  }
-
-  viewAddress(view: View): Dim {
-    return dimAdd(this.address(view.buffer), dimMul(view.offset, dtypeInfo[view.buffer.dtype].bytes));
-  }
-
-  /** run_E and its parts. Call before `plan`, which needs to know all slots. */
+  /** run_E and its parts. */
   run(): readonly LoopFunction[] {
     const name = this.#schedule.name;
     const params = [
@@ -91,22 +46,16 @@ export class EntryEmitter {
     ] as const;
     const begin = b.v("begin", "i32");
     const end = b.v("end", "i32");
-    const emitGroups = (): readonly LoopFunction[] => {
-      const hazards = this.#hazards();
-      const groups: LoopFunction[] = [];
-      const steps = this.#schedule.steps;
-      for (let first = 0; first < steps.length; first += stepsPerFunction) {
-        const body = steps.slice(first, first + stepsPerFunction).map((step, i): Stmt => {
-          const inside = b.and(b.leS(begin, b.i32(first + i)), b.ltS(b.i32(first + i), end));
-          return b.ifThen(inside, this.#step(step, hazards));
-        });
-        groups.push({ name: `run_${name}_${first / stepsPerFunction}`, params, body });
-      }
-      return groups;
-    };
-    // A step that finds a size refreshes all slots that depend on it, also those that only later steps ask for.
-    emitGroups();
-    const groups = emitGroups();
+    const hazards = this.#hazards();
+    const groups: LoopFunction[] = [];
+    const steps = this.#schedule.steps;
+    for (let first = 0; first < steps.length; first += stepsPerFunction) {
+      const body = steps.slice(first, first + stepsPerFunction).map((step, i): Stmt => {
+        const inside = b.and(b.leS(begin, b.i32(first + i)), b.ltS(b.i32(first + i), end));
+        return b.ifThen(inside, this.#step(step, hazards));
+      });
+      groups.push({ name: `run_${name}_${first / stepsPerFunction}`, params, body });
+    }
     const calls = groups.map((g): Stmt => ({ kind: "call", fn: g.name, args: [this.#tid, this.#threads, begin, end] }));
     return [...groups, { name: `run_${name}`, params, body: calls }];
   }
@@ -114,12 +63,12 @@ export class EntryEmitter {
   /** plan_E. */
   plan(): LoopFunction {
     const { requirements } = this.#schedule;
-    const total = dimAdd(this.#placement.arena.bytes, this.#placement.arenaOffset);
+    const total = this.#placement.end;
     const statements: Stmt[] = [];
     const largest = b.v("largest", "f64");
     statements.push(b.mut("largest", this.#table.inDoubles(total)));
     // Sizes that data decides start at their bounds.
-    for (const symbol of this.unknownSymbols()) {
+    for (const symbol of unknownSymbols(this.#schedule)) {
       const slot = this.#table.address(this.#table.slot(symbol));
       statements.push(b.store("i32", b.i32(slot), b.i32(0), asSlot(this.#table.inDoubles(dimUpperBound(symbol)))));
     }
@@ -133,7 +82,7 @@ export class EntryEmitter {
     });
     if (requirements.length > 0) statements.push(b.mut("refused", b.i32(0)));
     requirements.forEach(({ value, must, limit }, i) => {
-      const slot = b.i32(this.#table.address(limitSlot(this.#table, limit)));
+      const slot = b.i32(this.#table.address(this.#table.slot(limitDim(limit))));
       statements.push(
         ...b.letIn(`r${i}`, this.#table.inDoubles(value), (x) => [
           b.ifThen(must === "be zero" ? b.ne(x, b.f64(0)) : b.lt(x, b.f64(0)), [
@@ -154,26 +103,8 @@ export class EntryEmitter {
     return { name: `plan_${this.#schedule.name}`, params: [], result: "i32", body: statements };
   }
 
-  /** Data-dependent symbols that a kernel of this entry writes, as dims. */
-  unknownSymbols(): readonly Dim[] {
-    const found = new Map<string, Dim>();
-    const visit = (d: Dim) => {
-      for (const s of dimSymbols(d).values()) {
-        if (s.bound !== undefined)
-          found.set(s.name, { kind: "dim", constant: 0, terms: [{ coefficient: 1, atoms: [s] }], key: s.name });
-      }
-    };
-    forEachStep(this.#schedule.steps, (step) => {
-      for (const u of usesOf(step)) for (const d of u.view.buffer.shape) visit(d);
-      if (step.kind === "kernel") for (const a of step.args) if (a.kind === "dim") visit(a.value);
-      if (step.kind === "for" && !isView(step.count)) visit(step.count);
-    });
-    for (const o of this.#schedule.outputs) for (const d of o.shape) visit(d);
-    return [...found.values()];
-  }
-
   #hazards(): Hazards {
-    return new Hazards(this.#placement, (buffer) => this.address(buffer));
+    return new Hazards(this.#placement);
   }
 
   #step(step: Step, hazards: Hazards): readonly Stmt[] {
@@ -184,9 +115,9 @@ export class EntryEmitter {
       case "copy": {
         const copy: Stmt = {
           kind: "copy",
-          dst: this.#read(this.viewAddress(step.to)),
-          src: this.#read(this.viewAddress(step.from)),
-          bytes: this.#read(dimMul(step.count, dtypeInfo[step.from.buffer.dtype].bytes)),
+          dst: this.#read(this.#placement.address(step.to)),
+          src: this.#read(this.#placement.address(step.from)),
+          bytes: this.#read(copiedBytes(step)),
         };
         return [...(hazards.before(step) ? [barrier] : []), b.ifThen(b.eq(this.#tid, b.i32(0)), [copy])];
       }
@@ -214,7 +145,7 @@ export class EntryEmitter {
 
   /** A bool in memory as an i32. */
   #flag(view: View): Expr {
-    return b.load("i32", "u8", this.#read(this.viewAddress(view)), b.i32(0));
+    return b.load("i32", "u8", this.#read(this.#placement.address(view)), b.i32(0));
   }
 
   #fresh(hint: string): string {
@@ -253,7 +184,7 @@ export class EntryEmitter {
   /** A count in memory is an i64: within [0, 2^31). */
   #rounds(count: Dim | View): Expr {
     if (!isView(count)) return this.#read(count);
-    const wide = () => b.load("i64", "i64", this.#read(this.viewAddress(count)), b.i32(0));
+    const wide = () => b.load("i64", "i64", this.#read(this.#placement.address(count)), b.i32(0));
     const most = b.i64(2 ** 31 - 1);
     const least = b.i64(0);
     const below = b.select(b.gtS(wide(), most), most, wide());
@@ -262,15 +193,16 @@ export class EntryEmitter {
 
   /** The value as an i32; terms of a loop's symbol are computed on the spot, the rest of a sum has a slot. */
   #read(d: Dim): Expr {
-    if (this.#loops.size === 0 || ![...dimSymbols(d).keys()].some((s) => this.#loops.has(s)))
-      return this.#table.read(d);
-    const fixed = dimSubstitute(d, (s) => (this.#loops.has(s.name) ? 0 : undefined));
-    if (typeof fixed !== "number") return b.add(this.#read(dimSub(d, fixed)), this.#table.read(fixed));
+    const { fixed, varying } = splitAtLoops(d, (s) => this.#loops.has(s));
+    if (varying === 0) return this.#table.read(fixed);
+    const computed = this.#compute(varying);
+    return fixed === 0 ? computed : b.add(computed, this.#table.read(fixed));
+  }
+
+  #compute(d: Dim): Expr {
     return foldDim<Expr>(d, {
       constant: (c) => b.i32(c),
-      symbol: (s) =>
-        this.#loops.get(s.name) ??
-        this.#table.read({ kind: "dim", constant: 0, terms: [{ coefficient: 1, atoms: [s] }], key: s.name }),
+      symbol: (s) => this.#loops.get(s.name) ?? this.#table.read(symbolDim(s)),
       add: (x, y) => b.add(x, y),
       mul: (x, y) => b.mul(x, y),
       op: (kind, x, y) => {
@@ -313,23 +245,20 @@ export class EntryEmitter {
   #arg(a: Arg): Expr {
     switch (a.kind) {
       case "view":
-        return this.#read(this.viewAddress(a.view));
+        return this.#read(this.#placement.address(a.view));
       case "dim":
         return this.#read(a.value);
       case "f32":
         return b.f32(a.value);
       case "scratch": {
-        const place = this.#placement.arena.scratch.get(a);
-        if (place === undefined) throw new InternalError("scratch has no place");
-        const base = this.#read(dimAdd(place.offset, this.#placement.arenaOffset));
+        const base = this.#read(this.#placement.scratchAddress(a));
         if (!a.perThread) return base;
-        return b.add(base, b.mul(this.#tid, this.#read(alignUp(dimUpperBound(a.bytes)))));
+        return b.add(base, b.mul(this.#tid, this.#read(scratchStride(a))));
       }
-      case "sizeSlot": {
+      case "sizeSlot":
         return b.i32(this.#table.address(this.#table.slot(dimSymbol(a.symbol))));
-      }
       case "limitSlot":
-        return b.i32(this.#table.address(limitSlot(this.#table, a.limit)));
+        return b.i32(this.#table.address(this.#table.slot(limitDim(a.limit))));
     }
   }
 }

@@ -1,47 +1,96 @@
-/** Slots of the dims table: where each size and offset that is not a constant stands at run time. */
+/** Slots of the dims table: where each size and address that is not a constant stands at run time. */
 
-import { type Dim, dimSymbols, dimText, foldDim } from "../../ir/dim.js";
+import { type Dim, type DimSymbol, dimSubstitute, dimSymbols, dimText, foldDim, symbolDim } from "../../ir/dim.js";
+import { InternalError } from "../../ir/errors.js";
 import type { Expr, Stmt } from "../../ir/loop.js";
 import * as b from "../../ir/loop-build.js";
+import { type Bases, regionOf } from "./placement.js";
 
 /**
  * A value in f64 as the 32 bits of a slot: negative ones (strides of reversed axes) as signed, addresses from 2^31 on as unsigned.
  */
 export const asSlot = (x: Expr): Expr => b.convert("i32.from_i64", b.convert("i64.from_f64S", x));
 
-/** Slots of one entry. Expressions with equal text share a slot. */
-export class EntryTable {
-  readonly #first: number;
-  readonly #tableOffset: number;
-  readonly #slots = new Map<string, { readonly slot: number; readonly value: Dim }>();
+const sizesIn = (d: Dim): DimSymbol[] => [...dimSymbols(d).values()].filter((s) => regionOf(s) === undefined);
 
-  constructor(tableOffset: number, firstSlot: number) {
-    this.#tableOffset = tableOffset;
-    this.#first = firstSlot;
-  }
+/** The expressions of one entry that need a slot, before it is known where the table and the regions lie. */
+export class Slots {
+  readonly #values = new Map<string, Dim>();
 
-  get count(): number {
-    return this.#slots.size;
-  }
-
-  /** The slot of an expression; a new one the first time. */
-  slot(value: Dim): number {
+  /** Expressions with equal text share a slot; constants, and addresses that will be, have none. */
+  add(value: Dim): void {
     const key = dimText(value);
-    const known = this.#slots.get(key);
-    if (known) return known.slot;
-    const slot = this.#first + this.#slots.size;
-    this.#slots.set(key, { slot, value });
-    return slot;
+    if (this.#values.has(key)) return;
+    if (sizesIn(value).length === 0) return;
+    this.#values.set(key, value);
+    this.addSymbols(value);
+  }
+
+  /** Slots for the sizes that an expression is made of, but for the counters of loops. */
+  addSymbols(value: Dim, loops?: ReadonlySet<string>): void {
+    for (const s of sizesIn(value)) if (!loops?.has(s.name)) this.add(symbolDim(s));
+  }
+
+  get values(): readonly Dim[] {
+    return [...this.#values.values()];
+  }
+}
+
+export interface TableLayout {
+  /** Byte address of the table. */
+  readonly offset: number;
+  /** The entry's first slot in it. */
+  readonly firstSlot: number;
+  readonly bases: Bases;
+}
+
+/** The slots of one entry, in their places. */
+export class EntryTable {
+  readonly #layout: TableLayout;
+  readonly #slots: ReadonlyMap<string, { readonly slot: number; readonly value: Dim }>;
+
+  constructor(slots: Slots, layout: TableLayout) {
+    this.#layout = layout;
+    this.#slots = new Map(
+      slots.values.map((value, i) => [dimText(value), { slot: layout.firstSlot + i, value }] as const),
+    );
+  }
+
+  slot(value: Dim): number {
+    const known = this.#slots.get(dimText(value));
+    if (known === undefined) throw new InternalError(`no slot was kept for ${dimText(value)}`);
+    return known.slot;
+  }
+
+  /** The value as it stands in the manifest. */
+  numberOrSlot(value: Dim): number | { readonly slot: number } {
+    const known = this.#constant(value);
+    return known ?? { slot: this.slot(value) };
   }
 
   address(slot: number): number {
-    return this.#tableOffset + 4 * slot;
+    return this.#layout.offset + 4 * slot;
   }
 
   /** The value as an i32: a constant, or a load from its slot. */
   read(value: Dim): Expr {
-    if (typeof value === "number") return b.i32(value);
+    const known = this.#constant(value);
+    if (known !== undefined) return b.i32(known);
     return b.load("i32", "i32", b.i32(this.address(this.slot(value))), b.i32(0));
+  }
+
+  #constant(value: Dim): number | undefined {
+    if (typeof value === "number") return value;
+    const placed = this.placed(value);
+    return typeof placed === "number" ? placed : undefined;
+  }
+
+  /** The expression with the regions' addresses in it. */
+  placed(value: Dim): Dim {
+    return dimSubstitute(value, (s) => {
+      const region = regionOf(s);
+      return region && this.#layout.bases[region];
+    });
   }
 
   /** Expressions that are not plain symbols, in order of their slots. */
@@ -58,9 +107,9 @@ export class EntryTable {
 
   /** The value in f64, from the slots of its symbols: exact below 2^53, and too large values stay recognisably large. */
   inDoubles(value: Dim): Expr {
-    return foldDim<Expr>(value, {
+    return foldDim<Expr>(this.placed(value), {
       constant: (c) => b.f64(c),
-      symbol: (s) => b.convert("f64.from_i32S", this.read(symbolDim(value, s.name))),
+      symbol: (s) => b.convert("f64.from_i32S", this.read(symbolDim(s))),
       add: (x, y) => b.add(x, y),
       mul: (x, y) => b.mul(x, y),
       op: (kind, x, y) => {
@@ -77,12 +126,6 @@ export class EntryTable {
       },
     });
   }
-}
-
-/** The symbol of that name, as the expression it stands in knows it. */
-function symbolDim(within: Dim, name: string): Dim {
-  const symbol = dimSymbols(within).get(name)!;
-  return { kind: "dim", constant: 0, terms: [{ coefficient: 1, atoms: [symbol] }], key: name };
 }
 
 export function isSymbol(d: Dim): boolean {

@@ -7,15 +7,9 @@
  */
 
 import { ModelError } from "../../../ir/errors.js";
-import type { Program } from "../../program.js";
+import type { OnnxTemplate, Program } from "../../program.js";
 import { encodeMessage } from "../protobuf.js";
 import { draft, modelProto } from "./export.js";
-
-export interface OnnxTemplate {
-  readonly bytes: Uint8Array;
-  /** Names of the states that become initializers. */
-  readonly states: readonly string[];
-}
 
 /** The template of the entry that predicts; or why ONNX can't express it. */
 export function onnxTemplate(program: Program): OnnxTemplate | { readonly problems: string } {

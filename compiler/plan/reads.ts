@@ -1,0 +1,120 @@
+/** Which sizes and addresses a schedule reads at run time: those need slots in the table before code that reads them is emitted. */
+
+import {
+  type Dim,
+  dimMul,
+  dimSub,
+  dimSubstitute,
+  dimSymbol,
+  dimSymbols,
+  dimUpperBound,
+  symbolDim,
+} from "../../ir/dim.js";
+import { dtypeInfo } from "../../ir/dtype.js";
+import {
+  type Arg,
+  type CopyStep,
+  forEachStep,
+  innerSteps,
+  isView,
+  type Limit,
+  type Schedule,
+  type Step,
+} from "../schedule.js";
+import { usesOf } from "./liveness.js";
+import { type Placement, scratchStride } from "./placement.js";
+import { Slots } from "./table.js";
+
+/** Stands for the slot that says whether a limit was broken. */
+export const limitDim = ({ symbol }: Limit): Dim => dimSymbol(`limit.${symbol}`);
+
+export const copiedBytes = (step: CopyStep): Dim => dimMul(step.count, dtypeInfo[step.from.buffer.dtype].bytes);
+
+/** A sum as the part that stays the same in the loops around, which is one value, and the part that is computed in them. */
+export function splitAtLoops(
+  d: Dim,
+  isLoop: (symbol: string) => boolean,
+): { readonly fixed: Dim; readonly varying: Dim } {
+  if (typeof d === "number" || ![...dimSymbols(d).keys()].some(isLoop)) return { fixed: d, varying: 0 };
+  const fixed = dimSubstitute(d, (s) => (isLoop(s.name) ? 0 : undefined));
+  return typeof fixed === "number" ? { fixed: 0, varying: d } : { fixed, varying: dimSub(d, fixed) };
+}
+
+function readsOfArg(a: Arg, placement: Placement): readonly Dim[] {
+  switch (a.kind) {
+    case "view":
+      return [placement.address(a.view)];
+    case "dim":
+      return [a.value];
+    case "f32":
+      return [];
+    case "scratch":
+      return a.perThread ? [placement.scratchAddress(a), scratchStride(a)] : [placement.scratchAddress(a)];
+    case "sizeSlot":
+      return [dimSymbol(a.symbol)];
+    case "limitSlot":
+      return [limitDim(a.limit)];
+  }
+}
+
+/** What a step itself reads; the steps inside control flow are not included. */
+function readsOf(step: Step, placement: Placement): readonly Dim[] {
+  switch (step.kind) {
+    case "kernel":
+      return [...step.args.flatMap((a) => readsOfArg(a, placement)), step.chunks ?? 0];
+    case "copy":
+      return [placement.address(step.to), placement.address(step.from), copiedBytes(step)];
+    case "if":
+      return [placement.address(step.condition)];
+    case "for":
+      return [
+        isView(step.count) ? placement.address(step.count) : step.count,
+        step.condition ? placement.address(step.condition) : 0,
+      ];
+  }
+}
+
+/** Everything that the plan, the run or the manifest of an entry reads. */
+export function collectSlots(schedule: Schedule, placement: Placement): Slots {
+  const slots = new Slots();
+  for (const { view, shape } of [...schedule.inputs, ...schedule.outputs]) {
+    for (const d of shape) slots.add(d);
+    slots.add(placement.address(view));
+  }
+  const loops = new Set<string>();
+  const visit = (steps: readonly Step[]): void => {
+    for (const step of steps) {
+      if (step.kind === "for") loops.add(step.symbol);
+      for (const d of readsOf(step, placement)) {
+        const { fixed, varying } = splitAtLoops(d, (s) => loops.has(s));
+        slots.add(fixed);
+        slots.addSymbols(varying, loops);
+      }
+      for (const inner of innerSteps(step)) visit(inner);
+      if (step.kind === "for") loops.delete(step.symbol);
+    }
+  };
+  visit(schedule.steps);
+  for (const { limit } of schedule.requirements) slots.add(limitDim(limit));
+  const unknown = unknownSymbols(schedule);
+  for (const symbol of unknown) slots.add(symbol);
+  // These are evaluated once, when planning: their symbols need slots, they themselves don't.
+  const planned = [placement.end, ...schedule.requirements.map((r) => r.value), ...unknown.map(dimUpperBound)];
+  for (const d of planned) slots.addSymbols(d);
+  return slots;
+}
+
+/** Data-dependent symbols that a kernel of the schedule writes, as dims. */
+export function unknownSymbols(schedule: Schedule): readonly Dim[] {
+  const found = new Map<string, Dim>();
+  const visit = (d: Dim) => {
+    for (const s of dimSymbols(d).values()) if (s.bound !== undefined) found.set(s.name, symbolDim(s));
+  };
+  forEachStep(schedule.steps, (step) => {
+    for (const u of usesOf(step)) for (const d of u.view.buffer.shape) visit(d);
+    if (step.kind === "kernel") for (const a of step.args) if (a.kind === "dim") visit(a.value);
+    if (step.kind === "for" && !isView(step.count)) visit(step.count);
+  });
+  for (const o of schedule.outputs) for (const d of o.shape) visit(d);
+  return [...found.values()];
+}
