@@ -5,7 +5,7 @@ import { ModelError } from "../ir/errors.js";
 import type { Graph } from "../ir/graph.js";
 import { loopPassesWith, loopPipeline } from "../passes/loop/pipeline.js";
 import { defaultPipeline, type PassEvent, runPipeline } from "../passes/pipeline.js";
-import { encodeSingleFile, sealArtifact } from "../runtime/encode.js";
+import { checkName, encodeSingleFile, sealArtifact } from "../runtime/encode.js";
 import type { ArtifactParts, Manifest, TrainingInfo, VariantId } from "../runtime/format.js";
 import { type Assembled, assemble } from "./assemble.js";
 import { DebugLog } from "./debug.js";
@@ -53,8 +53,11 @@ export interface Artifact extends ArtifactParts {
   readonly assembled: Assembled;
   /** Everything in one self-contained `.wasm`. */
   toBytes(): Promise<Uint8Array>;
-  /** Writes `NAME.wasm`, its variants, `NAME.weights`, `NAME.js` and `NAME.d.ts`; or one file. Returns the paths. */
-  write(directory: string, options?: { readonly singleFile?: boolean }): Promise<readonly string[]>;
+  /**
+   * Writes `NAME.wasm`, the weights and further variants beside it, `NAME.js` and `NAME.d.ts`; or one file. Replaces an artefact of
+   * the same name as a whole. Returns the paths, `NAME.wasm` first.
+   */
+  write(directory: string | URL, options?: { readonly singleFile?: boolean }): Promise<readonly string[]>;
 }
 
 /** An artefact whose session trains. */
@@ -70,6 +73,9 @@ const all: readonly VariantId[] = [...baseline, "relaxed", "relaxed-threads"];
 function isProgram(input: Graph | Program): input is Program {
   return "entries" in input;
 }
+
+/** A graph's name as the stem of files: names of imported graphs are what some exporter chose. */
+const fileNameOf = (name: string): string => name.replace(/[^\w.-]/g, "_").slice(0, 100) || "model";
 
 /**
  * Compiles a graph (inference: entry `main`) or a program. Equal input and options give equal bytes.
@@ -91,7 +97,8 @@ async function compileWith(input: Graph | Program, options: CompileOptions, debu
   const program: Program = isProgram(input) ? input : { entries: { main: input }, state: [] };
   const names = Object.keys(program.entries);
   if (names.length === 0) throw new ModelError("the program has no entry");
-  const name = options.name ?? (isProgram(input) ? "model" : input.name);
+  const name = options.name ?? fileNameOf(isProgram(input) ? "" : input.name);
+  checkName(name);
   const stages: Record<string, number> = {};
   const began = performance.now();
   const timed = <T>(stage: string, work: () => T): T => {

@@ -1,38 +1,56 @@
-/** Writes artefacts and other files to disk (Node only): each under a temporary name first, so that a crash leaves no half file. */
+/** Writes artefacts and other files to disk (Node only). */
 
-import { encodeFiles, encodeSingleFile } from "../runtime/encode.js";
+import { ModelError } from "../ir/errors.js";
+import { encodeFiles, encodeSingleFile, isPartOf } from "../runtime/encode.js";
+import { diskError, writeTogether, writeWhole as writeWholeFile } from "../runtime/files.js";
 import type { ArtifactParts } from "../runtime/format.js";
 
-/** Paths of the files written. */
+const modelError = (where: string, message: string, hint?: string, cause?: unknown): ModelError =>
+  new ModelError({ where, message, hint }, { cause });
+
+/**
+ * Writes an artefact, so that at any moment, whenever the process is killed and whoever else writes, the folder holds one whole
+ * artefact: the one before or the new one. Files that only the one before needs are removed afterwards.
+ *
+ * @returns paths of the files written
+ * @throws ModelError where the disk is full or does not allow it
+ */
 export async function writeArtifact(
   parts: ArtifactParts,
-  directory: string,
+  directory: string | URL,
   singleFile: boolean,
 ): Promise<readonly string[]> {
-  const files = singleFile
-    ? new Map([[`${parts.manifest.name}.wasm`, await encodeSingleFile(parts)]])
-    : await encodeFiles(parts);
-  const { mkdir } = await import("node:fs/promises");
-  const { join } = await import("node:path");
-  await mkdir(directory, { recursive: true });
-  const paths: string[] = [];
-  for (const [name, bytes] of files) {
-    const path = join(directory, name);
-    await writeWhole(path, bytes);
-    paths.push(path);
-  }
-  return paths;
+  const { name } = parts.manifest;
+  const files = singleFile ? new Map([[`${name}.wasm`, await encodeSingleFile(parts)]]) : await encodeFiles(parts);
+  const { fileURLToPath } = await import("node:url");
+  const folder = directory instanceof URL ? fileURLToPath(directory) : directory;
+  return (await writeAll(folder, [...files], (file) => isPartOf(name, file))).reverse();
 }
 
-/** Writes a file under a temporary name beside its place, then renames it. */
-export async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
-  const { rename, rm, writeFile } = await import("node:fs/promises");
-  const temporary = `${path}.${process.pid}.tmp`;
+/**
+ * Writes files into a folder, which is made if it is not there. The last one appears after the others.
+ *
+ * @param isReplaced names of files that are removed then, if they are not among those written
+ * @returns their paths
+ * @throws ModelError where the disk is full or does not allow it
+ */
+export async function writeAll(
+  folder: string,
+  files: readonly (readonly [name: string, bytes: Uint8Array])[],
+  isReplaced: (name: string) => boolean = () => false,
+): Promise<string[]> {
+  const { mkdir } = await import("node:fs/promises");
+  const { join } = await import("node:path");
   try {
-    await writeFile(temporary, bytes);
-    await rename(temporary, path);
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
+    await mkdir(folder, { recursive: true });
+  } catch (cause) {
+    throw diskError(folder, "made", cause, modelError);
   }
+  await writeTogether(folder, files, isReplaced, modelError);
+  return files.map(([name]) => join(folder, name));
+}
+
+/** Writes a file whole or not at all. @throws ModelError where the disk is full or does not allow it */
+export function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
+  return writeWholeFile(path, bytes, modelError);
 }

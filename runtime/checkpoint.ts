@@ -1,9 +1,8 @@
-/** State of a training session as safetensors, and files written whole or not at all. */
+/** State of a training session as safetensors, and files of it. */
 import { ModelError, modelError, type Problem } from "./errors.js";
 import type { StateInfo } from "./format.js";
-import { importModule, isNode } from "./platform.js";
+import { isNode } from "./platform.js";
 import { type Safetensors, storedDtype, writeSafetensors } from "./safetensors.js";
-import { resolve } from "./source.js";
 import { byteSize } from "./tensor.js";
 
 export const stateBytes = (s: StateInfo): number => byteSize(s.dtype, s.shape);
@@ -55,23 +54,9 @@ export function decodeState(
   for (const s of state) memory.set(file.tensors.get(s.name)!.data, s.offset);
 }
 
-/** Writes a file under a temporary name beside its place, then renames it: a crash leaves the old file or the new one. */
+/** Writes a file: after a crash there is the old one or the new one. */
 export async function writeAtomically(path: string | URL, bytes: Uint8Array): Promise<void> {
   if (!isNode) throw modelError("save", "a browser has no files", "call save() and keep the bytes it returns");
-  const { open, rename, rm } = await importModule<typeof import("node:fs/promises")>("node:fs/promises");
-  const target = await resolve(path);
-  const temporary = new URL(`${target.href}.${process.pid}.${Math.random().toString(36).slice(2)}.tmp`);
-  try {
-    const file = await open(temporary, "wx");
-    try {
-      await file.writeFile(bytes);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(temporary, target);
-  } catch (cause) {
-    await rm(temporary, { force: true });
-    throw modelError(String(path), `can't be written: ${(cause as Error).message}`, undefined, cause);
-  }
+  const { writeWhole } = await import("./files.js");
+  await writeWhole(path, bytes, modelError);
 }

@@ -13,30 +13,61 @@ import {
 import { glueDeclarations, glueModule } from "./glue.js";
 import { validateManifest } from "./validate.js";
 
-/** Completes a manifest: versions, file names, hashes. `wasm` holds modules as the compiler emitted them. */
+/** Longest name in UTF-8: what lies beside the module appends 38 bytes to it, and file systems end at 255. */
+const maxNameBytes = 200;
+
+/** @throws ModelError where files can't be called so */
+export function checkName(name: string): void {
+  const shown = JSON.stringify(String(name).slice(0, 40));
+  if (typeof name !== "string" || !/^[^/\\:\p{Cc}\p{Cs}]+$/u.test(name)) {
+    throw modelError("name", `${shown} can't be a file name`, "choose one without / \\ : and control characters");
+  }
+  const bytes = text(name).length;
+  if (bytes > maxNameBytes)
+    throw modelError("name", `${shown}… has ${bytes} bytes`, `choose one of at most ${maxNameBytes}`);
+}
+
+/** Characters of a hash that make a file name its own. */
+const hashDigits = 16;
+
+/** Whether a file beside `NAME.wasm` is one that an artefact of this name has, or had before it was replaced. */
+export function isPartOf(name: string, file: string): boolean {
+  if (!file.startsWith(`${name}.`)) return false;
+  const [hash = "", ...rest] = file.slice(name.length + 1).split(".");
+  const kinds = ["weights", ...variantIds.map((id) => `${id}.wasm`)];
+  return hash.length === hashDigits && /^[0-9a-f]*$/.test(hash) && kinds.includes(rest.join("."));
+}
+
+/**
+ * Completes a manifest: versions, file names, hashes. `wasm` holds modules as the compiler emitted them.
+ *
+ * The first module is `NAME.wasm`. Names of the files that it needs contain hashes, so that those of two versions of an artefact lie side
+ * by side while one replaces the other.
+ */
 export async function sealArtifact(
   draft: ManifestDraft,
   wasm: { readonly [id in VariantId]?: Uint8Array },
   weights: Uint8Array,
 ): Promise<ArtifactParts> {
-  if (!/^[^/\\:\0]+$/.test(draft.name)) {
-    throw modelError("name", `${JSON.stringify(draft.name)} can't be a file name`, "choose one without / \\ and :");
-  }
-  const ids = variantIds.filter((id) => wasm[id]);
-  const variants = await Promise.all(
-    ids.map(async (id, i) => ({
-      id,
-      file: i === 0 ? `${draft.name}.wasm` : `${draft.name}.${id}.wasm`,
-      hash: await hashOf(wasm[id]!),
-    })),
-  );
   const { producer, name, memory, state, entries, training, sources } = draft;
+  checkName(name);
+  const ids = variantIds.filter((id) => wasm[id]);
+  const hashes = await Promise.all(ids.map((id) => hashOf(wasm[id]!)));
+  const weightsHash = await hashOf(weights);
+  // Every module holds the manifest, so the names of the others are of all that it says.
+  const identity = await hashOf(text(JSON.stringify([draft, hashes, weightsHash])));
+  const named = (hash: string, kind: string): string => `${name}.${hash.slice(0, hashDigits)}.${kind}`;
+  const variants = ids.map((id, i) => ({
+    id,
+    file: i === 0 ? `${name}.wasm` : named(identity, `${id}.wasm`),
+    hash: hashes[i]!,
+  }));
   const manifest: Manifest = {
     format: formatVersion,
     producer,
     name,
     variants,
-    weights: { file: `${name}.weights`, bytes: weights.length, hash: await hashOf(weights), sources },
+    weights: { file: named(weightsHash, "weights"), bytes: weights.length, hash: weightsHash, sources },
     memory,
     state,
     entries,
@@ -46,19 +77,20 @@ export async function sealArtifact(
 }
 
 /**
- * The files of an artefact by name: one module per variant, weights, and the typed glue.
- * Equal parts give equal bytes.
+ * The files of an artefact by name: weights, the typed glue, one module per variant. The first module is the last file: whoever finds
+ * it finds all others. Equal parts give equal bytes.
  */
 export async function encodeFiles(artifact: ArtifactParts): Promise<Map<string, Uint8Array>> {
   const { manifest } = artifact;
   const section = await encodeManifest(manifest);
-  const files = new Map<string, Uint8Array>();
-  for (const { id, file } of manifest.variants) {
+  const files = new Map<string, Uint8Array>([
+    [manifest.weights.file, artifact.weights],
+    [`${manifest.name}.d.ts`, text(glueDeclarations(manifest))],
+    [`${manifest.name}.js`, text(glueModule(manifest))],
+  ]);
+  for (const { id, file } of [...manifest.variants].reverse()) {
     files.set(file, concatBytes([moduleOf(artifact, id), custom(sections.variant, text(id)), section]));
   }
-  files.set(manifest.weights.file, artifact.weights);
-  files.set(`${manifest.name}.js`, text(glueModule(manifest)));
-  files.set(`${manifest.name}.d.ts`, text(glueDeclarations(manifest)));
   return files;
 }
 

@@ -40,8 +40,8 @@
  *
  * ## Files
  *
- * `NAME.wasm` holds the first variant of the manifest, the others lie beside it under their `file` names; `NAME.weights` is
- * a safetensors file. Each module has the custom sections `sections.manifest` (the SHA-256 of the JSON as 32 raw bytes, then
+ * `NAME.wasm` holds the first variant of the manifest, the others lie beside it under their `file` names, as do the weights, a
+ * safetensors file. The compiler calls them `NAME.HASH.VARIANT.wasm` and `NAME.HASH.weights`, with the first 16 digits of a hash. Each module has the custom sections `sections.manifest` (the SHA-256 of the JSON as 32 raw bytes, then
  * the JSON) and `sections.variant` (which variant this module is). `--single-file` appends the other variants and the
  * weights to the first as further custom sections. Hashes of modules are of the module without any of these sections.
  */

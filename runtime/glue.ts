@@ -7,7 +7,7 @@ export function glueModule(manifest: Manifest): string {
   return `// Written by ${oneLine(manifest.producer)}. Loads the artefact that lies beside this file.
 import { load as loadArtifact } from "wasmith/runtime";
 
-const url = new URL(${JSON.stringify(`./${manifest.variants[0]!.file}`)}, import.meta.url);
+const url = new URL(${JSON.stringify(`./${encodeURIComponent(manifest.variants[0]!.file)}`)}, import.meta.url);
 
 export function load(options) {
   return loadArtifact(url, options);

@@ -48,7 +48,7 @@ export async function openArtifact(
         `"${name}" is not part of it`,
         "compile with --single-file, pass the option weights, or load from a path or URL",
       );
-    return (await read(new URL(name, base), signal)).bytes;
+    return (await read(new URL(encodeURIComponent(name), base), signal)).bytes;
   };
   return {
     manifest,

@@ -18,7 +18,7 @@ const leaves: Readonly<Record<string, (value: unknown) => boolean>> = {
   size: count(2 ** 53),
   identifier: pattern(/^[A-Za-z_]\w*$/),
   // No separators: a manifest can't point outside its own folder.
-  "file name": pattern(/^[^/\\:\0]+$/),
+  "file name": pattern(/^[^/\\:\0\p{Cs}]+$/u),
   "SHA-256": pattern(/^[0-9a-f]{64}$/),
   dtype: member(Object.keys(arrayTypes)),
   variant: member(variantIds),

@@ -1,7 +1,7 @@
 /**
  * Builds what is published into dist/:
  *
- * - runtime.js, worker.js, onnx.js (loaded on demand): load and run artefacts, in Node and browsers as they are. No compiler, no dependency, no Node
+ * - runtime.js, worker.js, and onnx.js and files.js (loaded on demand): load and run artefacts, in Node and browsers as they are. No compiler, no dependency, no Node
  *   builtin that is imported before it is known to run in Node. Together at most `runtimeLimit` minified and gzipped.
  * - wasmith.js, cli.js and the chunk that they share: the compiler. protobufjs and onnx-proto are bundled, so that users
  *   get the one protobufjs that is tested; binaryen stays an ordinary dependency, since it is 10 MB of ready-made code of
@@ -32,9 +32,14 @@ const common = {
 };
 
 async function buildRuntime() {
-  // onnx.js stays a module of its own, which is loaded by those who export.
-  const entryPoints = { runtime: "runtime/index.ts", worker: "runtime/worker.ts", onnx: "runtime/onnx.ts" };
-  const result = await build({ ...common, entryPoints, external: ["./onnx.js"] });
+  // Modules of their own, which are loaded by those who export, and by those who write files.
+  const onDemand = ["onnx", "files"];
+  const entries = { runtime: "runtime/index.ts", worker: "runtime/worker.ts" };
+  const result = await build({
+    ...common,
+    entryPoints: { ...entries, ...Object.fromEntries(onDemand.map((name) => [name, `runtime/${name}.ts`])) },
+    external: onDemand.map((name) => `./${name}.js`),
+  });
   for (const path of Object.keys(result.metafile.outputs)) {
     // terser, since it makes 4 % less of it than esbuild. Short lines, since Node shows the line that threw an uncaught error.
     const { code } = await minify(readFileSync(`${root}/${path}`, "utf8"), {

@@ -12,8 +12,8 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const folders = ["ir", "passes", "compiler", "runtime", "models"] as const;
 type Folder = (typeof folders)[number];
 
-/** The artefact format, as the compiler may use it. */
-const format = ["runtime/format.ts", "runtime/encode.ts", "runtime/container.ts", "runtime/safetensors.ts"];
+/** The artefact format, and how its files are written, as the compiler may use it. */
+const format = ["format", "encode", "container", "safetensors", "files"].map((name) => `runtime/${name}.ts`);
 
 /** Paths (or their beginnings) that files of a folder may import. */
 const arrows: Readonly<Record<Folder, readonly string[]>> = {

@@ -1,5 +1,3 @@
-import { mkdir, writeFile } from "node:fs/promises";
-import { join } from "node:path";
 import { Command } from "commander";
 import { ModelError } from "../../ir/errors.js";
 import { printGraph } from "../../ir/graph-print.js";
@@ -8,6 +6,7 @@ import { graphPasses } from "../../passes/graph/index.js";
 import { compile } from "../compile.js";
 import { planText } from "../plan/text.js";
 import { toWat } from "../wasm/module.js";
+import { writeAll } from "../write.js";
 import { type CompileFlags, compileOptions, withCompileFlags } from "./compile.js";
 import { loadModel } from "./load-model.js";
 
@@ -52,8 +51,11 @@ export function dumpCommand(): Command {
       for (const f of artifact.assembled.functions) add(`${f.name}.loop`, printLoopFunction(f));
       for (const v of artifact.manifest.variants) add(`${v.id}.wat`, toWat(artifact.wasm[v.id]!));
       add("plan.txt", artifact.assembled.plans.map((p) => planText(p.schedule, p.arena)).join("\n\n"));
-      await mkdir(flags.out, { recursive: true });
-      for (const f of files) await writeFile(join(flags.out, f.name), `${f.text}\n`);
+      const utf8 = new TextEncoder();
+      await writeAll(
+        flags.out,
+        files.map((f) => [f.name, utf8.encode(`${f.text}\n`)]),
+      );
       console.log(`${files.length} files in ${flags.out}`);
     });
 }

@@ -1,6 +1,6 @@
-import { rename, writeFile } from "node:fs/promises";
 import { Command } from "commander";
 import { writeSafetensors } from "../../runtime/safetensors.js";
+import { writeWhole } from "../write.js";
 import { positive, withCompileFlags } from "./compile.js";
 import { randomFeeds, readTensors } from "./feeds.js";
 import { collectDim, type DimOption } from "./load-model.js";
@@ -34,9 +34,7 @@ export function runCommand(): Command {
             shape: t.shape,
             data: new Uint8Array(t.data.buffer, t.data.byteOffset, t.data.byteLength),
           }));
-          const temporary = `${flags.out}.${process.pid}.tmp`;
-          await writeFile(temporary, writeSafetensors(tensors));
-          await rename(temporary, flags.out);
+          await writeWhole(flags.out, writeSafetensors(tensors));
         }
         if (flags.json) {
           const plain = Object.entries(outputs).map(([name, t]) => [

@@ -53,9 +53,9 @@ describe("an artefact", () => {
     await expectToRun(new Response(single));
     await expectToRun(Promise.resolve(new Response(single)));
     await expectToRun(await WebAssembly.compile(single));
-    await expectToRun(await readFile(path), { weights: join(folder, "affine.weights") });
+    await expectToRun(await readFile(path), { weights: join(folder, artifact.manifest.weights.file) });
     await expectToRun(await WebAssembly.compile(await readFile(path)), { weights: artifact.weights });
-    await expectToRun(join(folder, "affine.simd128-threads.wasm"), { threads: 2 });
+    await expectToRun(join(folder, artifact.manifest.variants[1]!.file), { threads: 2 });
   });
 
   it("loads over HTTP, with its files beside it", async () => {
@@ -81,7 +81,9 @@ describe("an artefact", () => {
   it("says what is missing", async () => {
     await expect(load(join(folder, "no.wasm"))).rejects.toThrow(/no\.wasm: can't be read: ENOENT/);
     const bytes = await readFile(join(folder, "affine.wasm"));
-    await expect(load(bytes)).rejects.toThrow(/"affine\.weights" is not part of it\n {2}→ compile with --single-file/);
+    await expect(load(bytes)).rejects.toThrow(
+      /"affine\.[0-9a-f]{16}\.weights" is not part of it\n {2}→ compile with --single-file/,
+    );
     await expect(load(bytes, { variant: "simd128-threads" })).rejects.toThrow(
       /"simd128-threads" is not in the artefact\n {2}→ it has: simd128/,
     );
@@ -101,9 +103,13 @@ describe("an artefact", () => {
     const again = await mainArtifact();
     expect(await encodeSingleFile(again)).toEqual(single);
     expect(await contentHash(again.manifest)).toBe((await decodeModule(single)).hash);
-    expect(new Set((await encodeFiles(again)).keys())).toEqual(
-      new Set(["affine.wasm", "affine.simd128-threads.wasm", "affine.weights", "affine.js", "affine.d.ts"]),
-    );
+    expect([...(await encodeFiles(again)).keys()]).toEqual([
+      `affine.${again.manifest.weights.hash.slice(0, 16)}.weights`,
+      "affine.d.ts",
+      "affine.js",
+      expect.stringMatching(/^affine\.[0-9a-f]{16}\.simd128-threads\.wasm$/),
+      "affine.wasm",
+    ]);
   });
 
   it("ends in a clear error wherever a single file is cut", async () => {
@@ -136,16 +142,18 @@ describe("an artefact", () => {
 
   it("ends in a clear error when files of two artefacts are mixed", async () => {
     const other = await mainArtifact({ idleSteps: 1, spin: 7 });
+    const { file } = other.manifest.variants[1]!;
     await expect(load(join(folder, "affine.wasm"), { weights: other.weights })).rejects.toThrow(
-      /"affine\.weights" does not match its hash/,
+      /"affine\.[0-9a-f]{16}\.weights" does not match its hash/,
     );
     await expect(load(join(folder, "affine.wasm"), { weights: other.weights.subarray(1) })).rejects.toThrow(
       /has \d+ bytes, \d+ were written/,
     );
     const mixed = join(folder, "mixed");
     await writeFile(`${mixed}.wasm`, (await encodeFiles(other)).get("affine.wasm")!);
+    await writeFile(join(folder, file), (await encodeFiles(artifact)).get(artifact.manifest.variants[1]!.file)!);
     await expect(load(`${mixed}.wasm`, { threads: 2, weights: other.weights })).rejects.toThrow(
-      /"affine\.simd128-threads\.wasm" belongs to another artefact/,
+      /"affine\.[0-9a-f]{16}\.simd128-threads\.wasm" belongs to another artefact/,
     );
   });
 

@@ -136,11 +136,14 @@ export interface MainOptions {
   readonly idleSteps?: number;
   readonly spin?: number;
   readonly maxN?: number | null;
+  /** Bytes of weights that nothing reads. */
+  readonly padding?: number;
 }
 
 /** y = x·2 + 1 over x: f32[n, 3]; z[i] = y[i] + y[N−1−i]; p = the positive x. */
 export function mainArtifact(options: MainOptions = {}): Promise<ArtifactParts> {
   const { name = "affine", variants = ["simd128", "simd128-threads"], idleSteps = 0, spin = 1, maxN = null } = options;
+  const { padding = 0 } = options;
   const n = { dim: "n", slot: 0 } as const;
   const tensor = (id: string, slot: number) => ({ name: id, dtype: "f32", shape: [n, 3], offset: { slot } }) as const;
   const main: EntryInfo = {
@@ -158,7 +161,10 @@ export function mainArtifact(options: MainOptions = {}): Promise<ArtifactParts> 
   };
   const data = bytesOf(Float32Array.of(2, 1, 0, 0));
   new DataView(data.buffer).setInt32(8, spin, true);
-  const weights = writeSafetensors([{ name: "affine", dtype: "f32", shape: [4], data }], { align: 64 });
+  const unread = { name: "unread", dtype: "u8", shape: [padding], data: new Uint8Array(padding) } as const;
+  const weights = writeSafetensors([{ name: "affine", dtype: "f32", shape: [4], data }, ...(padding ? [unread] : [])], {
+    align: 64,
+  });
   const draft: ManifestDraft = {
     producer: "test 0",
     name,

@@ -1,0 +1,186 @@
+/** Artefacts on disk: replaced as a whole, whoever is killed, whoever else writes, whatever their names. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { serialize } from "node:v8";
+import { build } from "esbuild";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { writeArtifact, writeWhole } from "../../compiler/write.js";
+import { decodeModule } from "../../runtime/container.js";
+import { checkName } from "../../runtime/encode.js";
+import { diskError } from "../../runtime/files.js";
+import type { ArtifactParts } from "../../runtime/format.js";
+import { load } from "../../runtime/index.js";
+import { workerFile } from "../setup/build-worker.js";
+import { mainArtifact, mainExpected } from "./fixture.js";
+
+/** How many writers are killed. */
+const kills = Number(process.env.WASMITH_KILLS ?? 12);
+
+const script = fileURLToPath(new URL(`write-${process.pid}.mjs`, workerFile));
+let root: string;
+let folder: string;
+let old: ArtifactParts;
+let next: ArtifactParts;
+
+beforeAll(async () => {
+  await build({
+    entryPoints: [fileURLToPath(new URL("write-child.ts", import.meta.url))],
+    outfile: script,
+    bundle: true,
+    format: "esm",
+    platform: "node",
+    logLevel: "warning",
+  });
+  root = mkdtempSync(join(tmpdir(), "wasmith-write-"));
+  // Large enough that writing takes a while.
+  old = await mainArtifact({ spin: 1, padding: 3_000_000 });
+  next = await mainArtifact({ spin: 2, padding: 4_000_000, idleSteps: 1 });
+  writeFileSync(
+    join(root, "artifacts"),
+    serialize([old, next].map(({ manifest, wasm, weights }) => ({ manifest, wasm, weights }))),
+  );
+});
+afterAll(() => {
+  rmSync(root, { recursive: true, force: true });
+  rmSync(script, { force: true });
+});
+beforeEach(() => {
+  folder = mkdtempSync(join(root, "folder-"));
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+function startWriter(count: number, prefix: readonly string[] = []): ChildProcess {
+  const [command, ...args] = [...prefix, process.execPath, script, join(root, "artifacts"), folder, String(count)];
+  return spawn(command!, args, { stdio: ["ignore", "pipe", "inherit"] });
+}
+const ended = (child: ChildProcess): Promise<number | null> => new Promise((resolve) => child.on("close", resolve));
+const heard = (child: ChildProcess): Promise<void> =>
+  new Promise((resolve) => child.stdout!.once("data", () => resolve()));
+
+/** Loads what is there, every variant and the weights, and runs it. */
+async function expectWhole(): Promise<ArtifactParts> {
+  const path = join(folder, "affine.wasm");
+  const { manifest } = await decodeModule(readFileSync(path));
+  const found = [old, next].find((a) => a.manifest.weights.hash === manifest.weights.hash)!;
+  expect(manifest).toEqual(found.manifest);
+  const x = Float32Array.of(1, -2, 3);
+  for (const variant of ["simd128", "simd128-threads"] as const) {
+    const session = await load(path, { variant });
+    expect((await session.run({ x })).y!.data).toEqual(mainExpected(x).y);
+    session.dispose();
+  }
+  return found;
+}
+
+function expectOnly(artifact: ArtifactParts): void {
+  const { variants, weights } = artifact.manifest;
+  const files = [...variants.map((v) => v.file), weights.file, "affine.js", "affine.d.ts"];
+  expect(readdirSync(folder).sort()).toEqual(files.sort());
+}
+
+describe("an artefact that replaces another", () => {
+  it("leaves nothing of it, and nothing else is touched", async () => {
+    const own = "affine.0123456789abcdef.notes";
+    writeFileSync(join(folder, own), "");
+    const paths = await writeArtifact(old, folder, false);
+    expect(paths[0]).toBe(join(folder, "affine.wasm"));
+    expect(readdirSync(folder).sort()).toEqual([...paths.map((p) => p.slice(folder.length + 1)), own].sort());
+    await writeArtifact(next, pathToFileURL(`${folder}/`), false);
+    rmSync(join(folder, own));
+    expectOnly(next);
+    expect(await expectWhole()).toBe(next);
+    await writeArtifact(old, folder, true);
+    expect(readdirSync(folder).sort()).toEqual(["affine.d.ts", "affine.js", "affine.wasm"]);
+  });
+
+  it(`is there as a whole, it or the other, whenever the writer is killed (${kills} times)`, async () => {
+    await writeArtifact(old, folder, false);
+    const seen = new Set<ArtifactParts>();
+    for (let i = 0; i < kills; i++) {
+      const child = startWriter(1000);
+      const end = ended(child);
+      await heard(child);
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * 60));
+      child.kill("SIGKILL");
+      await end;
+      seen.add(await expectWhole());
+    }
+    expect(seen.size).toBe(2);
+    // What the killed ones left is gone after the next write.
+    await writeArtifact(next, folder, false);
+    expectOnly(next);
+  });
+
+  it("is whole when several write at once, in one process and in others", async () => {
+    const children = [startWriter(20), startWriter(20)];
+    const ends = children.map(ended);
+    const writes = Array.from({ length: 10 }, (_, i) => writeArtifact(i % 2 ? old : next, folder, false));
+    await Promise.all([...writes, ...ends]);
+    await expectWhole();
+    await writeArtifact(old, folder, false);
+    expectOnly(old);
+  });
+});
+
+describe("a disk that does not take it", () => {
+  it("gives a ModelError, and what was there stays", async () => {
+    await writeArtifact(old, folder, false);
+    // 1000 blocks of 1 KiB: less than the weights.
+    const child = startWriter(1, ["bash", "-c", 'trap "" XFSZ; ulimit -f 1000; exec "$@"', "bash"]);
+    let output = "";
+    child.stdout!.on("data", (chunk) => {
+      output += chunk;
+    });
+    await ended(child);
+    expect(output).toMatch(
+      /ModelError: .*weights: can't be written: EFBIG: the file is larger than a limit allows\n {2}→ /,
+    );
+    expectOnly(old);
+
+    writeFileSync(join(folder, "file"), "");
+    await expect(writeArtifact(old, join(folder, "file"), false)).rejects.toThrow(/file: can't be made: .*→ /s);
+    await expect(writeArtifact(old, join(folder, "file/sub"), false)).rejects.toThrow(/can't be made: .*→ /s);
+    mkdirSync(join(folder, "taken"));
+    await expect(writeWhole(join(folder, "taken"), Uint8Array.of(1))).rejects.toThrow(/taken: can't be written: .*→ /s);
+    await expect(writeWhole(join(folder, "no/where"), Uint8Array.of(1))).rejects.toThrow(/its folder does not exist/);
+    await expect(writeArtifact(old, join(folder, "x".repeat(4000)), false)).rejects.toThrow(
+      /too long for the file system/,
+    );
+    expect(readdirSync(folder).filter((name) => name.endsWith(".tmp"))).toEqual([]);
+    await expectWhole();
+  });
+
+  it.each(["ENOSPC", "EROFS", "EDQUOT", "EACCES"])("has words for %s", (code) => {
+    const make = (where: string, message: string, hint?: string): Error => new Error([where, message, hint].join("|"));
+    const cause = Object.assign(new Error("raw"), { code });
+    expect(diskError("a", "written", cause, make as never).message).toMatch(
+      /^a\|can't be written: E[A-Z]+: (the|permission) .*\|(free|choose)/,
+    );
+  });
+});
+
+describe("names of artefacts", () => {
+  it.each(["a#b", "a?b", "100%", "%41", "two words", "ü", "x".repeat(200), "a.b", "..", "-x"])(
+    "%s works",
+    async (name) => {
+      const artifact = await mainArtifact({ name });
+      const paths = await writeArtifact(artifact, folder, false);
+      const session = await load(paths[0]!, { threads: 2 });
+      expect((await session.run({ x: Float32Array.of(1, 2, 3) })).y!.data[0]).toBe(3);
+      session.dispose();
+      const glue = readFileSync(join(folder, `${name}.js`), "utf8");
+      const url = /new URL\((".*?"), import/.exec(glue)![1]!;
+      expect(fileURLToPath(new URL(JSON.parse(url), pathToFileURL(`${folder}/`)))).toBe(paths[0]);
+    },
+  );
+
+  it.each(["", "a/b", "a\\b", "a:b", "a\0b", "a\nb", "\ud800", "x".repeat(4000), "ü".repeat(101), 5])(
+    "%j is refused",
+    (name) => {
+      expect(() => checkName(name as string)).toThrow(/^name: .*\n {2}→ choose one/);
+    },
+  );
+});
