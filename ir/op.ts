@@ -141,11 +141,16 @@ export interface Composite<N extends string, A extends Attrs> extends Common<N, 
 export type OpFacts<N extends string, A extends Attrs> = Primitive<N, A> | Composite<N, A>;
 
 /** An op is callable: `tanh([x])`, `transpose([x], { perm })`. Ops with several results return them all. */
-export type Op<N extends string, A extends Attrs, R extends "one" | "many" = "one"> = OpFacts<N, A> &
-  ((
-    operands: readonly Value[],
-    ...rest: keyof A extends never ? [attrs?: A, regions?: readonly Graph[]] : [attrs: A, regions?: readonly Graph[]]
-  ) => R extends "one" ? Value : readonly Value[]);
+type Callable<A extends Attrs, R extends "one" | "many"> = (
+  operands: readonly Value[],
+  ...rest: keyof A extends never ? [attrs?: A, regions?: readonly Graph[]] : [attrs: A, regions?: readonly Graph[]]
+) => R extends "one" ? Value : readonly Value[];
+
+export type Op<N extends string, A extends Attrs, R extends "one" | "many" = "one"> = OpFacts<N, A> & Callable<A, R>;
+export type PrimitiveOp<N extends string, A extends Attrs, R extends "one" | "many" = "one"> = Primitive<N, A> &
+  Callable<A, R>;
+export type CompositeOp<N extends string, A extends Attrs, R extends "one" | "many" = "one"> = Composite<N, A> &
+  Callable<A, R>;
 
 function describe(name: string, operands: readonly Value[]): string {
   return `${name}(${operands.map((v) => typeText(v.type)).join(", ")})`;
@@ -249,36 +254,38 @@ export function inferTypes<N extends string, A extends Attrs>(
   return Array.isArray(values) ? values.map((v: Value) => v.type) : [(values as Value).type];
 }
 
-function callable<N extends string, A extends Attrs, R extends "one" | "many">(
-  facts: OpFacts<N, A>,
+function callable<F extends OpFacts<string, A>, A extends Attrs, R extends "one" | "many">(
+  facts: F,
   results: R,
-): Op<N, A, R> {
+): F & Callable<A, R> {
   const call = (operands: readonly Value[], attrs: A = {} as A, regions: readonly Graph[] = []) => {
     const node = makeNode(facts, operands, attrs, regions);
     return results === "one" ? node.results[0] : node.results;
   };
   Object.defineProperty(call, "name", { value: facts.name });
   const { name: _, ...rest } = facts;
-  return Object.assign(call, rest) as unknown as Op<N, A, R>;
+  return Object.assign(call, rest) as unknown as F & Callable<A, R>;
 }
 
-export function defineOp<N extends string, A extends Attrs>(facts: Omit<Primitive<N, A>, "kind">): Op<N, A> {
-  return callable({ kind: "primitive", ...facts }, "one");
+export function defineOp<N extends string, A extends Attrs>(facts: Omit<Primitive<N, A>, "kind">): PrimitiveOp<N, A> {
+  return callable<Primitive<N, A>, A, "one">({ kind: "primitive", ...facts }, "one");
 }
 
 /** An op with several results. */
 export function defineMultiOp<N extends string, A extends Attrs>(
   facts: Omit<Primitive<N, A>, "kind">,
-): Op<N, A, "many"> {
-  return callable({ kind: "primitive", ...facts }, "many");
+): PrimitiveOp<N, A, "many"> {
+  return callable<Primitive<N, A>, A, "many">({ kind: "primitive", ...facts }, "many");
 }
 
-export function defineComposite<N extends string, A extends Attrs>(facts: Omit<Composite<N, A>, "kind">): Op<N, A> {
-  return callable({ kind: "composite", ...facts }, "one");
+export function defineComposite<N extends string, A extends Attrs>(
+  facts: Omit<Composite<N, A>, "kind">,
+): CompositeOp<N, A> {
+  return callable<Composite<N, A>, A, "one">({ kind: "composite", ...facts }, "one");
 }
 
 export function defineMultiComposite<N extends string, A extends Attrs>(
   facts: Omit<Composite<N, A>, "kind">,
-): Op<N, A, "many"> {
-  return callable({ kind: "composite", ...facts }, "many");
+): CompositeOp<N, A, "many"> {
+  return callable<Composite<N, A>, A, "many">({ kind: "composite", ...facts }, "many");
 }

@@ -1,13 +1,13 @@
 /**
- * How each primitive is lowered: fusible ops through `lowerGroup`, structured ops by a function of their own. Every primitive
- * has a row (the type of an op does not tell primitives from composites, so a test sees to it).
+ * How each primitive is lowered: fusible ops through `lowerGroup`, structured ops by a function of their own. The table is
+ * total: a primitive without a row, or a row for anything else, is a type error.
  */
 
 import { InternalError } from "../../ir/errors.js";
 import type { GraphNode } from "../../ir/graph.js";
 import type { ElementwiseName, IndexName, ReduceName } from "../../ir/ops/classes.js";
 import { elementwiseNames, indexNames, reduceNames } from "../../ir/ops/classes.js";
-import type { OpName } from "../../ir/ops/index.js";
+import type { PrimitiveName } from "../../ir/ops/index.js";
 import { lowerIf, lowerLoop, lowerScan } from "./control/control.js";
 import type { LowerContext } from "./core/context.js";
 import { lowerBindDim, lowerNms, lowerNonZero, lowerRange, lowerUnique } from "./dynamic/dynamic.js";
@@ -29,7 +29,7 @@ import { lowerMaxPool, lowerMaxPoolGrad, lowerWindowSum, lowerWindowSumGrad } fr
 import { lowerMaxPoolGather } from "./window/window-simple.js";
 
 /** "group": a function of the index, see group.ts. "weight": placed in the weights region. */
-type Lowering<N extends OpName> = "group" | "weight" | ((ctx: LowerContext, node: Node<N>) => void);
+type Lowering<N extends PrimitiveName> = "group" | "weight" | ((ctx: LowerContext, node: Node<N>) => void);
 
 const grouped = <const N extends string>(names: readonly N[]): { readonly [K in N]: "group" } =>
   Object.fromEntries(names.map((n) => [n, "group"])) as { readonly [K in N]: "group" };
@@ -73,10 +73,7 @@ const rows = {
   if: lowerIf,
   loop: lowerLoop,
   scan: lowerScan,
-} satisfies { readonly [N in OpName]?: Lowering<N> };
-
-/** Ops with a row. A test holds this against the primitives. */
-export const loweredNames: readonly string[] = Object.keys(rows);
+} satisfies { readonly [N in PrimitiveName]: Lowering<N> };
 
 /** Lowers a node that has a row of its own. Composites must have been decomposed before. */
 export function lowerStructured(ctx: LowerContext, node: GraphNode): void {

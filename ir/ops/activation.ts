@@ -4,7 +4,7 @@ import { expandDims, np, reciprocal, split, where } from "../build.js";
 import { ModelError } from "../errors.js";
 import { type Attrs, type NoAttrs, typeText, type Value } from "../graph.js";
 import { normalizeAxis, requireDType } from "../infer.js";
-import { type Accuracy, defineComposite, type Op, type Sample, type Vjp } from "../op.js";
+import { type Accuracy, type CompositeOp, defineComposite, type Sample, type Vjp } from "../op.js";
 import { f32, of, sample, sampleWith, within } from "../sample.js";
 import { constantLike } from "./constant.js";
 import { abs, add, erf, exp, expm1, log1p, max, min, mul, neg, sigmoid, sub, tanh } from "./elementwise.js";
@@ -35,7 +35,7 @@ interface Activation<N extends string, A extends Attrs> {
   readonly samples: readonly Sample<A>[];
 }
 
-function activation<N extends string, A extends Attrs>(d: Activation<N, A>): Op<N, A> {
+function activation<N extends string, A extends Attrs>(d: Activation<N, A>): CompositeOp<N, A> {
   return defineComposite<N, A>({
     name: d.name,
     operands: ["x"],
@@ -59,7 +59,7 @@ const scaled = (x: Value, by: number) => (by === 1 ? x : np.mul(x, by));
 
 // ------------------------------------------------------------------------------------------------- rectifiers
 
-export const relu: Op<"relu", NoAttrs> = activation<"relu", NoAttrs>({
+export const relu: CompositeOp<"relu", NoAttrs> = activation<"relu", NoAttrs>({
   name: "relu",
   summary: "max(x, 0). NaN stays NaN. The gradient at 0 is 0.",
   of: (x) => max([x, zero(x)]),
@@ -67,7 +67,7 @@ export const relu: Op<"relu", NoAttrs> = activation<"relu", NoAttrs>({
   samples: curve({}),
 });
 
-export const leakyRelu: Op<"leakyRelu", { slope: number }> = activation<"leakyRelu", { slope: number }>({
+export const leakyRelu: CompositeOp<"leakyRelu", { slope: number }> = activation<"leakyRelu", { slope: number }>({
   name: "leakyRelu",
   summary: "x for x > 0, slope · x otherwise.",
   attrs: { slope: "factor of negative x" },
@@ -75,7 +75,7 @@ export const leakyRelu: Op<"leakyRelu", { slope: number }> = activation<"leakyRe
   samples: curve({ slope: 0.2 }),
 });
 
-export const prelu: Op<"prelu", NoAttrs> = defineComposite<"prelu", NoAttrs>({
+export const prelu: CompositeOp<"prelu", NoAttrs> = defineComposite<"prelu", NoAttrs>({
   name: "prelu",
   operands: ["x", "slope"],
   summary: "x for x > 0, slope · x otherwise; the slope broadcasts to the shape of x.",
@@ -88,7 +88,7 @@ export const prelu: Op<"prelu", NoAttrs> = defineComposite<"prelu", NoAttrs>({
   ],
 });
 
-export const hardTanh: Op<"hardTanh", { low: number; high: number }> = activation<
+export const hardTanh: CompositeOp<"hardTanh", { low: number; high: number }> = activation<
   "hardTanh",
   { low: number; high: number }
 >({
@@ -103,7 +103,7 @@ export const hardTanh: Op<"hardTanh", { low: number; high: number }> = activatio
   samples: [...curve({ low: -0.05, high: 1.1 }), sampleWith({ low: 0, high: 6 }, within(0.5, 5.5, f32(9)))],
 });
 
-export const thresholdedRelu: Op<"thresholdedRelu", { threshold: number }> = activation<
+export const thresholdedRelu: CompositeOp<"thresholdedRelu", { threshold: number }> = activation<
   "thresholdedRelu",
   { threshold: number }
 >({
@@ -114,7 +114,7 @@ export const thresholdedRelu: Op<"thresholdedRelu", { threshold: number }> = act
   samples: curve({ threshold: 0.05 }),
 });
 
-export const shrink: Op<"shrink", { lambda: number; bias: number }> = activation<
+export const shrink: CompositeOp<"shrink", { lambda: number; bias: number }> = activation<
   "shrink",
   { lambda: number; bias: number }
 >({
@@ -137,7 +137,7 @@ const elu_ = (x: Value, alpha: number, inner = 1) => {
   return select([isPositive(x), x, scaled(curve_, alpha)]);
 };
 
-export const elu: Op<"elu", { alpha: number }> = activation<"elu", { alpha: number }>({
+export const elu: CompositeOp<"elu", { alpha: number }> = activation<"elu", { alpha: number }>({
   name: "elu",
   summary: "x for x > 0, α(e^x − 1) otherwise.",
   attrs: { alpha: "value approached at −∞, negated" },
@@ -145,7 +145,7 @@ export const elu: Op<"elu", { alpha: number }> = activation<"elu", { alpha: numb
   samples: curve({ alpha: 0.8 }),
 });
 
-export const celu: Op<"celu", { alpha: number }> = activation<"celu", { alpha: number }>({
+export const celu: CompositeOp<"celu", { alpha: number }> = activation<"celu", { alpha: number }>({
   name: "celu",
   summary: "x for x > 0, α(e^(x/α) − 1) otherwise.",
   attrs: { alpha: "value approached at −∞, negated; not 0" },
@@ -157,7 +157,7 @@ type SeluAttrs = { readonly alpha: number; readonly gamma: number };
 /** Constants of https://arxiv.org/abs/1706.02515. */
 export const seluConstants: SeluAttrs = { alpha: 1.6732632423543772, gamma: 1.0507009873554805 };
 
-export const selu: Op<"selu", SeluAttrs> = activation<"selu", SeluAttrs>({
+export const selu: CompositeOp<"selu", SeluAttrs> = activation<"selu", SeluAttrs>({
   name: "selu",
   summary: "γ · elu(x, α), self-normalising with the constants of https://arxiv.org/abs/1706.02515.",
   attrs: { alpha: "α of the elu", gamma: "scale" },
@@ -168,7 +168,7 @@ export const selu: Op<"selu", SeluAttrs> = activation<"selu", SeluAttrs>({
 /** log(1 + e^x) = max(x, 0) + log1p(e^−|x|). */
 const softplus_ = (x: Value) => add([max([x, zero(x)]), log1p([exp([neg([abs([x])])])])]);
 
-export const softplus: Op<"softplus", { beta: number }> = activation<"softplus", { beta: number }>({
+export const softplus: CompositeOp<"softplus", { beta: number }> = activation<"softplus", { beta: number }>({
   name: "softplus",
   summary: "log(1 + e^(βx)) / β, without overflow.",
   attrs: { beta: "sharpness, > 0" },
@@ -177,7 +177,7 @@ export const softplus: Op<"softplus", { beta: number }> = activation<"softplus",
   samples: [...curve({ beta: 1 }), ...curve({ beta: 2.5 })],
 });
 
-export const logSigmoid: Op<"logSigmoid", NoAttrs> = activation<"logSigmoid", NoAttrs>({
+export const logSigmoid: CompositeOp<"logSigmoid", NoAttrs> = activation<"logSigmoid", NoAttrs>({
   name: "logSigmoid",
   summary: "log of the logistic function, −log(1 + e^−x), without underflow to log 0.",
   of: (x) => sub([min([x, zero(x)]), log1p([exp([neg([abs([x])])])])]),
@@ -187,14 +187,14 @@ export const logSigmoid: Op<"logSigmoid", NoAttrs> = activation<"logSigmoid", No
 
 // ------------------------------------------------------------------------------------------------- gated units
 
-export const silu: Op<"silu", NoAttrs> = activation<"silu", NoAttrs>({
+export const silu: CompositeOp<"silu", NoAttrs> = activation<"silu", NoAttrs>({
   name: "silu",
   summary: "x · sigmoid(x), also called swish.",
   of: (x) => mul([x, sigmoid([x])]),
   samples: curve({}),
 });
 
-export const mish: Op<"mish", NoAttrs> = activation<"mish", NoAttrs>({
+export const mish: CompositeOp<"mish", NoAttrs> = activation<"mish", NoAttrs>({
   name: "mish",
   summary: "x · tanh(softplus(x)), https://arxiv.org/abs/1908.08681.",
   of: (x) => mul([x, tanh([softplus([x], { beta: 1 })])]),
@@ -203,7 +203,7 @@ export const mish: Op<"mish", NoAttrs> = activation<"mish", NoAttrs>({
 
 type GeluAttrs = { readonly approximate: "none" | "tanh" };
 
-export const gelu: Op<"gelu", GeluAttrs> = activation<"gelu", GeluAttrs>({
+export const gelu: CompositeOp<"gelu", GeluAttrs> = activation<"gelu", GeluAttrs>({
   name: "gelu",
   summary:
     "x · Φ(x) with Φ the normal distribution function, exact by erf; or its approximation ½x(1 + tanh(√(2/π)(x + 0.044715x³))). https://arxiv.org/abs/1606.08415",
@@ -218,7 +218,7 @@ export const gelu: Op<"gelu", GeluAttrs> = activation<"gelu", GeluAttrs>({
   samples: [...curve<GeluAttrs>({ approximate: "none" }), ...curve<GeluAttrs>({ approximate: "tanh" })],
 });
 
-export const glu: Op<"glu", { axis: number }> = activation<"glu", { axis: number }>({
+export const glu: CompositeOp<"glu", { axis: number }> = activation<"glu", { axis: number }>({
   name: "glu",
   summary: "First half along an axis times the logistic function of the second half.",
   attrs: { axis: "axis that is halved; negative ones count from the end" },
@@ -241,7 +241,7 @@ type HardSigmoidAttrs = { readonly alpha: number; readonly beta: number };
 /** PyTorch's constants; ONNX's default is α = 0.2. */
 export const hardSigmoidConstants: HardSigmoidAttrs = { alpha: 1 / 6, beta: 0.5 };
 
-export const hardSigmoid: Op<"hardSigmoid", HardSigmoidAttrs> = activation<"hardSigmoid", HardSigmoidAttrs>({
+export const hardSigmoid: CompositeOp<"hardSigmoid", HardSigmoidAttrs> = activation<"hardSigmoid", HardSigmoidAttrs>({
   name: "hardSigmoid",
   summary: "αx + β limited to [0, 1].",
   attrs: { alpha: "slope", beta: "value at 0" },
@@ -251,7 +251,7 @@ export const hardSigmoid: Op<"hardSigmoid", HardSigmoidAttrs> = activation<"hard
   ),
 });
 
-export const hardSwish: Op<"hardSwish", NoAttrs> = activation<"hardSwish", NoAttrs>({
+export const hardSwish: CompositeOp<"hardSwish", NoAttrs> = activation<"hardSwish", NoAttrs>({
   name: "hardSwish",
   summary: "x · hardSigmoid(x) with slope 1/6, https://arxiv.org/abs/1905.02244.",
   of: (x) => mul([x, hardSigmoid([x], hardSigmoidConstants)]),
@@ -260,7 +260,7 @@ export const hardSwish: Op<"hardSwish", NoAttrs> = activation<"hardSwish", NoAtt
 
 // --------------------------------------------------------------------------------------------------- quotients
 
-export const softsign: Op<"softsign", NoAttrs> = activation<"softsign", NoAttrs>({
+export const softsign: CompositeOp<"softsign", NoAttrs> = activation<"softsign", NoAttrs>({
   name: "softsign",
   summary: "x / (1 + |x|).",
   of: (x) => np.div(x, np.add(abs([x]), 1)),

@@ -6,7 +6,7 @@ import { matmul } from "../einsum.js";
 import { ModelError } from "../errors.js";
 import { typeText } from "../graph.js";
 import { requireDType } from "../infer.js";
-import { type Accuracy, defineComposite, type Op } from "../op.js";
+import { type Accuracy, type CompositeOp, defineComposite } from "../op.js";
 import { bool, exactly, f32, noGrad, sampleWith } from "../sample.js";
 import { softmax } from "./normalize.js";
 
@@ -14,7 +14,7 @@ const accuracy: Accuracy = { rtol: 1e-5, atol: 1e-5 };
 
 type AttentionAttrs = { readonly scale: number; readonly causal: boolean };
 
-export const attention: Op<"attention", AttentionAttrs> = defineComposite<"attention", AttentionAttrs>({
+export const attention: CompositeOp<"attention", AttentionAttrs> = defineComposite<"attention", AttentionAttrs>({
   name: "attention",
   operands: ["query", "key", "value", "mask?"],
   summary:
@@ -49,7 +49,7 @@ export const attention: Op<"attention", AttentionAttrs> = defineComposite<"atten
 
 type RotaryAttrs = { readonly interleaved: boolean };
 
-export const rotary: Op<"rotary", RotaryAttrs> = defineComposite<"rotary", RotaryAttrs>({
+export const rotary: CompositeOp<"rotary", RotaryAttrs> = defineComposite<"rotary", RotaryAttrs>({
   name: "rotary",
   operands: ["x", "cos", "sin"],
   summary:

@@ -3,13 +3,13 @@
 import { computeDtypes, type DType, dtypeInfo, intRange, isFloat, isInt, isStorageOnly } from "../dtype.js";
 import { ModelError } from "../errors.js";
 import { encodeE8M0, encodeFloat, type NarrowFloat } from "../float-formats.js";
-import { defineOp, type Op } from "../op.js";
+import { defineOp, type PrimitiveOp } from "../op.js";
 import { bool, exactly, f32, i32, of, sampleWith, within } from "../sample.js";
 import { bigElement, bytesOf, element, setElement, type Tensor, zeros } from "../tensor.js";
 
 type CastAttrs = { readonly to: DType; readonly saturate?: boolean };
 
-export const cast: Op<"cast", CastAttrs> = defineOp<"cast", CastAttrs>({
+export const cast: PrimitiveOp<"cast", CastAttrs> = defineOp<"cast", CastAttrs>({
   name: "cast",
   operands: ["x"],
   summary:
@@ -95,7 +95,7 @@ function castSamples() {
   ];
 }
 
-export const bitcast: Op<"bitcast", { to: DType }> = defineOp<"bitcast", { to: DType }>({
+export const bitcast: PrimitiveOp<"bitcast", { to: DType }> = defineOp<"bitcast", { to: DType }>({
   name: "bitcast",
   operands: ["x"],
   summary: "Reads the same bits as another dtype of the same width.",

@@ -5,14 +5,14 @@ import { type DType, isFloat, isStorageOnly } from "../dtype.js";
 import { ModelError } from "../errors.js";
 import type { Shape, Value } from "../graph.js";
 import { normalizeAxis } from "../infer.js";
-import { defineOp, type Op } from "../op.js";
+import { defineOp, type PrimitiveOp } from "../op.js";
 import { sampleWith } from "../sample.js";
 import { forEachIndex, scalar, setElement, type Tensor, tensorFrom, zeros } from "../tensor.js";
 import { broadcast } from "./movement.js";
 
 type ConstantAttrs = { readonly value: Tensor; readonly name?: string };
 
-export const constant: Op<"constant", ConstantAttrs> = defineOp<"constant", ConstantAttrs>({
+export const constant: PrimitiveOp<"constant", ConstantAttrs> = defineOp<"constant", ConstantAttrs>({
   name: "constant",
   operands: [],
   summary: "A dense tensor known at compile time.",
@@ -32,7 +32,7 @@ export const constant: Op<"constant", ConstantAttrs> = defineOp<"constant", Cons
 
 type IotaAttrs = { readonly dtype: DType; readonly shape: Shape; readonly axis: number };
 
-export const iota: Op<"iota", IotaAttrs> = defineOp<"iota", IotaAttrs>({
+export const iota: PrimitiveOp<"iota", IotaAttrs> = defineOp<"iota", IotaAttrs>({
   name: "iota",
   operands: [],
   summary: "0, 1, 2, … along one axis, equal along the others.",
@@ -60,7 +60,7 @@ export const iota: Op<"iota", IotaAttrs> = defineOp<"iota", IotaAttrs>({
   ],
 });
 
-export const dimSize: Op<"dimSize", { size: Dim }> = defineOp<"dimSize", { size: Dim }>({
+export const dimSize: PrimitiveOp<"dimSize", { size: Dim }> = defineOp<"dimSize", { size: Dim }>({
   name: "dimSize",
   operands: [],
   summary: "The value of a dimension expression as a rank-0 i64.",

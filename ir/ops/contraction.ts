@@ -4,7 +4,7 @@ import { type DType, isBig, isInt } from "../dtype.js";
 import { ModelError } from "../errors.js";
 import { type TensorType, typeText, type Value } from "../graph.js";
 import { mergeDims, normalizeAxis, requireDType } from "../infer.js";
-import { defineOp, type Op } from "../op.js";
+import { defineOp, type PrimitiveOp } from "../op.js";
 import { exactly, f32, i32, i64, of, sampleWith, within } from "../sample.js";
 import {
   bigElement,
@@ -69,7 +69,7 @@ function checkAxes(t: TensorType, batch: readonly number[], contract: readonly n
 /** Plain matrix product a [m,k] · b [k,n]. */
 const plain: DotAttrs = { batchA: [], batchB: [], contractA: [1], contractB: [0] };
 
-export const dotGeneral: Op<"dotGeneral", DotAttrs> = defineOp<"dotGeneral", DotAttrs>({
+export const dotGeneral: PrimitiveOp<"dotGeneral", DotAttrs> = defineOp<"dotGeneral", DotAttrs>({
   name: "dotGeneral",
   operands: ["a", "b"],
   summary:

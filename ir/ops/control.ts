@@ -12,7 +12,7 @@ import { isFloat } from "../dtype.js";
 import { ModelError } from "../errors.js";
 import { type Graph, graph, param, paramName, type Shape, type TensorType, typeText, type Value } from "../graph.js";
 import { mergeDims, mergeShapes, recordAssumptions, requireDType, requireRank } from "../infer.js";
-import { defineMultiOp, type Op, type Vjp, type VjpContext } from "../op.js";
+import { defineMultiOp, type PrimitiveOp, type Vjp, type VjpContext } from "../op.js";
 import { bool, exactly, f32, i32, i64, of } from "../sample.js";
 import { bigElement, elementCount, scalar, type Tensor, zeros } from "../tensor.js";
 import { constantLike, scalarConstant } from "./constant.js";
@@ -82,7 +82,7 @@ const ifVjp: Vjp<IfAttrs> = (context) => {
   return [undefined, ...wrt.map((wanted) => (wanted ? found.shift() : undefined))];
 };
 
-export const ifElse: Op<"if", IfAttrs, "many"> = defineMultiOp<"if", IfAttrs>({
+export const ifElse: PrimitiveOp<"if", IfAttrs, "many"> = defineMultiOp<"if", IfAttrs>({
   name: "if",
   operands: ["condition", "...captures"],
   summary:
@@ -129,7 +129,7 @@ export const ifElse: Op<"if", IfAttrs, "many"> = defineMultiOp<"if", IfAttrs>({
 
 export type LoopAttrs = Resized & { readonly carried: number; readonly trips?: Dim };
 
-export const loop: Op<"loop", LoopAttrs, "many"> = defineMultiOp<"loop", LoopAttrs>({
+export const loop: PrimitiveOp<"loop", LoopAttrs, "many"> = defineMultiOp<"loop", LoopAttrs>({
   name: "loop",
   operands: ["tripCount", "condition", "...values"],
   summary:
@@ -317,7 +317,7 @@ function carriedIn({ operands, results, attrs, node }: VjpContext<ScanAttrs>): r
   return known.map((v, i) => v ?? again[carried + missing.indexOf(i)]!);
 }
 
-export const scan: Op<"scan", ScanAttrs, "many"> = defineMultiOp<"scan", ScanAttrs>({
+export const scan: PrimitiveOp<"scan", ScanAttrs, "many"> = defineMultiOp<"scan", ScanAttrs>({
   name: "scan",
   operands: ["...values"],
   summary:

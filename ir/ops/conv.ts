@@ -9,7 +9,7 @@ import { isInt } from "../dtype.js";
 import { ModelError } from "../errors.js";
 import { type Attrs, type Shape, shapeText, type TensorType, typeText } from "../graph.js";
 import { mergeDims } from "../infer.js";
-import { defineOp, type Op, type Sample, type SampleOperand } from "../op.js";
+import { defineOp, type PrimitiveOp, type Sample, type SampleOperand } from "../op.js";
 import { f32, of, within } from "../sample.js";
 import { tensorFrom, toFloat64 } from "../tensor.js";
 import { productDType } from "./contraction.js";
@@ -106,7 +106,7 @@ const weight = (t: TensorType, attrs: ConvAttrs) => ({
   kernel: kernelOf(t, attrs),
 });
 
-export const conv: Op<"conv", ConvAttrs> = defineOp<"conv", ConvAttrs>({
+export const conv: PrimitiveOp<"conv", ConvAttrs> = defineOp<"conv", ConvAttrs>({
   name: "conv",
   operands: ["x", "w"],
   summary: `Convolution (cross-correlation) over 1 to 3 spatial axes. channelsFirst: x [N,C,…], w [O,C/groups,…k], result [N,O,…]; channelsLast: x [N,…,C], w [O,…k,C/groups], result [N,…,O]. ${numerics}`,
@@ -143,7 +143,10 @@ export const conv: Op<"conv", ConvAttrs> = defineOp<"conv", ConvAttrs>({
   ),
 });
 
-export const convInputGrad: Op<"convInputGrad", ConvInputGradAttrs> = defineOp<"convInputGrad", ConvInputGradAttrs>({
+export const convInputGrad: PrimitiveOp<"convInputGrad", ConvInputGradAttrs> = defineOp<
+  "convInputGrad",
+  ConvInputGradAttrs
+>({
   name: "convInputGrad",
   operands: ["dy", "w"],
   summary: `The adjoint of conv in x, which is transposed convolution: dy [N,O,…], w as in conv, result of the shape of x with spatial size \`inputSize\`. ${numerics}`,
@@ -184,7 +187,7 @@ export const convInputGrad: Op<"convInputGrad", ConvInputGradAttrs> = defineOp<"
   ),
 });
 
-export const convWeightGrad: Op<"convWeightGrad", ConvWeightGradAttrs> = defineOp<
+export const convWeightGrad: PrimitiveOp<"convWeightGrad", ConvWeightGradAttrs> = defineOp<
   "convWeightGrad",
   ConvWeightGradAttrs
 >({

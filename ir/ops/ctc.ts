@@ -22,7 +22,7 @@ import { dimAdd, dimMul } from "../dim.js";
 import { ModelError } from "../errors.js";
 import { typeText, type Value } from "../graph.js";
 import { requireDType } from "../infer.js";
-import { defineComposite, type Op } from "../op.js";
+import { type CompositeOp, defineComposite } from "../op.js";
 import { exactly, f32, i64, sampleWith, within } from "../sample.js";
 import { constantLike, full, iota } from "./constant.js";
 import { exp, log, neg } from "./elementwise.js";
@@ -48,7 +48,7 @@ function shifted(v: Value, count: number): Value {
   return sliceAxis(padConstant(v, [0, count], [0, 0], nothing), 1, 0, sizeOf(v, 1));
 }
 
-export const ctcLoss: Op<"ctcLoss", CtcAttrs> = defineComposite<"ctcLoss", CtcAttrs>({
+export const ctcLoss: CompositeOp<"ctcLoss", CtcAttrs> = defineComposite<"ctcLoss", CtcAttrs>({
   name: "ctcLoss",
   operands: ["logProbabilities", "targets", "inputLengths", "targetLengths"],
   summary:

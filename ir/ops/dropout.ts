@@ -2,7 +2,7 @@
 
 import { broadcastTo, np } from "../build.js";
 import { requireDType } from "../infer.js";
-import { defineComposite, type Op } from "../op.js";
+import { type CompositeOp, defineComposite } from "../op.js";
 import { exactly, f32, noGrad, of, sampleWith } from "../sample.js";
 import { constantLike, full } from "./constant.js";
 import { select } from "./logic.js";
@@ -12,7 +12,7 @@ type DropoutAttrs = { readonly probability: number; readonly sharedAxes: readonl
 
 const words = (...values: number[]) => exactly(values, of("u32", 2));
 
-export const dropout: Op<"dropout", DropoutAttrs> = defineComposite<"dropout", DropoutAttrs>({
+export const dropout: CompositeOp<"dropout", DropoutAttrs> = defineComposite<"dropout", DropoutAttrs>({
   name: "dropout",
   operands: ["x", "key", "counter"],
   summary:
@@ -38,7 +38,7 @@ export const dropout: Op<"dropout", DropoutAttrs> = defineComposite<"dropout", D
   ],
 });
 
-export const idleDropout: Op<"idleDropout", { probability: number }> = defineComposite<
+export const idleDropout: CompositeOp<"idleDropout", { probability: number }> = defineComposite<
   "idleDropout",
   { probability: number }
 >({

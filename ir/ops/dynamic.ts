@@ -20,7 +20,7 @@ import { isFloat, isInt } from "../dtype.js";
 import { ModelError } from "../errors.js";
 import { type TensorType, typeText } from "../graph.js";
 import { mergeDims, normalizeAxis, requireDType, requireRank, requireSameType } from "../infer.js";
-import { defineMultiOp, defineOp, type Op, type Sample, type SampleOperand } from "../op.js";
+import { defineMultiOp, defineOp, type PrimitiveOp, type Sample, type SampleOperand } from "../op.js";
 import { bool, exactly, f32, i64, of, within } from "../sample.js";
 import { bigElement, element, forEachIndex, setElement, type Tensor, tensorFrom, zeros } from "../tensor.js";
 import { iota } from "./constant.js";
@@ -46,7 +46,7 @@ function requireSymbol(d: DimExpr): DimExpr {
 /** A sample's own symbol: its name is only used within the sample's graph. */
 const size = (bound: number): DimExpr => unknownSize("count", bound);
 
-export const bindDim: Op<"bindDim", DefinesAttrs> = defineOp<"bindDim", DefinesAttrs>({
+export const bindDim: PrimitiveOp<"bindDim", DefinesAttrs> = defineOp<"bindDim", DefinesAttrs>({
   name: "bindDim",
   operands: ["value"],
   summary: "Makes an integer scalar known as a size. The result is the size as an i64 scalar.",
@@ -68,7 +68,7 @@ export const bindDim: Op<"bindDim", DefinesAttrs> = defineOp<"bindDim", DefinesA
   ],
 });
 
-export const nonZero: Op<"nonZero", DefinesAttrs> = defineOp<"nonZero", DefinesAttrs>({
+export const nonZero: PrimitiveOp<"nonZero", DefinesAttrs> = defineOp<"nonZero", DefinesAttrs>({
   name: "nonZero",
   operands: ["x"],
   summary:
@@ -106,7 +106,7 @@ export const nonZero: Op<"nonZero", DefinesAttrs> = defineOp<"nonZero", DefinesA
 
 export type UniqueAttrs = { readonly defines: DimExpr; readonly sorted: boolean; readonly axis?: number };
 
-export const unique: Op<"unique", UniqueAttrs, "many"> = defineMultiOp<"unique", UniqueAttrs>({
+export const unique: PrimitiveOp<"unique", UniqueAttrs, "many"> = defineMultiOp<"unique", UniqueAttrs>({
   name: "unique",
   operands: ["x"],
   summary:
@@ -223,7 +223,7 @@ function compareSlices(x: Tensor, a: readonly number[], b: readonly number[]): n
   return 0;
 }
 
-export const range: Op<"range", DefinesAttrs> = defineOp<"range", DefinesAttrs>({
+export const range: PrimitiveOp<"range", DefinesAttrs> = defineOp<"range", DefinesAttrs>({
   name: "range",
   operands: ["start", "limit", "delta"],
   summary:
@@ -282,7 +282,7 @@ function ceilDiv(a: bigint, b: bigint): number {
 
 export type NmsAttrs = { readonly defines: DimExpr; readonly centerPointBox: boolean };
 
-export const nonMaxSuppression: Op<"nonMaxSuppression", NmsAttrs> = defineOp<"nonMaxSuppression", NmsAttrs>({
+export const nonMaxSuppression: PrimitiveOp<"nonMaxSuppression", NmsAttrs> = defineOp<"nonMaxSuppression", NmsAttrs>({
   name: "nonMaxSuppression",
   operands: ["boxes", "scores", "maxPerClass", "iouThreshold", "scoreThreshold"],
   summary:

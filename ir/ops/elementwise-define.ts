@@ -4,7 +4,7 @@ import { type DType, type IntDType, isFloat } from "../dtype.js";
 import { InternalError } from "../errors.js";
 import type { NoAttrs } from "../graph.js";
 import { type DTypeClass, requireDType, requireSameType } from "../infer.js";
-import { type Accuracy, defineOp, type Op, type Sample, type Vjp } from "../op.js";
+import { type Accuracy, defineOp, type PrimitiveOp, type Sample, type Vjp } from "../op.js";
 import { exactly, f32, of, sample, within } from "../sample.js";
 import { bigElement, element, setElement, type Tensor, zeros } from "../tensor.js";
 
@@ -46,7 +46,7 @@ export interface Elementwise<N extends string> {
   readonly result?: DType;
 }
 
-function elementwise<N extends string>(operands: readonly string[], d: Elementwise<N>): Op<N, NoAttrs> {
+function elementwise<N extends string>(operands: readonly string[], d: Elementwise<N>): PrimitiveOp<N, NoAttrs> {
   return defineOp<N, NoAttrs>({
     name: d.name,
     operands,
@@ -64,8 +64,8 @@ function elementwise<N extends string>(operands: readonly string[], d: Elementwi
   });
 }
 
-export const unary = <N extends string>(d: Elementwise<N>): Op<N, NoAttrs> => elementwise(["x"], d);
-export const binary = <N extends string>(d: Elementwise<N>): Op<N, NoAttrs> => elementwise(["a", "b"], d);
+export const unary = <N extends string>(d: Elementwise<N>): PrimitiveOp<N, NoAttrs> => elementwise(["x"], d);
+export const binary = <N extends string>(d: Elementwise<N>): PrimitiveOp<N, NoAttrs> => elementwise(["a", "b"], d);
 
 const specials = [
   0,
@@ -111,7 +111,11 @@ export const floatPairs: readonly Sample<NoAttrs>[] = floats(-3, 3).map(pair);
 export const intPairs: readonly Sample<NoAttrs>[] = ints.map(pair);
 
 /** A step function of a float: gradient zero. */
-export const rounding = <N extends string>(name: N, summary: string, float: (x: number) => number): Op<N, NoAttrs> =>
+export const rounding = <N extends string>(
+  name: N,
+  summary: string,
+  float: (x: number) => number,
+): PrimitiveOp<N, NoAttrs> =>
   unary({
     name,
     summary,
@@ -129,7 +133,7 @@ export const smooth = <N extends string>(
   domain: readonly [number, number],
   ulp: number,
   vjp: Vjp<NoAttrs>,
-): Op<N, NoAttrs> =>
+): PrimitiveOp<N, NoAttrs> =>
   unary({
     name,
     summary,

@@ -1,7 +1,7 @@
 /** Arithmetic and functions of a float: one result element from the operand elements at the same index. Operands have equal shapes. */
 
 import type { NoAttrs, Value } from "../graph.js";
-import type { Op } from "../op.js";
+import type { PrimitiveOp } from "../op.js";
 import { exactly, f32, i32, of, sample, within } from "../sample.js";
 import { erf as erfReference, roundHalfEven, sigmoid as sigmoidReference } from "../special.js";
 import { constantLike } from "./constant.js";
@@ -22,7 +22,7 @@ import { eq, ge, gt, logicalAnd, lt, select } from "./logic.js";
 
 // ---------------------------------------------------------------------------------------------- arithmetic
 
-export const add: Op<"add", NoAttrs> = binary({
+export const add: PrimitiveOp<"add", NoAttrs> = binary({
   name: "add",
   summary: "a + b. Integers wrap.",
   dtypes: "number",
@@ -32,7 +32,7 @@ export const add: Op<"add", NoAttrs> = binary({
   samples: [...floatPairs, ...intPairs],
 });
 
-export const sub: Op<"sub", NoAttrs> = binary({
+export const sub: PrimitiveOp<"sub", NoAttrs> = binary({
   name: "sub",
   summary: "a − b. Integers wrap.",
   dtypes: "number",
@@ -42,7 +42,7 @@ export const sub: Op<"sub", NoAttrs> = binary({
   samples: [...floatPairs, ...intPairs],
 });
 
-export const mul: Op<"mul", NoAttrs> = binary({
+export const mul: PrimitiveOp<"mul", NoAttrs> = binary({
   name: "mul",
   summary: "a · b. Integers wrap.",
   dtypes: "number",
@@ -52,7 +52,7 @@ export const mul: Op<"mul", NoAttrs> = binary({
   samples: [...floatPairs, ...intPairs],
 });
 
-export const div: Op<"div", NoAttrs> = binary({
+export const div: PrimitiveOp<"div", NoAttrs> = binary({
   name: "div",
   summary: "a / b. Integer division truncates towards zero; x / 0 is 0 and min / −1 wraps to min, so nothing traps.",
   dtypes: "number",
@@ -71,7 +71,7 @@ export const div: Op<"div", NoAttrs> = binary({
   ],
 });
 
-export const rem: Op<"rem", NoAttrs> = binary({
+export const rem: PrimitiveOp<"rem", NoAttrs> = binary({
   name: "rem",
   summary: "Remainder with the sign of a (C's % and fmod). Integer x rem 0 is 0.",
   dtypes: "number",
@@ -89,7 +89,7 @@ export const rem: Op<"rem", NoAttrs> = binary({
   ],
 });
 
-export const pow: Op<"pow", NoAttrs> = binary({
+export const pow: PrimitiveOp<"pow", NoAttrs> = binary({
   name: "pow",
   summary:
     "a to the power b with C's special cases (1^NaN = NaN^0 = 1). Integers wrap; a negative exponent gives the truncated reciprocal (0, or ±1 for a = ±1).",
@@ -124,7 +124,7 @@ export const pow: Op<"pow", NoAttrs> = binary({
   ],
 });
 
-export const min: Op<"min", NoAttrs> = binary({
+export const min: PrimitiveOp<"min", NoAttrs> = binary({
   name: "min",
   summary: "Smaller of a and b. NaN if either is NaN; −0 < +0. Gradient: to the smaller; ties share it equally.",
   dtypes: "number",
@@ -134,7 +134,7 @@ export const min: Op<"min", NoAttrs> = binary({
   samples: [...floatPairs, ...intPairs],
 });
 
-export const max: Op<"max", NoAttrs> = binary({
+export const max: PrimitiveOp<"max", NoAttrs> = binary({
   name: "max",
   summary: "Larger of a and b. NaN if either is NaN; −0 < +0. Gradient: to the larger; ties share it equally.",
   dtypes: "number",
@@ -152,7 +152,7 @@ function toWinner(dy: Value, a: Value, b: Value, aWins: Value): readonly Value[]
   return [select([tie, half, select([aWins, dy, zero])]), select([tie, half, select([aWins, zero, dy])])];
 }
 
-export const atan2: Op<"atan2", NoAttrs> = binary({
+export const atan2: PrimitiveOp<"atan2", NoAttrs> = binary({
   name: "atan2",
   summary: "Angle of the point (x = b, y = a) in [−π, π].",
   dtypes: "float",
@@ -166,7 +166,7 @@ export const atan2: Op<"atan2", NoAttrs> = binary({
   samples: floats(0.3, 2).map(pair),
 });
 
-export const neg: Op<"neg", NoAttrs> = unary({
+export const neg: PrimitiveOp<"neg", NoAttrs> = unary({
   name: "neg",
   summary: "−x. Integers wrap.",
   dtypes: "number",
@@ -176,7 +176,7 @@ export const neg: Op<"neg", NoAttrs> = unary({
   samples: [...floats(-3, 3), ...ints],
 });
 
-export const abs: Op<"abs", NoAttrs> = unary({
+export const abs: PrimitiveOp<"abs", NoAttrs> = unary({
   name: "abs",
   summary: "|x|. The smallest signed integer wraps to itself. The gradient at 0 is 0.",
   dtypes: "number",
@@ -186,7 +186,7 @@ export const abs: Op<"abs", NoAttrs> = unary({
   samples: [...floats(0.1, 3), sample(within(-3, -0.1, f32(5))), ...ints],
 });
 
-export const sign: Op<"sign", NoAttrs> = unary({
+export const sign: PrimitiveOp<"sign", NoAttrs> = unary({
   name: "sign",
   summary: "−1, 0 or 1; ±0 and NaN give themselves.",
   dtypes: "number",
@@ -198,17 +198,17 @@ export const sign: Op<"sign", NoAttrs> = unary({
 
 // ------------------------------------------------------------------------------------------------ rounding
 
-export const floor: Op<"floor", NoAttrs> = rounding("floor", "Largest integer ≤ x.", Math.floor);
-export const ceil: Op<"ceil", NoAttrs> = rounding("ceil", "Smallest integer ≥ x.", Math.ceil);
-export const trunc: Op<"trunc", NoAttrs> = rounding("trunc", "Integer part of x, towards zero.", Math.trunc);
-export const round: Op<"round", NoAttrs> = rounding("round", "Nearest integer, ties to even.", roundHalfEven);
+export const floor: PrimitiveOp<"floor", NoAttrs> = rounding("floor", "Largest integer ≤ x.", Math.floor);
+export const ceil: PrimitiveOp<"ceil", NoAttrs> = rounding("ceil", "Smallest integer ≥ x.", Math.ceil);
+export const trunc: PrimitiveOp<"trunc", NoAttrs> = rounding("trunc", "Integer part of x, towards zero.", Math.trunc);
+export const round: PrimitiveOp<"round", NoAttrs> = rounding("round", "Nearest integer, ties to even.", roundHalfEven);
 
 // ------------------------------------------------------------------------------------- functions of a float
 
 const one = (x: Value) => constantLike(x, 1);
 const square = (x: Value) => mul([x, x]);
 
-export const sqrt: Op<"sqrt", NoAttrs> = smooth(
+export const sqrt: PrimitiveOp<"sqrt", NoAttrs> = smooth(
   "sqrt",
   "Square root, correctly rounded. NaN below −0.",
   Math.sqrt,
@@ -216,8 +216,10 @@ export const sqrt: Op<"sqrt", NoAttrs> = smooth(
   0,
   ({ dy, y }) => [div([dy, mul([y, constantLike(y, 2)])])],
 );
-export const exp: Op<"exp", NoAttrs> = smooth("exp", "e^x.", Math.exp, [-3, 3], 2, ({ dy, y }) => [mul([dy, y])]);
-export const expm1: Op<"expm1", NoAttrs> = smooth(
+export const exp: PrimitiveOp<"exp", NoAttrs> = smooth("exp", "e^x.", Math.exp, [-3, 3], 2, ({ dy, y }) => [
+  mul([dy, y]),
+]);
+export const expm1: PrimitiveOp<"expm1", NoAttrs> = smooth(
   "expm1",
   "e^x − 1 without cancellation near 0.",
   Math.expm1,
@@ -225,7 +227,7 @@ export const expm1: Op<"expm1", NoAttrs> = smooth(
   4,
   ({ dy, y }) => [mul([dy, add([y, one(y)])])],
 );
-export const log: Op<"log", NoAttrs> = smooth(
+export const log: PrimitiveOp<"log", NoAttrs> = smooth(
   "log",
   "Natural logarithm. log 0 = −∞, NaN below.",
   Math.log,
@@ -233,7 +235,7 @@ export const log: Op<"log", NoAttrs> = smooth(
   2,
   ({ dy, operands: [x] }) => [div([dy, x!])],
 );
-export const log1p: Op<"log1p", NoAttrs> = smooth(
+export const log1p: PrimitiveOp<"log1p", NoAttrs> = smooth(
   "log1p",
   "log(1 + x) without cancellation near 0.",
   Math.log1p,
@@ -241,7 +243,7 @@ export const log1p: Op<"log1p", NoAttrs> = smooth(
   4,
   ({ dy, operands: [x] }) => [div([dy, add([x!, one(x!)])])],
 );
-export const sin: Op<"sin", NoAttrs> = smooth(
+export const sin: PrimitiveOp<"sin", NoAttrs> = smooth(
   "sin",
   "Sine of radians, over the whole range.",
   Math.sin,
@@ -249,7 +251,7 @@ export const sin: Op<"sin", NoAttrs> = smooth(
   2,
   ({ dy, operands: [x] }) => [mul([dy, cos([x!])])],
 );
-export const cos: Op<"cos", NoAttrs> = smooth(
+export const cos: PrimitiveOp<"cos", NoAttrs> = smooth(
   "cos",
   "Cosine of radians, over the whole range.",
   Math.cos,
@@ -257,10 +259,15 @@ export const cos: Op<"cos", NoAttrs> = smooth(
   2,
   ({ dy, operands: [x] }) => [neg([mul([dy, sin([x!])])])],
 );
-export const tan: Op<"tan", NoAttrs> = smooth("tan", "Tangent of radians.", Math.tan, [-1.2, 1.2], 4, ({ dy, y }) => [
-  mul([dy, add([square(y), one(y)])]),
-]);
-export const asin: Op<"asin", NoAttrs> = smooth(
+export const tan: PrimitiveOp<"tan", NoAttrs> = smooth(
+  "tan",
+  "Tangent of radians.",
+  Math.tan,
+  [-1.2, 1.2],
+  4,
+  ({ dy, y }) => [mul([dy, add([square(y), one(y)])])],
+);
+export const asin: PrimitiveOp<"asin", NoAttrs> = smooth(
   "asin",
   "Inverse sine. NaN outside [−1, 1].",
   Math.asin,
@@ -268,7 +275,7 @@ export const asin: Op<"asin", NoAttrs> = smooth(
   4,
   ({ dy, operands: [x] }) => [div([dy, sqrt([sub([one(x!), square(x!)])])])],
 );
-export const acos: Op<"acos", NoAttrs> = smooth(
+export const acos: PrimitiveOp<"acos", NoAttrs> = smooth(
   "acos",
   "Inverse cosine. NaN outside [−1, 1].",
   Math.acos,
@@ -276,7 +283,7 @@ export const acos: Op<"acos", NoAttrs> = smooth(
   4,
   ({ dy, operands: [x] }) => [neg([div([dy, sqrt([sub([one(x!), square(x!)])])])])],
 );
-export const atan: Op<"atan", NoAttrs> = smooth(
+export const atan: PrimitiveOp<"atan", NoAttrs> = smooth(
   "atan",
   "Inverse tangent.",
   Math.atan,
@@ -284,7 +291,7 @@ export const atan: Op<"atan", NoAttrs> = smooth(
   4,
   ({ dy, operands: [x] }) => [div([dy, add([one(x!), square(x!)])])],
 );
-export const sinh: Op<"sinh", NoAttrs> = smooth(
+export const sinh: PrimitiveOp<"sinh", NoAttrs> = smooth(
   "sinh",
   "Hyperbolic sine.",
   Math.sinh,
@@ -292,7 +299,7 @@ export const sinh: Op<"sinh", NoAttrs> = smooth(
   4,
   ({ dy, operands: [x] }) => [mul([dy, cosh([x!])])],
 );
-export const cosh: Op<"cosh", NoAttrs> = smooth(
+export const cosh: PrimitiveOp<"cosh", NoAttrs> = smooth(
   "cosh",
   "Hyperbolic cosine.",
   Math.cosh,
@@ -300,7 +307,7 @@ export const cosh: Op<"cosh", NoAttrs> = smooth(
   4,
   ({ dy, operands: [x] }) => [mul([dy, sinh([x!])])],
 );
-export const tanh: Op<"tanh", NoAttrs> = smooth(
+export const tanh: PrimitiveOp<"tanh", NoAttrs> = smooth(
   "tanh",
   "Hyperbolic tangent. NaN → NaN, ±∞ → ±1, −0 → −0; never leaves [−1, 1].",
   Math.tanh,
@@ -308,7 +315,7 @@ export const tanh: Op<"tanh", NoAttrs> = smooth(
   4,
   ({ dy, y }) => [mul([dy, sub([one(y), square(y)])])],
 );
-export const asinh: Op<"asinh", NoAttrs> = smooth(
+export const asinh: PrimitiveOp<"asinh", NoAttrs> = smooth(
   "asinh",
   "Inverse hyperbolic sine.",
   Math.asinh,
@@ -316,7 +323,7 @@ export const asinh: Op<"asinh", NoAttrs> = smooth(
   4,
   ({ dy, operands: [x] }) => [div([dy, sqrt([add([square(x!), one(x!)])])])],
 );
-export const acosh: Op<"acosh", NoAttrs> = smooth(
+export const acosh: PrimitiveOp<"acosh", NoAttrs> = smooth(
   "acosh",
   "Inverse hyperbolic cosine. NaN below 1.",
   Math.acosh,
@@ -324,7 +331,7 @@ export const acosh: Op<"acosh", NoAttrs> = smooth(
   4,
   ({ dy, operands: [x] }) => [div([dy, sqrt([sub([square(x!), one(x!)])])])],
 );
-export const atanh: Op<"atanh", NoAttrs> = smooth(
+export const atanh: PrimitiveOp<"atanh", NoAttrs> = smooth(
   "atanh",
   "Inverse hyperbolic tangent. NaN outside [−1, 1].",
   Math.atanh,
@@ -332,7 +339,7 @@ export const atanh: Op<"atanh", NoAttrs> = smooth(
   4,
   ({ dy, operands: [x] }) => [div([dy, sub([one(x!), square(x!)])])],
 );
-export const erf: Op<"erf", NoAttrs> = smooth(
+export const erf: PrimitiveOp<"erf", NoAttrs> = smooth(
   "erf",
   "Error function. Never leaves [−1, 1].",
   erfReference,
@@ -340,7 +347,7 @@ export const erf: Op<"erf", NoAttrs> = smooth(
   4,
   ({ dy, operands: [x] }) => [mul([dy, mul([constantLike(x!, 2 / Math.sqrt(Math.PI)), exp([neg([square(x!)])])])])],
 );
-export const sigmoid: Op<"sigmoid", NoAttrs> = smooth(
+export const sigmoid: PrimitiveOp<"sigmoid", NoAttrs> = smooth(
   "sigmoid",
   "Logistic function 1 / (1 + e^−x). Never leaves [0, 1].",
   sigmoidReference,

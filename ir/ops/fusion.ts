@@ -3,12 +3,12 @@
 import { ModelError } from "../errors.js";
 import { graph, type NoAttrs, param, typeText } from "../graph.js";
 import { mergeShapes } from "../infer.js";
-import { defineMultiOp, type Op } from "../op.js";
+import { defineMultiOp, type PrimitiveOp } from "../op.js";
 import { f32 } from "../sample.js";
 import { add, exp, mul } from "./elementwise.js";
 import { sum } from "./reduce.js";
 
-export const fusion: Op<"fusion", NoAttrs, "many"> = defineMultiOp<"fusion", NoAttrs>({
+export const fusion: PrimitiveOp<"fusion", NoAttrs, "many"> = defineMultiOp<"fusion", NoAttrs>({
   name: "fusion",
   operands: ["...operands"],
   summary:

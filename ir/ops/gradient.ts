@@ -2,10 +2,10 @@
 
 import { np } from "../build.js";
 import type { NoAttrs } from "../graph.js";
-import { defineComposite, type Op } from "../op.js";
+import { type CompositeOp, defineComposite } from "../op.js";
 import { f32, i32, noGrad, sample, sampleWith } from "../sample.js";
 
-export const stopGradient: Op<"stopGradient", NoAttrs> = defineComposite<"stopGradient", NoAttrs>({
+export const stopGradient: CompositeOp<"stopGradient", NoAttrs> = defineComposite<"stopGradient", NoAttrs>({
   name: "stopGradient",
   operands: ["x"],
   summary: "x itself; no gradient flows through it (PyTorch's detach).",
@@ -15,7 +15,7 @@ export const stopGradient: Op<"stopGradient", NoAttrs> = defineComposite<"stopGr
   samples: [sample(noGrad(f32(2, 3))), sample(noGrad(f32(0))), sample(i32(3))],
 });
 
-export const scaleGradient: Op<"scaleGradient", { factor: number }> = defineComposite<
+export const scaleGradient: CompositeOp<"scaleGradient", { factor: number }> = defineComposite<
   "scaleGradient",
   { factor: number }
 >({

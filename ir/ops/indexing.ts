@@ -9,7 +9,7 @@ import { type DType, isFloat } from "../dtype.js";
 import { ModelError } from "../errors.js";
 import { type Shape, shapeText, typeText, type Value } from "../graph.js";
 import { mergeDims, mergeShapes } from "../infer.js";
-import { type Accuracy, defineOp, type Op, type Sample, type SampleOperand, type Vjp } from "../op.js";
+import { type Accuracy, defineOp, type PrimitiveOp, type Sample, type SampleOperand, type Vjp } from "../op.js";
 import { bool, distinct, exactly, f32, i64, of, within } from "../sample.js";
 import { elementCount, forEachIndex, stridesOf, type Tensor, zeros } from "../tensor.js";
 import { cast } from "./cast.js";
@@ -53,7 +53,7 @@ const axisDoc = "axis that is indexed, not negative";
 
 // ---------------------------------------------------------------------------------------------------- gather
 
-export const gather: Op<"gather", { axis: number }> = defineOp<"gather", { axis: number }>({
+export const gather: PrimitiveOp<"gather", { axis: number }> = defineOp<"gather", { axis: number }>({
   name: "gather",
   operands: ["x", "indices"],
   summary:
@@ -117,7 +117,10 @@ function move(v: Value, perm: readonly number[]): Value {
   return perm.every((p, i) => p === i) ? v : transpose([v], { perm });
 }
 
-export const gatherElements: Op<"gatherElements", { axis: number }> = defineOp<"gatherElements", { axis: number }>({
+export const gatherElements: PrimitiveOp<"gatherElements", { axis: number }> = defineOp<
+  "gatherElements",
+  { axis: number }
+>({
   name: "gatherElements",
   operands: ["x", "indices"],
   summary:
@@ -155,7 +158,7 @@ export const gatherElements: Op<"gatherElements", { axis: number }> = defineOp<"
   ],
 });
 
-export const gatherND: Op<"gatherND", { batchDims: number }> = defineOp<"gatherND", { batchDims: number }>({
+export const gatherND: PrimitiveOp<"gatherND", { batchDims: number }> = defineOp<"gatherND", { batchDims: number }>({
   name: "gatherND",
   operands: ["x", "indices"],
   summary:
@@ -273,7 +276,7 @@ const scatterElementsVjp: Vjp<ScatterElementsAttrs> = ({ dy, y, operands, attrs:
   });
 };
 
-export const scatterElements: Op<"scatterElements", ScatterElementsAttrs> = defineOp<
+export const scatterElements: PrimitiveOp<"scatterElements", ScatterElementsAttrs> = defineOp<
   "scatterElements",
   ScatterElementsAttrs
 >({
@@ -321,7 +324,7 @@ export const scatterElements: Op<"scatterElements", ScatterElementsAttrs> = defi
 
 export type ScatterNDAttrs = { readonly reduction: ScatterReduction };
 
-export const scatterND: Op<"scatterND", ScatterNDAttrs> = defineOp<"scatterND", ScatterNDAttrs>({
+export const scatterND: PrimitiveOp<"scatterND", ScatterNDAttrs> = defineOp<"scatterND", ScatterNDAttrs>({
   name: "scatterND",
   operands: ["x", "indices", "updates"],
   summary: `x with each slice of updates put where gatherND with the same indices would read (ONNX ScatterND). ${order} Indices out of range: an error in the reference, dropped by kernels.`,

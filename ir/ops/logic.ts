@@ -3,7 +3,7 @@
 import { dtypeInfo, type IntDType, wrapInt } from "../dtype.js";
 import type { NoAttrs, TensorType } from "../graph.js";
 import { type DTypeClass, mergeShapes, requireDType, requireSameType } from "../infer.js";
-import { defineOp, type Op } from "../op.js";
+import { defineOp, type PrimitiveOp } from "../op.js";
 import { bool, exactly, f32, i32, of, sample, within } from "../sample.js";
 import { zeros } from "../tensor.js";
 import { constantLike } from "./constant.js";
@@ -23,7 +23,7 @@ const compare = <N extends string>(
   symbol: string,
   dtypes: DTypeClass,
   holds: (a: number | bigint, b: number | bigint) => boolean,
-): Op<N, NoAttrs> =>
+): PrimitiveOp<N, NoAttrs> =>
   binary({
     name,
     summary: `a ${symbol} b as bool. ${name === "ne" ? "True" : "False"} when either is NaN.`,
@@ -40,14 +40,14 @@ const compare = <N extends string>(
     ],
   });
 
-export const eq: Op<"eq", NoAttrs> = compare("eq", "=", "compute", (a, b) => a === b);
-export const ne: Op<"ne", NoAttrs> = compare("ne", "≠", "compute", (a, b) => a !== b);
-export const lt: Op<"lt", NoAttrs> = compare("lt", "<", "number", (a, b) => a < b);
-export const le: Op<"le", NoAttrs> = compare("le", "≤", "number", (a, b) => a <= b);
-export const gt: Op<"gt", NoAttrs> = compare("gt", ">", "number", (a, b) => a > b);
-export const ge: Op<"ge", NoAttrs> = compare("ge", "≥", "number", (a, b) => a >= b);
+export const eq: PrimitiveOp<"eq", NoAttrs> = compare("eq", "=", "compute", (a, b) => a === b);
+export const ne: PrimitiveOp<"ne", NoAttrs> = compare("ne", "≠", "compute", (a, b) => a !== b);
+export const lt: PrimitiveOp<"lt", NoAttrs> = compare("lt", "<", "number", (a, b) => a < b);
+export const le: PrimitiveOp<"le", NoAttrs> = compare("le", "≤", "number", (a, b) => a <= b);
+export const gt: PrimitiveOp<"gt", NoAttrs> = compare("gt", ">", "number", (a, b) => a > b);
+export const ge: PrimitiveOp<"ge", NoAttrs> = compare("ge", "≥", "number", (a, b) => a >= b);
 
-export const select: Op<"select", NoAttrs> = defineOp<"select", NoAttrs>({
+export const select: PrimitiveOp<"select", NoAttrs> = defineOp<"select", NoAttrs>({
   name: "select",
   operands: ["condition", "a", "b"],
   summary: "a where the condition holds, else b. The unchosen operand's value, NaN included, has no effect.",
@@ -78,18 +78,22 @@ export const select: Op<"select", NoAttrs> = defineOp<"select", NoAttrs>({
   ],
 });
 
-const bits = <N extends string>(name: N, summary: string, int: IntRule): Op<N, NoAttrs> =>
+const bits = <N extends string>(name: N, summary: string, int: IntRule): PrimitiveOp<N, NoAttrs> =>
   binary({ name, summary, dtypes: "logical", int, vjp: "none", samples: [sample(bool(9), bool(9)), ...intPairs] });
 
-export const logicalAnd: Op<"and", NoAttrs> = bits("and", "Bitwise and; logical and on bool.", (a, b) => a! & b!);
-export const logicalOr: Op<"or", NoAttrs> = bits("or", "Bitwise or; logical or on bool.", (a, b) => a! | b!);
-export const logicalXor: Op<"xor", NoAttrs> = bits(
+export const logicalAnd: PrimitiveOp<"and", NoAttrs> = bits(
+  "and",
+  "Bitwise and; logical and on bool.",
+  (a, b) => a! & b!,
+);
+export const logicalOr: PrimitiveOp<"or", NoAttrs> = bits("or", "Bitwise or; logical or on bool.", (a, b) => a! | b!);
+export const logicalXor: PrimitiveOp<"xor", NoAttrs> = bits(
   "xor",
   "Bitwise exclusive or; inequality on bool.",
   (a, b) => a! ^ b!,
 );
 
-export const not: Op<"not", NoAttrs> = defineOp<"not", NoAttrs>({
+export const not: PrimitiveOp<"not", NoAttrs> = defineOp<"not", NoAttrs>({
   name: "not",
   operands: ["x"],
   summary: "Bitwise complement; logical negation on bool.",
@@ -104,7 +108,7 @@ const shift = <N extends string>(
   name: N,
   summary: string,
   int: (a: bigint, n: bigint, d: IntDType) => bigint,
-): Op<N, NoAttrs> =>
+): PrimitiveOp<N, NoAttrs> =>
   defineOp<N, NoAttrs>({
     name,
     operands: ["x", "bits"],
@@ -121,12 +125,12 @@ const shift = <N extends string>(
 
 const inWidth = (n: bigint, d: IntDType) => n >= 0n && n < BigInt(dtypeInfo[d].bits);
 
-export const shiftLeft: Op<"shiftLeft", NoAttrs> = shift(
+export const shiftLeft: PrimitiveOp<"shiftLeft", NoAttrs> = shift(
   "shiftLeft",
   "x · 2^bits, wrapping. 0 when bits is negative or not below the width.",
   (a, n, d) => (inWidth(n, d) ? wrapInt(d, a << n) : 0n),
 );
-export const shiftRight: Op<"shiftRight", NoAttrs> = shift(
+export const shiftRight: PrimitiveOp<"shiftRight", NoAttrs> = shift(
   "shiftRight",
   "⌊x / 2^bits⌋: arithmetic for signed, logical for unsigned types. Only sign bits remain when bits is negative or not below the width.",
   (a, n, d) => (inWidth(n, d) ? a >> n : a < 0n ? -1n : 0n),

@@ -6,7 +6,7 @@ import { isFloat } from "../dtype.js";
 import { ModelError } from "../errors.js";
 import { typeText, type Value } from "../graph.js";
 import { mergeShapes, requireDType, requireSameType } from "../infer.js";
-import { type Accuracy, defineComposite, type Op, type Sample, type Vjp } from "../op.js";
+import { type Accuracy, type CompositeOp, defineComposite, type Sample, type Vjp } from "../op.js";
 import { exactly, f32, i32, i64, noGrad, sampleWith, within } from "../sample.js";
 import { softplus } from "./activation.js";
 import { constantLike, iota } from "./constant.js";
@@ -111,7 +111,10 @@ const classSamples = <A extends ReductionAttrs>(attrs: A): readonly Sample<A>[] 
   sampleWith(attrs, f32(2, 5, 3), exactly(targets.slice(0, 6), i64(2, 3))),
 ];
 
-export const crossEntropy: Op<"crossEntropy", CrossEntropyAttrs> = defineComposite<"crossEntropy", CrossEntropyAttrs>({
+export const crossEntropy: CompositeOp<"crossEntropy", CrossEntropyAttrs> = defineComposite<
+  "crossEntropy",
+  CrossEntropyAttrs
+>({
   name: "crossEntropy",
   operands: ["logits", "target", "weight?"],
   summary:
@@ -132,7 +135,7 @@ export const crossEntropy: Op<"crossEntropy", CrossEntropyAttrs> = defineComposi
   ],
 });
 
-export const nllLoss: Op<"nllLoss", ClassAttrs> = defineComposite<"nllLoss", ClassAttrs>({
+export const nllLoss: CompositeOp<"nllLoss", ClassAttrs> = defineComposite<"nllLoss", ClassAttrs>({
   name: "nllLoss",
   operands: ["logProbabilities", "target", "weight?"],
   summary: "−log p of the target class, from logarithms of probabilities [N, C, …] and class indices [N, …].",
@@ -157,7 +160,7 @@ interface Pairwise<N extends string, A extends ReductionAttrs> {
 }
 
 /** A loss between two tensors of one type. */
-function pairwise<N extends string, A extends ReductionAttrs>(d: Pairwise<N, A>): Op<N, A> {
+function pairwise<N extends string, A extends ReductionAttrs>(d: Pairwise<N, A>): CompositeOp<N, A> {
   return defineComposite<N, A>({
     name: d.name,
     operands: ["x", "target"],
@@ -177,7 +180,7 @@ const pairSamples = <A extends ReductionAttrs>(attrs: Omit<A, "reduction">): rea
     sampleWith({ ...attrs, reduction } as unknown as A, within(-3, -1, f32(3, 5)), within(0.5, 3, f32(3, 5))),
   );
 
-export const mseLoss: Op<"mseLoss", ReductionAttrs> = pairwise<"mseLoss", ReductionAttrs>({
+export const mseLoss: CompositeOp<"mseLoss", ReductionAttrs> = pairwise<"mseLoss", ReductionAttrs>({
   name: "mseLoss",
   summary: "(x − target)².",
   attrs: { reduction: reductionDoc },
@@ -185,7 +188,7 @@ export const mseLoss: Op<"mseLoss", ReductionAttrs> = pairwise<"mseLoss", Reduct
   samples: pairSamples({}),
 });
 
-export const l1Loss: Op<"l1Loss", ReductionAttrs> = pairwise<"l1Loss", ReductionAttrs>({
+export const l1Loss: CompositeOp<"l1Loss", ReductionAttrs> = pairwise<"l1Loss", ReductionAttrs>({
   name: "l1Loss",
   summary: "|x − target|.",
   attrs: { reduction: reductionDoc },
@@ -195,7 +198,7 @@ export const l1Loss: Op<"l1Loss", ReductionAttrs> = pairwise<"l1Loss", Reduction
 
 type SmoothL1Attrs = ReductionAttrs & { readonly beta: number };
 
-export const smoothL1Loss: Op<"smoothL1Loss", SmoothL1Attrs> = pairwise<"smoothL1Loss", SmoothL1Attrs>({
+export const smoothL1Loss: CompositeOp<"smoothL1Loss", SmoothL1Attrs> = pairwise<"smoothL1Loss", SmoothL1Attrs>({
   name: "smoothL1Loss",
   summary: "With d = |x − target|: d² / 2β below β, d − β/2 from there on.",
   attrs: { reduction: reductionDoc, beta: "where the parabola ends, ≥ 0" },
@@ -209,7 +212,7 @@ export const smoothL1Loss: Op<"smoothL1Loss", SmoothL1Attrs> = pairwise<"smoothL
 
 type HuberAttrs = ReductionAttrs & { readonly delta: number };
 
-export const huberLoss: Op<"huberLoss", HuberAttrs> = pairwise<"huberLoss", HuberAttrs>({
+export const huberLoss: CompositeOp<"huberLoss", HuberAttrs> = pairwise<"huberLoss", HuberAttrs>({
   name: "huberLoss",
   summary: "With d = |x − target|: d²/2 up to δ, δ(d − δ/2) beyond.",
   attrs: { reduction: reductionDoc, delta: "where the parabola ends, > 0" },
@@ -223,7 +226,7 @@ export const huberLoss: Op<"huberLoss", HuberAttrs> = pairwise<"huberLoss", Hube
 
 type KlAttrs = ReductionAttrs & { readonly logTarget: boolean };
 
-export const klDivLoss: Op<"klDivLoss", KlAttrs> = pairwise<"klDivLoss", KlAttrs>({
+export const klDivLoss: CompositeOp<"klDivLoss", KlAttrs> = pairwise<"klDivLoss", KlAttrs>({
   name: "klDivLoss",
   summary:
     "target · (log target − x), where x holds logarithms of probabilities; 0 where the target is 0. PyTorch's `batchmean` is the sum divided by the batch size.",
@@ -255,7 +258,7 @@ const bceVjp: Vjp<ReductionAttrs> = ({ dy, operands: [p, target], needs, attrs: 
   ];
 };
 
-export const bceLoss: Op<"bceLoss", ReductionAttrs> = defineComposite<"bceLoss", ReductionAttrs>({
+export const bceLoss: CompositeOp<"bceLoss", ReductionAttrs> = defineComposite<"bceLoss", ReductionAttrs>({
   name: "bceLoss",
   operands: ["p", "target"],
   summary:
@@ -279,7 +282,7 @@ export const bceLoss: Op<"bceLoss", ReductionAttrs> = defineComposite<"bceLoss",
   ],
 });
 
-export const bceWithLogitsLoss: Op<"bceWithLogitsLoss", ReductionAttrs> = defineComposite<
+export const bceWithLogitsLoss: CompositeOp<"bceWithLogitsLoss", ReductionAttrs> = defineComposite<
   "bceWithLogitsLoss",
   ReductionAttrs
 >({

@@ -4,7 +4,7 @@ import { type Dim, dimAdd, dimBounds, dimMax, dimMin, dimMul, dimSub, dimText } 
 import { ModelError } from "../errors.js";
 import { type Shape, shapeText, typeText } from "../graph.js";
 import { assumeEqual, assumeNotNegative, mergeDims, mergeShapes, normalizeAxis } from "../infer.js";
-import { defineOp, type Op } from "../op.js";
+import { defineOp, type PrimitiveOp } from "../op.js";
 import { bool, f32, i64, of, sampleWith } from "../sample.js";
 import { forEachIndex, reshaped, setElement, stridesOf, zeros } from "../tensor.js";
 import { constantLike } from "./constant.js";
@@ -12,7 +12,7 @@ import { sum } from "./reduce.js";
 
 export const productOf = (shape: Shape): Dim => shape.reduce<Dim>((p, d) => dimMul(p, d), 1);
 
-export const reshape: Op<"reshape", { shape: Shape }> = defineOp<"reshape", { shape: Shape }>({
+export const reshape: PrimitiveOp<"reshape", { shape: Shape }> = defineOp<"reshape", { shape: Shape }>({
   name: "reshape",
   operands: ["x"],
   summary: "The same elements in row-major order under another shape.",
@@ -37,7 +37,7 @@ export const reshape: Op<"reshape", { shape: Shape }> = defineOp<"reshape", { sh
   ],
 });
 
-export const transpose: Op<"transpose", { perm: readonly number[] }> = defineOp<
+export const transpose: PrimitiveOp<"transpose", { perm: readonly number[] }> = defineOp<
   "transpose",
   { perm: readonly number[] }
 >({
@@ -100,7 +100,7 @@ export function invertPermutation(perm: readonly number[]): readonly number[] {
 
 type BroadcastAttrs = { readonly shape: Shape; readonly axes: readonly number[] };
 
-export const broadcast: Op<"broadcast", BroadcastAttrs> = defineOp<"broadcast", BroadcastAttrs>({
+export const broadcast: PrimitiveOp<"broadcast", BroadcastAttrs> = defineOp<"broadcast", BroadcastAttrs>({
   name: "broadcast",
   operands: ["x"],
   summary: "x repeated along new axes and along axes of size 1. Axis i of x becomes axis axes[i] of the result.",
@@ -157,7 +157,7 @@ type SliceAttrs = {
   readonly steps: readonly number[];
 };
 
-export const slice: Op<"slice", SliceAttrs> = defineOp<"slice", SliceAttrs>({
+export const slice: PrimitiveOp<"slice", SliceAttrs> = defineOp<"slice", SliceAttrs>({
   name: "slice",
   operands: ["x"],
   summary:
@@ -237,7 +237,7 @@ type PadAttrs = {
   readonly value: number;
 };
 
-export const pad: Op<"pad", PadAttrs> = defineOp<"pad", PadAttrs>({
+export const pad: PrimitiveOp<"pad", PadAttrs> = defineOp<"pad", PadAttrs>({
   name: "pad",
   operands: ["x"],
   summary:
@@ -291,7 +291,7 @@ export const pad: Op<"pad", PadAttrs> = defineOp<"pad", PadAttrs>({
   ],
 });
 
-export const concat: Op<"concat", { axis: number }> = defineOp<"concat", { axis: number }>({
+export const concat: PrimitiveOp<"concat", { axis: number }> = defineOp<"concat", { axis: number }>({
   name: "concat",
   operands: ["...parts"],
   summary: "Tensors joined along one axis.",

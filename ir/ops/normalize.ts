@@ -21,9 +21,9 @@ import { shapeText, typeText, type Value } from "../graph.js";
 import { normalizeAxis, requireDType } from "../infer.js";
 import {
   type Accuracy,
+  type CompositeOp,
   defineComposite,
   defineMultiComposite,
-  type Op,
   type Sample,
   type SampleOperand,
 } from "../op.js";
@@ -75,7 +75,7 @@ function shifted(x: Value, axis: number): Value {
   return np.sub(x, stopGradient([amax(x, axis, keep)]));
 }
 
-export const softmax: Op<"softmax", { axis: number }> = defineComposite<"softmax", { axis: number }>({
+export const softmax: CompositeOp<"softmax", { axis: number }> = defineComposite<"softmax", { axis: number }>({
   name: "softmax",
   operands: ["x"],
   summary: "e^x divided by its sum along an axis, without overflow. NaN where all elements are −∞ or one is +∞.",
@@ -90,7 +90,7 @@ export const softmax: Op<"softmax", { axis: number }> = defineComposite<"softmax
   samples: axisSamples,
 });
 
-export const logSoftmax: Op<"logSoftmax", { axis: number }> = defineComposite<"logSoftmax", { axis: number }>({
+export const logSoftmax: CompositeOp<"logSoftmax", { axis: number }> = defineComposite<"logSoftmax", { axis: number }>({
   name: "logSoftmax",
   operands: ["x"],
   summary: "log(softmax(x)), without overflow and without the log of an underflow.",
@@ -105,7 +105,7 @@ export const logSoftmax: Op<"logSoftmax", { axis: number }> = defineComposite<"l
   samples: axisSamples,
 });
 
-export const logSumExp: Op<"logSumExp", ReduceAttrs> = defineComposite<"logSumExp", ReduceAttrs>({
+export const logSumExp: CompositeOp<"logSumExp", ReduceAttrs> = defineComposite<"logSumExp", ReduceAttrs>({
   name: "logSumExp",
   operands: ["x"],
   summary: "log of the sum of exponentials over axes, without overflow. −∞ where all elements are −∞.",
@@ -153,7 +153,7 @@ function checkScale(x: Value, axes: readonly number[], v: Value | undefined, wha
     throw new ModelError(`the ${what} ${typeText(v.type)} must broadcast to ${shapeText(want)}`);
 }
 
-export const layerNorm: Op<"layerNorm", NormAttrs> = defineComposite<"layerNorm", NormAttrs>({
+export const layerNorm: CompositeOp<"layerNorm", NormAttrs> = defineComposite<"layerNorm", NormAttrs>({
   name: "layerNorm",
   operands: ["x", "scale?", "bias?"],
   summary:
@@ -172,7 +172,7 @@ export const layerNorm: Op<"layerNorm", NormAttrs> = defineComposite<"layerNorm"
   samples: normSamples((...shape) => [f32(...shape), f32(...shape)]),
 });
 
-export const rmsNorm: Op<"rmsNorm", NormAttrs> = defineComposite<"rmsNorm", NormAttrs>({
+export const rmsNorm: CompositeOp<"rmsNorm", NormAttrs> = defineComposite<"rmsNorm", NormAttrs>({
   name: "rmsNorm",
   operands: ["x", "scale?"],
   summary: "x / √(mean(x²) + ε) · scale, with the mean over the trailing axes. https://arxiv.org/abs/1910.07467",
@@ -187,7 +187,7 @@ export const rmsNorm: Op<"rmsNorm", NormAttrs> = defineComposite<"rmsNorm", Norm
   samples: normSamples((...shape) => [f32(...shape)]),
 });
 
-export const groupNorm: Op<"groupNorm", { groups: number; epsilon: number }> = defineComposite<
+export const groupNorm: CompositeOp<"groupNorm", { groups: number; epsilon: number }> = defineComposite<
   "groupNorm",
   { groups: number; epsilon: number }
 >({
@@ -214,7 +214,7 @@ export const groupNorm: Op<"groupNorm", { groups: number; epsilon: number }> = d
   ],
 });
 
-export const instanceNorm: Op<"instanceNorm", { epsilon: number }> = defineComposite<
+export const instanceNorm: CompositeOp<"instanceNorm", { epsilon: number }> = defineComposite<
   "instanceNorm",
   { epsilon: number }
 >({
@@ -241,7 +241,7 @@ export const instanceNorm: Op<"instanceNorm", { epsilon: number }> = defineCompo
 type BatchNormAttrs = { readonly axis: number; readonly epsilon: number; readonly momentum?: number };
 const channelAxis = "axis of the channels" as const;
 
-export const batchNorm: Op<"batchNorm", BatchNormAttrs> = defineComposite<"batchNorm", BatchNormAttrs>({
+export const batchNorm: CompositeOp<"batchNorm", BatchNormAttrs> = defineComposite<"batchNorm", BatchNormAttrs>({
   name: "batchNorm",
   operands: ["x", "mean", "variance", "scale?", "bias?"],
   summary:
@@ -273,7 +273,7 @@ type BatchNormTrainAttrs = {
   readonly correction: number;
 };
 
-export const batchNormTrain: Op<"batchNormTrain", BatchNormTrainAttrs, "many"> = defineMultiComposite<
+export const batchNormTrain: CompositeOp<"batchNormTrain", BatchNormTrainAttrs, "many"> = defineMultiComposite<
   "batchNormTrain",
   BatchNormTrainAttrs
 >({
@@ -345,7 +345,7 @@ type LrnAttrs = {
   readonly bias: number;
 };
 
-export const lrn: Op<"lrn", LrnAttrs> = defineComposite<"lrn", LrnAttrs>({
+export const lrn: CompositeOp<"lrn", LrnAttrs> = defineComposite<"lrn", LrnAttrs>({
   name: "lrn",
   operands: ["x"],
   summary:
@@ -378,7 +378,7 @@ export const lrn: Op<"lrn", LrnAttrs> = defineComposite<"lrn", LrnAttrs>({
 
 type LpAttrs = { readonly axis: number; readonly p: number; readonly epsilon: number };
 
-export const lpNormalize: Op<"lpNormalize", LpAttrs> = defineComposite<"lpNormalize", LpAttrs>({
+export const lpNormalize: CompositeOp<"lpNormalize", LpAttrs> = defineComposite<"lpNormalize", LpAttrs>({
   name: "lpNormalize",
   operands: ["x"],
   summary: "x divided by max(ε, its p-norm along an axis).",

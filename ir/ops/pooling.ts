@@ -4,7 +4,7 @@ import { mean, np } from "../build.js";
 import { type Dim, dimAdd, dimSub } from "../dim.js";
 import type { Value } from "../graph.js";
 import { requireDType } from "../infer.js";
-import { type Accuracy, defineComposite, type Op } from "../op.js";
+import { type Accuracy, type CompositeOp, defineComposite } from "../op.js";
 import { f32, of, sampleWith, within } from "../sample.js";
 import { full, scalarConstant } from "./constant.js";
 import { abs } from "./elementwise.js";
@@ -36,7 +36,7 @@ function windowCounts(x: Value, attrs: AverageAttrs): Value {
   return windowSum([ones], { window, ...counted });
 }
 
-export const averagePool: Op<"averagePool", AverageAttrs> = defineComposite<"averagePool", AverageAttrs>({
+export const averagePool: CompositeOp<"averagePool", AverageAttrs> = defineComposite<"averagePool", AverageAttrs>({
   name: "averagePool",
   operands: ["x"],
   summary: "Mean of the elements in each window.",
@@ -87,7 +87,7 @@ function average(more: Partial<AverageAttrs>): AverageAttrs {
 
 type LpPoolAttrs = PoolAttrs & { readonly p: number };
 
-export const lpPool: Op<"lpPool", LpPoolAttrs> = defineComposite<"lpPool", LpPoolAttrs>({
+export const lpPool: CompositeOp<"lpPool", LpPoolAttrs> = defineComposite<"lpPool", LpPoolAttrs>({
   name: "lpPool",
   operands: ["x"],
   summary: "p-norm of the elements in each window: (Σ |x|^p)^(1/p).",
@@ -120,7 +120,7 @@ function plain(axes: number): PoolAttrs {
 
 type GlobalAttrs = { readonly layout: WindowAttrs["layout"] };
 
-export const globalAveragePool: Op<"globalAveragePool", GlobalAttrs> = defineComposite<
+export const globalAveragePool: CompositeOp<"globalAveragePool", GlobalAttrs> = defineComposite<
   "globalAveragePool",
   GlobalAttrs
 >({

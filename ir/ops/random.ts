@@ -9,7 +9,7 @@
 import { ModelError } from "../errors.js";
 import type { NoAttrs, Shape, TensorType, Value } from "../graph.js";
 import { requireDType } from "../infer.js";
-import { defineComposite, defineOp, type Op } from "../op.js";
+import { type CompositeOp, defineComposite, defineOp, type PrimitiveOp } from "../op.js";
 import { exactly, f32, noGrad, of, sample, sampleWith, within } from "../sample.js";
 import { zeros } from "../tensor.js";
 import { cast } from "./cast.js";
@@ -49,7 +49,7 @@ function requireWords(t: TensorType, what: string): void {
 
 const words = (...values: number[]) => exactly(values, of("u32", 2));
 
-export const randomBits: Op<"randomBits", { shape: Shape }> = defineOp<"randomBits", { shape: Shape }>({
+export const randomBits: PrimitiveOp<"randomBits", { shape: Shape }> = defineOp<"randomBits", { shape: Shape }>({
   name: "randomBits",
   operands: ["key", "counter"],
   summary:
@@ -116,16 +116,19 @@ export type UniformAttrs = {
   readonly high: number;
 };
 
-export const randomUniform: Op<"randomUniform", UniformAttrs> = defineComposite<"randomUniform", UniformAttrs>({
-  name: "randomUniform",
-  operands: ["key", "counter"],
-  summary: "Uniform numbers in [low, high): multiples of 2⁻²⁴ (f32), 2⁻³² (f64), 2⁻¹¹ (f16) or 2⁻⁸ (bf16) of the span.",
-  attrs: { ...outDocs, low: "smallest value", high: "bound above" },
-  decompose: ([key, counter], { dtype, shape, low, high }) =>
-    affine(unitInterval(key!, counter!, dtype, shape), high - low, low),
-  accuracy: { ulp: 1 },
-  samples: [...draws({ low: 0, high: 1 }), ...draws({ low: -2, high: 3 })],
-});
+export const randomUniform: CompositeOp<"randomUniform", UniformAttrs> = defineComposite<"randomUniform", UniformAttrs>(
+  {
+    name: "randomUniform",
+    operands: ["key", "counter"],
+    summary:
+      "Uniform numbers in [low, high): multiples of 2⁻²⁴ (f32), 2⁻³² (f64), 2⁻¹¹ (f16) or 2⁻⁸ (bf16) of the span.",
+    attrs: { ...outDocs, low: "smallest value", high: "bound above" },
+    decompose: ([key, counter], { dtype, shape, low, high }) =>
+      affine(unitInterval(key!, counter!, dtype, shape), high - low, low),
+    accuracy: { ulp: 1 },
+    samples: [...draws({ low: 0, high: 1 }), ...draws({ low: -2, high: 3 })],
+  },
+);
 
 export type NormalAttrs = {
   readonly dtype: FloatOut;
@@ -134,7 +137,7 @@ export type NormalAttrs = {
   readonly deviation: number;
 };
 
-export const randomNormal: Op<"randomNormal", NormalAttrs> = defineComposite<"randomNormal", NormalAttrs>({
+export const randomNormal: CompositeOp<"randomNormal", NormalAttrs> = defineComposite<"randomNormal", NormalAttrs>({
   name: "randomNormal",
   operands: ["key", "counter"],
   summary:
@@ -162,7 +165,7 @@ export const randomNormal: Op<"randomNormal", NormalAttrs> = defineComposite<"ra
   samples: draws({ mean: 0.5, deviation: 2 }),
 });
 
-export const bernoulli: Op<"bernoulli", NoAttrs> = defineComposite<"bernoulli", NoAttrs>({
+export const bernoulli: CompositeOp<"bernoulli", NoAttrs> = defineComposite<"bernoulli", NoAttrs>({
   name: "bernoulli",
   operands: ["probability", "key", "counter"],
   summary:

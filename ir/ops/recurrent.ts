@@ -10,7 +10,7 @@ import { linear } from "../einsum.js";
 import { ModelError } from "../errors.js";
 import { typeText, type Value } from "../graph.js";
 import { requireDType } from "../infer.js";
-import { type Accuracy, defineMultiComposite, type Op } from "../op.js";
+import { type Accuracy, type CompositeOp, defineMultiComposite } from "../op.js";
 import { f32, sampleWith } from "../sample.js";
 import { relu } from "./activation.js";
 import { add, mul, sigmoid, sub, tanh } from "./elementwise.js";
@@ -65,7 +65,7 @@ const sequenceDoc = "x [steps, batch, features]. Results: all states [steps, bat
 
 type RnnAttrs = { readonly activation: "tanh" | "relu"; readonly reverse: boolean };
 
-export const rnn: Op<"rnn", RnnAttrs, "many"> = defineMultiComposite<"rnn", RnnAttrs>({
+export const rnn: CompositeOp<"rnn", RnnAttrs, "many"> = defineMultiComposite<"rnn", RnnAttrs>({
   name: "rnn",
   operands: ["x", "inputWeight", "stateWeight", "initialState", "bias?"],
   summary: `h' = activation(W·x + R·h + bias). ${sequenceDoc} and the last one.`,
@@ -95,7 +95,7 @@ export function lstmStep(sums: Value, c: Value, order: string): readonly [state:
 
 type LstmAttrs = { readonly gates: string; readonly reverse: boolean };
 
-export const lstm: Op<"lstm", LstmAttrs, "many"> = defineMultiComposite<"lstm", LstmAttrs>({
+export const lstm: CompositeOp<"lstm", LstmAttrs, "many"> = defineMultiComposite<"lstm", LstmAttrs>({
   name: "lstm",
   operands: ["x", "inputWeight", "stateWeight", "initialState", "initialCell", "bias?"],
   summary: `i, f, o = σ(W·x + R·h + bias) and g = tanh(…) of their own rows; c' = f·c + i·g, h' = o·tanh(c'). ${sequenceDoc}, the last one, and the last cell. https://doi.org/10.1162/neco.1997.9.8.1735`,
@@ -122,7 +122,7 @@ export const lstm: Op<"lstm", LstmAttrs, "many"> = defineMultiComposite<"lstm", 
 
 type GruAttrs = { readonly gates: string; readonly resetAfter: boolean; readonly reverse: boolean };
 
-export const gru: Op<"gru", GruAttrs, "many"> = defineMultiComposite<"gru", GruAttrs>({
+export const gru: CompositeOp<"gru", GruAttrs, "many"> = defineMultiComposite<"gru", GruAttrs>({
   name: "gru",
   operands: ["x", "inputWeight", "stateWeight", "initialState", "inputBias?", "stateBias?"],
   summary: `r, z = σ(W·x + R·h + biases) of their own rows; n = tanh(W·x + bias + r·(R·h + stateBias)), or with the reset before the product tanh(W·x + R·(r·h) + biases); h' = (1 − z)·n + z·h. ${sequenceDoc} and the last one. https://arxiv.org/abs/1406.1078`,

@@ -3,7 +3,7 @@
 import { type DType, intRange, isFloat, isInt } from "../dtype.js";
 import type { Value } from "../graph.js";
 import { type DTypeClass, normalizeAxes, requireDType } from "../infer.js";
-import { type Accuracy, defineOp, type Op, type Sample, type SampleOperand, type Vjp } from "../op.js";
+import { type Accuracy, defineOp, type PrimitiveOp, type Sample, type SampleOperand, type Vjp } from "../op.js";
 import { bool, distinct, f32, i32, of, sampleWith, within } from "../sample.js";
 import { bigElement, element, forEachIndex, setElement, stridesOf, type Tensor, zeros } from "../tensor.js";
 import { cast } from "./cast.js";
@@ -36,7 +36,7 @@ interface Reduction<N extends string> {
   readonly operand: (...shape: number[]) => SampleOperand;
 }
 
-function reduction<N extends string>(d: Reduction<N>): Op<N, ReduceAttrs> {
+function reduction<N extends string>(d: Reduction<N>): PrimitiveOp<N, ReduceAttrs> {
   const samples: Sample<ReduceAttrs>[] = [
     sampleWith({ axes: [1], keepDims: false }, d.operand(3, 4)),
     sampleWith({ axes: [0], keepDims: true }, d.operand(5, 9)),
@@ -117,7 +117,7 @@ function reduceTensor(x: Tensor, { axes, keepDims }: ReduceAttrs, d: Reduction<s
 
 const sumAccuracy: Accuracy = { rtol: 1e-5, atol: 1e-5 };
 
-export const sum: Op<"sum", ReduceAttrs> = reduction({
+export const sum: PrimitiveOp<"sum", ReduceAttrs> = reduction({
   name: "sum",
   summary:
     "Sum; 0 of nothing. Floats add in an order fixed by the shape; f16 and bf16 accumulate in f32. Integers wrap.",
@@ -130,7 +130,7 @@ export const sum: Op<"sum", ReduceAttrs> = reduction({
   operand: f32,
 });
 
-export const prod: Op<"prod", ReduceAttrs> = reduction({
+export const prod: PrimitiveOp<"prod", ReduceAttrs> = reduction({
   name: "prod",
   summary: "Product; 1 of nothing. Integers wrap. The gradient divides by x, so an x of exactly 0 gives NaN.",
   dtypes: "number",
@@ -151,7 +151,7 @@ const toExtremum: Vjp<ReduceAttrs> = ({ dy, operands: [x], y, attrs: { axes, kee
   return [mul([winners, spread(div([dy, ties]), x!, axes, keepDims)])];
 };
 
-export const reduceMin: Op<"reduceMin", ReduceAttrs> = reduction({
+export const reduceMin: PrimitiveOp<"reduceMin", ReduceAttrs> = reduction({
   name: "reduceMin",
   summary: "Smallest element; the type's largest value (∞ for floats) of nothing. NaN if any is NaN.",
   dtypes: "number",
@@ -163,7 +163,7 @@ export const reduceMin: Op<"reduceMin", ReduceAttrs> = reduction({
   operand: (...shape) => distinct(f32(...shape)),
 });
 
-export const reduceMax: Op<"reduceMax", ReduceAttrs> = reduction({
+export const reduceMax: PrimitiveOp<"reduceMax", ReduceAttrs> = reduction({
   name: "reduceMax",
   summary: "Largest element; the type's smallest value (−∞ for floats) of nothing. NaN if any is NaN.",
   dtypes: "number",
@@ -175,7 +175,7 @@ export const reduceMax: Op<"reduceMax", ReduceAttrs> = reduction({
   operand: (...shape) => distinct(f32(...shape)),
 });
 
-export const any: Op<"any", ReduceAttrs> = reduction({
+export const any: PrimitiveOp<"any", ReduceAttrs> = reduction({
   name: "any",
   summary: "Whether any element is true; false of nothing.",
   dtypes: "bool",
@@ -186,7 +186,7 @@ export const any: Op<"any", ReduceAttrs> = reduction({
   operand: bool,
 });
 
-export const all: Op<"all", ReduceAttrs> = reduction({
+export const all: PrimitiveOp<"all", ReduceAttrs> = reduction({
   name: "all",
   summary: "Whether all elements are true; true of nothing.",
   dtypes: "bool",
@@ -205,7 +205,7 @@ function argExtremum<N extends string>(
   name: N,
   word: string,
   better: (a: number | bigint, b: number | bigint) => boolean,
-): Op<N, ArgAttrs> {
+): PrimitiveOp<N, ArgAttrs> {
   return defineOp<N, ArgAttrs>({
     name,
     operands: ["x"],
@@ -252,5 +252,5 @@ function argExtremum<N extends string>(
   });
 }
 
-export const argMax: Op<"argMax", ArgAttrs> = argExtremum("argMax", "largest", (a, b) => a > b);
-export const argMin: Op<"argMin", ArgAttrs> = argExtremum("argMin", "smallest", (a, b) => a < b);
+export const argMax: PrimitiveOp<"argMax", ArgAttrs> = argExtremum("argMax", "largest", (a, b) => a > b);
+export const argMin: PrimitiveOp<"argMin", ArgAttrs> = argExtremum("argMin", "smallest", (a, b) => a < b);

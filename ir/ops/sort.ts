@@ -5,7 +5,15 @@ import { type DType, isFloat } from "../dtype.js";
 import { ModelError } from "../errors.js";
 import { type TensorType, typeText, type Value } from "../graph.js";
 import { normalizeAxis, requireDType } from "../infer.js";
-import { type Accuracy, defineMultiOp, defineOp, type Op, type Sample, type SampleOperand, type Vjp } from "../op.js";
+import {
+  type Accuracy,
+  defineMultiOp,
+  defineOp,
+  type PrimitiveOp,
+  type Sample,
+  type SampleOperand,
+  type Vjp,
+} from "../op.js";
 import { distinct, exactly, f32, of, sampleWith, within } from "../sample.js";
 import { bigElement, element, forEachIndex, setElement, stridesOf, type Tensor, zeros } from "../tensor.js";
 import { constantLike } from "./constant.js";
@@ -78,7 +86,7 @@ export type SortAttrs = { readonly axis: number; readonly descending: boolean };
 const ordered: readonly DType[] = ["f64", "f16", "bf16", "i8", "u8", "i32", "i64"];
 const nanLine = exactly([3, Number.NaN, -1, Infinity, Number.NaN, -0, 0, -Infinity], f32(8));
 
-export const sort: Op<"sort", SortAttrs, "many"> = defineMultiOp<"sort", SortAttrs>({
+export const sort: PrimitiveOp<"sort", SortAttrs, "many"> = defineMultiOp<"sort", SortAttrs>({
   name: "sort",
   operands: ["x"],
   summary:
@@ -109,7 +117,7 @@ export const sort: Op<"sort", SortAttrs, "many"> = defineMultiOp<"sort", SortAtt
 
 export type TopKAttrs = { readonly k: Dim; readonly axis: number; readonly largest: boolean };
 
-export const topK: Op<"topK", TopKAttrs, "many"> = defineMultiOp<"topK", TopKAttrs>({
+export const topK: PrimitiveOp<"topK", TopKAttrs, "many"> = defineMultiOp<"topK", TopKAttrs>({
   name: "topK",
   operands: ["x"],
   summary:
@@ -170,7 +178,7 @@ function cumulative<N extends string>(d: {
   readonly int: (a: bigint, b: bigint) => bigint;
   readonly vjp: Vjp<CumulativeAttrs>;
   readonly operand: (...shape: number[]) => SampleOperand;
-}): Op<N, CumulativeAttrs> {
+}): PrimitiveOp<N, CumulativeAttrs> {
   const accuracy: Accuracy = { rtol: 1e-5, atol: 1e-5 };
   const modes = [
     { exclusive: false, reverse: false },
@@ -228,7 +236,7 @@ function cumulative<N extends string>(d: {
   });
 }
 
-export const cumSum: Op<"cumSum", CumulativeAttrs> = cumulative({
+export const cumSum: PrimitiveOp<"cumSum", CumulativeAttrs> = cumulative({
   name: "cumSum",
   summary: "Running sum along an axis. f16 and bf16 accumulate in f32. Integers wrap.",
   initial: 0,
@@ -238,7 +246,7 @@ export const cumSum: Op<"cumSum", CumulativeAttrs> = cumulative({
   operand: f32,
 });
 
-export const cumProd: Op<"cumProd", CumulativeAttrs> = cumulative({
+export const cumProd: PrimitiveOp<"cumProd", CumulativeAttrs> = cumulative({
   name: "cumProd",
   summary: "Running product along an axis. Integers wrap. The gradient divides by x, so an x of exactly 0 gives NaN.",
   initial: 1,

@@ -4,7 +4,7 @@ import type { Dim } from "../dim.js";
 import { ModelError } from "../errors.js";
 import { shapeText, type TensorType, typeText } from "../graph.js";
 import { mergeDims, mergeShapes, requireDType } from "../infer.js";
-import { defineMultiOp, defineOp, type Op, type Sample, type SampleOperand } from "../op.js";
+import { defineMultiOp, defineOp, type PrimitiveOp, type Sample, type SampleOperand } from "../op.js";
 import { distinct, exactly, f32, of, within } from "../sample.js";
 import { bigElement, element, setElement, type Tensor, tensorFrom, toFloat64, zeros } from "../tensor.js";
 import { lowestOf } from "./reduce.js";
@@ -74,7 +74,7 @@ function forEachPair(
   }
 }
 
-export const maxPool: Op<"maxPool", PoolAttrs, "many"> = defineMultiOp<"maxPool", PoolAttrs>({
+export const maxPool: PrimitiveOp<"maxPool", PoolAttrs, "many"> = defineMultiOp<"maxPool", PoolAttrs>({
   name: "maxPool",
   operands: ["x"],
   summary:
@@ -127,7 +127,7 @@ export const maxPool: Op<"maxPool", PoolAttrs, "many"> = defineMultiOp<"maxPool"
   ],
 });
 
-export const maxPoolGrad: Op<"maxPoolGrad", PoolGradAttrs> = defineOp<"maxPoolGrad", PoolGradAttrs>({
+export const maxPoolGrad: PrimitiveOp<"maxPoolGrad", PoolGradAttrs> = defineOp<"maxPoolGrad", PoolGradAttrs>({
   name: "maxPoolGrad",
   operands: ["dy", "indices"],
   summary:
@@ -153,7 +153,7 @@ export const maxPoolGrad: Op<"maxPoolGrad", PoolGradAttrs> = defineOp<"maxPoolGr
   samples: winnerSamples((c) => c.y),
 });
 
-export const maxPoolGather: Op<"maxPoolGather", PoolGradAttrs> = defineOp<"maxPoolGather", PoolGradAttrs>({
+export const maxPoolGather: PrimitiveOp<"maxPoolGather", PoolGradAttrs> = defineOp<"maxPoolGather", PoolGradAttrs>({
   name: "maxPoolGather",
   operands: ["x", "indices"],
   summary: "The adjoint of maxPoolGrad: for each index of maxPool the element of x that it names; 0 for index −1.",
@@ -198,7 +198,7 @@ function forEachWinner(
   }
 }
 
-export const windowSum: Op<"windowSum", PoolAttrs> = defineOp<"windowSum", PoolAttrs>({
+export const windowSum: PrimitiveOp<"windowSum", PoolAttrs> = defineOp<"windowSum", PoolAttrs>({
   name: "windowSum",
   operands: ["x"],
   summary: "Sum of each window; padding counts as 0. f16 and bf16 accumulate in f32. Integers wrap.",
@@ -229,7 +229,7 @@ export const windowSum: Op<"windowSum", PoolAttrs> = defineOp<"windowSum", PoolA
   ],
 });
 
-export const windowSumGrad: Op<"windowSumGrad", PoolGradAttrs> = defineOp<"windowSumGrad", PoolGradAttrs>({
+export const windowSumGrad: PrimitiveOp<"windowSumGrad", PoolGradAttrs> = defineOp<"windowSumGrad", PoolGradAttrs>({
   name: "windowSumGrad",
   operands: ["dy"],
   summary: "The adjoint of windowSum: each element is the sum of dy over the windows that see it.",

@@ -1,7 +1,7 @@
 /** The worked examples of docs/ADDING-AN-OP.md, which quotes them. */
 
 import type { NoAttrs } from "../../ir/graph.js";
-import { defineComposite, type Op } from "../../ir/op.js";
+import { type CompositeOp, defineComposite, type PrimitiveOp } from "../../ir/op.js";
 import { constantLike } from "../../ir/ops/constant.js";
 import { abs, max, mul, neg, sign } from "../../ir/ops/elementwise.js";
 import { binary, floatPairs } from "../../ir/ops/elementwise-define.js";
@@ -9,7 +9,7 @@ import { eq, select } from "../../ir/ops/logic.js";
 import { exactly, f32, sample, within } from "../../ir/sample.js";
 
 // example: composite
-export const squaredRelu: Op<"squaredRelu", NoAttrs> = defineComposite<"squaredRelu", NoAttrs>({
+export const squaredRelu: CompositeOp<"squaredRelu", NoAttrs> = defineComposite<"squaredRelu", NoAttrs>({
   name: "squaredRelu",
   operands: ["x"],
   summary: "max(x, 0)². NaN stays NaN. https://arxiv.org/abs/2109.08668",
@@ -28,7 +28,7 @@ export const squaredRelu: Op<"squaredRelu", NoAttrs> = defineComposite<"squaredR
 // end
 
 // example: primitive
-export const copysign: Op<"copysign", NoAttrs> = binary({
+export const copysign: PrimitiveOp<"copysign", NoAttrs> = binary({
   name: "copysign",
   summary: "|a| with the sign of b, of −0 and NaN too (IEEE 754).",
   dtypes: "float",
