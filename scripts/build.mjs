@@ -6,10 +6,12 @@
  * - wasmith.js, cli.js and the chunk that they share: the compiler. protobufjs and onnx-proto are bundled, so that users
  *   get the one protobufjs that is tested; binaryen stays an ordinary dependency, since it is 10 MB of ready-made code of
  *   its own that a bundle would only copy, and so do the small packages of the command line.
+ * - THIRD-PARTY-NOTICES.txt: names and licences of the packages whose code is in these files.
  * - types/: declarations.
  */
 import { execFileSync } from "node:child_process";
-import { chmodSync, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
@@ -93,6 +95,29 @@ function declare() {
   execFileSync(process.execPath, [tsc, "--project", "scripts/tsconfig.types.json"], { cwd: root, stdio: "inherit" });
 }
 
+/** Writes the licences of the packages that the bundles hold. Fails where one states none. */
+function notice(metafiles) {
+  const folders = new Set();
+  for (const file of metafiles.flatMap((m) => Object.keys(m.inputs))) {
+    const match = /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file);
+    if (match) folders.add(match[0]);
+  }
+  const notices = [...folders].map((folder) => {
+    const path = join(root, folder);
+    const { name, version, license } = JSON.parse(readFileSync(join(path, "package.json"), "utf8"));
+    const file = readdirSync(path).find((f) => /^(licen[cs]e|copying)(\.\w+)?$/i.test(f));
+    if (!file) throw new Error(`${name} is bundled, but has no file with its licence`);
+    const text = readFileSync(join(path, file), "utf8").trim();
+    return { name, text: `${name} ${version} (${license})\n\n${text}\n` };
+  });
+  notices.sort((a, b) => (a.name < b.name ? -1 : 1));
+  const head = "The files of this folder hold code of these packages:\n";
+  writeFileSync(
+    `${root}/dist/THIRD-PARTY-NOTICES.txt`,
+    [head, ...notices.map((n) => n.text)].join(`\n${"-".repeat(80)}\n\n`),
+  );
+}
+
 /** Prints sizes; @returns whether the runtime is within its limit. */
 function report(outputs) {
   let runtime = 0;
@@ -111,5 +136,6 @@ function report(outputs) {
 rmSync(`${root}/dist`, { recursive: true, force: true });
 const results = await Promise.all([buildRuntime(), buildCompiler()]);
 finishCommandLine();
+notice(results.flatMap((r) => r?.metafile ?? []));
 declare();
 if (!report(Object.assign({}, ...results.map((r) => r?.metafile.outputs)))) process.exitCode = 1;

@@ -1,0 +1,99 @@
+/** What is published: what it installs, what it holds, and the notices of what it holds. */
+import { execFile } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { build } from "esbuild";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+const run = promisify(execFile);
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const isBuilt = existsSync(join(root, "dist/wasmith.js"));
+if (!isBuilt) console.warn("the package is not tested: dist/ is not built (npm run build)");
+
+interface Package {
+  readonly dependencies: Readonly<Record<string, string>>;
+  readonly bin: Readonly<Record<string, string>>;
+  readonly scripts: Readonly<Record<string, string>>;
+}
+
+describe.skipIf(!isBuilt)("the packed package", () => {
+  let folder: string;
+  let packed: Package;
+  const inside = (...path: string[]): string => join(folder, "package", ...path);
+
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), "wasmith-package-"));
+    const { stdout } = await run("npm", ["pack", "--ignore-scripts", "--json", "--pack-destination", folder], {
+      cwd: root,
+    });
+    const [{ filename }] = JSON.parse(stdout) as [{ filename: string }];
+    await run("tar", ["xzf", join(folder, filename), "-C", folder]);
+    packed = JSON.parse(readFileSync(inside("package.json"), "utf8")) as Package;
+  });
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  const bundles = (): string[] => readdirSync(inside("dist")).filter((f) => f.endsWith(".js"));
+  const code = (file: string): string => readFileSync(inside("dist", file), "utf8");
+
+  it("depends on exactly what its files import", async () => {
+    const { metafile } = await build({
+      entryPoints: bundles().map((f) => inside("dist", f)),
+      outdir: folder,
+      bundle: true,
+      write: false,
+      metafile: true,
+      format: "esm",
+      platform: "node",
+      packages: "external",
+      logLevel: "error",
+    });
+    const imported = Object.values(metafile.inputs).flatMap((file) =>
+      file.imports.filter((i) => i.external).map((i) => i.path),
+    );
+    const packages = imported.filter((name) => !name.startsWith("node:"));
+    // A bar in the terminal is asked for by a name that bundlers don't see; esbuild reads models in TypeScript where it is installed.
+    const expected = new Set([...packages.filter((name) => name !== "esbuild"), "cli-progress"]);
+    expect(Object.keys(packed.dependencies).sort()).toEqual([...expected].sort());
+    expect(packages).toContain("esbuild");
+  });
+
+  it("brings nothing with install scripts, and no protobufjs, into a consumer's folder", () => {
+    const { packages } = JSON.parse(readFileSync(join(root, "package-lock.json"), "utf8")) as {
+      packages: Record<
+        string,
+        { dev?: boolean; optional?: boolean; devOptional?: boolean; hasInstallScript?: boolean }
+      >;
+    };
+    const installed = Object.entries(packages).filter(
+      ([path, p]) => path !== "" && !p.dev && !p.optional && !p.devOptional,
+    );
+    const names = installed.map(([path]) => path.replace(/^.*node_modules\//, ""));
+    expect(names).toEqual(expect.arrayContaining(Object.keys(packed.dependencies)));
+    expect(names.filter((name) => /proto/.test(name))).toEqual([]);
+    expect(installed.filter(([, p]) => p.hasInstallScript).map(([path]) => path)).toEqual([]);
+    expect(names.length).toBeLessThan(12);
+  });
+
+  it("carries the notices of the code that is bundled into it", () => {
+    const notices = readFileSync(inside("dist/THIRD-PARTY-NOTICES.txt"), "utf8");
+    for (const name of ["protobufjs", "long", "onnx-proto"]) {
+      const licence = readFileSync(join(root, "node_modules", name, "LICENSE"), "utf8").trim();
+      expect(notices).toContain(licence);
+      expect(notices).toMatch(new RegExp(`^${name} \\d+\\.\\d+\\.\\d+ \\(`, "m"));
+    }
+    // Comments before the code of each file tell what a bundle holds.
+    const bundled = new Set(
+      bundles().flatMap((f) => Array.from(code(f).matchAll(/^\/\/ .*node_modules\/([\w-]+)\//gm), (m) => m[1]!)),
+    );
+    expect([...bundled].sort()).toEqual(["long", "onnx-proto", "protobufjs"]);
+  });
+
+  it("has the files it names, and none of tests", () => {
+    for (const path of Object.values(packed.bin)) expect(existsSync(inside(path))).toBe(true);
+    expect(existsSync(inside("dist/test"))).toBe(false);
+    expect(Object.keys(packed.scripts).filter((name) => /install|prepare/.test(name))).toEqual([]);
+  });
+});
