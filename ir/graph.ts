@@ -12,6 +12,7 @@ import { type DimSymbol, dimEqual, dimSymbols, dimText } from "./dim.js";
 import type { DType } from "./dtype.js";
 import { InternalError } from "./errors.js";
 import type { AttrsOf, OpName } from "./ops/index.js";
+import { inScope, scope } from "./scope.js";
 import type { Tensor } from "./tensor.js";
 
 export type Shape = readonly Dim[];
@@ -240,17 +241,8 @@ export function graphSymbols(g: Graph): Map<string, DimSymbol> {
   return found;
 }
 
-let currentLoc: Loc | undefined;
-
 /** Nodes made by `body` get this location. Rewrites use it so that a decomposed layer keeps its name. */
-export function withLoc<T>(loc: Loc | undefined, body: () => T): T {
-  const saved = currentLoc;
-  if (loc !== undefined) currentLoc = loc;
-  try {
-    return body();
-  } finally {
-    currentLoc = saved;
-  }
-}
+export const withLoc = <T>(loc: Loc | undefined, body: () => T): T =>
+  loc === undefined ? body() : inScope({ loc }, body);
 
-export const activeLoc = (): Loc | undefined => currentLoc;
+export const activeLoc = (): Loc | undefined => scope().loc;

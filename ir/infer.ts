@@ -4,6 +4,7 @@ import { type Dim, dimBounds, dimDiffers, dimEqual, dimSub, dimText } from "./di
 import { type DType, isFloat, isInt, isStorageOnly } from "./dtype.js";
 import { ModelError } from "./errors.js";
 import { type Shape, shapeText, type TensorType, typeText } from "./graph.js";
+import { inScope, scope } from "./scope.js";
 
 /** What inference takes for granted about sizes that are not known when compiling; a run checks it. */
 export interface Assumption {
@@ -13,29 +14,23 @@ export interface Assumption {
   readonly text: string;
 }
 
-let assumptions: Assumption[] | undefined;
-
 /** What inference assumes while `body` runs. */
 export function recordAssumptions(body: () => void): readonly Assumption[] {
-  const outer = assumptions;
-  const own: Assumption[] = [];
-  assumptions = own;
-  try {
-    body();
-    return own;
-  } finally {
-    assumptions = outer;
-  }
+  const found: Assumption[] = [];
+  inScope({ assumed: (a) => found.push(a) }, body);
+  return found;
 }
 
 export function assumeEqual(a: Dim, b: Dim, text?: string): void {
-  if (!assumptions || dimEqual(a, b)) return;
-  assumptions.push({ value: dimSub(a, b), must: "be zero", text: text ?? `${dimText(a)} must equal ${dimText(b)}` });
+  const { assumed } = scope();
+  if (!assumed || dimEqual(a, b)) return;
+  assumed({ value: dimSub(a, b), must: "be zero", text: text ?? `${dimText(a)} must equal ${dimText(b)}` });
 }
 
 export function assumeNotNegative(d: Dim, text?: string): void {
-  if (!assumptions || dimBounds(d).min >= 0) return;
-  assumptions.push({ value: d, must: "not be negative", text: text ?? `${dimText(d)} must not be negative` });
+  const { assumed } = scope();
+  if (!assumed || dimBounds(d).min >= 0) return;
+  assumed({ value: d, must: "not be negative", text: text ?? `${dimText(d)} must not be negative` });
 }
 
 /** Which dtypes an operand may have. `any` includes the storage-only types. */

@@ -5,7 +5,17 @@
  * layers or binaryen. Scalars live in four kinds of register (i32 i64 f32 f64) and 128-bit vectors in typed lanes; how an
  * element is *stored* is the separate type `Elem`, so that an f16 tensor computes in f32 registers.
  *
- * Text form (printer and parser are exact inverses; `docs/IR.md` has the grammar):
+ *   function = "func" "@" NAME "(" { "%" NAME ":" type [ "*" elem ] } ")" [ "->" type ] block
+ *   block    = "{" { stmt } "}"
+ *   stmt     = "let" var "=" expr | "mut" var "=" expr | var "=" expr | "store" access address "=" expr
+ *            | "for" var "=" expr "to" expr [ "step" INT ] [ "vectorize" ] block | "while" expr block
+ *            | "if" expr block [ "else" block ] | "call" "@" NAME "(" { expr } ")" | "return" [ expr ] | "//" text
+ *            | "copy" expr "," expr "," expr | "fill" expr "," expr "," expr | "barrier" expr
+ *   expr     = const | var | op "(" { expr } ")" | ("load" | "loadSplat") access address
+ *            | "call" type "@" NAME "(" { expr } ")" | splat, extractLane, replaceLane, shuffle, reduceLanes, bitcast
+ *   access   = type [ "." elem ]        address = ( var | "(" expr ")" ) "[" expr [ "," "+" INT ] "]"
+ *
+ * Text form (printer and parser are exact inverses; `docs/IR.md` has the grammar to the letter):
  *
  *   func @relu(%x: i32 *f32, %y: i32 *f32, %n: i32) {
  *     for %i = 0 to %n step 4 {

@@ -20,6 +20,7 @@ import {
   type Value,
 } from "./graph.js";
 import { assumeNotNegative } from "./infer.js";
+import { inScope, scope } from "./scope.js";
 import type { Tensor } from "./tensor.js";
 
 /** What a kernel must meet, against the f64 reference. */
@@ -197,23 +198,17 @@ export function makeNode<N extends string, A extends Attrs>(
   types.forEach((type, index) => {
     results.push({ type, def: node as unknown as GraphNode, index });
   });
-  recorder?.add(node as unknown as GraphNode);
+  scope().made?.(node as unknown as GraphNode);
   return node;
 }
 
-let recorder: Set<GraphNode> | undefined;
-
 /** Runs `body` and tells which nodes it made: how a region finds out what it captured from outside. */
 export function recordNodes<T>(body: () => T): { readonly value: T; readonly made: ReadonlySet<GraphNode> } {
-  const outer = recorder;
+  const outer = scope().made;
   const made = new Set<GraphNode>();
-  recorder = made;
-  try {
-    return { value: body(), made };
-  } finally {
-    recorder = outer;
-    for (const node of made) outer?.add(node);
-  }
+  const value = inScope({ made: (node) => made.add(node) }, body);
+  if (outer) for (const node of made) outer(node);
+  return { value, made };
 }
 
 /** More are a damaged file: loop nests and index arithmetic grow with each. */

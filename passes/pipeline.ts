@@ -17,23 +17,31 @@ import { recognize } from "./graph/recognize.js";
 import { simplify } from "./graph/simplify.js";
 import type { GraphPass, Trace } from "./pass.js";
 
-/** What every graph goes through before lowering. */
+/** What every graph goes through before lowering. A pass that stands here again says why. */
 export const defaultPipeline: readonly GraphPass[] = [
   simplify,
   foldConstants(),
+  // Composites are recognised by the identity of shared operands.
   eliminateCommonSubexpressions,
   recognize,
   decompose(),
+  // Decompositions compute the same things side by side: sizes, masks, the parts of a gate.
   eliminateCommonSubexpressions,
+  // They also leave axes of size 1, dropped dims and neutral factors that are nothing here but something in general.
   simplify,
   layout,
+  // Weights whose axes `layout` changed are stored as they are read, and are single constants again for `fold-scales`.
   foldConstants(),
   foldScales,
+  // Reshapes and transposes that layout and scales left beside products merge with them.
   simplify,
   narrowProducts,
+  // Sums of zero points, now outside of integer products, associate with biases.
   simplify,
+  // What those sums make of weights is constant.
   foldConstants(),
   hoistInvariants,
+  // Layout, scales and hoisting made equal nodes: transposes of one value for several readers, what several loops share.
   eliminateCommonSubexpressions,
   eliminateDeadCode,
   fuse,
