@@ -2,7 +2,7 @@
  * Symbolic dimensions: integer expressions over named symbols with ranges.
  *
  * A `Dim` is a number or a `DimExpr`. Expressions are kept in one canonical form, a polynomial
- *   c + Σ kᵢ · (atom · atom · …)      atom = symbol | floordiv(a,b) | mod(a,b) | min(a,b) | max(a,b)
+ *   c + Σ kᵢ · (atom · atom · …)      atom = symbol | floordiv(a,b) | mod(a,b) | min(a,b) | max(a,b) | scaled(a,factor)
  * so that two expressions which the rules can prove equal have the same `key`. Text: `n*2 + floordiv(h + 1, 2)`.
  */
 
@@ -20,7 +20,14 @@ export interface DimSymbol {
 }
 
 type AtomOp = "floordiv" | "mod" | "min" | "max";
-export type Atom = DimSymbol | { readonly kind: AtomOp; readonly a: Dim; readonly b: Dim };
+/** ⌊a · factor⌋ with the product rounded to f32: see `dimScaled`. */
+interface ScaledAtom {
+  readonly kind: "scaled";
+  readonly a: Dim;
+  readonly factor: number;
+}
+
+export type Atom = DimSymbol | ScaledAtom | { readonly kind: AtomOp; readonly a: Dim; readonly b: Dim };
 
 interface Term {
   readonly coefficient: number;
@@ -42,7 +49,8 @@ export type Dim = number | DimExpr;
 export type DimEnv = ReadonlyMap<string, number>;
 
 function atomKey(a: Atom): string {
-  return a.kind === "symbol" ? a.name : `${a.kind}(${dimText(a.a)}, ${dimText(a.b)})`;
+  if (a.kind === "symbol") return a.name;
+  return `${a.kind}(${dimText(a.a)}, ${a.kind === "scaled" ? a.factor : dimText(a.b)})`;
 }
 
 function termText(t: Term): string {
@@ -251,6 +259,17 @@ export function dimMax(a: Dim, b: Dim): Dim {
   return dimText(a) < dimText(b) ? atomDim({ kind: "max", a, b }) : atomDim({ kind: "max", a: b, b: a });
 }
 
+/**
+ * ⌊a · factor⌋ as ONNX defines the size of a resized axis: factor is an f32, and so is the product, rounded to nearest. 10 · 0.7f is
+ * 7, though 0.7f is less than 0.7. Whole factors and powers of two are exact. The factor must not be negative.
+ */
+export function dimScaled(a: Dim, factor: number): Dim {
+  if (typeof a === "number") return Math.floor(Math.fround(Math.fround(a) * factor));
+  if (Number.isInteger(factor)) return dimMul(a, factor);
+  if (Number.isInteger(1 / factor) && Number.isInteger(Math.log2(factor))) return dimFloorDiv(a, 1 / factor);
+  return atomDim({ kind: "scaled", a, factor });
+}
+
 /** Provably equal. Two different expressions may still be equal for some values of their symbols. */
 export function dimEqual(a: Dim, b: Dim): boolean {
   if (typeof a === "number" || typeof b === "number") return a === b;
@@ -279,6 +298,10 @@ function multiply(x: Bounds, y: Bounds): Bounds {
 function atomBounds(a: Atom): Bounds {
   if (a.kind === "symbol") return { min: a.min, max: a.max };
   const x = dimBounds(a.a);
+  if (a.kind === "scaled") {
+    const at = (size: number) => Math.floor(Math.fround(Math.fround(size) * a.factor));
+    return { min: at(x.min), max: at(x.max) };
+  }
   const y = dimBounds(a.b);
   switch (a.kind) {
     case "min":
@@ -315,16 +338,19 @@ export function dimText(d: Dim): string {
   return typeof d === "number" ? String(d) : d.key;
 }
 
+/** The expressions that an atom is made of. */
+export function atomOperands(a: Atom): readonly Dim[] {
+  if (a.kind === "symbol") return [];
+  return a.kind === "scaled" ? [a.a] : [a.a, a.b];
+}
+
 /** All symbols of the expression, bounds of unknowns not included. */
 export function dimSymbols(d: Dim, into = new Map<string, DimSymbol>()): Map<string, DimSymbol> {
   if (typeof d === "number") return into;
   for (const t of d.terms) {
     for (const a of t.atoms) {
       if (a.kind === "symbol") into.set(a.name, a);
-      else {
-        dimSymbols(a.a, into);
-        dimSymbols(a.b, into);
-      }
+      else for (const operand of atomOperands(a)) dimSymbols(operand, into);
     }
   }
   return into;
@@ -338,6 +364,7 @@ export function dimSubstitute(d: Dim, replace: (symbol: DimSymbol) => Dim | unde
     let product: Dim = t.coefficient;
     for (const a of t.atoms) {
       if (a.kind === "symbol") product = dimMul(product, replace(a) ?? atomDim(a));
+      else if (a.kind === "scaled") product = dimMul(product, dimScaled(dimSubstitute(a.a, replace), a.factor));
       else product = dimMul(product, applyAtom(a.kind, dimSubstitute(a.a, replace), dimSubstitute(a.b, replace)));
     }
     sum = dimAdd(sum, product);
@@ -383,14 +410,20 @@ export function foldDim<T>(
     add: (a: T, b: T) => T;
     mul: (a: T, b: T) => T;
     op: (kind: AtomOp, a: T, b: T) => T;
+    scaled: (a: T, factor: number) => T;
   },
 ): T {
   if (typeof d === "number") return on.constant(d);
+  const atom = (a: Atom): T => {
+    if (a.kind === "symbol") return on.symbol(a);
+    if (a.kind === "scaled") return on.scaled(foldDim(a.a, on), a.factor);
+    return on.op(a.kind, foldDim(a.a, on), foldDim(a.b, on));
+  };
   let sum: T | undefined;
   for (const t of d.terms) {
     let product: T | undefined;
     for (const a of t.atoms) {
-      const factor = a.kind === "symbol" ? on.symbol(a) : on.op(a.kind, foldDim(a.a, on), foldDim(a.b, on));
+      const factor = atom(a);
       product = product === undefined ? factor : on.mul(product, factor);
     }
     if (product === undefined) throw new InternalError("a dimension term has no atoms");
@@ -418,7 +451,7 @@ export function splitDim(d: Dim, inner: (symbol: DimSymbol) => boolean): { rest:
   const isInner = (a: Atom): boolean =>
     a.kind === "symbol"
       ? inner(a)
-      : [...dimSymbols(a.a).values(), ...dimSymbols(a.b).values()].some((symbol) => inner(symbol));
+      : atomOperands(a).some((operand) => [...dimSymbols(operand).values()].some((symbol) => inner(symbol)));
   let rest: Dim = d.constant;
   const parts = new Map<string, DimPart>();
   for (const t of d.terms) {
@@ -475,6 +508,17 @@ export function parseDim(text: string, symbol: (name: string) => Dim): Dim {
       const b = sum();
       if (!take(")")) fail("expected )");
       return applyAtom(name, a, b);
+    }
+    if (name === "scaled") {
+      if (!take("(")) fail("expected (");
+      const a = sum();
+      if (!take(",")) fail("expected ,");
+      skip();
+      const factor = /^\d+(\.\d+)?(e[+-]?\d+)?/.exec(text.slice(at))?.[0];
+      if (factor === undefined || Math.fround(Number(factor)) !== Number(factor)) return fail("expected an f32");
+      at += factor.length;
+      if (!take(")")) fail("expected )");
+      return dimScaled(a, Number(factor));
     }
     return symbol(name);
   };

@@ -315,6 +315,9 @@ export const shrS = (a: Operand, b: Operand): Expr => binary("shrS", a, b);
 export const shrU = (a: Operand, b: Operand): Expr => binary("shrU", a, b);
 export const neg = (x: Expr): Expr => unary("neg", x);
 export const abs = (x: Expr): Expr => unary("abs", x);
+/** An i32 index times a factor, rounded to f32, down to a whole number: `dimScaled` of ir/dim.ts. */
+export const scaledIndex = (x: Expr, factor: number): Expr =>
+  convert("i32.from_f32S", floor(mul(convert("f32.from_i32S", x), f32(factor))));
 export const sqrt = (x: Expr): Expr => unary("sqrt", x);
 export const floor = (x: Expr): Expr => unary("floor", x);
 export const ceil = (x: Expr): Expr => unary("ceil", x);

@@ -217,6 +217,7 @@ export class EntryEmitter {
             return b.maxS(x, y);
         }
       },
+      scaled: b.scaledIndex,
     });
   }
 

@@ -124,6 +124,11 @@ export class EntryTable {
             return b.max(x, y);
         }
       },
+      // As f32 computes it: converting rounds the size, and the f64 product of two f32 is exact until it is rounded.
+      scaled: (x, factor) => {
+        const single = (v: Expr) => b.convert("f64.from_f32", b.convert("f32.from_f64", v));
+        return b.floor(single(b.mul(single(x), b.f64(factor))));
+      },
     });
   }
 }

@@ -119,15 +119,15 @@ export const shrink: CompositeOp<"shrink", { lambda: number; bias: number }> = a
   { lambda: number; bias: number }
 >({
   name: "shrink",
-  summary: "x − bias above λ, x + bias below −λ, else 0. Soft shrink: bias = λ; hard shrink: bias = 0.",
+  summary: "x + bias below −λ, otherwise x − bias above λ, else 0. Soft shrink: bias = λ; hard shrink: bias = 0.",
   attrs: { lambda: "half width of the zero band", bias: "how far values outside move towards 0" },
   of: (x, { lambda, bias }) =>
     select([
-      gt([x, constantLike(x, lambda)]),
-      np.sub(x, bias),
-      select([lt([x, constantLike(x, -lambda)]), np.add(x, bias), zero(x)]),
+      lt([x, constantLike(x, -lambda)]),
+      np.add(x, bias),
+      select([gt([x, constantLike(x, lambda)]), np.sub(x, bias), zero(x)]),
     ]),
-  samples: curve({ lambda: 0.05, bias: 0.05 }),
+  samples: [...curve({ lambda: 0.05, bias: 0.05 }), ...curve({ lambda: -0.3, bias: 0.5 })],
 });
 
 // ------------------------------------------------------------------------------------------- exponential units

@@ -7,6 +7,7 @@ import {
   type Atom,
   type Dim,
   type DimPart,
+  atomOperands,
   dimAdd,
   dimSubstitute,
   dimSymbols,
@@ -130,7 +131,7 @@ export class PointEmitter {
     };
     const walk = (a: Atom): void => {
       if (a.kind === "symbol") symbol(a.name);
-      else for (const d of [a.a, a.b]) for (const p of this.#split(d).parts) for (const f of p.factors) walk(f);
+      else for (const d of atomOperands(a)) for (const p of this.#split(d).parts) for (const f of p.factors) walk(f);
     };
     for (const f of factors) walk(f);
     return depth;
@@ -193,6 +194,8 @@ export class PointEmitter {
         return B.minS(this.index(a.a), this.index(a.b));
       case "max":
         return B.maxS(this.index(a.a), this.index(a.b));
+      case "scaled":
+        return B.scaledIndex(this.index(a.a), a.factor);
     }
   }
 
@@ -306,7 +309,7 @@ export class PointEmitter {
 
 function atomMentions(a: Atom, symbol: string): boolean {
   if (a.kind === "symbol") return a.name === symbol;
-  return [a.a, a.b].some((d) => dimSymbols(d).has(symbol));
+  return atomOperands(a).some((d) => dimSymbols(d).has(symbol));
 }
 
 function newScope(): Scope {

@@ -1,8 +1,9 @@
 /** Sizes as ONNX values: symbols are read off shapes, expressions are computed. All are i64 vectors of one element. */
 
-import { type Dim, type DimExpr, dimAdd, dimBounds, dimNeg, dimSub, dimText } from "../../../ir/dim.js";
+import { type Atom, type Dim, type DimExpr, dimAdd, dimBounds, dimNeg, dimSub, dimText } from "../../../ir/dim.js";
 import { ModelError } from "../../../ir/errors.js";
 import type { Shape } from "../../../ir/graph.js";
+import { tensorFrom } from "../../../ir/tensor.js";
 import { int, type Ref } from "./draft.js";
 import type { Emitter } from "./emitter.js";
 
@@ -118,7 +119,7 @@ export class Sizes {
     for (const term of d.terms) {
       let product: Ref | undefined;
       for (const atom of term.atoms) {
-        const factor = atom.kind === "symbol" ? this.#symbol(atom.name) : this.#atom(atom.kind, atom.a, atom.b);
+        const factor = this.#atom(atom);
         product = product === undefined ? factor : e.op("Mul", [product, factor]);
       }
       plus(term.coefficient === 1 ? product! : e.op("Mul", [product!, e.ints([term.coefficient])]));
@@ -127,8 +128,14 @@ export class Sizes {
     return sum!;
   }
 
-  #atom(kind: "floordiv" | "mod" | "min" | "max", a: Dim, b: Dim): Ref {
+  #atom(atom: Atom): Ref {
+    if (atom.kind === "symbol") return this.#symbol(atom.name);
     const e = this.#emitter;
+    if (atom.kind === "scaled") {
+      const factor = e.constant(tensorFrom("f32", [1], [atom.factor]));
+      return e.via([this.dim(atom.a)], "i64", "f32", ([size]) => e.op("Floor", [e.op("Mul", [size, factor])]));
+    }
+    const { kind, a, b } = atom;
     const [x, y] = [this.dim(a), this.dim(b)];
     if (kind === "min" || kind === "max") return e.op(kind === "min" ? "Min" : "Max", [x, y]);
     const { min, max } = dimBounds(a);

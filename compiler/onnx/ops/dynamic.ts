@@ -1,7 +1,8 @@
 /** Ops whose result sizes depend on the data: NonZero, Compress, Unique, NonMaxSuppression. */
-import { asType, full, rankOf, reshapeTo } from "../../../ir/build.js";
-import { dimMin, dimMul } from "../../../ir/dim.js";
+import { asType, dimScalar, full, np, rankOf, reshapeTo } from "../../../ir/build.js";
+import { dimBounds, dimMin, dimMul, dimSub } from "../../../ir/dim.js";
 import type { Value } from "../../../ir/graph.js";
+import { iota } from "../../../ir/ops/constant.js";
 import * as dyn from "../../../ir/ops/dynamic.js";
 import { gather } from "../../../ir/ops/indexing.js";
 import { productOf } from "../../../ir/ops/movement.js";
@@ -28,17 +29,23 @@ const nonZero: ImportOp = (c) => {
 };
 
 const compress: ImportOp = (c) => {
-  const given = c.attrs.int("axis", undefined);
+  const stated = c.attrs.int("axis", undefined);
   const whole = c.input(0);
-  const x = given === undefined ? reshapeTo(whole, [productOf(whole.type.shape)]) : whole;
-  const axis = given === undefined ? 0 : c.axis(given, rankOf(whole));
+  const x = stated === undefined ? reshapeTo(whole, [productOf(whole.type.shape)]) : whole;
+  const axis = stated === undefined ? 0 : c.axis(stated, rankOf(whole));
+  const size = x.type.shape[axis]!;
   const known = c.constant(1);
   if (known) {
-    const indices = nonZeroOf(known);
+    const indices = nonZeroOf(known).filter((i) => typeof size !== "number" || i < size);
     return gather([x, host(tensorFrom("i64", [indices.length], indices))], { axis });
   }
-  const condition = c.input(1);
-  const bound = dimMin(condition.type.shape[0]!, x.type.shape[axis]!);
+  const given = c.input(1);
+  const length = given.type.shape[0]!;
+  const bound = dimMin(length, size);
+  // What the condition says of elements beyond the axis counts for nothing.
+  const at = () => iota([], { dtype: "i64", shape: [length], axis: 0 });
+  const condition =
+    dimBounds(dimSub(length, size)).max <= 0 ? given : np.and(given, np.lt(at(), dimScalar(size, "i64")));
   const { made } = c.services.findSize("kept", bound, (defines) => dyn.nonZero([condition], { defines }));
   return gather([x, reshapeTo(made, [made.type.shape[1]!])], { axis });
 };

@@ -1,4 +1,4 @@
-/** Sampling of images at computed positions: GridSample, AffineGrid, RoiAlign, Col2Im. */
+/** Sampling of images at computed positions: GridSample, AffineGrid, Col2Im. */
 import {
   amax,
   asType,
@@ -225,109 +225,8 @@ const col2im: ImportOp = (c) => {
   );
 };
 
-/** Region pooling: each output cell samples a small grid by bilinear interpolation. */
-const roiAlign: ImportOp = (c) => {
-  const [x, rois, batch] = [c.input(0), c.input(1), c.input(2)];
-  const half =
-    c.since >= 16
-      ? c.attrs.oneOf("coordinate_transformation_mode", ["half_pixel", "output_half_pixel"], "half_pixel") ===
-        "half_pixel"
-      : false;
-  const rows = c.attrs.int("output_height", 1);
-  const columns = c.attrs.int("output_width", 1);
-  const ratio = c.attrs.int("sampling_ratio", 0);
-  const scale = c.attrs.float("spatial_scale", 1);
-  const average = c.attrs.oneOf("mode", ["avg", "max"], "avg") === "avg";
-  const [images, channels, height, width] = x.type.shape as [Dim, Dim, Dim, Dim];
-  const count = rois.type.shape[0]!;
-  const { dtype } = x.type;
-  const corner = (i: number) => np.sub(np.mul(takeAt(asType(rois, dtype), 1, i), scale), half ? 0.5 : 0);
-  const [x1, y1, x2, y2] = [corner(0), corner(1), corner(2), corner(3)];
-  const atLeast = (v: Value) => (half ? v : np.max(v, 1));
-  const cell = (size: Value, cells: number) => np.div(size, cells);
-  const cellH = cell(atLeast(np.sub(y2, y1)), rows);
-  const cellW = cell(atLeast(np.sub(x2, x1)), columns);
-  // Without a sampling ratio, each region has its own number of samples; the image bounds it, the rest is masked.
-  const most = (d: Dim, cells: number): number => {
-    if (ratio > 0) return ratio;
-    if (typeof d !== "number") throw c.error("sampling_ratio = 0 needs an image of fixed size");
-    return Math.max(1, Math.ceil(d / cells));
-  };
-  const [gridH, gridW] = [most(height, rows), most(width, columns)];
-  const samples = (size: Value, limit: number): Value =>
-    ratio > 0 ? full(dtype, [count], ratio) : clamp(ceil([size]), 1, limit);
-  const [countH, countW] = [samples(cellH, gridH), samples(cellW, gridW)];
-  const vertical = roiSamples(y1, cellH, countH, { cells: rows, grid: gridH, size: height, all: ratio > 0 });
-  const horizontal = roiSamples(x1, cellW, countW, { cells: columns, grid: gridW, size: width, all: ratio > 0 });
-  // Pixels as rows of channels: a sample reads neighbouring elements, and no region needs a copy of its image.
-  const pixels = reshapeTo(transpose([x], { perm: [0, 2, 3, 1] }), [productOf([images, height, width]), channels]);
-  const first = reshapeTo(np.mul(asType(batch, "i32"), dimScalar(dimMul(height, width), "i32")), [count, 1, 1]);
-  const overGrid = (v: Value, w: Value, op: (a: Value, b: Value) => Value) => op(expandDims(v, 2), expandDims(w, 1));
-  const corners = vertical.taps.flatMap((v) =>
-    horizontal.taps.map((h) => {
-      const line = np.mul(asType(v.position, "i32"), dimScalar(width, "i32"));
-      const index = np.add(overGrid(line, asType(h.position, "i32"), np.add), first);
-      return np.mul(gather([pixels, index], { axis: 0 }), expandDims(overGrid(v.weight, h.weight, np.mul), 3));
-    }),
-  );
-  const masked = (mask: (s: RoiSamples) => Value | undefined, v: Value, otherwise: number): Value => {
-    const [m, n] = [mask(vertical), mask(horizontal)];
-    if (m === undefined || n === undefined) return v;
-    return where(expandDims(overGrid(m, n, np.and), 3), v, otherwise);
-  };
-  const cells = (v: Value) => reshapeTo(v, [count, rows, gridH, columns, gridW, channels]);
-  // ONNX's max is over the weighted corner values of all samples, not over interpolated values.
-  const values = masked(
-    (s) => s.inside,
-    corners.reduce((a, b) => (average ? np.add(a, b) : np.max(a, b))),
-    0,
-  );
-  const pooled = average
-    ? np.div(sum(cells(masked((s) => s.used, values, 0)), [2, 4]), reshapeTo(np.mul(countH, countW), [count, 1, 1, 1]))
-    : amax(cells(masked((s) => s.used, values, Number.NEGATIVE_INFINITY)), [2, 4]);
-  return transpose([pooled], { perm: [0, 3, 1, 2] });
-};
-
-/** Where the samples of regions lie along one axis; every value is [regions, cells · grid]. */
-interface RoiSamples {
-  readonly taps: readonly { readonly position: Value; readonly weight: Value }[];
-  /** Samples further than a pixel outside the image are 0. */
-  readonly inside: Value;
-  /** Of a grid that is larger than the region's own: which samples exist. */
-  readonly used: Value | undefined;
-}
-
-function roiSamples(
-  start: Value,
-  cellSize: Value,
-  counts: Value,
-  s: { readonly cells: number; readonly grid: number; readonly size: Dim; readonly all: boolean },
-): RoiSamples {
-  const shape = [start.type.shape[0]!, s.cells, s.grid];
-  const along = [start.type.shape[0]!, s.cells * s.grid];
-  const { dtype } = start.type;
-  const spread = (v: Value) => broadcastTo(reshapeTo(v, [shape[0]!, 1, 1]), shape);
-  const p = iota([], { dtype, shape, axis: 1 });
-  const k = iota([], { dtype, shape, axis: 2 });
-  const exact = np.add(spread(start), np.mul(spread(cellSize), np.add(p, np.div(np.add(k, 0.5), spread(counts)))));
-  const at = reshapeTo(exact, along);
-  const last = np.sub(sizeF(s.size, at), 1);
-  const limited = clamp(at, 0, last);
-  const base = floor([limited]);
-  const t = np.sub(limited, base);
-  return {
-    taps: [
-      { position: base, weight: np.sub(1, t) },
-      { position: np.min(np.add(base, 1), last), weight: t },
-    ],
-    inside: logicalAnd([np.ge(at, -1), np.le(at, sizeF(s.size, at))]),
-    used: s.all ? undefined : reshapeTo(np.lt(k, spread(counts)), along),
-  };
-}
-
 export const image = {
   GridSample: gridSample,
   AffineGrid: affineGrid,
   Col2Im: col2im,
-  RoiAlign: roiAlign,
 } as const satisfies Readonly<Record<string, OpRow>>;

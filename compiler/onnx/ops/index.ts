@@ -22,6 +22,7 @@ import { randoms } from "./random.js";
 import { recurrent } from "./recurrent.js";
 import { reduce } from "./reduce.js";
 import { resizing } from "./resize.js";
+import { regions } from "./roi-align.js";
 import { sequences } from "./sequence.js";
 import { shape } from "./shape.js";
 import { signal } from "./signal.js";
@@ -63,6 +64,7 @@ const onnx = {
   ...randoms,
   ...recurrent,
   ...reduce,
+  ...regions,
   ...resizing,
   ...sequences,
   ...shape,

@@ -14,13 +14,14 @@ import {
   square,
 } from "../../../ir/build.js";
 import { dimFloorDiv } from "../../../ir/dim.js";
+import { isFloat } from "../../../ir/dtype.js";
 import { typeText, type Value } from "../../../ir/graph.js";
 import { idleDropout } from "../../../ir/ops/dropout.js";
 import { productOf } from "../../../ir/ops/movement.js";
 import * as norm from "../../../ir/ops/normalize.js";
 import { argMax } from "../../../ir/ops/reduce.js";
-
 import type { Bound, ImportOp, NodeContext, OpRow } from "../context.js";
+import { describeCode, dtypeOfCode } from "../dtype.js";
 import { inF32 } from "./elementwise.js";
 import { trainingDropout } from "./random.js";
 
@@ -99,7 +100,11 @@ const layerNormalization: ImportOp = (c): readonly Bound[] => {
   const axes = x.type.shape.map((_, i) => i).slice(axis);
   const average = mean(wide, axes, { keepDims: true });
   const variance = mean(square(np.sub(wide, average)), axes, { keepDims: true });
-  return [y, average, rsqrt(np.add(variance, epsilon))];
+  const stash = c.attrs.int("stash_type", 1);
+  const dtype = dtypeOfCode(stash);
+  if (dtype === undefined || dtype === "string" || !isFloat(dtype))
+    throw c.error(`stash_type ${stash} is ${describeCode(stash)}; it should be a float type`);
+  return [y, asType(average, dtype), asType(rsqrt(np.add(variance, epsilon)), dtype)];
 };
 
 const rmsNormalization: ImportOp = (c) => {

@@ -14,7 +14,7 @@ import {
   reshapeTo,
   where,
 } from "../../../ir/build.js";
-import { type Dim, dimEqual, dimFloorDiv, dimMul, dimText } from "../../../ir/dim.js";
+import { type Dim, dimEqual, dimScaled } from "../../../ir/dim.js";
 import type { Value } from "../../../ir/graph.js";
 import { iota, scalarConstant } from "../../../ir/ops/constant.js";
 import { abs, ceil, floor } from "../../../ir/ops/elementwise.js";
@@ -37,7 +37,8 @@ const NEAREST = ["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"] as 
 interface Settings {
   readonly mode: "nearest" | "linear" | "cubic";
   readonly coordinates: (typeof COORDINATES)[number];
-  readonly nearest: (typeof NEAREST)[number];
+  /** "simple", before opset 11: up where an axis shrinks, else down. */
+  readonly nearest: (typeof NEAREST)[number] | "simple";
   readonly cubicA: number;
   readonly excludeOutside: boolean;
   readonly antialias: boolean;
@@ -48,24 +49,28 @@ interface Axis {
   readonly axis: number;
   readonly size: Dim;
   readonly result: Dim;
-  /** As stated; undefined where it is result / size. */
+  /** As stated, an f32; undefined where it is result / size. */
   readonly scale: number | undefined;
   readonly roi: readonly [number, number];
 }
 
-const f64 = (d: Dim): Value => dimScalar(d, "f64");
+const f32 = (d: Dim): Value => dimScalar(d, "f32");
 
-/** Coordinates in the input of each result position, f64. */
+/**
+ * Coordinates in the input of each result position. In f32, step by step as ONNX Runtime and PyTorch take them: 6 / 0.6f is 10
+ * there and 9.9999996 in f64, so "floor" takes another element.
+ */
 function coordinatesOf(a: Axis, s: Settings): Value {
-  const i = iota([], { dtype: "f64", shape: [a.result], axis: 0 });
-  const last = np.sub(f64(a.size), 1);
+  const i = iota([], { dtype: "f32", shape: [a.result], axis: 0 });
+  const last = np.sub(f32(a.size), 1);
   /** One of two formulas, by whether the result has a single position. */
   const bySize = (single: () => Value, several: () => Value): Value => {
     if (typeof a.result === "number") return a.result === 1 ? single() : several();
-    return where(np.eq(f64(a.result), 1), single(), several());
+    return where(np.eq(f32(a.result), 1), single(), several());
   };
-  const scale = a.scale === undefined ? np.div(f64(a.result), f64(a.size)) : scalarConstant("f64", a.scale);
-  const halfPixel = () => np.sub(np.div(np.add(i, 0.5), scale), 0.5);
+  const scale = a.scale === undefined ? np.div(f32(a.result), f32(a.size)) : scalarConstant("f32", a.scale);
+  const centre = () => np.div(np.add(i, 0.5), scale);
+  const halfPixel = () => np.sub(centre(), 0.5);
   switch (s.coordinates) {
     case "half_pixel":
       return halfPixel();
@@ -73,23 +78,24 @@ function coordinatesOf(a: Axis, s: Settings): Value {
       return bySize(() => np.mul(i, 0), halfPixel);
     case "half_pixel_symmetric": {
       // The result size was rounded; the part that rounding took is shared by both sides.
-      const adjustment = np.div(f64(a.result), np.mul(scale, f64(a.size)));
-      const offset = np.mul(np.div(f64(a.size), 2), np.sub(1, adjustment));
-      return np.add(offset, halfPixel());
+      const adjustment = np.div(f32(a.result), np.mul(scale, f32(a.size)));
+      const offset = np.mul(np.div(f32(a.size), 2), np.sub(1, adjustment));
+      // ONNX Runtime takes this one in f64 from here on.
+      const wide = np.div(np.add(asType(i, "f64"), 0.5), asType(scale, "f64"));
+      return asType(np.sub(np.add(asType(offset, "f64"), wide), 0.5), "f32");
     }
     case "align_corners": {
-      // With a scale, the length before rounding counts.
-      const length = a.scale === undefined ? f64(a.result) : np.mul(scale, f64(a.size));
-      const span = np.sub(length, 1);
+      // The whole length counts, also where a scale gives a fraction more.
+      const span = np.sub(f32(a.result), 1);
       return np.div(np.mul(i, last), where(np.eq(span, 0), 1, span));
     }
     case "asymmetric":
       return np.div(i, scale);
     case "tf_half_pixel_for_nn":
-      return np.div(np.add(i, 0.5), scale);
+      return centre();
     case "tf_crop_and_resize": {
       const [from, to] = a.roi;
-      const steps = () => np.max(np.sub(f64(a.result), 1), 1);
+      const steps = () => np.max(np.sub(f32(a.result), 1), 1);
       return bySize(
         () => np.mul(np.add(i, 0.5 * (from + to)), last),
         () => np.add(np.mul(last, from), np.div(np.mul(np.mul(i, to - from), last), steps())),
@@ -114,10 +120,11 @@ interface Tap {
 }
 
 /** Neighbours of the coordinates: indices within the axis (i64) and weights (f64). */
-function tapsOf(c: NodeContext, a: Axis, s: Settings, at: Value): readonly Tap[] {
+function tapsOf(c: NodeContext, a: Axis, s: Settings, coordinates: Value): readonly Tap[] {
+  const at = asType(coordinates, "f64");
   const base = floor([at]);
   const fraction = np.sub(at, base);
-  const last = np.sub(f64(a.size), 1);
+  const last = np.sub(dimScalar(a.size, "f64"), 1);
   let shrink = 1;
   if (s.antialias) {
     const scale =
@@ -141,12 +148,19 @@ function tapsOf(c: NodeContext, a: Axis, s: Settings, at: Value): readonly Tap[]
   return raw.map((t) => ({ ...t, weight: np.div(t.weight, total) }));
 }
 
-function roundCoordinate(at: Value, how: Settings["nearest"]): Value {
+/** Coordinates that are a half but for f32's rounding are a half: as in ONNX Runtime. */
+const HALF = 0.5 + 1e-6;
+
+function roundCoordinate(a: Axis, coordinates: Value, how: Settings["nearest"]): Value {
+  // Halves are added without rounding.
+  const at = asType(coordinates, "f64");
   switch (how) {
+    case "simple":
+      return a.scale !== undefined && a.scale < 1 ? ceil([at]) : floor([at]);
     case "round_prefer_floor":
-      return ceil([np.sub(at, 0.5)]);
+      return ceil([np.sub(at, HALF)]);
     case "round_prefer_ceil":
-      return floor([np.add(at, 0.5)]);
+      return floor([np.add(at, HALF)]);
     case "floor":
       return floor([at]);
     case "ceil":
@@ -164,7 +178,7 @@ function resizeAxis(c: NodeContext, x: Value, a: Axis, s: Settings): Value {
   const at = coordinatesOf(a, s);
   if (s.mode === "nearest") {
     if (a.scale !== undefined && Number.isInteger(a.scale) && repeats(s)) return repeatElements(x, a.scale, a.axis);
-    const index = clamp(roundCoordinate(at, s.nearest), 0, np.sub(f64(a.size), 1));
+    const index = clamp(roundCoordinate(a, at, s.nearest), 0, np.sub(dimScalar(a.size, "f64"), 1));
     return gather([x, folded(c, asType(index, "i64"))], { axis: a.axis });
   }
   const shape = x.type.shape.map((_, i): Dim => (i === a.axis ? a.result : 1));
@@ -177,7 +191,7 @@ function resizeAxis(c: NodeContext, x: Value, a: Axis, s: Settings): Value {
 
 /** Whether nearest with a whole scale is each element repeated. */
 const repeats = (s: Settings): boolean =>
-  (s.coordinates === "asymmetric" && s.nearest === "floor") ||
+  (s.coordinates === "asymmetric" && (s.nearest === "floor" || s.nearest === "simple")) ||
   ((s.coordinates === "half_pixel" || s.coordinates === "pytorch_half_pixel") && s.nearest.startsWith("round"));
 
 function resize(c: NodeContext, x: Value, axes: readonly Axis[], s: Settings): Value {
@@ -189,7 +203,7 @@ function resize(c: NodeContext, x: Value, axes: readonly Axis[], s: Settings): V
   if (s.coordinates === "tf_crop_and_resize") {
     for (const a of axes) {
       const at = coordinatesOf(a, s);
-      const last = np.sub(f64(a.size), 1);
+      const last = np.sub(f32(a.size), 1);
       const zero = constantLike(at, 0);
       const inside = logicalAnd([ge([at, zero]), le([at, broadcastTo(last, at.type.shape)])]);
       const shape = y.type.shape.map((_, i): Dim => (i === a.axis ? a.result : 1));
@@ -198,16 +212,6 @@ function resize(c: NodeContext, x: Value, axes: readonly Axis[], s: Settings): V
   }
   if (y.type.dtype === x.type.dtype) return y;
   return asType(y, x.type.dtype);
-}
-
-/** ⌊size · scale⌋ */
-function scaled(c: NodeContext, size: Dim, scale: number): Dim {
-  if (typeof size === "number") return Math.floor(size * scale);
-  let den = 1;
-  while (!Number.isInteger(scale * den) && den < 2 ** 30) den *= 2;
-  if (!Number.isInteger(scale * den))
-    throw c.error(`the scale ${scale} of the dynamic size ${dimText(size)} is not representable`);
-  return dimFloorDiv(dimMul(size, scale * den), den);
 }
 
 const MODES: Readonly<Record<string, Settings["mode"]>> = {
@@ -226,7 +230,7 @@ function modeOf(c: NodeContext): Settings["mode"] {
 
 const OLD: Omit<Settings, "mode"> = {
   coordinates: "asymmetric",
-  nearest: "floor",
+  nearest: "simple",
   cubicA: -0.75,
   excludeOutside: false,
   antialias: false,
@@ -243,8 +247,9 @@ function byScales(
   if (scales.length !== axes.length) throw c.error(`${scales.length} scales were given for ${axes.length} axes`);
   return axes.map((axis, i) => {
     const size = x.type.shape[axis]!;
-    const scale = scales[i]!;
-    return { axis, size, scale, result: scaled(c, size, scale), roi: [roi[i] ?? 0, roi[i + axes.length] ?? 1] };
+    const scale = Math.fround(scales[i]!);
+    if (!(scale > 0 && scale < Number.POSITIVE_INFINITY)) throw c.error(`a scale is ${scale}; it should be above 0`);
+    return { axis, size, scale, result: dimScaled(size, scale), roi: [roi[i] ?? 0, roi[i + axes.length] ?? 1] };
   });
 }
 
