@@ -5,9 +5,9 @@
 
 import {
   type Atom,
+  atomOperands,
   type Dim,
   type DimPart,
-  atomOperands,
   dimAdd,
   dimSubstitute,
   dimSymbols,

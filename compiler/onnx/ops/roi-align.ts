@@ -156,7 +156,11 @@ function pooledInTurn(c: NodeContext, images: Images, spans: readonly [Span, Spa
     return { carried: [images.average ? np.add(before!, value) : np.max(before!, value)] };
   });
   const onCells = (v: Value, h: Value, op: (a: Value, b: Value) => Value) => expandDims(onGrid(v, h, op), 3);
-  if (images.average) return np.div(carried[0]!, onCells(spans[0].samples, spans[1].samples, (a, b) => divisor(np.mul(a, b))));
+  if (images.average)
+    return np.div(
+      carried[0]!,
+      onCells(spans[0].samples, spans[1].samples, (a, b) => divisor(np.mul(a, b))),
+    );
   // Samples outside the image were left out, and are 0; so is a cell without samples.
   const whole = spans.map((s, i) => np.and(np.ge(windows[i]!.count, s.samples), np.gt(s.samples, 0)));
   return where(onCells(whole[0]!, whole[1]!, np.and), carried[0]!, np.max(carried[0]!, 0));

@@ -14,7 +14,7 @@ import {
   takeAt,
   where,
 } from "../../../ir/build.js";
-import { type Dim, dimAdd, dimBounds, dimEqual, dimFloorDiv, dimMul, dimSub } from "../../../ir/dim.js";
+import { type Dim, dimAdd, dimBounds, dimEqual, dimFloorDiv, dimMul, dimSub, dimText } from "../../../ir/dim.js";
 import { type DType, isFloat } from "../../../ir/dtype.js";
 import type { Value } from "../../../ir/graph.js";
 import { iota } from "../../../ir/ops/constant.js";
@@ -65,6 +65,23 @@ interface Transform {
   readonly onesided: boolean;
 }
 
+/**
+ * The imaginary parts of [..., n, 1 or 2]; undefined where there are none. A last axis of which only the run knows the size is filled
+ * up with zeros; a size above 2 does not fit.
+ */
+function imaginaryOf(c: NodeContext, x: Value): Value | undefined {
+  const axis = rankOf(x) - 1;
+  const parts = x.type.shape[axis]!;
+  if (parts === 1) return undefined;
+  const { min, max } = dimBounds(parts);
+  if (min > 2 || max < 1)
+    throw c.error(`the last axis should hold real, or real and imaginary parts, but is ${dimText(parts)}`);
+  const missing = dimSub(2, parts);
+  if (missing === 0) return takeAt(x, axis, 1);
+  const amounts = (amount: Dim) => x.type.shape.map((_, i): Dim => (i === axis ? amount : 0));
+  return takeAt(padConstant(x, amounts(0), amounts(missing)), axis, 1);
+}
+
 /** The transform of [..., n, 1 or 2] along the axis before the last. */
 function fourier(c: NodeContext, x: Value, { length, inverse, onesided }: Transform): Value {
   const last = rankOf(x) - 1;
@@ -73,7 +90,7 @@ function fourier(c: NodeContext, x: Value, { length, inverse, onesided }: Transf
   const rows = inverse && onesided ? half : length;
   const whole = resized(x, last - 1, rows);
   const real = takeAt(whole, last, 0);
-  const imaginary = x.type.shape[last] === 2 ? takeAt(whole, last, 1) : undefined;
+  const imaginary = imaginaryOf(c, whole);
   const columns = onesided && !inverse ? half : length;
   const [cosines, sines] = waves(c, rows, columns, length, dtype);
   const scaled = (v: Value) => np.div(v, dimScalar(length, dtype));
