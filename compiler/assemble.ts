@@ -20,6 +20,7 @@ import {
 import { KernelSet } from "./kernel-set.js";
 import { type Arena, planArena } from "./plan/arena.js";
 import { EntryEmitter } from "./plan/emit.js";
+import { usesOf } from "./plan/liveness.js";
 import { type Bases, type Place, Placement } from "./plan/placement.js";
 import { collectSlots, limitDim } from "./plan/reads.js";
 import { allBuffers, placeStateResults } from "./plan/state.js";
@@ -204,7 +205,7 @@ function emitEntry({ schedule, placement }: Entry, table: EntryTable): EmittedEn
     inputs: tensors(schedule.inputs),
     outputs: tensors(schedule.outputs),
     steps: schedule.steps.map(stepInfo),
-    mutatesState: schedule.stateResults.length > 0,
+    mutatesFrom: firstMutation(schedule),
     maxBytes: largestRun(table.placed(placement.end)),
     limits: limitsOf(schedule, table),
   };
@@ -241,6 +242,18 @@ function dimsOf(schedule: Schedule, table: EntryTable): DimInfo[] {
     }
   }
   return [...found.values()];
+}
+
+/** The first step that writes state, or the number of steps. */
+function firstMutation({ steps }: Schedule): number {
+  const first = steps.findIndex((step) => {
+    let mutates = false;
+    forEachStep([step], (s) => {
+      mutates ||= usesOf(s).some((u) => u.access !== "read" && u.view.buffer.source.kind === "state");
+    });
+    return mutates;
+  });
+  return first < 0 ? steps.length : first;
 }
 
 function stepInfo(s: Step): StepInfo {

@@ -290,6 +290,9 @@ export function call(type: LoopType, fn: string, args: readonly Operand[]): Expr
   return { kind: "call", type, fn, args: args.map((x) => expr(x)) };
 }
 
+export const poll = (): Expr => ({ kind: "host", type: "i32", fn: "poll", args: [] });
+export const reserve = (bytes: Expr): Expr => ({ kind: "host", type: "i32", fn: "reserve", args: [bytes] });
+
 export const add = (a: Operand, b: Operand): Expr => binary("add", a, b);
 export const sub = (a: Operand, b: Operand): Expr => binary("sub", a, b);
 export const mul = (a: Operand, b: Operand): Expr => binary("mul", a, b);

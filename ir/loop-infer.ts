@@ -18,6 +18,7 @@ import {
   compareResult,
   convertResult,
   floatOp,
+  hostParams,
   isShift,
   isVector,
   laneInfo,
@@ -166,6 +167,12 @@ export function inferType(e: Expr): LoopType {
     case "var":
     case "call":
       return e.type;
+    case "host": {
+      const wanted = hostParams[e.fn].join(", ");
+      const got = e.args.map((x) => x.type).join(", ");
+      if (got !== wanted) throw new IllTyped(`host.${e.fn} takes (${wanted}), not (${got})`);
+      return "i32";
+    }
     case "unary":
       return unaryType(e.op, e.x.type);
     case "binary":

@@ -22,6 +22,7 @@ import {
   compareResult,
   convertOps,
   elemKind,
+  hostParams,
   isVector,
   laneInfo,
   loadElems,
@@ -410,6 +411,7 @@ class Parser {
       if (head === "bitcast" && has(loadElems, suffix))
         return { kind: "convert", type: suffix, op: "bitcast", x: count(1)[0] };
       if (head === "splat" && has(laneInfo, suffix)) return { kind: "splat", type: suffix, x: count(1)[0] };
+      if (head === "host" && has(hostParams, suffix)) return { kind: "host", type: "i32", fn: suffix, args };
       if (head === "reduceLanes" && has(reduceResult, suffix))
         return { kind: "reduceLanes", type, op: suffix, x: count(1)[0] };
       if (head === "extractLane" && /^\d+$/.test(suffix))

@@ -118,6 +118,8 @@ export function printExpr(e: Expr, level = 0): string {
       return `reduceLanes.${e.op}(${list(e.x)})`;
     case "load":
       return `${e.splat ? "loadSplat" : "load"} ${accessType(e.type, e.elem)} ${address(e.base, e.index, e.offset)}`;
+    case "host":
+      return `host.${e.fn}(${list(...e.args)})`;
     case "call":
       return `call ${e.type} @${e.fn}(${list(...e.args)})`;
     default:

@@ -8,6 +8,7 @@ import type {
   CompareOp,
   ConvertOp,
   Elem,
+  HostFn,
   LoopType,
   MathFn,
   ReduceOp,
@@ -211,6 +212,8 @@ export const convertResult: Readonly<Record<Exclude<ConvertOp, "bitcast">, TypeM
 };
 
 export const convertOps = [...Object.keys(convertResult), "bitcast"] as readonly ConvertOp[];
+
+export const hostParams: Readonly<Record<HostFn, readonly LoopType[]>> = { poll: [], reserve: ["f64"] };
 
 export const mathArity: Readonly<Record<MathFn, 1 | 2>> = {
   exp: 1,

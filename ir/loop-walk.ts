@@ -47,6 +47,7 @@ export function mapOperands(e: Expr, f: (x: Expr) => Expr): Expr {
       return base === e.base && index === e.index ? e : { ...e, base, index };
     }
     case "math":
+    case "host":
     case "call": {
       const args = mapList(e.args, f);
       return args === e.args ? e : { ...e, args };
@@ -82,12 +83,16 @@ export function operandsOf(e: Expr): readonly Expr[] {
     case "load":
       return [e.base, e.index];
     case "math":
+    case "host":
     case "call":
       return e.args;
     default:
       return e satisfies never;
   }
 }
+
+/** Runs code that may do anything, as far as one function can tell. */
+export const isCall = (e: Expr): boolean => e.kind === "call" || e.kind === "host";
 
 /** Rebuilds an expression bottom-up. */
 export function rewriteExpr(e: Expr, f: (x: Expr) => Expr): Expr {

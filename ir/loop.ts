@@ -198,6 +198,13 @@ export type ConvertOp =
 /** Lanes 32 or 64 bits wide, and masks (and = all, or = any). Float sums and products pair lanes as (l0∘l2)∘(l1∘l3). */
 export type ReduceOp = "add" | "mul" | "min" | "max" | "minS" | "minU" | "maxS" | "maxU" | "and" | "or";
 
+/**
+ * What a run asks of who started it, each as an i32.
+ * - `poll()`: 1 where the run is to leave off here, so that it can go on later. Does not return where it must end.
+ * - `reserve(bytes: f64)`: 1 if memory has so many bytes now, having grown if needed; 0 where it may not or can't.
+ */
+export type HostFn = "poll" | "reserve";
+
 export type Expr =
   /** A scalar constant: bigint for i64, number otherwise; f32 values are exactly representable; a mask is 0 or 1. */
   | { readonly kind: "const"; readonly type: ScalarKind; readonly value: number | bigint }
@@ -247,6 +254,7 @@ export type Expr =
       readonly offset: number;
       readonly splat?: boolean;
     }
+  | { readonly kind: "host"; readonly type: "i32"; readonly fn: HostFn; readonly args: readonly Expr[] }
   /** Call of another LoopFunction that returns a value. */
   | { readonly kind: "call"; readonly type: LoopType; readonly fn: string; readonly args: readonly Expr[] };
 

@@ -1,6 +1,6 @@
-/** Cuts data sets into batches. */
-import { ModelError, modelError } from "./errors.js";
-import { type Feed, type Feeds, readFeed, signature } from "./feeds.js";
+/** Cuts data sets into batches. A module of its own, which is loaded by those who train or evaluate. */
+import type { modelError } from "./errors.js";
+import { type Feed, type Feeds, type readFeed, signature } from "./feeds.js";
 import type { EntryInfo, TensorInfo } from "./format.js";
 import { arrayTypes, sizeOf, type Tensor, type TensorData } from "./tensor.js";
 
@@ -10,6 +10,12 @@ import { arrayTypes, sizeOf, type Tensor, type TensorData } from "./tensor.js";
  */
 export type Dataset = Feeds | BatchSource | (() => BatchSource);
 export type BatchSource = Iterable<Feeds> | AsyncIterable<Feeds>;
+
+/** What the runtime has already: its errors are told apart by class, so there is one of each. */
+export interface Tools {
+  readonly modelError: typeof modelError;
+  readonly readFeed: typeof readFeed;
+}
 
 export interface Batches {
   /** Number of batches, if known. */
@@ -39,6 +45,7 @@ export function permutation(count: number, seed: number): Uint32Array {
  * @param seed order of the samples; null: as they lie.
  */
 export function batchesOf(
+  tools: Tools,
   dataset: Dataset,
   entry: EntryInfo,
   batchDim: string | null,
@@ -47,7 +54,7 @@ export function batchesOf(
 ): Batches {
   const source = typeof dataset === "function" ? dataset() : dataset;
   if (isBatchSource(source)) return { count: null, [Symbol.asyncIterator]: () => iterate(source) };
-  return arrayBatches(source, entry, batchDim, batchSize, seed);
+  return arrayBatches(tools, source, entry, batchDim, batchSize, seed);
 }
 
 const isBatchSource = (source: object): source is BatchSource =>
@@ -67,14 +74,16 @@ interface Column {
 }
 
 function arrayBatches(
+  tools: Tools,
   feeds: Feeds,
   entry: EntryInfo,
   batchDim: string | null,
   batchSize: number | undefined,
   seed: number | null,
 ): Batches {
+  const { modelError } = tools;
   const columns = entry.inputs.map((input) =>
-    columnOf(input, Object.hasOwn(feeds, input.name) ? feeds[input.name] : undefined),
+    columnOf(tools, input, Object.hasOwn(feeds, input.name) ? feeds[input.name] : undefined),
   );
   const samples = columns[0]?.samples ?? 0;
   for (const c of columns) {
@@ -133,12 +142,12 @@ function gather(
   return buffer.subarray(0, n * row);
 }
 
-function columnOf(input: TensorInfo, feed: Feed | undefined): Column {
+function columnOf({ modelError, readFeed }: Tools, input: TensorInfo, feed: Feed | undefined): Column {
   const where = `input "${input.name}"`;
   const sample = input.shape.slice(1);
   const all = { ...input, shape: [{ dim: "samples", slot: 0 }, ...sample] };
   const { array: data, shape: given, problem } = readFeed(all, feed);
-  if (problem) throw new ModelError({ where, ...problem });
+  if (problem) throw modelError(where, problem.message, problem.hint);
   if (input.shape.length === 0)
     throw modelError(where, "a scalar can't be cut into batches", "pass an iterable of batches");
   const shape = sample.map((d, i) => {

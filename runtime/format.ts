@@ -10,10 +10,13 @@
  * - export `plan_E(): i32` for each entry E: reads the dims of E from the table, writes all derived sizes and arena offsets
  *   to the table, and returns the bytes of memory that a run needs, counted from address 0, as u32. It computes in 64 bits
  *   and returns `planOverflow` where any value does not fit, `planRefused` where sizes break limits. It may be called with any dims ≥ 0 and never traps.
- * - export `run_E(tid: i32, threads: i32, begin: i32, end: i32)`: executes the steps [begin, end) of the schedule. Every
- *   thread calls it with the same arguments apart from `tid`; barriers inside separate dependent kernels. A run is any
- *   partition of [0, steps) executed in order; between two slices all threads have returned, so a slice needs no barrier at
- *   its end. Single-threaded variants are called with (0, 1, begin, end).
+ * - export `run_E(tid: i32, threads: i32, begin: i32, end: i32): i32`: executes the steps [begin, end) of the schedule and
+ *   returns `end`. Every thread calls it with the same arguments apart from `tid`; barriers inside separate dependent kernels.
+ *   A run is any partition of [0, steps) executed in order; between two slices all threads have returned, so a slice needs no
+ *   barrier at its end. Single-threaded variants are called with (0, 1, begin, end); they may return less than `end` where
+ *   `env.poll` says so: the step to go on with, in its midst if `wordResume` is not 0.
+ * - import `env.poll(): i32`, in single-threaded variants only, and only called while `wordPoll` is not 0: between steps, chunks
+ *   and rounds of loops, and in kernels that take long. Not 0: the call of `run_E` returns as soon as it can. It may throw.
  * - export `can_block`: mutable i32 global, in threaded variants only. 1 lets the barrier of this instance wait
  *   (`memory.atomic.wait32`); 0 makes it spin, for a browser's main thread.
  *
@@ -47,7 +50,7 @@
  */
 
 /** Raised when a reader of the previous version could misread the artefact. */
-export const formatVersion = 2;
+export const formatVersion = 3;
 
 // The control block's i32 words, as indices (byte address / 4). Those from `wordJob` on belong to the runtime.
 
@@ -67,10 +70,23 @@ export const wordBegin = 6;
 export const wordEnd = 7;
 /** Workers that have finished the job. */
 export const wordDone = 8;
-/** Length in bytes of what the first trapping thread says; the UTF-8 text fills the words after it. */
+/** Length in bytes of what the first trapping thread says; the UTF-8 text fills the words after it, up to `wordPoll`. */
 export const wordMessage = 9;
+/** Not 0: single-threaded, `env.poll` is to be asked whether to go on; with threads, ranges of chunks are cut at each chunk. */
+export const wordPoll = 57;
+/** Where in a step a run left off: not 0 makes the next call of `run_E` go on there; and at which chunk. */
+export const wordResume = 58;
+export const wordChunk = 59;
+/** Not 0: the run came to an end before the last step; limits say why, or `wordNeeded` does. */
+export const wordStop = 60;
+/** To how many pages a run may grow the memory, and how many it needed when that was not enough. */
+export const wordLimit = 61;
+export const wordNeeded = 62;
 /** Size of the block. */
 export const controlBytes = 256;
+
+/** Import of single-threaded variants, from `env`. */
+export const pollImport = "poll";
 
 /** `plan_E` returns this (as u32) when the run can't be laid out in 4 GiB. */
 export const planOverflow = 0xffffffff;
@@ -180,8 +196,8 @@ export interface EntryInfo {
   readonly outputs: readonly TensorInfo[];
   /** The schedule; `run_E` takes ranges of its indices. */
   readonly steps: readonly StepInfo[];
-  /** True if a run changes state: it is then never cut short by an abort. */
-  readonly mutatesState: boolean;
+  /** The first step that changes state, or the number of steps: a run is not cut short from there on. */
+  readonly mutatesFrom: number;
   /** Bytes of memory at the largest dims; null where a dim has no bound. */
   readonly maxBytes: number | null;
   readonly limits: readonly LimitInfo[];

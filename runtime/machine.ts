@@ -9,8 +9,10 @@ import {
   planOverflow,
   planRefused,
   type TensorInfo,
+  wordPoll,
+  wordResume,
 } from "./format.js";
-import { canBlock } from "./platform.js";
+import { canBlock, yieldToLoop } from "./platform.js";
 import { Pool } from "./pool.js";
 import { announce, join, joinLater, poison, type RunFunction, takePoison } from "./thread.js";
 
@@ -23,6 +25,15 @@ export interface MachineOptions {
   readonly workerUrl?: URL | string | undefined;
 }
 
+/** What may end a run before its time. */
+export interface Stop {
+  readonly signal?: AbortSignal | undefined;
+  readonly maxSeconds?: number | undefined;
+}
+
+/** How long a lone thread keeps the event loop waiting in a run that can be stopped, in ms. */
+const slice = 8;
+
 const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 
 // A session that is dropped without dispose must not leave its workers waiting for ever.
@@ -32,13 +43,18 @@ export class Machine {
   readonly manifest: Manifest;
   readonly threads: number;
   readonly #memory: WebAssembly.Memory;
-  readonly #limit: number;
+  readonly #module: WebAssembly.Module;
+  readonly #options: MachineOptions;
   readonly #plans: Readonly<Record<string, () => number>>;
   readonly #runs: Readonly<Record<string, RunFunction>>;
   readonly #entryNames: readonly string[];
   readonly #mayBlock: boolean;
-  readonly #background: boolean;
+  #background: boolean;
   #pool: Pool | null = null;
+  /** When a lone thread is to leave off, and when the run ends. */
+  #until = Infinity;
+  #deadline = Infinity;
+  #late: Error | undefined;
   #planned = "";
   #plannedDims: readonly number[] = [];
   /** All of memory; read again after `plan`, which may grow it. */
@@ -51,11 +67,13 @@ export class Machine {
     memory: WebAssembly.Memory,
     instance: WebAssembly.Instance,
     options: MachineOptions,
+    module: WebAssembly.Module,
   ) {
     this.manifest = manifest;
     this.threads = options.threads;
     this.#memory = memory;
-    this.#limit = options.maxMemoryBytes;
+    this.#module = module;
+    this.#options = options;
     this.#entryNames = Object.keys(manifest.entries);
     this.#background = options.background;
     this.#mayBlock = options.shared && canBlock();
@@ -75,7 +93,9 @@ export class Machine {
 
   static async create(module: WebAssembly.Module, manifest: Manifest, options: MachineOptions): Promise<Machine> {
     const memory = createMemory(manifest, options);
-    const instance = await WebAssembly.instantiate(module, { env: { memory } }).catch((cause) => {
+    let machine: Machine;
+    const poll = () => machine.#poll();
+    const instance = await WebAssembly.instantiate(module, { env: { memory, poll } }).catch((cause) => {
       throw modelError(
         "artefact",
         `the module does not fit its manifest: ${cause.message}`,
@@ -83,14 +103,30 @@ export class Machine {
         cause,
       );
     });
-    const machine = new Machine(manifest, memory, instance, options);
-    if (options.threads > 1 || options.background) {
-      const pool = new Pool();
-      await pool.start(module, memory, manifest, options.background ? 0 : 1, options.threads, options.workerUrl);
-      machine.#pool = pool;
-      abandoned.register(machine, pool, machine);
-    }
+    machine = new Machine(manifest, memory, instance, options, module);
+    if (options.threads > 1 || options.background) await machine.#enlist(options.background ? 0 : 1, options.threads);
     return machine;
+  }
+
+  /** Starts workers for the threads [first, end). */
+  async #enlist(first: number, end: number): Promise<void> {
+    const pool = this.#pool ?? new Pool();
+    try {
+      await pool.start(this.#module, this.#memory, this.manifest, first, end, this.threads, this.#options.workerUrl);
+    } finally {
+      if (this.bytes.length === 0) pool.terminate();
+      this.#checkAlive();
+    }
+    if (this.#pool) return;
+    this.#pool = pool;
+    abandoned.register(this, pool, this);
+  }
+
+  /** The module's import: whether a lone thread is to leave off. */
+  #poll(): number {
+    const now = performance.now();
+    if (now >= this.#deadline) throw this.#late;
+    return +(now >= this.#until);
   }
 
   #refresh(): void {
@@ -123,7 +159,9 @@ export class Machine {
       );
     if (needed === planRefused) this.clearLimits(entry, true);
     if (needed === planOverflow) throw tooLarge("more than the 4 GiB of WebAssembly");
-    if (needed > this.#limit) throw tooLarge(`${mebibytes(needed)}, maxMemoryBytes allows ${mebibytes(this.#limit)}`);
+    const { maxMemoryBytes } = this.#options;
+    if (needed > maxMemoryBytes)
+      throw tooLarge(`${mebibytes(needed)}, maxMemoryBytes allows ${mebibytes(maxMemoryBytes)}`);
     const missing = needed - this.#memory.buffer.byteLength;
     if (missing > 0) {
       try {
@@ -154,26 +192,73 @@ export class Machine {
     if (strict && broken[0]) throw new ModelError(broken);
   }
 
-  /** Executes the steps [begin, end) of the planned entry on all threads, at once unless in the background. */
-  run(name: string, begin: number, end: number): Promise<void> | undefined {
-    const pool = this.#pool;
-    const words = this.#words;
-    const finish = (cause?: unknown): void => {
-      const message = pool ? takePoison(words) : cause && String(cause);
-      if (message) throw this.#trapped(name, begin, end, message as string, cause);
-    };
-    if (pool) announce(words, this.#entryNames.indexOf(name), begin, end);
-    if (this.#background) return joinLater(words, this.threads, () => pool === this.#pool).then(finish);
-    let cause: unknown;
-    try {
-      this.#runs[name]!(0, this.threads, begin, end);
-    } catch (error) {
-      cause = error;
-      if (pool) poison(words, error);
+  /**
+   * Executes the steps [begin, end) of the planned entry on all threads.
+   * @throws the signal's reason, or ModelError when time is up; the memory that outlives runs is as those steps left it.
+   */
+  async run(name: string, begin: number, end: number, { signal, maxSeconds }: Stop = {}): Promise<void> {
+    if (begin === end) return;
+    const stoppable = signal || maxSeconds !== undefined;
+    // Nobody could stop the thread that they run on.
+    if (stoppable && this.#options.shared && !this.#background) {
+      await this.#enlist(0, 1);
+      this.#background = true;
     }
-    if (pool) join(words, this.threads - 1, this.#mayBlock);
-    finish(cause);
-    return undefined;
+    signal?.throwIfAborted();
+    const words = this.#words;
+    words[wordPoll] = stoppable || this.#background ? 1 : 0;
+    words[wordResume] = 0;
+    this.#late = modelError("option maxSeconds", `the run took longer than ${maxSeconds} s`);
+    this.#deadline = performance.now() + (maxSeconds ?? Infinity) * 1000;
+    if (this.#pool) return this.#runTeam(name, begin, end, { signal, maxSeconds });
+    for (let at = begin; ; ) {
+      this.#until = signal ? performance.now() + slice : Infinity;
+      try {
+        at = this.#runs[name]!(0, 1, at, end);
+      } catch (error) {
+        throw error === this.#late ? error : this.#trapped(name, at, end, String(error), error);
+      }
+      if (at === end) return;
+      await yieldToLoop();
+      this.#checkAlive();
+      signal?.throwIfAborted();
+    }
+  }
+
+  async #runTeam(name: string, begin: number, end: number, { signal, maxSeconds }: Stop): Promise<void> {
+    const words = this.#words;
+    const pool = this.#pool!;
+    let why: unknown;
+    let cause: unknown;
+    const stop = (reason: unknown): void => {
+      why ??= reason;
+      poison(words, why);
+    };
+    const abort = () => stop(signal!.reason);
+    announce(words, this.#entryNames.indexOf(name), begin, end);
+    if (this.#background) {
+      signal?.addEventListener("abort", abort);
+      const timer = maxSeconds === undefined ? undefined : setTimeout(stop, maxSeconds * 1000, this.#late);
+      await joinLater(words, this.threads, () => pool === this.#pool);
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", abort);
+      this.#checkAlive();
+    } else {
+      try {
+        this.#runs[name]!(0, this.threads, begin, end);
+      } catch (error) {
+        cause = error;
+        poison(words, error);
+      }
+      join(words, this.threads - 1, this.#mayBlock);
+    }
+    const message = takePoison(words);
+    if (why) throw why;
+    if (message) throw this.#trapped(name, begin, end, message, cause);
+  }
+
+  #checkAlive(): void {
+    if (this.bytes.length === 0) throw modelError("session", "it was disposed while running");
   }
 
   #trapped(name: string, begin: number, end: number, message: string, cause: unknown): Error {

@@ -24,12 +24,13 @@ type Listen = (event: "message" | "error" | "exit", listener: (value: unknown) =
 export class Pool {
   readonly #threads: Thread[] = [];
 
-  /** Starts workers for the threads from `first` on. @throws ModelError when one does not come up. */
+  /** Starts workers for the threads [first, end) of `threads`. @throws ModelError when one does not come up. */
   async start(
     module: WebAssembly.Module,
     memory: WebAssembly.Memory,
     { entries }: Manifest,
     first: number,
+    end: number,
     threads: number,
     workerUrl = defaults.workerUrl,
   ): Promise<void> {
@@ -44,7 +45,7 @@ export class Pool {
       await new Promise<void>((resolve, reject) => {
         const fail = (why: unknown): void => reject(failure(why));
         timer = setTimeout(fail, patience, `no answer within ${patience / 1000} s`);
-        let missing = threads - first;
+        let missing = end - first;
         const launch = async (tid: number): Promise<void> => {
           const { worker, listen, unref } = await (isNode ? nodeWorker : webWorker)(workerUrl);
           this.#threads.push(worker);
@@ -58,7 +59,7 @@ export class Pool {
           });
           worker.postMessage({ module, memory, tid, threads, entries: Object.keys(entries) });
         };
-        for (let tid = first; tid < threads; tid++) launch(tid).catch(fail);
+        for (let tid = first; tid < end; tid++) launch(tid).catch(fail);
       });
     } catch (error) {
       this.terminate();

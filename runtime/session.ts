@@ -2,8 +2,7 @@
 import { describe, InternalError, modelError } from "./errors.js";
 import { bindFeeds, type Feed, type Feeds, signature } from "./feeds.js";
 import type { DType, EntryInfo, TensorInfo, VariantId } from "./format.js";
-import type { Machine } from "./machine.js";
-import { yieldToLoop } from "./platform.js";
+import type { Machine, Stop } from "./machine.js";
 import { arrayTypes, byteSize, bytesOf, sizeOf, type Tensor, viewOf } from "./tensor.js";
 
 /** What was chosen at load, and why not more. */
@@ -25,11 +24,16 @@ export interface Signature {
   readonly shape: readonly (number | string)[];
 }
 
-export interface RunOptions {
+export interface RunOptions extends Stop {
   /** Which entry to run, of an artefact with several. Default: the model's own, whose signature the session shows. */
   readonly entry?: string | undefined;
-  /** Makes the run stop between kernels, and yield to the event loop every few milliseconds. */
+  /**
+   * Ends the run within milliseconds, also inside loops and long kernels. It yields to the event loop every few milliseconds;
+   * with threads it runs in the background, and so do later runs. A run that has begun to change state goes on to its end.
+   */
   readonly signal?: AbortSignal | undefined;
+  /** Ends the run likewise when it takes longer. */
+  readonly maxSeconds?: number | undefined;
   /** Names of the outputs to return; all by default. */
   readonly outputs?: readonly string[] | undefined;
   /** Return views of the session's memory instead of copies. They hold until the next run or dispose. */
@@ -49,9 +53,6 @@ export interface ProfileRow {
 
 export type Results = { readonly [name: string]: Tensor };
 
-/** How long a run may keep the event loop waiting when it can be aborted, in ms. */
-const slice = 8;
-
 export class Session<I = Feeds, O = Results> {
   readonly report: Report;
   readonly inputs: readonly Signature[];
@@ -61,8 +62,6 @@ export class Session<I = Feeds, O = Results> {
   readonly #main: string;
   #machine: Machine | null;
   #tail: Promise<unknown> = Promise.resolve();
-  /** Steps that took about half a slice in the last abortable run. */
-  #stride = 1;
 
   constructor(machine: Machine, report: Report) {
     const { entries, training } = machine.manifest;
@@ -86,7 +85,7 @@ export class Session<I = Feeds, O = Results> {
       const { machine, entry } = this.#begin(name, feeds as Feeds, options);
       const wanted = options.outputs ?? entry.outputs.map((o) => o.name);
       const outputs = wanted.map((output) => outputOf(entry, output));
-      await this.#execute(machine, name, entry, options.signal);
+      await this.#execute(machine, name, entry, options);
       const results = outputs.map((t) => [t.name, readTensor(machine, t, options.reuse ?? false)] as const);
       return Object.fromEntries(results) as O;
     });
@@ -101,7 +100,7 @@ export class Session<I = Feeds, O = Results> {
   ): Promise<{ readonly values: readonly number[]; readonly size: number }> {
     return this.enqueue(async () => {
       const { machine, entry, dims } = this.#begin(name, feeds, {});
-      await this.#execute(machine, name, entry, undefined);
+      await this.#execute(machine, name, entry);
       const values = scalars.map(
         (s) => viewOf("f32", machine.bytes.buffer, machine.address(outputOf(entry, s)), 1)[0] as number,
       );
@@ -151,28 +150,14 @@ export class Session<I = Feeds, O = Results> {
     return { machine, entry, dims: bound.dims };
   }
 
-  async #execute(machine: Machine, name: string, entry: EntryInfo, signal: AbortSignal | undefined): Promise<void> {
+  async #execute(machine: Machine, name: string, entry: EntryInfo, stop?: Stop): Promise<void> {
     const count = entry.steps.length;
-    const sliced = signal && !entry.mutatesState;
+    const { maxSeconds = 1 } = stop ?? {};
+    if (!(maxSeconds > 0)) throw modelError("option maxSeconds", `expected seconds, got ${describe(maxSeconds)}`);
     machine.clearLimits(entry);
-    let resumed = performance.now();
-    for (let at = 0; at < count; ) {
-      const begin = performance.now();
-      const end = sliced ? Math.min(count, at + this.#stride) : count;
-      await machine.run(name, at, end);
-      if (machine !== this.#machine) throw modelError("session", "it was disposed while running");
-      at = end;
-      if (!sliced || at === count) continue;
-      const now = performance.now();
-      if (now - begin < slice / 4) this.#stride *= 2;
-      else if (now - begin > slice / 2) this.#stride = Math.max(1, this.#stride >> 1);
-      if (now - resumed + (now - begin) >= slice) {
-        await yieldToLoop();
-        resumed = performance.now();
-      }
-      signal.throwIfAborted();
-      if (machine !== this.#machine) throw modelError("session", "it was disposed while running");
-    }
+    await machine.run(name, 0, entry.mutatesFrom, stop);
+    // State is changed as a whole or not at all.
+    if (entry.mutatesFrom < count) await machine.run(name, entry.mutatesFrom, count);
     machine.clearLimits(entry, true);
   }
 

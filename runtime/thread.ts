@@ -14,6 +14,7 @@ import {
   wordJob,
   wordMessage,
   wordPoison,
+  wordPoll,
   wordSleepers,
 } from "./format.js";
 import { importModule, isNode } from "./platform.js";
@@ -31,7 +32,7 @@ export interface WorkerStart {
 export type WorkerReady = string | null;
 
 /** `run_E` of format.ts. */
-export type RunFunction = (tid: number, threads: number, begin: number, end: number) => void;
+export type RunFunction = (tid: number, threads: number, begin: number, end: number) => number;
 
 /** Loads of a word before a thread goes to sleep: waking it takes tens of microseconds, about as long as this. */
 const patience = 10_000;
@@ -42,7 +43,7 @@ const textAt = (wordMessage + 1) * 4;
 /** Tells the other threads that this one trapped; the first to do so leaves its message. Also used by the main thread. */
 export function poison(words: Int32Array, error: unknown): void {
   if (Atomics.compareExchange(words, wordPoison, 0, 1) === 0) {
-    const text = new TextEncoder().encode(String(error)).subarray(0, controlBytes - textAt);
+    const text = new TextEncoder().encode(String(error)).subarray(0, 4 * wordPoll - textAt);
     new Uint8Array(words.buffer).set(text, textAt);
     Atomics.store(words, wordMessage, text.length);
   }

@@ -1,8 +1,8 @@
 /** A loaded training step: learns, measures, saves and restores. */
 import { decodeState, encodeState, stateBytes, writeAtomically } from "./checkpoint.js";
-import { type Batches, batchesOf, type Dataset } from "./dataset.js";
+import type { Batches, Dataset } from "./dataset.js";
 import { describe, modelError } from "./errors.js";
-import type { Feeds } from "./feeds.js";
+import { type Feeds, readFeed } from "./feeds.js";
 import type { StateInfo, StateRole, TrainingInfo } from "./format.js";
 import type { Machine } from "./machine.js";
 import { yieldToLoop } from "./platform.js";
@@ -87,7 +87,7 @@ export class TrainingSession<I = Feeds, O = Results, B = Feeds> extends Session<
     for (let epoch = firstEpoch; epoch < last && going; epoch++) {
       const begin = performance.now();
       const seed = shuffle === false ? null : (shuffle + Math.imul(epoch, 0x9e3779b1)) >>> 0;
-      const batches = this.#batches(dataset, this.#training.step, options.batchSize, seed);
+      const batches = await this.#batches(dataset, this.#training.step, options.batchSize, seed);
       const bar = await startProgress(options.progress, batches.count);
       const mean = new Mean(this.#scalars.length);
       let batch = 0;
@@ -128,7 +128,7 @@ export class TrainingSession<I = Feeds, O = Results, B = Feeds> extends Session<
     if (name === null)
       throw modelError("evaluate", "the artefact has no entry for it", "compile the training step with evaluation");
     const mean = new Mean(this.#scalars.length);
-    for await (const feeds of this.#batches(dataset, name, batchSize, null)) {
+    for await (const feeds of await this.#batches(dataset, name, batchSize, null)) {
       signal?.throwIfAborted();
       const { values, size } = await this.#runBatch(name, feeds);
       mean.add(values, size);
@@ -274,8 +274,16 @@ export class TrainingSession<I = Feeds, O = Results, B = Feeds> extends Session<
     return { loss: loss!, metrics: Object.fromEntries(this.#training.metrics.map((name, i) => [name, rest[i]!])) };
   }
 
-  #batches(dataset: Dataset, entry: string, batchSize: number | undefined, seed: number | null): Batches {
-    return batchesOf(dataset, this.machine.manifest.entries[entry]!, this.#training.batch, batchSize, seed);
+  async #batches(
+    dataset: Dataset,
+    entry: string,
+    batchSize: number | undefined,
+    seed: number | null,
+  ): Promise<Batches> {
+    const { batchesOf } = await import("./dataset.js");
+    const { machine } = this;
+    const tools = { modelError, readFeed };
+    return batchesOf(tools, dataset, machine.manifest.entries[entry]!, this.#training.batch, batchSize, seed);
   }
 
   #runBatch(entry: string, feeds: Feeds): Promise<{ readonly values: readonly number[]; readonly size: number }> {

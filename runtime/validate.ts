@@ -66,7 +66,7 @@ const manifest: Schema = {
       inputs: tensors,
       outputs: tensors,
       steps: [{ name: "string", kernel: "string" }],
-      mutatesState: "boolean",
+      mutatesFrom: slot,
       maxBytes: "size?",
       limits: [{ slot, where: "string", message: "string", hint: "string" }],
     },

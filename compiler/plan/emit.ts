@@ -7,11 +7,12 @@ import { type Dim, dimSymbol, dimUpperBound, foldDim, symbolDim } from "../../ir
 import { InternalError } from "../../ir/errors.js";
 import type { Expr, LoopFunction, Stmt } from "../../ir/loop.js";
 import * as b from "../../ir/loop-build.js";
-import { planOverflow, planRefused } from "../../runtime/format.js";
+import { planOverflow, planRefused, wordChunk, wordPoll, wordResume } from "../../runtime/format.js";
 import { type Arg, type ForStep, isView, type KernelStep, type Schedule, type Step, type View } from "../schedule.js";
 import { Hazards } from "./hazards.js";
+import { canLeave, Leaving, leaveIfAsked, setWord, word } from "./leaving.js";
 import { type Placement, scratchStride } from "./placement.js";
-import { copiedBytes, limitDim, splitAtLoops, unknownSymbols } from "./reads.js";
+import { copiedBytes, limitDim, loopState, splitAtLoops, unknownSymbols } from "./reads.js";
 import { asSlot, type EntryTable } from "./table.js";
 
 /** Steps per run function: engines compile function by function, and a huge one compiles late. */
@@ -23,6 +24,7 @@ export class EntryEmitter {
   readonly #table: EntryTable;
   /** Index expressions of the loops around the step being emitted, by symbol. */
   readonly #loops = new Map<string, Expr>();
+  readonly #leaving = new Leaving();
   #names = 0;
   readonly #tid: Expr;
   readonly #threads: Expr;
@@ -51,13 +53,51 @@ export class EntryEmitter {
     const steps = this.#schedule.steps;
     for (let first = 0; first < steps.length; first += stepsPerFunction) {
       const body = steps.slice(first, first + stepsPerFunction).map((step, i): Stmt => {
-        const inside = b.and(b.leS(begin, b.i32(first + i)), b.ltS(b.i32(first + i), end));
-        return b.ifThen(inside, this.#step(step, hazards));
+        const index = first + i;
+        const inside = b.and(b.leS(begin, b.i32(index)), b.ltS(b.i32(index), end));
+        return b.ifThen(inside, [...this.#topStep(step, index, hazards), ...leaveIfAsked(b.i32(index + 1))]);
       });
-      groups.push({ name: `run_${name}_${first / stepsPerFunction}`, params, body });
+      body.push({ kind: "return", value: end });
+      groups.push({ name: `run_${name}_${first / stepsPerFunction}`, params, result: "i32", body });
     }
-    const calls = groups.map((g): Stmt => ({ kind: "call", fn: g.name, args: [this.#tid, this.#threads, begin, end] }));
-    return [...groups, { name: `run_${name}`, params, body: calls }];
+    const calls = groups.flatMap((g, i): Stmt[] => {
+      const next = b.v(`next_${i}`, "i32");
+      return [
+        { kind: "let", name: `next_${i}`, value: b.call("i32", g.name, [this.#tid, this.#threads, begin, end]) },
+        b.ifThen(b.ne(next, end), [{ kind: "return", value: next }]),
+      ];
+    });
+    calls.push({ kind: "return", value: end });
+    return [...groups, { name: `run_${name}`, params, result: "i32", body: calls }];
+  }
+
+  /** A step of the schedule, which may be one that an earlier call left off in. */
+  #topStep(step: Step, index: number, hazards: Hazards): readonly Stmt[] {
+    if (!canLeave(step)) return this.#step(step, hazards);
+    this.#leaving.enter(index, this.#fresh("skip"));
+    return [b.mut(this.#leaving.skipName, word(wordResume)), ...this.#step(step, hazards)];
+  }
+
+  /** Steps inside control flow. Those before the one that a call is to go on in are skipped. */
+  #list(steps: readonly Step[], hazards: Hazards): readonly Stmt[] {
+    if (!steps.some(canLeave)) return steps.flatMap((s) => this.#step(s, hazards));
+    const { skip } = this.#leaving;
+    const out: Stmt[] = [];
+    let plain: Stmt[] = [];
+    for (const step of steps) {
+      if (!canLeave(step)) {
+        plain.push(...this.#step(step, hazards));
+        continue;
+      }
+      const first = this.#leaving.next;
+      const body = this.#step(step, hazards);
+      const inside = b.and(b.leS(b.i32(first), skip), b.ltS(skip, b.i32(this.#leaving.next)));
+      if (plain.length > 0) out.push(b.ifThen(b.eq(skip, b.i32(0)), plain));
+      plain = [];
+      out.push(b.ifThen(b.or(b.eq(skip, b.i32(0)), inside), body));
+    }
+    if (plain.length > 0) out.push(b.ifThen(b.eq(skip, b.i32(0)), plain));
+    return out;
   }
 
   /** plan_E. */
@@ -122,18 +162,19 @@ export class EntryEmitter {
         return [...(hazards.before(step) ? [barrier] : []), b.ifThen(b.eq(this.#tid, b.i32(0)), [copy])];
       }
       case "if": {
-        const branch = (steps: readonly Step[]) => {
-          const inner = this.#hazards();
-          return steps.flatMap((s) => this.#step(s, inner));
-        };
+        const branch = (steps: readonly Step[]) => this.#list(steps, this.#hazards());
         // All threads must have read the condition before anyone may overwrite it, and all must see its writer's store.
         hazards.clear();
         const name = this.#fresh("condition");
+        const condition = b.v(name, "i32");
+        const then = branch(step.then);
+        const thenEnd = this.#leaving.next;
+        const decide = [barrier, b.assign(condition, this.#flag(step.condition)), barrier];
+        const again = b.assign(condition, b.convert("i32.from_mask", b.ltS(this.#leaving.skip, b.i32(thenEnd))));
         return [
-          barrier,
-          { kind: "let", name, value: this.#flag(step.condition) },
-          barrier,
-          b.ifThen(b.ne(b.v(name, "i32"), b.i32(0)), branch(step.then), branch(step.else)),
+          b.mut(name, b.i32(0)),
+          ...(canLeave(step) ? [b.ifThen(this.#leaving.isFresh(), decide, [again])] : decide),
+          b.ifThen(b.ne(condition, b.i32(0)), then, branch(step.else)),
           barrier,
         ];
       }
@@ -161,22 +202,38 @@ export class EntryEmitter {
     const nameOf = (e: Expr) => (e as Extract<Expr, { kind: "var" }>).name;
     const index = step.reverse ? b.sub(b.sub(count, b.i32(1)), round) : round;
     this.#loops.set(step.symbol, index);
-    const inner = this.#hazards();
-    const body = step.body.flatMap((s) => this.#step(s, inner));
+    const leaving = this.#leaving;
+    const id = leaving.id();
+    const slots = [count, round].map((value, i) => {
+      const at = b.i32(this.#table.address(this.#table.slot(loopState(step)[i]!)));
+      return { value, store: b.store("i32", at, b.i32(0), value), load: b.load("i32", "i32", at, b.i32(0)) };
+    });
+    leaving.loops.push(slots.map((s) => s.store));
+    const body = this.#list(step.body, this.#hazards());
     this.#loops.delete(step.symbol);
+    const leave = leaving.leave(id);
+    leaving.loops.pop();
     const flag = () => (step.condition ? this.#flag(step.condition) : b.i32(1));
+    const running = () => b.and(b.ltS(round, count), b.ne(goOn, b.i32(0)));
     // One barrier makes earlier stores visible to the loop's reads, the next keeps a fast thread from changing them too soon.
     return [
-      barrier,
-      { kind: "let", name: nameOf(count), value: this.#rounds(step.count) },
-      b.mut(nameOf(goOn), flag()),
-      barrier,
-      b.mut(nameOf(round), b.i32(0)),
-      b.whileLoop(b.and(b.ltS(round, count), b.ne(goOn, b.i32(0))), [
+      ...[count, round, goOn].map((e) => b.mut(nameOf(e), b.i32(0))),
+      b.ifThen(
+        leaving.isFresh(),
+        [barrier, b.assign(count, this.#rounds(step.count)), b.assign(goOn, flag()), barrier],
+        [
+          ...slots.map((s) => b.assign(s.value, s.load)),
+          // Inside a round, the condition may be that of the next already.
+          b.assign(goOn, b.i32(1)),
+          b.ifThen(b.eq(leaving.skip, b.i32(id)), [b.assign(goOn, flag()), ...leaving.arrive()]),
+        ],
+      ),
+      b.whileLoop(running(), [
         ...body,
         b.assign(round, b.add(round, b.i32(1))),
         barrier,
         ...(step.condition ? [b.assign(goOn, flag()), barrier] : []),
+        b.ifThen(running(), [b.ifThen(b.ne(b.poll(), b.i32(0)), leave)]),
       ]),
     ];
   }
@@ -233,14 +290,33 @@ export class EntryEmitter {
         b.ifThen(b.eq(this.#tid, b.i32(0)), [{ kind: "call", fn, args }, ...this.#table.refresh(new Set(written))]),
       );
     } else {
-      const chunks = this.#read(step.chunks);
-      const begin = b.divU(b.mul(chunks, this.#tid), this.#threads);
-      const end = b.divU(b.mul(chunks, b.add(this.#tid, b.i32(1))), this.#threads);
-      call.push({ kind: "call", fn, args: [begin, end, ...args] });
       if (written.length > 0) throw new InternalError(`${step.fn.name} finds a size but runs in chunks`);
+      return this.#chunks(this.#read(step.chunks), (begin, end) => ({ kind: "call", fn, args: [begin, end, ...args] }));
     }
     if (written.length > 0) call.push(barrier);
     return call;
+  }
+
+  /** This thread's share of the chunks: at once, or one after the other where somebody may want to stop the run. */
+  #chunks(chunks: Expr, call: (begin: Expr, end: Expr) => Stmt): readonly Stmt[] {
+    const leaving = this.#leaving;
+    const id = leaving.id();
+    const [at, next, end] = ["chunk", "next", "end"].map((n) => this.#fresh(n)) as [string, string, string];
+    const v = (name: string) => b.v(name, "i32");
+    const one = b.minS(b.add(v(at), b.i32(1)), v(end));
+    return [
+      b.mut(at, b.divU(b.mul(chunks, this.#tid), this.#threads)),
+      { kind: "let", name: end, value: b.divU(b.mul(chunks, b.add(this.#tid, b.i32(1))), this.#threads) },
+      b.ifThen(b.ne(leaving.skip, b.i32(0)), [b.assign(v(at), word(wordChunk)), ...leaving.arrive()]),
+      b.whileLoop(b.ltS(v(at), v(end)), [
+        { kind: "let", name: next, value: b.select(b.ne(word(wordPoll), b.i32(0)), one, v(end)) },
+        call(v(at), v(next)),
+        b.assign(v(at), v(next)),
+        b.ifThen(b.ltS(v(at), v(end)), [
+          b.ifThen(b.ne(b.poll(), b.i32(0)), [setWord(wordChunk, v(at)), ...leaving.leave(id)]),
+        ]),
+      ]),
+    ];
   }
 
   #arg(a: Arg): Expr {

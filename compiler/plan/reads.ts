@@ -14,6 +14,7 @@ import { dtypeInfo } from "../../ir/dtype.js";
 import {
   type Arg,
   type CopyStep,
+  type ForStep,
   forEachStep,
   innerSteps,
   isView,
@@ -27,6 +28,12 @@ import { Slots } from "./table.js";
 
 /** Stands for the slot that says whether a limit was broken. */
 export const limitDim = ({ symbol }: Limit): Dim => dimSymbol(`limit.${symbol}`);
+
+/** Stand for the slots that keep a loop's number of rounds, and the round it is in, while the run is interrupted. */
+export const loopState = ({ symbol }: ForStep): readonly [Dim, Dim] => [
+  dimSymbol(`${symbol}.count`, { min: 0 }),
+  dimSymbol(`${symbol}.round`, { min: 0 }),
+];
 
 export const copiedBytes = (step: CopyStep): Dim => dimMul(step.count, dtypeInfo[step.from.buffer.dtype].bytes);
 
@@ -70,6 +77,7 @@ function readsOf(step: Step, placement: Placement): readonly Dim[] {
       return [
         isView(step.count) ? placement.address(step.count) : step.count,
         step.condition ? placement.address(step.condition) : 0,
+        ...loopState(step),
       ];
   }
 }

@@ -104,6 +104,8 @@ function canWriteOver(schedule: Schedule, state: Buffer, value: View): boolean {
     }
   }
   if (written < 0) return false;
+  // What changes state runs to its end, so that no loop that may have none comes after it.
+  if (schedule.steps.slice(written).some(isEndless)) return false;
   for (const step of schedule.steps.slice(written + 1))
     if (usesOf(step).some((u) => u.view.buffer === state)) return false;
   const writer = schedule.steps[written]!;
@@ -125,6 +127,15 @@ export function inPlaceAt(step: KernelStep, written: Buffer, read: Buffer): bool
     [...writes, ...reads].every(isStart) &&
     reads.every((r) => step.inPlace.some(([w, i]) => w === writes[0] && i === r))
   );
+}
+
+/** Whether only the run can tell how many rounds a loop in the step makes. */
+function isEndless(step: Step): boolean {
+  let endless = false;
+  forEachStep([step], (s) => {
+    endless ||= s.kind === "for" && isView(s.count);
+  });
+  return endless;
 }
 
 function touchesDeep(step: Step, b: Buffer): boolean {

@@ -1,7 +1,7 @@
 /** What emission of one function carries around: the module, the locals in scope, and which helpers are needed. */
 
 import { InternalError } from "../../ir/errors.js";
-import type { LoopType, MathFn } from "../../ir/loop.js";
+import type { HostFn, LoopType, MathFn } from "../../ir/loop.js";
 import type { Direction } from "./half.js";
 import type { Ref, Variant, WasmModule, WasmType } from "./module.js";
 import { wasmType } from "./opcodes.js";
@@ -21,6 +21,7 @@ export type Helper =
       readonly direction: Direction;
     }
   | { readonly kind: "math"; readonly fn: MathFn; readonly type: LoopType }
+  | { readonly kind: "host"; readonly fn: HostFn }
   | { readonly kind: "barrier" };
 
 export class FunctionContext {

@@ -65,6 +65,8 @@ export function emitExpr(ctx: FunctionContext, e: Expr): Ref {
       return reduceLanes(ctx, e);
     case "load":
       return emitLoad(ctx, emit, e);
+    case "host":
+      return m.call(ctx.need({ kind: "host", fn: e.fn }), e.args.map(emit), "i32");
     case "call":
       return m.call(e.fn, e.args.map(emit), wasmType[e.type]);
     default:

@@ -5,13 +5,14 @@
 
 import { checkTime } from "../../ir/deadline.js";
 import { InternalError } from "../../ir/errors.js";
-import type { LoopFunction, LoopType } from "../../ir/loop.js";
+import type { HostFn, LoopFunction, LoopType } from "../../ir/loop.js";
 import { isVector } from "../../ir/loop-types.js";
 import { verifyLoop } from "../../ir/loop-verify.js";
 import { addBarrier, barrierName, canBlockExport } from "./barrier.js";
 import type { Helper } from "./emit-context.js";
 import { emitFunction } from "./emit-stmt.js";
 import { halfFunction, halfName } from "./half.js";
+import { addHost, hostName } from "./host.js";
 import { mathFunctions, mathName } from "./math.js";
 import { type MemoryLimits, toWat, type Variant, WasmModule } from "./module.js";
 
@@ -59,11 +60,17 @@ export function emitModule(options: EmitOptions): EmittedModule {
   const known = new Map(options.functions.map((f) => [f.name, f]));
   const queue = [...options.functions];
   let barrier = false;
+  const host = new Set<HostFn>();
   const need = (helper: Helper): string => {
     if (helper.kind === "barrier") {
       if (!barrier) addBarrier(m);
       barrier = true;
       return barrierName;
+    }
+    if (helper.kind === "host") {
+      if (!host.has(helper.fn)) addHost(m, helper.fn, variant.threads);
+      host.add(helper.fn);
+      return hostName[helper.fn];
     }
     const name = helperName(helper);
     if (!known.has(name)) {
@@ -100,7 +107,7 @@ function checkExports({ exports, functions, memory, variant }: EmitOptions): voi
   }
 }
 
-type GeneratedHelper = Exclude<Helper, { kind: "barrier" }>;
+type GeneratedHelper = Exclude<Helper, { kind: "barrier" | "host" }>;
 
 function helperName(h: GeneratedHelper): string {
   return h.kind === "half" ? halfName(h.format, h.lanes, h.direction) : mathName(h.fn, h.type);

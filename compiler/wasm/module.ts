@@ -224,6 +224,16 @@ export class WasmModule {
     return this.#m.memory.fill(dst, byte, bytes);
   }
 
+  /** Pages of 64 KiB. */
+  memorySize(): Ref {
+    return this.#m.memory.size();
+  }
+
+  /** Grows by as many pages; -1 where it can't. */
+  memoryGrow(pages: Ref): Ref {
+    return this.#m.memory.grow(pages);
+  }
+
   // ---- atomics on i32 words at constant addresses
 
   atomicLoad(address: number): Ref {
@@ -302,6 +312,17 @@ export class WasmModule {
       result === undefined ? binaryen.none : wasmTypes[result],
       locals.map((t) => wasmTypes[t]),
       body,
+    );
+  }
+
+  /** Imports `env.NAME`. */
+  importFunction(name: string, params: readonly WasmType[], result: WasmType): void {
+    this.#m.addFunctionImport(
+      name,
+      "env",
+      name,
+      binaryen.createType(params.map((t) => wasmTypes[t])),
+      wasmTypes[result],
     );
   }
 

@@ -17,6 +17,7 @@ import {
   assignedNames,
   boundNames,
   flatMapStmts,
+  isCall,
   mapOperands,
   mapStmt,
   namesOf,
@@ -106,7 +107,7 @@ function boundOnce(loop: Loop, name: string): boolean {
 
 /** Neither reads memory nor has an effect nor can trap. */
 function isMovable(e: Expr): boolean {
-  if (e.kind === "load" || e.kind === "call") return false;
+  if (e.kind === "load" || isCall(e)) return false;
   if (e.kind !== "binary") return true;
   const divides = e.op === "divS" || e.op === "divU" || e.op === "remS" || e.op === "remU";
   return !divides || (e.b.kind === "const" && Number(e.b.value) !== 0 && Number(e.b.value) !== -1);

@@ -15,7 +15,16 @@
 import type { Expr, LoopFunction, LoopType, MathFn, Stmt } from "../../ir/loop.js";
 import * as B from "../../ir/loop-build.js";
 import { isVector } from "../../ir/loop-types.js";
-import { exprsOf, flatMapStmts, mapOperands, mapStmt, namesOf, rewriteExpr, someExpr } from "../../ir/loop-walk.js";
+import {
+  exprsOf,
+  flatMapStmts,
+  isCall,
+  mapOperands,
+  mapStmt,
+  namesOf,
+  rewriteExpr,
+  someExpr,
+} from "../../ir/loop-walk.js";
 import { type LoopPass, Names } from "./pass.js";
 import { sizeOf } from "./unroll-body.js";
 
@@ -61,7 +70,7 @@ export function inlineMath(source: MathSource): LoopPass {
           const loop = s.kind === "for" || s.kind === "while";
           const nested = (inner: readonly Stmt[]) => visit(inner, inLoop || loop);
           // A loop's own expressions stay, and so do statements with calls, which may change what is read first.
-          const hasCall = exprsOf(s).some((e) => someExpr(e, (x) => x.kind === "call"));
+          const hasCall = exprsOf(s).some((e) => someExpr(e, isCall));
           if (!inLoop || loop || hasCall) return mapStmt(s, (e) => e, nested);
           const before: Stmt[] = [];
           const next = mapStmt(s, (e) => expand(e, before), nested);
@@ -88,6 +97,6 @@ function straightLine(f: LoopFunction): StraightLine | undefined {
     if (s.kind !== "let") return undefined;
     lets.push(s);
   }
-  const calls = f.body.some((s) => exprsOf(s).some((e) => someExpr(e, (x) => x.kind === "math" || x.kind === "call")));
+  const calls = f.body.some((s) => exprsOf(s).some((e) => someExpr(e, (x) => x.kind === "math" || isCall(x))));
   return calls ? undefined : { lets, result: last.value, size: sizeOf(f.body) };
 }

@@ -4,7 +4,7 @@ import { InternalError } from "../../ir/errors.js";
 import type { Expr, LoopType, VectorKind } from "../../ir/loop.js";
 import * as B from "../../ir/loop-build.js";
 import { isVector } from "../../ir/loop-types.js";
-import { mapOperands, operandsOf } from "../../ir/loop-walk.js";
+import { isCall, mapOperands, operandsOf } from "../../ir/loop-walk.js";
 
 /** Why a loop stays scalar. */
 export class NotVectorizable extends Error {}
@@ -65,7 +65,7 @@ export class Lanes {
       if (e.op === "shl" && e.b.kind === "const") return a << (e.b.value as number);
       return undefined;
     }
-    if (e.kind === "call") return undefined;
+    if (isCall(e)) return undefined;
     return operandsOf(e).every((x) => this.stride(x) === 0) ? 0 : undefined;
   }
 
@@ -107,7 +107,7 @@ export class Lanes {
   /** The vector of the scalar values of all lanes, each computed by itself. */
   gather(e: Expr): Expr {
     const type = this.vectorType(e.type);
-    if (e.kind === "call") throw new NotVectorizable(`@${e.fn} is called`);
+    if (e.kind === "call" || e.kind === "host") throw new NotVectorizable(`@${e.fn} is called`);
     this.copies += this.count;
     let all: Expr = { kind: "splat", type, x: this.lane(e, 0) };
     for (let k = 1; k < this.count; k++) all = B.replaceLane(all, k, this.lane(e, k));

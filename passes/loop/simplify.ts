@@ -16,7 +16,7 @@
 import { type Elem, type Expr, elemBytes, type Stmt } from "../../ir/loop.js";
 import * as B from "../../ir/loop-build.js";
 import { elemKind } from "../../ir/loop-types.js";
-import { flatMapStmts, mapStmt, rewriteExpr, visitExprs, visitStmts } from "../../ir/loop-walk.js";
+import { flatMapStmts, isCall, mapStmt, rewriteExpr, visitExprs, visitStmts } from "../../ir/loop-walk.js";
 import type { LoopPass } from "./pass.js";
 
 export const simplify: LoopPass = {
@@ -231,7 +231,7 @@ function dropDead(body: readonly Stmt[]): readonly Stmt[] {
 function isPure(e: Expr): boolean {
   let pure = true;
   visitExprs([{ kind: "return", value: e }], (x) => {
-    if (x.kind === "call") pure = false;
+    if (isCall(x)) pure = false;
   });
   return pure;
 }

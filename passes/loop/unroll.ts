@@ -12,7 +12,7 @@
 import type { Expr, LoopFunction, Stmt } from "../../ir/loop.js";
 import * as B from "../../ir/loop-build.js";
 import { isVector, lanesOf } from "../../ir/loop-types.js";
-import { exprsOf, flatMapStmts, mapStmt, namesOf, someExpr } from "../../ir/loop-walk.js";
+import { exprsOf, flatMapStmts, isCall, mapStmt, namesOf, someExpr } from "../../ir/loop-walk.js";
 import { type LoopPass, Names } from "./pass.js";
 import { sizeOf, unrolledBody } from "./unroll-body.js";
 
@@ -72,7 +72,7 @@ function stepsByLanes(loop: For): boolean {
     }
     return !exprsOf(s).some((e) =>
       someExpr(e, (x) => {
-        if (x.kind === "call" || x.kind === "math") return true;
+        if (isCall(x) || x.kind === "math") return true;
         if (x.kind !== "load") return false;
         accesses++;
         return !isVector(x.type) || lanesOf(x.type) !== loop.step;

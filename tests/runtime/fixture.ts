@@ -3,7 +3,13 @@
  */
 import binaryen from "binaryen";
 import { sealArtifact } from "../../runtime/encode.js";
-import type { ArtifactParts, EntryInfo, ManifestDraft, VariantId } from "../../runtime/format.js";
+import {
+  type ArtifactParts,
+  type EntryInfo,
+  type ManifestDraft,
+  type VariantId,
+  wordPoll,
+} from "../../runtime/format.js";
 import { writeSafetensors } from "../../runtime/safetensors.js";
 import { bytesOf } from "../../runtime/tensor.js";
 
@@ -32,14 +38,18 @@ function assemble(body: string, threaded: boolean): Uint8Array {
               (if (global.get $can_block)
                 (then (drop (memory.atomic.wait32 (i32.const 4) (local.get $g) (i64.const -1)))))
               (br $spin))))))
-    (if (i32.atomic.load (i32.const 8)) (then (unreachable))))`
-    : "(func $barrier (param $threads i32))";
+    (if (i32.atomic.load (i32.const 8)) (then (unreachable))))
+  (func $poll (result i32) (i32.const 0))`
+    : `(import "env" "poll" (func $ask (result i32)))
+  (func $poll (result i32) (if (i32.load (i32.const ${4 * wordPoll})) (then (return (call $ask)))) (i32.const 0))
+  (func $barrier (param $threads i32))`;
   const text = `(module
   (import "env" "memory" (memory ${minPages} ${maxPages}${shared}))
   ${barrier}
   ${body})`;
   const module = binaryen.parseText(text);
-  module.setFeatures(binaryen.Features.All);
+  const f = binaryen.Features;
+  module.setFeatures(f.MVP | f.MutableGlobals | f.BulkMemory | f.SignExt | (threaded ? f.Atomics : 0));
   if (!module.validate()) throw new Error("the fixture is not valid");
   const bytes = module.emitBinary();
   module.dispose();
@@ -108,13 +118,15 @@ const mainBody = `
                   (f32.load (i32.const ${weightsOffset + 4}))))))))
       (local.set $i (i32.add (local.get $i) (i32.const 1)))
       (br $each))))
-  (func (export "run_main") (param $tid i32) (param $threads i32) (param $begin i32) (param $end i32)
+  (func (export "run_main") (param $tid i32) (param $threads i32) (param $begin i32) (param $end i32) (result i32)
     (block $done (loop $each
       (br_if $done (i32.ge_u (local.get $begin) (local.get $end)))
       (call $step (local.get $begin) (local.get $tid) (local.get $threads))
       (call $barrier (local.get $threads))
       (local.set $begin (i32.add (local.get $begin) (i32.const 1)))
-      (br $each))))`;
+      (br_if $done (call $poll))
+      (br $each)))
+    (local.get $begin))`;
 
 const memory = {
   tableOffset: 256,
@@ -155,7 +167,7 @@ export function mainArtifact(options: MainOptions = {}): Promise<ArtifactParts> 
       { name: "p", dtype: "f32", shape: [{ dim: "positive", slot: 5 }], offset: { slot: 7 } },
     ],
     steps: Array.from({ length: 3 + idleSteps }, (_, i) => ({ name: `layer${i}`, kernel: "f32_fixture" })),
-    mutatesState: false,
+    mutatesFrom: 3 + idleSteps,
     maxBytes: maxN === null ? null : arenaOffset + 4 * (maxN * 12 + 64),
     limits: [],
   };
@@ -215,21 +227,24 @@ const trainBody = `
     (local.set $rate (f32.div (f32.mul (local.get $rate) (f32.const 2)) (f32.convert_i32_u (local.get $n))))
     (f32.store (i32.const 1024) (f32.sub (f32.load (i32.const 1024)) (f32.mul (local.get $rate) (local.get $g0))))
     (f32.store (i32.const 1028) (f32.sub (f32.load (i32.const 1028)) (f32.mul (local.get $rate) (local.get $g1)))))
-  (func (export "run_step") (param $tid i32) (param $threads i32) (param $begin i32) (param $end i32)
+  (func (export "run_step") (param $tid i32) (param $threads i32) (param $begin i32) (param $end i32) (result i32)
     (if (i32.eqz (local.get $tid))
       (then
         (call $measure (i32.load (i32.const 256)) (f32.load (i32.const 1032)))
-        (i64.store (i32.const 1040) (i64.add (i64.load (i32.const 1040)) (i64.const 1))))))
-  (func (export "run_evaluate") (param $tid i32) (param $threads i32) (param $begin i32) (param $end i32)
-    (if (i32.eqz (local.get $tid)) (then (call $measure (i32.load (i32.const 260)) (f32.const 0)))))
-  (func (export "run_predict") (param $tid i32) (param $threads i32) (param $begin i32) (param $end i32)
+        (i64.store (i32.const 1040) (i64.add (i64.load (i32.const 1040)) (i64.const 1)))))
+    (local.get $end))
+  (func (export "run_evaluate") (param $tid i32) (param $threads i32) (param $begin i32) (param $end i32) (result i32)
+    (if (i32.eqz (local.get $tid)) (then (call $measure (i32.load (i32.const 260)) (f32.const 0))))
+    (local.get $end))
+  (func (export "run_predict") (param $tid i32) (param $threads i32) (param $begin i32) (param $end i32) (result i32)
     (local $i i32)
-    (if (local.get $tid) (then (return)))
+    (if (local.get $tid) (then (return (local.get $end))))
     (block $done (loop $each
       (br_if $done (i32.ge_u (local.get $i) (i32.load (i32.const 264))))
       (f32.store offset=4096 (i32.shl (local.get $i) (i32.const 2)) (call $pred (local.get $i)))
       (local.set $i (i32.add (local.get $i) (i32.const 1)))
-      (br $each))))`;
+      (br $each)))
+    (local.get $end))`;
 
 export function trainArtifact(variants: readonly VariantId[] = ["simd128", "simd128-threads"]): Promise<ArtifactParts> {
   const batch = (slot: number) => ({ dim: "batch", slot });
@@ -244,7 +259,7 @@ export function trainArtifact(variants: readonly VariantId[] = ["simd128", "simd
       ? [scalar("loss", 2048), scalar("mae", 2052)]
       : [{ name: "p", dtype: "f32", shape: [batch(slot)], offset: 4096 }],
     steps: [{ name: "regression", kernel: "f32_fixture" }],
-    mutatesState: slot === 0,
+    mutatesFrom: slot === 0 ? 0 : 1,
     maxBytes: 69632 + 8000,
     limits: [],
   });

@@ -77,12 +77,14 @@ export function lowerNonZero(ctx: LowerContext, node: Node<"nonZero">): void {
   const ys = k.write(y, "readWrite");
   const count = k.block.mut("count", B.i32(0));
   k.loop(n, (_, at) => {
+    k.poll(at);
     k.block.if(isNonZero(k.loadFlat(xs, at)), () => k.block.assign(count, B.add(count, 1)));
   });
   const total = k.block.let("total", count);
   storeSize(k, node.attrs, total);
   const next = k.block.mut("next", B.i32(0));
   k.loop(n, (_, at) => {
+    k.poll(at);
     k.block.if(isNonZero(k.loadFlat(xs, at)), () => {
       let left = at;
       strides.forEach((stride, a) => {
@@ -134,7 +136,10 @@ export function lowerRange(ctx: LowerContext, node: Node<"range">): void {
   const size = b.let("size", B.maxS(B.minS(count, bound), 0));
   storeSize(k, node.attrs, size);
   const ys = k.write(y);
-  b.for("i", 0, size, 1, (i) => k.storeFlat(ys, i, settle(dtype, B.add(from, B.mul(numberOf(dtype, i), step)))));
+  b.for("i", 0, size, 1, (i) => {
+    k.poll(i);
+    k.storeFlat(ys, i, settle(dtype, B.add(from, B.mul(numberOf(dtype, i), step))));
+  });
   k.finish(`${dtype}_range`, node.loc);
 }
 
@@ -180,6 +185,7 @@ export function lowerUnique(ctx: LowerContext, node: Node<"unique">): void {
   const occurs = k.scratch("i32", n, false);
 
   k.loop(n, (_, i) => {
+    k.poll(i, 64);
     // Bisection: the first known slice that is not before this one.
     const low = b.mut("low", B.i32(0));
     const high = b.mut("high", found);
@@ -318,6 +324,7 @@ export function lowerNms(ctx: LowerContext, node: Node<"nonMaxSuppression">): vo
       const kept = b.mut("kept", B.i32(0));
       const more = b.mut("more", B.i32(1));
       b.while(B.and(B.and(B.ne(more, 0), B.ltS(kept, limit)), B.ltS(found, bound)), () => {
+        k.poll(kept, 1);
         const best = b.mut("best", B.i32(-1));
         const bestScore = b.mut("bestScore", B.f64(-Infinity));
         k.loop(boxCount, (box, at) => {

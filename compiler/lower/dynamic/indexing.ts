@@ -192,7 +192,9 @@ export function lowerScatterElements(ctx: LowerContext, node: Node<"scatterEleme
       return;
     }
     const n = k.size(size);
-    const at = indexAt(k, is, k.at(is, index), n);
+    const from = k.block.let("from", k.at(is, index));
+    k.poll(from);
+    const at = indexAt(k, is, from, n);
     k.block.if(inside(at, n), () =>
       k.computed(at, (to) => {
         const target = k.block.let(
@@ -227,7 +229,8 @@ export function lowerScatterND(ctx: LowerContext, node: Node<"scatterND">): void
   const is = k.read(indices);
   const us = plain ? raw(k.read(updates)) : k.read(updates);
   const ys = plain ? raw(k.write(y, "readWrite")) : k.write(y, "readWrite");
-  k.loop(tuples, (t) => {
+  k.loop(tuples, (t, round) => {
+    k.poll(round, 256);
     const fits = k.block.mut("fits", B.bool(true));
     const start = tupleStart(k, is, t, depth, x.type.shape, 0, (index, size) => {
       k.block.assign(fits, B.and(fits, inside(index, size)));

@@ -93,6 +93,11 @@ export class Kernel {
     this.e.scope([[loop.symbol, bound]], () => body(variable(loop)));
   }
 
+  /** Lets the run be ended in each `every`th round of a loop: for kernels that take long and can't be cut into chunks. */
+  poll(round: Expr, every = 2 ** 16): void {
+    this.block.if(B.eq(B.and(round, every - 1), every - 1), () => this.block.let("asked", B.poll()));
+  }
+
   /** Memory during the call. */
   scratch(dtype: DType, count: Dim, perThread: boolean): Operand {
     return { dtype, shape: [count], pointer: this.builder.scratch(elemOf[dtype], count, perThread) };

@@ -110,6 +110,7 @@ function mergeSort(k: Kernel, n: Expr, first: Operand, second: Operand, before: 
       const left = b.mut("left", start);
       const right = b.mut("right", middle);
       b.for("out", start, end, 1, (out) => {
+        k.poll(out);
         const takeRight = b.mut("takeRight", B.i32(0));
         b.if(
           B.geS(left, middle),

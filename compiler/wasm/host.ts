@@ -1,0 +1,45 @@
+/**
+ * What a run asks of who started it (`HostFn` of ir/loop.ts), in raw wasm. The words of the control block that are read here are
+ * described in runtime/format.ts.
+ */
+
+import type { HostFn } from "../../ir/loop.js";
+import { pageBytes, pollImport, wordLimit, wordNeeded, wordPoison, wordPoll } from "../../runtime/format.js";
+import type { WasmModule } from "./module.js";
+
+/** Names of the functions in the module. */
+export const hostName: Readonly<Record<HostFn, string>> = { poll: "host_poll", reserve: "host_reserve" };
+
+export function addHost(m: WasmModule, fn: HostFn, threads: boolean): void {
+  if (fn === "reserve") addReserve(m);
+  else if (threads) addTeamPoll(m);
+  else addPoll(m);
+}
+
+/** Threads are stopped from outside: by the word that also frees them when one of them traps. */
+function addTeamPoll(m: WasmModule): void {
+  const body = [m.if(m.atomicLoad(4 * wordPoison), m.unreachable()), m.i32(0)];
+  m.addFunction(hostName.poll, [], "i32", [], m.block(null, body, "i32"));
+}
+
+/** A lone thread keeps everybody out, so it asks; but only where somebody wants to be asked. */
+function addPoll(m: WasmModule): void {
+  m.importFunction(pollImport, [], "i32");
+  const wanted = m.loadI32("load", 4 * wordPoll, 4, m.i32(0));
+  const body = [m.if(m.unary("EqZInt32", wanted), m.return(m.i32(0))), m.call(pollImport, [], "i32")];
+  m.addFunction(hostName.poll, [], "i32", [], m.block(null, body, "i32"));
+}
+
+function addReserve(m: WasmModule): void {
+  const [bytes, pages] = [0, 1];
+  const get = () => m.get(pages, "i32");
+  const inPages = m.binary("DivFloat64", m.get(bytes, "f64"), m.f64(pageBytes));
+  const body = [
+    m.set(pages, m.unary("TruncSatUFloat64ToInt32", m.unary("CeilFloat64", inPages))),
+    m.storeI32("store", 4 * wordNeeded, 4, m.i32(0), get()),
+    m.if(m.binary("GtUInt32", get(), m.loadI32("load", 4 * wordLimit, 4, m.i32(0))), m.return(m.i32(0))),
+    m.if(m.binary("LeUInt32", get(), m.memorySize()), m.return(m.i32(1))),
+    m.binary("NeInt32", m.memoryGrow(m.binary("SubInt32", get(), m.memorySize())), m.i32(-1)),
+  ];
+  m.addFunction(hostName.reserve, ["f64"], "i32", ["i32"], m.block(null, body, "i32"));
+}
