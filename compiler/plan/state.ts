@@ -133,7 +133,7 @@ export function inPlaceAt(step: KernelStep, written: Buffer, read: Buffer): bool
 function isEndless(step: Step): boolean {
   let endless = false;
   forEachStep([step], (s) => {
-    endless ||= s.kind === "for" && isView(s.count);
+    endless ||= s.kind === "for" && (s.condition !== undefined || isView(s.count));
   });
   return endless;
 }
