@@ -11,7 +11,7 @@ import { sum } from "../../ir/ops/reduce.js";
 import { elementCount, scalar } from "../../ir/tensor.js";
 import { any, op, type Rule, rule, splat } from "../pattern.js";
 import { rewritePass } from "../rewrite.js";
-import { filled, isConstant, known } from "../rules/build.js";
+import { filled, isConstant, known, regroup, varies } from "../rules/build.js";
 
 const float = (n: GraphNode): boolean => isFloat(n.results[0]!.type.dtype);
 const number = (like: Value, value: number): Value => filled(scalar(like.type.dtype, value), like.type.shape);
@@ -26,19 +26,13 @@ const arithmetic: readonly Rule[] = [
     float(n) && !isConstant(x) ? mul([x, div([number(c, 1), c])]) : undefined,
   ),
   // (x + c) + d → x + (c + d);  (x − c) + d → x + (d − c);  (x · c) · d → x · (c · d)
-  rule("relaxed-add-add", op("add", [op("add", [any("x"), known("c")]), known("d")]), ({ x, c, d }, n) =>
-    float(n) ? add([x, add([c, d])]) : undefined,
-  ),
-  rule("relaxed-sub-add", op("add", [op("sub", [any("x"), known("c")]), known("d")]), ({ x, c, d }, n) =>
-    float(n) ? add([x, sub([d, c])]) : undefined,
-  ),
-  rule("relaxed-mul-mul", op("mul", [op("mul", [any("x"), known("c")]), known("d")]), ({ x, c, d }, n) =>
-    float(n) ? mul([x, mul([c, d])]) : undefined,
-  ),
+  regroup("relaxed-add-add", "add", "add", ({ x, c, d }, n) => (float(n) ? add([x, add([c, d])]) : undefined)),
+  regroup("relaxed-sub-add", "add", "sub", ({ x, c, d }, n) => (float(n) ? add([x, sub([d, c])]) : undefined)),
+  regroup("relaxed-mul-mul", "mul", "mul", ({ x, c, d }, n) => (float(n) ? mul([x, mul([c, d])]) : undefined)),
   // (x + c) · d → x · d + c · d, so that scales meet: the product of constants is folded
   rule(
     "relaxed-distribute",
-    op("mul", [op("add", [op("mul", [any("x"), known("s")]), known("c")]), known("d")]),
+    op("mul", [op("add", [op("mul", [any("x", varies), known("s")]), known("c")]), known("d")]),
     ({ x, s, c, d }, n) => (float(n) ? add([mul([x, mul([s, d])]), mul([c, d])]) : undefined),
   ),
 ];

@@ -8,7 +8,7 @@ import { abs, add, div, max, min, mul, neg, sub } from "../../ir/ops/elementwise
 import { ge, gt, le, lt } from "../../ir/ops/logic.js";
 import { roundTo, scalar } from "../../ir/tensor.js";
 import { any, node, op, type Rule, rule, splat } from "../pattern.js";
-import { filled, isConstant, isKnown, known } from "./build.js";
+import { filled, isConstant, isConstantExpression, known, regroup } from "./build.js";
 
 const onFloat = (n: GraphNode): boolean => isFloat(n.operands[0]!.type.dtype);
 /** The value where elements are integers or bools. */
@@ -18,8 +18,8 @@ const zeroLike = (v: Value): Value => filled(scalar(v.type.dtype, 0), v.type.sha
 const commutative = ["add", "mul", "min", "max", "eq", "ne", "and", "or", "xor"] as const;
 const mirrored = { lt: gt, gt: lt, le: ge, ge: le };
 
-/** What stands on the right: constants before broadcasts before all else. */
-const rank = (v: Value): number => (isConstant(v) ? 2 : v.def.op === "broadcast" ? 1 : 0);
+/** What stands on the right: constants, what is computed from them, broadcasts, all else. */
+const rank = (v: Value): number => (isConstant(v) ? 3 : isConstantExpression(v) ? 2 : v.def.op === "broadcast" ? 1 : 0);
 
 /** Constants on the right, where the other rules look for them; broadcasts too, where epilogues are looked for. */
 const order: readonly Rule[] = [
@@ -103,8 +103,8 @@ const extremes: readonly Rule[] = [
   rule("max-lowest", op("max", [any("x"), splat("c", -Infinity)]), ({ x }) => x),
   rule("min-highest", op("min", [any("x"), splat("c", Infinity)]), ({ x }) => x),
   // max(max(x, c), d) → max(x, max(c, d))
-  rule("max-max", op("max", [op("max", [any("x"), known("c")]), known("d")]), ({ x, c, d }) => max([x, max([c, d])])),
-  rule("min-min", op("min", [op("min", [any("x"), known("c")]), known("d")]), ({ x, c, d }) => min([x, min([c, d])])),
+  regroup("max-max", "max", "max", ({ x, c, d }) => max([x, max([c, d])])),
+  regroup("min-min", "min", "min", ({ x, c, d }) => min([x, min([c, d])])),
   // max(cast t x, c) → cast t max(x, c), t a narrower float, which has c: rounding keeps the order of numbers
   rule("extreme-of-rounded", op(["max", "min"], [op("cast", [any("x")], "t"), splat("c")], "n"), ({ x, t, c, n }) => {
     const { to } = t.attrs;
@@ -113,28 +113,14 @@ const extremes: readonly Rule[] = [
   }),
   // integers and bools: (x ∘ c) ∘ d → x ∘ (c ∘ d)
   ...(["add", "mul", "and", "or", "xor"] as const).map((name) =>
-    rule(
-      `associate-${name}`,
-      op(name, [op(name, [any("x"), any("c", isKnown)]), any("d", isKnown)]),
-      ({ x, c, d }, n) => (onFloat(n) ? undefined : remake(n, [x, remake(n, [c, d]).results[0]!]).results),
+    regroup(`associate-${name}`, name, name, ({ x, c, d }, n) =>
+      exactly(n, remake(n, [x, remake(n, [c, d]).results[0]!]).results[0]!),
     ),
   ),
   // integers: (x − c) + d → x + (d − c);  (x − c) − d → x − (c + d);  (x + c) − d → x + (c − d)
-  rule(
-    "associate-sub-add",
-    op("add", [op("sub", [any("x"), any("c", isKnown)]), any("d", isKnown)]),
-    ({ x, c, d }, n) => (onFloat(n) ? undefined : add([x, sub([d, c])])),
-  ),
-  rule(
-    "associate-sub-sub",
-    op("sub", [op("sub", [any("x"), any("c", isKnown)]), any("d", isKnown)]),
-    ({ x, c, d }, n) => (onFloat(n) ? undefined : sub([x, add([c, d])])),
-  ),
-  rule(
-    "associate-add-sub",
-    op("sub", [op("add", [any("x"), any("c", isKnown)]), any("d", isKnown)]),
-    ({ x, c, d }, n) => (onFloat(n) ? undefined : add([x, sub([c, d])])),
-  ),
+  regroup("associate-sub-add", "add", "sub", ({ x, c, d }, n) => exactly(n, add([x, sub([d, c])]))),
+  regroup("associate-sub-sub", "sub", "sub", ({ x, c, d }, n) => exactly(n, sub([x, add([c, d])]))),
+  regroup("associate-add-sub", "sub", "add", ({ x, c, d }, n) => exactly(n, add([x, sub([c, d])]))),
 ];
 
 export const arithmeticRules: readonly Rule[] = [...order, ...additive, ...multiplicative, ...unary, ...extremes];

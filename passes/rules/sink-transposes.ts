@@ -18,7 +18,7 @@ import {
   transpose,
 } from "../../ir/ops/movement.js";
 import { any, node, op, type Rule, rule, splatOf } from "../pattern.js";
-import { filled, increasing, variant } from "./build.js";
+import { filled, increasing, variant, varies } from "./build.js";
 
 type Transpose = Extract<GraphNode, { readonly op: "transpose" }>;
 const asTranspose = (v: Value): Transpose | undefined => (v.def.op === "transpose" ? v.def : undefined);
@@ -29,8 +29,8 @@ function reordered(v: Value, perm: readonly number[]): Value | undefined {
   const splat = splatOf(v);
   if (splat !== undefined) return filled(splat.tensor, shape);
   if (increasing(perm.filter((p) => v.type.shape[p] !== 1))) return reshape([v], { shape });
-  if (v.def.op === "constant") return transpose([v], { perm });
   const t = asTranspose(v);
+  if ((t?.operands[0] ?? v).def.op === "constant") return transpose([v], { perm });
   if (t !== undefined) {
     const inverse = invertPermutation(t.attrs.perm);
     return inverse.every((p, i) => p === perm[i]) ? t.operands[0]! : undefined;
@@ -46,11 +46,17 @@ function reordered(v: Value, perm: readonly number[]): Value | undefined {
   return broadcast([sorted], { shape, axes: order.map((i) => moved[i]!) });
 }
 
-/** The operands before the permutation that the first transposed one has, if all have it or can do without. */
+/**
+ * The operands before the permutation that the first transposed one has, if all have it or can do without. Transposed constants
+ * are constants: one that sank past another would transpose it in turn.
+ */
 function beforeTransposes(
   operands: readonly Value[],
 ): { readonly perm: readonly number[]; readonly before: readonly Value[] } | undefined {
-  const perm = operands.map(asTranspose).find((t) => t !== undefined)?.attrs.perm;
+  const perm = operands
+    .filter(varies)
+    .map(asTranspose)
+    .find((t) => t !== undefined)?.attrs.perm;
   if (perm === undefined) return undefined;
   const inverse = invertPermutation(perm);
   const before: Value[] = [];
