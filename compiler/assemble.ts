@@ -165,6 +165,7 @@ export function assemble(lowered: readonly Schedule[], program: Program, options
     entries: Object.fromEntries(emitted.map((e, i) => [entries[i]!.schedule.name, e.info])),
     training: program.training ? { ...program.training, ...placedTemplate(template, weights, bases) } : null,
     sources: program.sources ?? [],
+    ...(program.specialization ? { specialization: program.specialization } : {}),
   };
   return { draft, wasm, weights: weights.file, functions, plans: planned };
 }

@@ -5,7 +5,7 @@
 
 import type { Graph } from "../ir/graph.js";
 import type { Tensor } from "../ir/tensor.js";
-import type { StateRole, TrainingInfo } from "../runtime/format.js";
+import type { Specialization, StateRole, TrainingInfo } from "../runtime/format.js";
 
 /** A tensor that outlives runs: a parameter, a running statistic, a moment of the optimiser … */
 export interface ProgramState {
@@ -26,6 +26,8 @@ export interface Program {
   readonly training?: TrainingInfo;
   /** Where the weights came from, for people. */
   readonly sources?: readonly string[];
+  /** What feeds decided of it (compileFor). */
+  readonly specialization?: Specialization;
 }
 
 /** A program that trains; what `compile` makes of it loads as a training session. */

@@ -6,6 +6,14 @@
  * - InternalError: a state that cannot happen happened. Always a bug in wasmith.
  */
 
+/**
+ * A fact about an input of the model that would decide what a problem leaves open: how many axes it has, what it holds, the length
+ * of a sequence, whether an optional is there, or the size of an axis (named `dim`).
+ */
+export type Need =
+  | { readonly input: string; readonly what: "rank" | "value" | "length" | "present" }
+  | { readonly input: string; readonly what: "size"; readonly axis: number; readonly dim: string };
+
 /** One thing that is wrong with a model or an input. */
 export interface Problem {
   /** The user's own name for the place: a layer, an ONNX node, an input. */
@@ -13,6 +21,8 @@ export interface Problem {
   readonly message: string;
   /** What to do about it. */
   readonly hint?: string | undefined;
+  /** What would have to be known of the model's inputs for the problem not to arise. */
+  readonly needs?: readonly Need[] | undefined;
 }
 
 function formatProblem(p: Problem): string {

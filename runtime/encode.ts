@@ -49,7 +49,7 @@ export async function sealArtifact(
   wasm: { readonly [id in VariantId]?: Uint8Array },
   weights: Uint8Array,
 ): Promise<ArtifactParts> {
-  const { producer, name, memory, state, entries, training, sources } = draft;
+  const { producer, name, memory, state, entries, training, sources, specialization } = draft;
   checkName(name);
   const ids = variantIds.filter((id) => wasm[id]);
   const hashes = await Promise.all(ids.map((id) => hashOf(wasm[id]!)));
@@ -72,6 +72,7 @@ export async function sealArtifact(
     state,
     entries,
     training,
+    ...(specialization ? { specialization } : {}),
   };
   return { manifest: validateManifest(manifest), wasm, weights };
 }

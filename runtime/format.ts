@@ -269,6 +269,49 @@ export type OnnxInfo =
   | { readonly offset: number; readonly bytes: number; readonly states: readonly number[] }
   | { readonly problems: string };
 
+/** A tensor that an artefact was specialised to. Elements as in its typed array: bit patterns of f16 and bf16; large integers, NaN and infinities as text. */
+export interface FixedTensor {
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly data: readonly (number | string)[];
+}
+
+/**
+ * Something about an input of the model that the artefact was specialised to, since the program depends on it. `input` is the
+ * input's name; `name.0`, `name.1` … are the items of a sequence.
+ *
+ * - `rank`: how many axes it has.
+ * - `size`: the size of an axis (the dim that the model calls `dim`), or the range [least, most] that it lies in; null: no limit.
+ * - `value`: what it holds. It is no input of the artefact any more.
+ * - `length`: how many items a sequence has.
+ * - `present`: whether an optional is there, or whether an initializer that is an input too is given.
+ */
+export type FixedFact =
+  | { readonly input: string; readonly what: "rank"; readonly value: number }
+  | {
+      readonly input: string;
+      readonly what: "size";
+      readonly axis: number;
+      readonly dim: string;
+      readonly value: number | readonly [number, number | null];
+    }
+  | { readonly input: string; readonly what: "value"; readonly value: FixedTensor }
+  | { readonly input: string; readonly what: "length"; readonly value: number }
+  | { readonly input: string; readonly what: "present"; readonly value: boolean };
+
+/** How an output of the model is made of the outputs of the entry: it is one, a sequence (of parts, or stacked in one), or absent. */
+export type OutputForm =
+  | { readonly kind: "tensor"; readonly output: string }
+  | { readonly kind: "stacked"; readonly output: string }
+  | { readonly kind: "sequence"; readonly items: readonly OutputForm[] }
+  | { readonly kind: "absent" };
+
+/** Of an artefact made by compileFor: what it takes for given, and how values of the model are made of tensors of the entry. */
+export interface Specialization {
+  readonly fixed: readonly FixedFact[];
+  readonly outputs: readonly { readonly name: string; readonly form: OutputForm }[];
+}
+
 export interface Manifest {
   readonly format: number;
   /** Name and version of the compiler that wrote this. */
@@ -283,6 +326,8 @@ export interface Manifest {
   /** By name; names are identifiers, as they appear in exports. Without training, the first one is what `run` runs. */
   readonly entries: Readonly<Record<string, EntryInfo>>;
   readonly training: TrainingInfo | null;
+  /** Only where feeds decided what was compiled. */
+  readonly specialization?: Specialization;
 }
 
 /** An artefact in memory. `compile` returns one (with more methods); `load` takes it. */

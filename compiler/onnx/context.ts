@@ -3,14 +3,15 @@
 import { takeAt } from "../../ir/build.js";
 import type { Dim, DimExpr } from "../../ir/dim.js";
 import type { DType } from "../../ir/dtype.js";
-import { ModelError } from "../../ir/errors.js";
-import { topologicalOrder, typeText, type Value } from "../../ir/graph.js";
+import { ModelError, type Need } from "../../ir/errors.js";
+import { typeText, type Value } from "../../ir/graph.js";
 import { bindDim } from "../../ir/ops/dynamic.js";
 import type { Tensor } from "../../ir/tensor.js";
 import { toNumbers } from "../../ir/tensor.js";
 import { Attributes, describeNode } from "./attributes.js";
 import { asDim, type Contents, type KnownContents } from "./contents.js";
 import type { OnnxGraph, OnnxNode } from "./model.js";
+import type { Deciders } from "./needs.js";
 import type { OnnxTensor } from "./tensor.js";
 
 /** A sequence whose length is known at compile time. */
@@ -106,8 +107,8 @@ export interface ImportServices {
   readonly dequantized: Map<Value, QuantizedOrigin>;
   /** A number that this import gives out once. */
   serialNumber(): number;
-  /** Names of the graph's inputs. */
-  readonly inputNames: ReadonlySet<string>;
+  /** What about the graph's inputs decides values and sizes. */
+  readonly needs: Deciders;
   /** Upper bound of sizes of which nothing else is known. */
   readonly maxUnknownSize: number;
 }
@@ -141,8 +142,8 @@ export class NodeContext {
   }
 
   /** An error about this node. */
-  error(message: string, hint?: string): ModelError {
-    return new ModelError({ where: describeNode(this.node), message, hint });
+  error(message: string, hint?: string, needs?: readonly Need[]): ModelError {
+    return new ModelError({ where: describeNode(this.node), message, hint, needs });
   }
 
   /** How many inputs the node has, absent ones in between included. */
@@ -226,19 +227,22 @@ export class NodeContext {
       throw this.error(
         `${what} (input ${i}) depends on a dynamic dimension (${d.key}); a constant is needed`,
         "fix the dimension when importing",
+        this.services.needs.ofDims([d]),
       );
     });
   }
 
   /** An error that says which graph inputs decide the value of input i. */
   dependsOnData(i: number, what: string): ModelError {
-    const names = inputsOf(this.input(i))
-      .filter((name) => this.services.inputNames.has(name))
-      .slice(0, 4);
+    const needs = this.services.needs.ofValue(this.input(i));
+    const names = needs.flatMap((n) => (n.what === "value" ? [n.input] : [])).slice(0, 4);
     const values = names.map((name) => `${JSON.stringify(name)}: …`).join(", ");
     return this.error(
       `${what} (input ${i}, ${typeText(this.input(i).type)}) depends on the data, so its value is not known when compiling`,
-      `fix the inputs that decide it with the option values: { ${values} }, or make it a constant`,
+      values === ""
+        ? "make it a constant"
+        : `fix the inputs that decide it with the option values: { ${values} }, make it a constant, or let compileFor take it from the feeds`,
+      needs,
     );
   }
 
@@ -278,15 +282,6 @@ export class NodeContext {
     if (!allowed.includes(value.type.dtype))
       throw this.error(`${what} should be ${allowed.join(" or ")}, but is ${typeText(value.type)}`);
   }
-}
-
-/** Names of the graph's inputs that a value depends on. */
-function inputsOf(value: Value): readonly string[] {
-  const names = new Set<string>();
-  for (const node of topologicalOrder([value]))
-    for (const operand of node.operands) if (operand.def.op === "param") names.add(operand.def.name);
-  if (value.def.op === "param") names.add(value.def.name);
-  return [...names];
 }
 
 /** Imports one node: its results in the order of its outputs; trailing results that the node doesn't name may be left out. */

@@ -32,13 +32,15 @@ function importWithin(model: OnnxModel, options: ImportOptions): ImportedModel {
       return new Importer({ ...options, dims: narrowed }).import(inlined);
     } catch (error) {
       if (!(error instanceof NarrowDim)) throw error;
+      const { dim } = error.size;
       if (restarts >= MAX_RESTARTS)
         throw new ModelError({
-          message: `the dimension "${error.dim}" decides what the model does in more ways than can be told apart`,
-          hint: `fix it with the option dims: { ${JSON.stringify(error.dim)}: … }`,
+          message: `the dimension "${dim}" decides what the model does in more ways than can be told apart`,
+          hint: `fix it with the option dims: { ${JSON.stringify(dim)}: … }`,
+          needs: [error.size],
         });
-      const [from, to] = error.range;
-      narrowed[error.dim] = from === to ? from : [from, to];
+      const to = options.narrowTo?.(error.size, error.range) ?? error.range;
+      narrowed[dim] = typeof to === "number" ? to : to[0] === to[1] ? to[0] : to;
     }
 }
 

@@ -8,7 +8,7 @@
 import { checkTime } from "../../ir/deadline.js";
 import { type Dim, type DimExpr, dimSub, dimSymbol, dimText } from "../../ir/dim.js";
 import { isDType } from "../../ir/dtype.js";
-import { InternalError, ModelError, type Problem } from "../../ir/errors.js";
+import { InternalError, ModelError, type Need, type Problem } from "../../ir/errors.js";
 import {
   type Graph,
   graphNodes,
@@ -36,6 +36,7 @@ import {
 } from "./context.js";
 import type { OnnxDim, OnnxGraph, OnnxModel, OnnxNode, OnnxType, OnnxValueInfo, ReadModelOptions } from "./model.js";
 import { NarrowDim, rangeOfZero } from "./narrow.js";
+import { Deciders, type SizeNeed } from "./needs.js";
 import { onBytes } from "./ops/dequantized.js";
 import { findOp, type UnsupportedUse } from "./ops/index.js";
 import type { OnnxTensor } from "./tensor.js";
@@ -43,8 +44,8 @@ import type { OnnxTensor } from "./tensor.js";
 export interface ImportOptions extends ReadModelOptions {
   /** Fixes a named dimension, or bounds it (inclusive). */
   readonly dims?: Readonly<Record<string, number | readonly [number, number]>>;
-  /** Shapes of inputs, over what the file says: sizes, or names of dimensions. */
-  readonly shapes?: Readonly<Record<string, readonly (number | string)[]>>;
+  /** Shapes of inputs, over what the file says: sizes, names of dimensions, or null for a size of its own. */
+  readonly shapes?: Readonly<Record<string, readonly OnnxDim[]>>;
   /**
    * Values of inputs that become constants of the program, such as target shapes and axes. These inputs disappear from the
    * signature.
@@ -55,6 +56,11 @@ export interface ImportOptions extends ReadModelOptions {
    * optional is there. The tensors become inputs of their own: `name.0`, `name.1` …, or `name`.
    */
   readonly structures?: Readonly<Record<string, number | boolean>>;
+  /**
+   * Sizes of an input's axis with which the import may go on, where the model is one program only for some (`range`): a size or a
+   * range. The default is that range.
+   */
+  readonly narrowTo?: (size: SizeNeed, range: readonly [number, number]) => number | readonly [number, number];
   /** Upper bound of run-time sizes of which nothing else is known, such as a loop's number of steps. Default 4096. */
   readonly maxUnknownSize?: number;
   /** Nodes after unrolling and inlining. Default 500,000. */
@@ -77,6 +83,10 @@ export type Structure =
 export interface ImportedModel {
   readonly graph: Graph;
   readonly outputs: readonly { readonly name: string; readonly structure: Structure }[];
+  /** Where the sizes of inputs stand that stay open. */
+  readonly openSizes: readonly SizeNeed[];
+  /** What decides the sizes that the program finds. */
+  readonly foundSizes: readonly Need[];
 }
 
 /** Names that exporters give to the length of a key/value cache, which has no entries at first. */
@@ -102,7 +112,7 @@ export function bindTensor(t: OnnxTensor, name?: string): Bound {
 export class Importer implements ImportServices {
   readonly contents = new KnownContents();
   readonly problems: Problem[] = [];
-  readonly inputNames = new Set<string>();
+  readonly needs = new Deciders(this.contents);
   readonly dequantized = new Map<Value, QuantizedOrigin>();
   readonly unsupported = new Map<string, UnsupportedUse>();
   private readonly options: ImportOptions;
@@ -124,7 +134,6 @@ export class Importer implements ImportServices {
     const scope = new Scope();
     const params: Value[] = [];
     for (const input of graph.inputs) {
-      this.inputNames.add(input.name);
       scope.set(input.name, this.attempt(`input "${input.name}"`, () => this.graphInput(input, params)) ?? FAILED);
     }
     this.body(graph, scope);
@@ -154,44 +163,53 @@ export class Importer implements ImportServices {
     const outputs = graph.outputs.map(({ name }) => ({ name, structure: collect(scope.get(name) ?? FAILED, name) }));
     const problems = [...[...this.unsupported.values()].map(describeUnsupported), ...this.problems];
     if (problems.length > 0) throw new ModelError(problems);
-    return { graph: this.close(graph.name || "model", params, results, names), outputs };
+    return {
+      graph: this.close(graph.name || "model", params, results, names),
+      outputs,
+      openSizes: this.needs.openSizes(),
+      foundSizes: this.needs.ofFinders(),
+    };
   }
 
-  /** Runs `build`; a ModelError is noted (at `where`, unless it says where itself) and gives undefined. */
-  private attempt<T>(where: string, build: () => T): T | undefined {
+  /**
+   * Runs `build`; a ModelError is noted (at `where`, unless it says where itself) and gives undefined. `needs`: of problems that do
+   * not say what they need.
+   */
+  private attempt<T>(where: string, build: () => T, needs: () => readonly Need[] = () => []): T | undefined {
     try {
       return build();
     } catch (error) {
       if (!(error instanceof ModelError)) throw error;
-      this.problems.push(...error.problems.map((p) => ({ ...p, where: p.where === undefined ? where : p.where })));
+      const noted = error.problems.map((p) => ({ ...p, where: p.where ?? where, needs: p.needs ?? needs() }));
+      this.problems.push(...noted);
       return undefined;
     }
   }
 
   private graphInput({ name, type }: OnnxValueInfo, params: Value[]): Bound {
-    const { values } = this.options;
-    if (values && Object.hasOwn(values, name)) return host(values[name]!);
     if (!type) throw new ModelError({ message: "the file states no type" });
     return this.inputOf(name, type, params);
   }
 
   private inputOf(name: string, type: OnnxType, params: Value[]): Bound {
-    const { shapes, structures } = this.options;
+    const { values, shapes, structures } = this.options;
+    if (values && Object.hasOwn(values, name)) return host(values[name]!);
     const structure = structures && Object.hasOwn(structures, name) ? structures[name] : undefined;
-    const ask = (what: string, example: string): ModelError =>
+    const ask = (what: "length" | "present", kind: string, example: string): ModelError =>
       new ModelError({
-        message: `a program's inputs are tensors, but this is ${what}`,
+        message: `a program's inputs are tensors, but this is ${kind}`,
         hint: `say what it holds with the option structures: { ${JSON.stringify(name)}: ${example} }`,
+        needs: [{ input: name, what }],
       });
     if (type.kind === "sequence") {
-      if (typeof structure !== "number") throw ask("a sequence", "its length");
+      if (typeof structure !== "number") throw ask("length", "a sequence", "its length");
       const items = Array.from({ length: structure }, (_, i) =>
         this.inputOf(`${name}.${i}`, withoutNames(type.element), params),
       );
       return { kind: "sequence", items };
     }
     if (type.kind === "optional") {
-      if (structure === undefined) throw ask("an optional", "true or false");
+      if (structure === undefined) throw ask("present", "an optional", "true or false");
       return structure === false ? { kind: "absent" } : this.inputOf(name, type.element, params);
     }
     if (type.kind === "unsupported")
@@ -203,15 +221,17 @@ export class Importer implements ImportServices {
       throw new ModelError({
         message: "the file does not say how many axes it has",
         hint: `pass the option shapes: { ${JSON.stringify(name)}: [ … ] }`,
+        needs: [{ input: name, what: "rank" }],
       });
-    const made = param(name, { dtype: type.dtype, shape: shape.map((dim, axis) => this.dim(dim, `${name}_${axis}`)) });
+    const made = param(name, { dtype: type.dtype, shape: shape.map((dim, axis) => this.dim(dim, name, axis)) });
+    this.needs.input(name, made);
     params.push(made);
     return made;
   }
 
-  private dim(dim: OnnxDim, fallback: string): Dim {
+  private dim(dim: OnnxDim, input: string, axis: number): Dim {
     if (typeof dim === "number") return dim;
-    const name = dim ?? fallback;
+    const name = dim ?? `${input}_${axis}`;
     const known = this.symbols.get(name);
     if (known !== undefined) return known;
     const legal = legalName(name);
@@ -226,6 +246,7 @@ export class Importer implements ImportServices {
         ? option
         : dimSymbol(unique, option ? { min: option[0], max: option[1] } : { min: STARTS_EMPTY.test(name) ? 0 : 1 });
     this.symbols.set(name, made);
+    if (typeof made !== "number") this.needs.size(made.key, { input, what: "size", axis, dim: name });
     return made;
   }
 
@@ -246,6 +267,7 @@ export class Importer implements ImportServices {
 
   foundBy(size: DimExpr, finder: Value): void {
     this.finders.set(size.key, finder);
+    this.needs.finder(size.key, finder);
   }
 
   /** The graph, with those finders of sizes that it needs only for their sizes. */
@@ -297,8 +319,10 @@ export class Importer implements ImportServices {
       });
     const context = new NodeContext(node, found.since, this, scope);
     if (context.inputs.some((i) => i !== undefined && !isValue(i) && i.kind === "failed")) return [];
-    const results = this.attempt(where, () =>
-      withLoc(node.name || node.outputs[0], () => applyRow(found.row, context)),
+    const results = this.attempt(
+      where,
+      () => withLoc(node.name || node.outputs[0], () => applyRow(found.row, context)),
+      () => this.needs.ofShapes(context.inputs.flatMap(tensorsOf)),
     );
     if (results === undefined) return [];
     return Array.isArray(results) ? (results as readonly Bound[]) : [results as Bound];
@@ -343,6 +367,8 @@ export class Importer implements ImportServices {
   }
 
   assumeZero(expression: Dim): void {
+    // Whoever knows the sizes decides.
+    if (this.options.narrowTo) this.narrow(expression);
     const key = dimText(expression);
     if (this.assumed.has(key)) return;
     const found = this.findSize("assumed", 0, (defines) => bindDim([dimSize([], { size: expression })], { defines }));
@@ -359,13 +385,21 @@ export class Importer implements ImportServices {
 
   narrow(expression: Dim): void {
     const found = rangeOfZero(expression);
-    const original = found && [...this.symbols].find(([, d]) => typeof d !== "number" && d.key === found.symbol)?.[0];
-    if (found && original !== undefined) throw new NarrowDim(original, found.range);
+    const size = found && this.needs.openSizes().find(({ dim }) => dimText(this.symbols.get(dim)!) === found.symbol);
+    if (found && size) throw new NarrowDim(size, found.range);
   }
 
   get maxUnknownSize(): number {
     return this.options.maxUnknownSize ?? 4096;
   }
+}
+
+/** The tensors that a name stands for. */
+function tensorsOf(bound: Bound | undefined): readonly Value[] {
+  if (bound === undefined) return [];
+  if (isValue(bound)) return [bound];
+  if (bound.kind === "sequence") return bound.items.flatMap(tensorsOf);
+  return bound.kind === "stacked" ? [bound.value] : [];
 }
 
 /**

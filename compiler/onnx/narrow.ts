@@ -2,15 +2,16 @@
 
 import { type Dim, dimSymbols, evaluateDim } from "../../ir/dim.js";
 import { DIMS_KEY, type OnnxModel } from "./model.js";
+import type { SizeNeed } from "./needs.js";
 
 /** Thrown to start over with a dim narrowed to a range. */
 export class NarrowDim extends Error {
-  readonly dim: string;
+  readonly size: SizeNeed;
   readonly range: readonly [number, number];
 
-  constructor(dim: string, range: readonly [number, number]) {
-    super(`narrow ${dim} to ${range[0]} … ${range[1]}`);
-    this.dim = dim;
+  constructor(size: SizeNeed, range: readonly [number, number]) {
+    super(`narrow ${size.dim} to ${range[0]} … ${range[1]}`);
+    this.size = size;
     this.range = range;
   }
 }

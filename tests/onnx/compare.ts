@@ -1,8 +1,8 @@
-/** Runs imported graphs on test data and compares, by ONNX's own rule. */
-import type { Structure } from "../../compiler/onnx/importer.js";
+/** Compares what imported graphs give with test data, by ONNX's own rule. */
+import type { ModelValue } from "../../compiler/late/binding.js";
 import { isDType } from "../../ir/dtype.js";
 import { ModelError } from "../../ir/errors.js";
-import { element, elementCount, type Tensor } from "../../ir/tensor.js";
+import { element, type Tensor } from "../../ir/tensor.js";
 import type { OnnxValue } from "./data.js";
 
 export function toTensor(value: OnnxValue): Tensor {
@@ -10,24 +10,6 @@ export function toTensor(value: OnnxValue): Tensor {
   const { dtype, shape, data } = value as Exclude<OnnxValue, null | readonly OnnxValue[]>;
   if (!isDType(dtype)) throw new ModelError(`tensors of ${dtype} are not supported`);
   return { dtype, shape, data: data as Tensor["data"] };
-}
-
-export type Result = Tensor | readonly Result[] | null;
-
-/** The results of a graph as the value of one ONNX output. */
-export function flattenStructure(structure: Structure, results: readonly Tensor[]): Result {
-  if (structure.kind === "absent") return null;
-  if (structure.kind === "tensor") return results[structure.at]!;
-  if (structure.kind === "stacked") {
-    const stacked = results[structure.at]!;
-    const size = elementCount(stacked.shape.slice(1));
-    return Array.from({ length: stacked.shape[0]! }, (_, i) => ({
-      dtype: stacked.dtype,
-      shape: stacked.shape.slice(1),
-      data: stacked.data.slice(i * size, (i + 1) * size) as Tensor["data"],
-    }));
-  }
-  return structure.items.map((item) => flattenStructure(item, results));
 }
 
 export interface Comparison {
@@ -39,13 +21,13 @@ export interface Comparison {
 }
 
 /** What is wrong, or undefined. */
-export function compareValue(got: Result, want: OnnxValue, how: Comparison = {}): string | undefined {
+export function compareValue(got: ModelValue, want: OnnxValue, how: Comparison = {}): string | undefined {
   if (want === null) return got === null ? undefined : "expected an absent value";
   if (Array.isArray(want)) {
     if (!Array.isArray(got)) return "expected a sequence";
     if (got.length !== want.length) return `expected ${want.length} items, got ${got.length}`;
     for (const [i, item] of want.entries()) {
-      const wrong = compareValue(got[i] as Result, item as OnnxValue, how);
+      const wrong = compareValue(got[i] as ModelValue, item as OnnxValue, how);
       if (wrong) return `item ${i}: ${wrong}`;
     }
     return undefined;
@@ -76,27 +58,4 @@ function tolerance({ test = "", rtol, atol }: Comparison): { rtol?: number; atol
   if (/^test_dft(_axis|_inverse)?(_opset19)?$/.test(test)) return { atol: 1e-6 };
   if (test === "test_celu_bfloat16_expanded") return { rtol: 1e-2, atol: 1e-2 };
   return { ...(rtol === undefined ? {} : { rtol }), ...(atol === undefined ? {} : { atol }) };
-}
-
-/** The tensors of an input value by the names that the importer gives them, and what the option `structures` needs to say. */
-export function flattenInput(
-  name: string,
-  value: OnnxValue,
-  kind: string,
-  into: {
-    feeds: Record<string, Tensor>;
-    structures: Record<string, number | boolean>;
-    shapes: Record<string, number[]>;
-  },
-): void {
-  if (kind === "optional") into.structures[name] = Array.isArray(value) ? value.length : value !== null;
-  if (value === null) return;
-  if (Array.isArray(value)) {
-    into.structures[name] = value.length;
-    for (const [i, item] of value.entries()) flattenInput(`${name}.${i}`, item as OnnxValue, "tensor", into);
-    return;
-  }
-  const tensor = toTensor(value);
-  into.feeds[name] = tensor;
-  if (/\.\d+$/.test(name)) into.shapes[name] = [...tensor.shape];
 }

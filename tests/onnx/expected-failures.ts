@@ -5,9 +5,7 @@ const IMAGES = "decoding image files is the application's business";
 const TRAINING = "training steps are made by the compiler (trainStep), not by the ops of ai.onnx.preview.training";
 const TREES = "ops on trees and labels (ai.onnx.ml) are not supported";
 const STRINGS = "the IR has no strings";
-const DYNAMIC = "its sequence or shape changes from one iteration to the next, in ways that only the data decide";
 const TFIDF = "text vectorisation is not supported";
-const EMPTY = "a named dimension is at least 1 unless the option dims says otherwise; the test feeds 0";
 const ALIGNED =
   "align_corners by the length before rounding; ONNX Runtime and PyTorch, whose models these are, align the corners of what there is";
 
@@ -37,8 +35,6 @@ export const EXPECTED_FAILURES: Readonly<Record<string, string>> = {
   "node/test_image_decoder_decode_jpeg_rgb": IMAGES,
   "node/test_image_decoder_decode_png_rgb": IMAGES,
   "node/test_image_decoder_decode_webp_rgb": IMAGES,
-  "node/test_loop11": DYNAMIC,
-  "node/test_loop16_seq_none": DYNAMIC,
   "node/test_momentum": TRAINING,
   "node/test_resize_downsample_scales_cubic_align_corners": ALIGNED,
   "node/test_resize_downsample_scales_linear_align_corners": ALIGNED,
@@ -64,7 +60,6 @@ export const EXPECTED_FAILURES: Readonly<Record<string, string>> = {
   "node/test_tfidfvectorizer_tf_uniandbigrams_skip5": TFIDF,
   "simple/test_gradient_of_add": TRAINING,
   "simple/test_gradient_of_add_and_mul": TRAINING,
-  "simple/test_sequence_model8": EMPTY,
   "simple/test_strnorm_model_monday_casesensintive_nochangecase": STRINGS,
   "simple/test_strnorm_model_monday_casesensintive_upper": STRINGS,
   "simple/test_strnorm_model_monday_empty_output": STRINGS,

@@ -1,7 +1,6 @@
 /** If, Loop and Scan. Conditions and trip counts that are known decide at compile time. */
 import { asType, concatenate, full, moveAxis, reshapeTo, stack } from "../../../ir/build.js";
 import { type Dim, type DimExpr, dimEqual, dimMax, dimMul, dimUpperBound } from "../../../ir/dim.js";
-import { ModelError } from "../../../ir/errors.js";
 import { param, type Shape, typeText, type Value } from "../../../ir/graph.js";
 import { iota, scalarConstant } from "../../../ir/ops/constant.js";
 import { ifElse, loop, scan } from "../../../ir/ops/control.js";
@@ -24,6 +23,7 @@ function mergeBranches(c: NodeContext, a: Shape, b: Shape, defines: DimExpr[]): 
     throw c.error(
       `its branches give ${a.length} and ${b.length} axes`,
       "fix the dimensions that the condition depends on, so that it is known",
+      c.services.needs.ofValue(c.input(0)),
     );
   return a.map((d, i) => {
     const e = b[i]!;
@@ -42,7 +42,11 @@ const ifRow: ImportOp = (c): readonly Bound[] => {
   const [yes, no] = branches.map((g) => trace(c, [], () => c.services.inline(g, [], c.scope)));
   if (!yes || !no) return [];
   if (JSON.stringify(yes.shells.map(kindOf)) !== JSON.stringify(no.shells.map(kindOf)))
-    throw c.error("its branches give sequences of different length, or an optional in one of them only");
+    throw c.error(
+      "its branches give sequences of different length, or an optional in one of them only",
+      undefined,
+      c.services.needs.ofValue(c.input(0)),
+    );
   const ranksDiffer = yes.region.results.some(
     (r, i) => r.type.shape.length !== no.region.results[i]!.type.shape.length,
   );
@@ -145,15 +149,18 @@ function unroll(
   state: readonly Bound[],
   reason: string,
 ): readonly Bound[] {
-  if (trips > MAX_UNROLL)
-    throw c.error(`${reason}, and ${trips} iterations are too many to write out (at most ${MAX_UNROLL})`);
   let carried = state;
   let going = c.has(1) ? c.input(1) : scalarConstant("bool", 1);
   const rows: (readonly Bound[])[] = [];
   for (let i = 0; i < trips; i++) {
     const known = c.services.contents.of(going)?.[0];
-    if (typeof known !== "number") throw c.error(`${reason}, and its condition depends on the data`);
+    if (typeof known !== "number") {
+      const needs = c.services.needs.ofValue(going);
+      throw c.error(`${reason}, and its condition depends on the data`, undefined, needs);
+    }
     if (known === 0) break;
+    if (i === MAX_UNROLL)
+      throw c.error(`${reason}, and its iterations are too many to write out (at most ${MAX_UNROLL})`);
     const results = c.services.inline(body, [scalarConstant("i64", i), going, ...carried], c.scope);
     if (failed(results)) return [];
     going = results[0] as Value;
@@ -175,42 +182,41 @@ const loopRow: ImportOp = (c): readonly Bound[] => {
   const count = c.has(0) ? reshapeTo(asType(c.input(0), "i64"), []) : undefined;
   const stated = count && asDim(c.services.contents.of(count)?.[0]);
   // Exporters write the largest integer for "no limit".
-  const limit =
-    typeof stated === "number" && stated >= 1e9 ? undefined : stated === undefined ? undefined : dimMax(stated, 0);
+  const unlimited = count === undefined || (typeof stated === "number" && stated >= 1e9);
+  const limit = unlimited || stated === undefined ? undefined : dimMax(stated, 0);
   const condition = c.has(1) ? reshapeTo(asType(c.input(1), "bool"), []) : scalarConstant("bool", 1);
 
   const { body: core, found } = takeAccumulators(body, initial.length);
   const others = initial.filter((_, at) => !found.some((f) => f.at === at));
+  /** The body again and again, for what can't be a loop of the IR. */
+  const written = (reason: string): readonly Bound[] => {
+    const most = unlimited ? Number.POSITIVE_INFINITY : limit;
+    if (typeof most === "number") return unroll(c, body, most, initial, reason);
+    throw c.error(`${reason}, and its number of iterations is not fixed`, undefined, c.services.needs.ofValue(count!));
+  };
   const start = others.map((b) => (isValue(b) ? b : undefined));
-  if (start.some((v) => v === undefined)) {
-    if (typeof limit === "number") return unroll(c, body, limit, initial, "it carries sequences or optionals");
-    throw c.error("it carries sequences or optionals, and its number of iterations is not fixed");
-  }
+  if (start.some((v) => v === undefined)) return written("it carries sequences or optionals");
   const state = start as readonly Value[];
   const params = [
     param("i", { dtype: "i64", shape: [] }),
     param("going", { dtype: "bool", shape: [] }),
     ...state.map((v, i) => param(core.inputs[i + 2]?.name || `x${i}`, v.type)),
   ];
+  const counts = count ? [count, condition] : [condition];
+  for (const [k, p] of params.entries()) c.services.needs.origin(p, k === 0 ? counts : [...counts, ...state]);
   const attempt = () => trace(c, params, (ps) => c.services.inline(core, ps, c.scope));
   // A body that needs its iteration number when compiling (a position in a sequence) can be written out.
-  const short = typeof limit === "number" && limit <= MAX_UNROLL;
+  const constant = [condition, ...state].every((v) => c.services.contents.constant(v));
+  const short = (typeof limit === "number" && limit <= MAX_UNROLL) || (unlimited && constant);
   const traced = short ? c.services.tentatively(attempt) : attempt();
-  if (!traced) return short ? unroll(c, body, limit, initial, "its body can't be a region") : [];
+  if (!traced) return short ? written("its body can't be a region") : [];
   const { region } = traced;
-  if (traced.shells.some((s) => s.kind !== "value")) {
-    if (typeof limit === "number") return unroll(c, body, limit, initial, "it gives sequences");
-    throw c.error("its body gives sequences, and its number of iterations is not fixed");
-  }
+  if (traced.shells.some((s) => s.kind !== "value")) return written("its body gives sequences");
   const [next, ...results] = region.results as [Value, ...Value[]];
   const changed = state.findIndex((v, i) => !fits(v, results[i]!));
   if (changed >= 0) {
-    const reason = `carried value ${changed} changes from ${typeText(state[changed]!.type)} to ${typeText(results[changed]!.type)}`;
-    if (typeof limit === "number") return unroll(c, body, limit, initial, reason);
-    throw new ModelError([
-      ...c.error(reason, "a loop can only carry values of one shape").problems,
-      ...(c.has(0) ? c.dependsOnData(0, "the number of iterations").problems : []),
-    ]);
+    const [from, to] = [state[changed]!, results[changed]!].map((v) => typeText(v.type));
+    return written(`carried value ${changed} changes from ${from} to ${to}`);
   }
   const endless = isTrue(c, condition) && (isTrue(c, next) || next === params[1]);
   const made =

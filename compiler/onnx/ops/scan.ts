@@ -44,6 +44,7 @@ function scanOver(
     ...state.map((v, i) => param(`x${i}`, v.type)),
     ...rows.map((v, i) => param(`row${i}`, { dtype: v.type.dtype, shape: v.type.shape.slice(1) })),
   ];
+  for (const p of params) c.services.needs.origin(p, [...state, ...rows]);
   const traced = trace(c, params, (ps) => c.services.inline(body, ps, c.scope));
   if (!traced) return [];
   if (traced.shells.some((s) => s.kind !== "value")) throw c.error("its body gives sequences");
