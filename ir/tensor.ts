@@ -104,9 +104,12 @@ export function setElement(t: Tensor, i: number, value: number | bigint): void {
       data[i] = encodeE8M0(Number(value));
       return;
     case "f32":
-    case "f64":
-      data[i] = Number(value);
+    case "f64": {
+      const x = Number(value);
+      // A NaN that arithmetic made has whatever sign and payload the engine gave it.
+      data[i] = Number.isNaN(x) ? Number.NaN : x;
       return;
+    }
     case "i4":
     case "i2": {
       data[i] = Number(BigInt.asIntN(dtype === "i4" ? 4 : 2, BigInt(value)));

@@ -4,6 +4,7 @@ import { ModelError, VerifyError } from "../ir/errors.js";
 import { type Graph, graphNodes } from "../ir/graph.js";
 import { printGraph } from "../ir/graph-print.js";
 import { verifyGraph } from "../ir/graph-verify.js";
+import { canonicalizeNans } from "./graph/canonicalize-nans.js";
 import { decompose } from "./graph/decompose.js";
 import { eliminateCommonSubexpressions } from "./graph/eliminate-common-subexpressions.js";
 import { eliminateDeadCode } from "./graph/eliminate-dead-code.js";
@@ -44,6 +45,7 @@ export const defaultPipeline: readonly GraphPass[] = [
   // Layout, scales and hoisting made equal nodes: transposes of one value for several readers, what several loops share.
   eliminateCommonSubexpressions,
   eliminateDeadCode,
+  canonicalizeNans,
   fuse,
 ];
 

@@ -1,6 +1,7 @@
 /** The graph passes by name, as `// RUN:` lines and the command line call them. */
 
 import type { GraphPass } from "../pass.js";
+import { canonicalizeNans } from "./canonicalize-nans.js";
 import { decompose } from "./decompose.js";
 import { eliminateCommonSubexpressions } from "./eliminate-common-subexpressions.js";
 import { eliminateDeadCode } from "./eliminate-dead-code.js";
@@ -14,6 +15,7 @@ import { relaxedMath } from "./relaxed-math.js";
 import { simplify } from "./simplify.js";
 
 const all: readonly GraphPass[] = [
+  canonicalizeNans,
   decompose(),
   eliminateCommonSubexpressions,
   eliminateDeadCode,

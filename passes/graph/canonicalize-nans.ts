@@ -1,0 +1,93 @@
+/**
+ * Gives NaNs whose bits can be seen one bit pattern.
+ *
+ *   %1 = add %x, %y             %1 = add %x, %y
+ *   return %1            ⇒      %2 = select (eq %1, %1), %1, nan
+ *                               return %2
+ *
+ * WebAssembly leaves the sign and payload of a NaN that arithmetic makes to the engine, and engines do not even agree with
+ * themselves: the code of a later tier may take the operands in another order. Seen are results (states among them) and what
+ * `bitcast` reads. Ops that only move bits are looked through, so that a long result which is mostly moved (a key/value cache) costs
+ * nothing, and the choice lies next to the arithmetic, in whose kernel it is fused.
+ */
+
+import { dtypeInfo, isFloat } from "../../ir/dtype.js";
+import { type Graph, type GraphNode, graphNodes, type Value, withLoc } from "../../ir/graph.js";
+import { remake, sizeFinders, withResults } from "../../ir/graph-rebuild.js";
+import { constantLike } from "../../ir/ops/constant.js";
+import { eq, select } from "../../ir/ops/logic.js";
+import type { GraphPass } from "../pass.js";
+
+export const canonicalizeNans: GraphPass = { name: "canonicalize-nans", run: (g) => canonicalize(g, g.results) };
+
+/** Operands whose elements come through bit for bit (or with another sign); none for arithmetic. */
+function moved(node: GraphNode): readonly Value[] | undefined {
+  switch (node.op) {
+    case "constant":
+      return [];
+    case "reshape":
+    case "transpose":
+    case "broadcast":
+    case "slice":
+    case "pad":
+    case "concat":
+    case "gather":
+    case "gatherElements":
+    case "gatherND":
+    case "select":
+    case "neg":
+    case "abs":
+    case "bitcast":
+    case "sort":
+    case "topK":
+      return node.operands;
+    case "scatterElements":
+    case "scatterND":
+      return node.attrs.reduction === "none" ? node.operands : undefined;
+    case "cast":
+      // Integers give no NaN, and formats that are stored only are made from the bits of the operand.
+      return isFloat(node.operands[0]!.type.dtype) && isFloat(node.results[0]!.type.dtype) ? undefined : node.operands;
+    default:
+      return undefined;
+  }
+}
+
+/** Results of arithmetic whose NaNs reach one of the values. */
+function arithmeticBehind(seen: readonly Value[]): ReadonlySet<Value> {
+  const found = new Set<Value>();
+  const visited = new Set<Value>();
+  const stack = [...seen];
+  for (let v = stack.pop(); v !== undefined; v = stack.pop()) {
+    if (visited.has(v) || v.def.op === "param" || dtypeInfo[v.type.dtype].kind !== "float") continue;
+    visited.add(v);
+    const operands = moved(v.def);
+    if (operands) stack.push(...operands);
+    else if (isFloat(v.type.dtype)) found.add(v);
+  }
+  return found;
+}
+
+function canonical(x: Value): Value {
+  const choose = () => select([eq([x, x]), x, constantLike(x, Number.NaN)]);
+  return x.def.op === "param" ? choose() : withLoc(x.def.loc, choose);
+}
+
+function canonicalize(g: Graph, results: readonly Value[]): Graph {
+  const nodes = graphNodes(g);
+  const read = nodes.flatMap((n) => (n.op === "bitcast" ? n.operands : []));
+  const noisy = arithmeticBehind([...results, ...read]);
+  const replaced = new Map<Value, Value>();
+  const now = (v: Value) => replaced.get(v) ?? v;
+  for (const node of nodes) {
+    const operands = node.operands.map(now);
+    const regions = node.regions.map((r) => canonicalize(r, []));
+    const changed = operands.some((v, i) => v !== node.operands[i]) || regions.some((r, i) => r !== node.regions[i]);
+    const made = changed ? remake(node, operands, regions) : node;
+    node.results.forEach((r, i) => {
+      const result = made.results[i]!;
+      if (noisy.has(r)) replaced.set(r, canonical(result));
+      else if (result !== r) replaced.set(r, result);
+    });
+  }
+  return replaced.size === 0 ? g : withResults(g, g.results.map(now), sizeFinders(g).map(now));
+}

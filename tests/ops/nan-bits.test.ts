@@ -1,0 +1,104 @@
+/** NaNs in results and states have one bit pattern, in every variant and tier. */
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { uniform } from "../../compiler/cli/feeds.js";
+import { compile } from "../../compiler/compile.js";
+import { importOnnx } from "../../compiler/onnx/import.js";
+import { parseGraph } from "../../ir/graph-parse.js";
+import { load, type Tensor } from "../../runtime/index.js";
+import { DATA } from "../onnx/data.js";
+
+const path = join(DATA, "cases/hostile/nan-bits/model.onnx");
+if (!existsSync(path)) console.warn(`the case nan-bits is skipped: there is no ${path}`);
+
+/** Numbers, infinities, and NaNs of both signs and several payloads. */
+function noise(shape: readonly (number | string)[], seed: number): Tensor {
+  const random = uniform(seed);
+  const sizes = shape.map((d) => (typeof d === "number" ? d : 2));
+  const data = new Float32Array(sizes.reduce((n, d) => n * d, 1));
+  const bits = new Uint32Array(data.buffer);
+  for (let i = 0; i < data.length; i++) {
+    const kind = random();
+    if (kind < 0.04) bits[i] = (kind < 0.02 ? 0x7fc00000 : 0xffc00000) + Math.floor(random() * 1000);
+    else data[i] = kind < 0.06 ? Infinity : kind < 0.08 ? -Infinity : random() * 2 - 1;
+  }
+  return { dtype: "f32", shape: sizes, data };
+}
+
+/** The bits of each run of each variant, over enough runs for the engine to change the code. */
+async function bitsSeen(graph: Parameters<typeof compile>[0], runs: number): Promise<Set<string>> {
+  const artifact = await compile(graph, { deterministic: true });
+  const seen = new Set<string>();
+  for (const [variant, threads] of [
+    ["simd128", 1],
+    ["simd128-threads", 1],
+    ["simd128-threads", 2],
+  ] as const) {
+    const session = await load(artifact, { variant, threads });
+    const feeds = Object.fromEntries(session.inputs.map(({ name, shape }, i) => [name, noise(shape, i + 1)]));
+    for (let i = 0; i < runs; i++) {
+      const outputs = Object.values(await session.run(feeds));
+      seen.add(outputs.map((t) => Buffer.from(t.data.buffer as ArrayBuffer).toString("base64")).join());
+    }
+    session.dispose();
+  }
+  return seen;
+}
+
+describe("bits of NaNs", () => {
+  it.runIf(existsSync(path))("are the same from run to run of convolutions of every kind", async () => {
+    expect((await bitsSeen(importOnnx(new Uint8Array(readFileSync(path))), 200)).size).toBe(1);
+  });
+
+  it("are those of the usual NaN where arithmetic made it, and are kept where it was only moved", async () => {
+    const graph = parseGraph(
+      `graph @g(%x: f32[4]) -> (made: f32[4], half: f16[4], wide: f64[4], moved: f32[2], bits: i32[4]) {
+        %0: f32[4] = sqrt %x
+        %1: f16[4] = cast %0 {to="f16"}
+        %2: f64[4] = cast %x {to="f64"}
+        %3: f32[2] = slice %x {starts=[2], sizes=[2], steps=[1]}
+        %4: i32[4] = bitcast %0 {to="i32"}
+        return %0, %1, %2, %3, %4
+      }`,
+      "test",
+    );
+    const session = await load(await compile(graph, { variants: ["simd128"] }));
+    const x = new Float32Array(4);
+    new Uint32Array(x.buffer).set([0xbf800000, 0x7fc01234, 0xffc05678, 0x7fc00000]);
+    const { made, half, wide, moved, bits } = await session.run({ x });
+    const hex = (data: ArrayBufferView, width: number) =>
+      Buffer.from(data.buffer, data.byteOffset, data.byteLength)
+        .swap32()
+        .toString("hex")
+        .match(new RegExp(`.{${width}}`, "g"));
+    expect(hex(made!.data, 8)).toEqual(Array(4).fill("7fc00000"));
+    expect(new Set(half!.data as Uint16Array)).toEqual(new Set([0x7e00]));
+    expect((wide!.data as Float64Array)[0]).toBe(-1);
+    expect([...new BigUint64Array(wide!.data.buffer).slice(1)]).toEqual(Array(3).fill(0x7ff8000000000000n));
+    expect(hex(moved!.data, 8)).toEqual(["ffc05678", "7fc00000"]);
+    expect([...(bits!.data as Int32Array)]).toEqual(Array(4).fill(0x7fc00000));
+    session.dispose();
+  });
+
+  it("are the same in states that a step writes", async () => {
+    const { nn, losses, optim, trainStep } = await import("../../compiler/dsl/index.js");
+    const program = trainStep(nn.Linear(3, 2), {
+      inputs: { x: ["batch", 3] },
+      targets: { y: { dtype: "f32", shape: ["batch", 2] } },
+      loss: losses.mse(),
+      optimizer: optim.Adam({ lr: 0.1 }),
+    });
+    const session = await load(await compile(program, { variants: ["simd128"] }));
+    const feeds = { x: noise([4, 3], 5), y: noise([4, 2], 6) };
+    await session.step(feeds as never);
+    await session.step(feeds as never);
+    const nans = session.state
+      .filter((s) => s.dtype === "f32")
+      .flatMap((s) => [...new Uint32Array(session.getState(s.name).data.slice().buffer as ArrayBuffer)])
+      .filter((b) => (b & 0x7fffffff) > 0x7f800000);
+    expect(nans.length).toBeGreaterThan(0);
+    expect(new Set(nans)).toEqual(new Set([0x7fc00000]));
+    session.dispose();
+  });
+});
