@@ -19,7 +19,13 @@ export interface DimSymbol {
   readonly bound?: Dim;
 }
 
-type AtomOp = "floordiv" | "mod" | "min" | "max";
+export type DimOp = "floordiv" | "mod" | "min" | "max";
+/** An operator of two expressions. */
+export interface DimOperation {
+  readonly kind: DimOp;
+  readonly a: Dim;
+  readonly b: Dim;
+}
 /** ⌊a · factor⌋ with the product rounded to f32: see `dimScaled`. */
 interface ScaledAtom {
   readonly kind: "scaled";
@@ -27,7 +33,7 @@ interface ScaledAtom {
   readonly factor: number;
 }
 
-export type Atom = DimSymbol | ScaledAtom | { readonly kind: AtomOp; readonly a: Dim; readonly b: Dim };
+export type Atom = DimSymbol | ScaledAtom | DimOperation;
 
 interface Term {
   readonly coefficient: number;
@@ -181,6 +187,12 @@ function divideByProduct(d: Dim, by: DimExpr): Dim | undefined {
   return build(constant, quotients);
 }
 
+/** Whether every value lies in [0, b). */
+function isWithin(a: Dim, b: number): boolean {
+  const { min, max } = dimBounds(a);
+  return min >= 0 && max < b;
+}
+
 /** ⌊a / b⌋ (towards −∞). b must be positive for every value of its symbols. */
 export function dimFloorDiv(a: Dim, b: Dim): Dim {
   if (b === 0) throw new ModelError("division of a dimension by zero");
@@ -212,8 +224,7 @@ export function dimFloorDiv(a: Dim, b: Dim): Dim {
     ) {
       return dimFloorDiv(atom.a, atom.b * b);
     }
-    const range = dimBounds(a);
-    if (range.min >= 0 && range.max < b) return 0;
+    if (isWithin(a, b)) return 0;
   } else {
     const exact = divideByProduct(a, b);
     if (exact !== undefined) return exact;
@@ -230,14 +241,13 @@ export function dimMod(a: Dim, b: Dim): Dim {
   if (typeof a === "number" && typeof b === "number") return a - b * Math.floor(a / b);
   if (typeof b === "number") {
     if (b === 1 || divisible(a, b)) return 0;
-    const range = dimBounds(a);
-    if (range.min >= 0 && range.max < b) return a;
+    if (isWithin(a, b)) return a;
     const p = parts(a);
     const reduced = build(
       p.constant - b * Math.floor(p.constant / b),
       p.terms.filter((t) => t.coefficient % b !== 0),
     );
-    return typeof reduced === "number" ? reduced : atomDim({ kind: "mod", a: reduced, b });
+    return isWithin(reduced, b) ? reduced : atomDim({ kind: "mod", a: reduced, b });
   }
   if (dimEqual(a, b) || a === 0 || divideByProduct(a, b) !== undefined) return 0;
   return atomDim({ kind: "mod", a, b });
@@ -372,7 +382,7 @@ export function dimSubstitute(d: Dim, replace: (symbol: DimSymbol) => Dim | unde
   return sum;
 }
 
-function applyAtom(kind: AtomOp, a: Dim, b: Dim): Dim {
+function applyAtom(kind: DimOp, a: Dim, b: Dim): Dim {
   switch (kind) {
     case "floordiv":
       return dimFloorDiv(a, b);
@@ -409,7 +419,7 @@ export function foldDim<T>(
     symbol: (symbol: DimSymbol) => T;
     add: (a: T, b: T) => T;
     mul: (a: T, b: T) => T;
-    op: (kind: AtomOp, a: T, b: T) => T;
+    op: (operation: DimOperation, a: T, b: T) => T;
     scaled: (a: T, factor: number) => T;
   },
 ): T {
@@ -417,7 +427,7 @@ export function foldDim<T>(
   const atom = (a: Atom): T => {
     if (a.kind === "symbol") return on.symbol(a);
     if (a.kind === "scaled") return on.scaled(foldDim(a.a, on), a.factor);
-    return on.op(a.kind, foldDim(a.a, on), foldDim(a.b, on));
+    return on.op(a, foldDim(a.a, on), foldDim(a.b, on));
   };
   let sum: T | undefined;
   for (const t of d.terms) {

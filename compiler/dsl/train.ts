@@ -4,7 +4,7 @@
  */
 
 import { asType, np, reshapeTo } from "../../ir/build.js";
-import { type Dim, dimSymbol, dimSymbols } from "../../ir/dim.js";
+import { type Dim, dimSymbols, symbolDim } from "../../ir/dim.js";
 import { isFloat } from "../../ir/dtype.js";
 import { ModelError } from "../../ir/errors.js";
 import { type Graph, graph, param, paramName, type TensorType, typeText, type Value, withLoc } from "../../ir/graph.js";
@@ -154,7 +154,7 @@ export function trainStep<O>(
 
 /** The symbols of a size by name. */
 const namedSymbols = (d: Dim): readonly (readonly [string, Dim])[] =>
-  [...dimSymbols(d).values()].map((s) => [s.name, dimSymbol(s.name, s)] as const);
+  [...dimSymbols(d).values()].map((s) => [s.name, symbolDim(s)] as const);
 
 function checkTargets(inputs: Readonly<Record<string, unknown>>, targets: Inputs): void {
   for (const name of Object.keys(targets)) {

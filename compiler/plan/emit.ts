@@ -7,6 +7,7 @@ import { type Dim, dimSymbol, dimUpperBound, foldDim, symbolDim } from "../../ir
 import { InternalError } from "../../ir/errors.js";
 import type { Expr, LoopFunction, Stmt } from "../../ir/loop.js";
 import * as b from "../../ir/loop-build.js";
+import { emitDimOp } from "../../ir/loop-dim.js";
 import { planOverflow, planRefused, wordChunk, wordPoll, wordResume } from "../../runtime/format.js";
 import { type Arg, type ForStep, isView, type KernelStep, type Schedule, type Step, type View } from "../schedule.js";
 import { Hazards } from "./hazards.js";
@@ -262,18 +263,7 @@ export class EntryEmitter {
       symbol: (s) => this.#loops.get(s.name) ?? this.#table.read(symbolDim(s)),
       add: (x, y) => b.add(x, y),
       mul: (x, y) => b.mul(x, y),
-      op: (kind, x, y) => {
-        switch (kind) {
-          case "floordiv":
-            return b.divS(x, y);
-          case "mod":
-            return b.remS(x, y);
-          case "min":
-            return b.minS(x, y);
-          case "max":
-            return b.maxS(x, y);
-        }
-      },
+      op: (atom, x, y) => emitDimOp(atom, x, y, (e) => e),
       scaled: b.scaledIndex,
     });
   }

@@ -112,7 +112,7 @@ export class EntryTable {
       symbol: (s) => b.convert("f64.from_i32S", this.read(symbolDim(s))),
       add: (x, y) => b.add(x, y),
       mul: (x, y) => b.mul(x, y),
-      op: (kind, x, y) => {
+      op: ({ kind }, x, y) => {
         switch (kind) {
           case "floordiv":
             return b.floor(b.div(x, y));

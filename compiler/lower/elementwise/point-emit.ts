@@ -7,6 +7,7 @@ import {
   type Atom,
   atomOperands,
   type Dim,
+  type DimOperation,
   type DimPart,
   dimAdd,
   dimSubstitute,
@@ -19,6 +20,7 @@ import { InternalError } from "../../../ir/errors.js";
 import type { Value } from "../../../ir/graph.js";
 import type { Elem, Expr, VectorKind } from "../../../ir/loop.js";
 import * as B from "../../../ir/loop-build.js";
+import { emitDimOp } from "../../../ir/loop-dim.js";
 import { isElementwise } from "../../../ir/ops/classes.js";
 import { elemOf, type KernelHost, registerOf } from "../core/kernel-builder.js";
 import { type Point, pointDims, visitPoints } from "../core/point.js";
@@ -185,23 +187,21 @@ export class PointEmitter {
         if (known === undefined) throw new InternalError(`loop variable ${a.name} is not open`);
         return known.expr;
       }
-      // Indices are never negative, so truncating division is floor division.
-      case "floordiv":
-        return B.divS(this.index(a.a), this.#divisor(a.b));
-      case "mod":
-        return B.remS(this.index(a.a), this.#divisor(a.b));
-      case "min":
-        return B.minS(this.index(a.a), this.index(a.b));
-      case "max":
-        return B.maxS(this.index(a.a), this.index(a.b));
       case "scaled":
         return B.scaledIndex(this.index(a.a), a.factor);
+      default:
+        return emitDimOp(a, this.index(a.a), this.#divisor(a), (e) => this.#named(e));
     }
   }
 
+  #named(e: Expr): Expr {
+    return e.kind === "var" || e.kind === "const" ? e : this.kernel.block.let("part", e);
+  }
+
   // A literal divisor lets the engine multiply instead.
-  #divisor(d: Dim): Expr {
-    return typeof d === "number" ? B.i32(d) : this.index(d);
+  #divisor({ kind, b }: DimOperation): Expr {
+    const divides = kind === "floordiv" || kind === "mod";
+    return divides && typeof b === "number" ? B.i32(b) : this.index(b);
   }
 
   /** The value of an index expression; its loops must be open. */
