@@ -1,6 +1,5 @@
 /** Fusion nodes: one kernel where the region has a form that one kernel computes, else the region's nodes one by one. */
 
-import { InternalError } from "../../ir/errors.js";
 import { type GraphNode, graphNodes, type Value } from "../../ir/graph.js";
 import type { LowerContext } from "./core/context.js";
 import type { Leaf } from "./core/point.js";
@@ -22,36 +21,47 @@ export function lowerFusion(ctx: LowerContext, node: Node<"fusion">): void {
   for (const [p, v] of outer) if (!ctx.has(p)) ctx.define(p, ctx.view(v));
   const leaf = (v: Value): Leaf | undefined => {
     const given = outer.get(v);
-    return given === undefined ? undefined : ctx.leaf(given);
+    if (given !== undefined) return ctx.leaf(given);
+    return v.def.op === "constant" ? ctx.leaf(v) : undefined;
   };
   const nodes = graphNodes(region);
-  const heavy = nodes.find(isHeavy);
-  if (heavy === undefined) {
-    const outputs = region.results.map((value, i) => ({ value, to: ctx.temp(value.type.dtype, value.type.shape), i }));
-    if (lowerGroup(ctx, outputs, leaf, node.loc)) {
-      for (const { to, i } of outputs) ctx.define(node.results[i]!, to);
-      return;
-    }
-  } else {
-    const output = region.results[0]!;
-    const to = ctx.temp(output.type.dtype, output.type.shape);
-    if (region.results.length === 1 && withEpilogue(ctx, atOuter(heavy, outer), heavy, output, to, leaf)) {
-      ctx.define(node.results[0]!, to);
-      return;
-    }
-    // The contraction by itself, then all that follows it in one kernel.
-    ctx.use(heavy.results);
-    lowerNodes(ctx, [atOuter(heavy, outer)]);
-    const outputs = region.results.map((value, i) => ({ value, to: ctx.temp(value.type.dtype, value.type.shape), i }));
-    const afterwards = (v: Value): Leaf | undefined => (v.def === heavy ? ctx.leaf(v) : leaf(v));
-    if (!lowerGroup(ctx, outputs, afterwards, node.loc)) throw new InternalError("no kernel follows a contraction");
-    for (const { to: view, i } of outputs) ctx.define(node.results[i]!, view);
+  const [heavy, ...others] = nodes.filter(isHeavy);
+  if (heavy === undefined || others.length > 0 || !heavy.operands.every((v) => leaf(v) !== undefined)) {
+    lowerPointwise(ctx, node, nodes, leaf);
     return;
   }
-  ctx.use(region.results);
+  const [output] = region.results as readonly [Value, ...Value[]];
+  const to = ctx.temp(output.type.dtype, output.type.shape);
+  if (region.results.length === 1 && withEpilogue(ctx, atOuter(heavy, outer), heavy, output, to, leaf)) {
+    ctx.define(node.results[0]!, to);
+    return;
+  }
+  // The contraction by itself, then all that follows it in one kernel.
+  ctx.use(heavy.results);
+  lowerNodes(ctx, [atOuter(heavy, outer)]);
+  const after = nodes.filter((n) => n !== heavy);
+  lowerPointwise(ctx, node, after, (v) => (v.def === heavy ? ctx.leaf(v) : leaf(v)));
+}
+
+/** The nodes of the region that are still to be lowered: in one kernel, or one by one where no kernel has their form. */
+function lowerPointwise(
+  ctx: LowerContext,
+  node: Node<"fusion">,
+  nodes: readonly GraphNode[],
+  leaf: (v: Value) => Leaf | undefined,
+): void {
+  const { results } = node.regions[0]!;
+  const outputs = results.map((value) => ({ value, to: ctx.temp(value.type.dtype, value.type.shape) }));
+  if (lowerGroup(ctx, outputs, leaf, node.loc)) {
+    outputs.forEach(({ to }, i) => {
+      ctx.define(node.results[i]!, to);
+    });
+    return;
+  }
+  ctx.use(results);
   lowerNodes(ctx, nodes);
-  node.results.forEach((r, i) => {
-    ctx.define(r, ctx.view(region.results[i]!));
+  results.forEach((r, i) => {
+    ctx.define(node.results[i]!, ctx.view(r));
   });
 }
 

@@ -1,20 +1,25 @@
 /** Fusible ops, alone or in groups: chooses the kind of kernel. */
 
 import { type Dim, dimAdd, dimEqual, dimMul } from "../../ir/dim.js";
+import { dtypeInfo, isFloat, isStorageOnly } from "../../ir/dtype.js";
 import { InternalError } from "../../ir/errors.js";
 import { type GraphNode, type NodeOf, sameShape, type Value } from "../../ir/graph.js";
 
+import { isElementwise, isIndexOp, isReduce } from "../../ir/ops/classes.js";
 import type { AttrsOf } from "../../ir/ops/index.js";
 import type { View } from "../schedule.js";
 import type { LowerContext } from "./core/context.js";
 import { Place, sizeOf } from "./core/place.js";
-import { type Leaf, Points } from "./core/point.js";
+import { type GroupOutput, type Leaf, Points } from "./core/point.js";
 import { emitMap, iterate } from "./elementwise/map.js";
-import { lowerReduceGroup, reductionsOf } from "./reduce/reduce.js";
+import { lowerReduceGroup } from "./reduce/reduce.js";
+import { reductionsOf } from "./reduce/reduce-group.js";
 
-export interface GroupOutput {
-  readonly value: Value;
-  readonly to: View;
+export interface GroupOptions {
+  /** Default: after what the group computes. */
+  readonly name?: string;
+  /** Whether a reduction may come about in two steps. Default: yes. */
+  readonly split?: boolean;
 }
 
 /** Adds the kernels that compute values of fusible ops from their leaves; false, and nothing added, where no kernel fits the group. */
@@ -23,31 +28,43 @@ export function lowerGroup(
   outputs: readonly GroupOutput[],
   leaf: (v: Value) => Leaf | undefined,
   loc: string | undefined,
+  options: GroupOptions = {},
 ): boolean {
   const first = outputs[0];
   if (first === undefined) return true;
   const isLeaf = (v: Value) => leaf(v) !== undefined;
-  const name = nameOf(
-    outputs.map((o) => o.value),
-    isLeaf,
-  );
-  if (
-    reductionsOf(
-      outputs.map((o) => o.value),
-      isLeaf,
-    ).length > 0
-  ) {
-    return lowerReduceGroup(ctx, name, outputs, leaf, loc);
-  }
+  const values = outputs.map((o) => o.value);
+  const name = options.name ?? nameOf(values, isLeaf);
   const { def } = first.value;
-  if (def.op === "concat") {
-    lowerConcat(ctx, name, def, first.to, leaf, loc);
+  if (!isLeaf(first.value) && (def.op === "concat" || def.op === "pad")) {
+    if (outputs.length > 1 || !isPointwise(def.operands, isLeaf) || reductionsOf(def.operands, isLeaf).length > 0) {
+      return false;
+    }
+    if (def.op === "concat") lowerConcat(ctx, name, def, first.to, leaf, loc);
+    else lowerPad(ctx, name, def, first.to, leaf, loc);
     return true;
   }
-  if (def.op === "pad") {
-    lowerPad(ctx, name, def, first.to, leaf, loc);
-    return true;
+  if (!isPointwise(values, isLeaf)) return false;
+  if (reductionsOf(values, isLeaf).length > 0) {
+    const following = lowerReduceGroup(ctx, name, outputs, leaf, loc, { split: options.split ?? true });
+    for (const { name: own, outputs: results, leaf: known } of following ?? []) {
+      const done = lowerGroup(ctx, results, known, loc, { split: false, ...(own === undefined ? {} : { name: own }) });
+      if (!done) throw new InternalError(`no kernel follows ${name}`);
+    }
+    return following !== undefined;
   }
+  lowerMaps(ctx, name, outputs, leaf, loc);
+  return true;
+}
+
+/** Kernels without reductions: one for all results of a size. */
+function lowerMaps(
+  ctx: LowerContext,
+  name: string,
+  outputs: readonly GroupOutput[],
+  leaf: (v: Value) => Leaf | undefined,
+  loc: string | undefined,
+): void {
   const points = new Points(leaf);
   const rest = [...outputs];
   while (rest.length > 0) {
@@ -68,7 +85,34 @@ export function lowerGroup(
     );
     for (const o of same) rest.splice(rest.indexOf(o), 1);
   }
-  return true;
+}
+
+/** Whether all that lies between the values and the leaves can be computed from an index, reductions in their loops included. */
+function isPointwise(values: readonly Value[], isLeaf: (v: Value) => boolean): boolean {
+  const seen = new Set<Value>();
+  const fits = (v: Value): boolean => {
+    if (isLeaf(v) || seen.has(v)) return true;
+    seen.add(v);
+    const { op } = v.def;
+    if (op === "param" || op === "constant") return false;
+    if (op === "iota" || op === "dimSize") return true;
+    if (!isElementwise(op) && !isIndexOp(op) && !isReduce(op)) return false;
+    if (op === "bitcast" && !fitsRegister(v.def) && !isRead(v.def.operands[0]!, isLeaf)) return false;
+    return v.def.operands.every(fits);
+  };
+  return values.every(fits);
+}
+
+/** Whether registers hold the very bits of operand and result; half and stored floats are wider there. */
+function fitsRegister(n: GraphNode): boolean {
+  const isNarrow = ({ type: { dtype } }: Value) => (isFloat(dtype) ? dtypeInfo[dtype].bytes < 4 : isStorageOnly(dtype));
+  return ![...n.operands, ...n.results].some(isNarrow);
+}
+
+/** Whether the elements are those of a leaf, at other places perhaps. */
+function isRead(v: Value, isLeaf: (v: Value) => boolean): boolean {
+  if (isLeaf(v)) return true;
+  return v.def.op !== "param" && isIndexOp(v.def.op) && isRead(v.def.operands[0]!, isLeaf);
 }
 
 type Concat = NodeOf<"concat", AttrsOf<"concat">>;

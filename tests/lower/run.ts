@@ -20,14 +20,29 @@ export interface RunOptions {
   readonly threads?: number;
 }
 
+/** A graph, and what to run it on, one after the other in one session. */
+export interface Runs {
+  readonly graph: Graph;
+  readonly runs: readonly (readonly Tensor[])[];
+}
+
 /** Results of each case, in order. */
 export async function runCases(
   cases: readonly Case[],
   options: RunOptions = {},
 ): Promise<readonly (readonly Tensor[])[]> {
-  if (cases.length === 0) return [];
+  const runs = cases.map(({ graph, feeds }) => ({ graph, runs: [feeds] }));
+  return (await runAll(runs, options)).map(([only]) => only!);
+}
+
+/** Results of each run of each graph, in order. */
+export async function runAll(
+  list: readonly Runs[],
+  options: RunOptions = {},
+): Promise<readonly (readonly (readonly Tensor[])[])[]> {
+  if (list.length === 0) return [];
   const pool = new KernelPool();
-  const schedules = cases.map(({ graph }, i) => lowerGraph({ ...graph, name: `entry${i}` }, { pool }));
+  const schedules = list.map(({ graph }, i) => lowerGraph({ ...graph, name: `entry${i}` }, { pool }));
   const threaded = (options.threads ?? 1) > 1;
   const made = assemble(
     schedules,
@@ -43,14 +58,18 @@ export async function runCases(
       producer: "test",
     },
   );
-  const all: (readonly Tensor[])[] = [];
   const artifact = await sealArtifact(made.draft, made.wasm, made.weights);
   const session = await load(artifact, { threads: options.threads ?? 1 });
+  const all: (readonly (readonly Tensor[])[])[] = [];
   try {
-    for (const [i, { graph, feeds }] of cases.entries()) {
-      const named = Object.fromEntries(graph.params.map((p, k) => [paramName(p), feeds[k]!]));
-      const out = await session.run(named as Parameters<typeof session.run>[0], { entry: `entry${i}` });
-      all.push(graph.resultNames.map((n) => out[n] as Tensor));
+    for (const [i, { graph, runs }] of list.entries()) {
+      const results: (readonly Tensor[])[] = [];
+      for (const feeds of runs) {
+        const named = Object.fromEntries(graph.params.map((p, k) => [paramName(p), feeds[k]!]));
+        const out = await session.run(named as Parameters<typeof session.run>[0], { entry: `entry${i}` });
+        results.push(graph.resultNames.map((n) => out[n] as Tensor));
+      }
+      all.push(results);
     }
   } finally {
     session.dispose();

@@ -31,8 +31,6 @@ const NOT_YET: ReadonlySet<string> = new Set([
   "dims-range-excludes",
   "groupqueryattention",
   "initializer-override",
-  "inplace-map-two-results",
-  "inplace-rows-residual",
   "matmulinteger-dynamic-k",
   "matmulinteger-k1-dynamic",
   "qlinearmatmul-dynamic-k",

@@ -29,6 +29,12 @@ export type Leaf =
   | { readonly kind: "const"; readonly value: number | bigint }
   | { readonly kind: "given" };
 
+/** What a group gives: a value, and where it goes. */
+export interface GroupOutput {
+  readonly value: Value;
+  readonly to: View;
+}
+
 /** The only element of a constant, as a point's constant. */
 export function constantElement(t: Tensor): number | bigint {
   return isFloat(t.dtype) || t.dtype === "bool" ? element(t, 0) : bigElement(t, 0);
@@ -75,8 +81,6 @@ export class Points {
     switch (node.op) {
       case "param":
         throw new InternalError("a parameter of the group is no leaf");
-      case "constant":
-        return { kind: "const", dtype, value: constantElement(node.attrs.value) };
       case "iota":
         return { kind: "index", dtype, at: place.index[node.attrs.axis]! };
       case "dimSize":

@@ -32,6 +32,9 @@ export function loopsOf(shape: Shape, first = 0): readonly Loop[] {
   return shape.map((size, a) => ({ symbol: `${prefix}${first + a}`, size }));
 }
 
+/** A loop besides those over axes. Its name tells it apart from the kernel's others. */
+export const freshLoop = (name: string, size: Dim): Loop => ({ symbol: `${prefix}${name}`, size });
+
 /** The loop's variable as an index; 0 where there is only one round. */
 export function variable({ symbol, size }: Loop): Dim {
   if (size === 1) return 0;

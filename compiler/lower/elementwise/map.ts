@@ -3,21 +3,13 @@
 import { type Dim, dimEqual } from "../../../ir/dim.js";
 import { dtypeInfo } from "../../../ir/dtype.js";
 import type { Shape } from "../../../ir/graph.js";
-import type { Expr } from "../../../ir/loop.js";
 import { opOf } from "../../../ir/ops/index.js";
 import type { View } from "../../schedule.js";
 import type { LowerContext } from "../core/context.js";
 import { KernelBuilder } from "../core/kernel-builder.js";
 import { type Point, pointDims, visitPoints } from "../core/point.js";
 import { chunkPlan, coefficient, collapse, type Loop, loopsOf, nest, substituted, variable } from "./loops.js";
-import { PointEmitter } from "./point-emit.js";
-
-/** One result of a kernel: `point` goes to element `at` of the view. */
-export interface Store {
-  readonly to: View;
-  readonly at: Dim;
-  readonly point: Point;
-}
+import { PointEmitter, type Store } from "./point-emit.js";
 
 /** Every index expression of the points. */
 export function dimsOf(points: readonly Point[]): readonly Dim[] {
@@ -65,10 +57,7 @@ export function emitMap(
     indices.every(isUnit) ||
     (stores.every((s) => isUnit(s.at)) && indices.every((d) => strideOf(d) !== undefined) && hasExpensive(points));
   nest(e, loops, plan, { vectorize, roots: points, indices: stores.map((s) => s.at) }, () => {
-    const values: Expr[] = points.map((p) => e.value(p));
-    stores.forEach((s, k) => {
-      e.store(s.point.dtype, kernel.pointer(s.to, "write"), s.at, values[k]!);
-    });
+    e.storeAll(stores);
   });
   ctx.add(kernel.step(ctx.pool, name, loc, inPlacePairs(kernel, stores, points)));
 }

@@ -22,9 +22,10 @@ import type { Elem, Expr, VectorKind } from "../../../ir/loop.js";
 import * as B from "../../../ir/loop-build.js";
 import { emitDimOp } from "../../../ir/loop-dim.js";
 import { isElementwise } from "../../../ir/ops/classes.js";
+import type { View } from "../../schedule.js";
 import { elemOf, type KernelHost, registerOf } from "../core/kernel-builder.js";
 import { type Point, pointDims, visitPoints } from "../core/point.js";
-import { applyNode, settle } from "./elementwise.js";
+import { applyNode, bind, settle } from "./elementwise.js";
 import { isLoopSymbol } from "./loops.js";
 
 interface Scope {
@@ -54,6 +55,13 @@ function laneType(dtype: DType): VectorKind {
     throw new InternalError(`${dtype} has no vector of four`);
   }
   return vectorOf[register];
+}
+
+/** One result of a kernel: `point` goes to element `at` of the view. */
+export interface Store {
+  readonly to: View;
+  readonly at: Dim;
+  readonly point: Point;
 }
 
 export class PointEmitter {
@@ -190,12 +198,8 @@ export class PointEmitter {
       case "scaled":
         return B.scaledIndex(this.index(a.a), a.factor);
       default:
-        return emitDimOp(a, this.index(a.a), this.#divisor(a), (e) => this.#named(e));
+        return emitDimOp(a, this.index(a.a), this.#divisor(a), (e) => bind(this.kernel.block, e, "part"));
     }
-  }
-
-  #named(e: Expr): Expr {
-    return e.kind === "var" || e.kind === "const" ? e : this.kernel.block.let("part", e);
   }
 
   // A literal divisor lets the engine multiply instead.
@@ -298,6 +302,21 @@ export class PointEmitter {
     const along = this.#split(p.at).parts.some((part) => part.factors.some((f) => atomMentions(f, lane.symbol)));
     if (along) return B.load(laneType(p.dtype), elemOf[p.dtype], pointer, at);
     return B.splat(laneType(p.dtype), loadElement(p.dtype, pointer, at));
+  }
+
+  /**
+   * Stores the results of one round. All of them are computed before the first is stored: it may go over what another one is
+   * computed from.
+   */
+  storeAll(stores: readonly Store[]): void {
+    const bindAll = stores.length > 1;
+    const values = stores.map(({ point }) => {
+      const value = this.value(point);
+      return bindAll ? bind(this.kernel.block, value, hintOf(point)) : value;
+    });
+    stores.forEach(({ to, at, point }, k) => {
+      this.store(point.dtype, this.kernel.pointer(to, "write"), at, values[k]!);
+    });
   }
 
   /** Stores an element given in its dtype's register. */

@@ -14,7 +14,7 @@ import { elemOf, type KernelHost, type KernelPool, registerOf } from "../core/ke
 import { Place } from "../core/place.js";
 import { type Leaf, type Point, Points, visitPoints } from "../core/point.js";
 import { settle } from "../elementwise/elementwise.js";
-import { coefficient, loopsOf, variable } from "../elementwise/loops.js";
+import { coefficient, freshLoop, variable } from "../elementwise/loops.js";
 import { PointEmitter, vectorOf } from "../elementwise/point-emit.js";
 
 /** A contraction's result as a matrix per batch: where element (batch, row, column) lies is row-major. */
@@ -35,7 +35,7 @@ export interface Finish {
 /** The contraction's own result, stored as its dtype: the kernel's store narrows and rounds. */
 export const plainFinish = (dtype: DType): Finish => ({ epilogue: identity, args: [], dtype });
 
-const [batchLoop, rowLoop, columnLoop] = [loopsOf([1], 910)[0]!, loopsOf([1], 911)[0]!, loopsOf([1], 912)[0]!];
+const [batchLoop, rowLoop, columnLoop] = [freshLoop("batch", 1), freshLoop("row", 1), freshLoop("column", 1)];
 
 /**
  * The epilogue that turns `from`, a contraction's result, into `to`, a value of elementwise ops over it and other leaves.

@@ -3,7 +3,7 @@
 import { dimEqual } from "../../../ir/dim.js";
 import type { KernelBuilder } from "../core/kernel-builder.js";
 import { type Point, visitPoints } from "../core/point.js";
-import type { ReduceGroup } from "./reduce.js";
+import type { ReduceGroup } from "./reduce-group.js";
 
 /** A full result may go over an operand that is read at the same index only: the row's last round reads before it writes. */
 export function inPlaceRows(kernel: KernelBuilder, g: ReduceGroup): readonly (readonly [number, number])[] {

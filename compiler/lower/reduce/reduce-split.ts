@@ -14,13 +14,20 @@ import { reshape } from "../../../ir/ops/movement.js";
 import type { View } from "../../schedule.js";
 import type { LowerContext } from "../core/context.js";
 import { KernelBuilder, registerOf } from "../core/kernel-builder.js";
-import type { Leaf } from "../core/point.js";
+import type { GroupOutput, Leaf } from "../core/point.js";
 import { combine, neutral } from "../elementwise/elementwise.js";
-import { grain, type Loop, loopsOf, nest } from "../elementwise/loops.js";
+import { freshLoop, grain, nest } from "../elementwise/loops.js";
 import { loadElement, PointEmitter, storeElement } from "../elementwise/point-emit.js";
-import { lowerGroup } from "../group.js";
-import { hasVectorForm, lowerReduceGroup, most, product, type ReduceGroup } from "./reduce.js";
-import { accumulatorType, tileColumns } from "./reduce-columns.js";
+import { tileColumns } from "./reduce-columns.js";
+import {
+  accumulatorType,
+  hasVectorForm,
+  most,
+  product,
+  type ReduceGroup,
+  type Reduction,
+  unchunked,
+} from "./reduce-group.js";
 
 export interface SplitFactor {
   readonly columns: boolean;
@@ -51,48 +58,60 @@ function typical(d: Dim): number {
   return dimBounds(dimSubstitute(d, (s) => (Number.isFinite(s.max) ? undefined : usual(s)))).max;
 }
 
+/** A group that is lowered after another: its leaves are known in memory then. */
+export interface FollowingGroup {
+  readonly name?: string;
+  readonly outputs: readonly GroupOutput[];
+  readonly leaf: (v: Value) => Leaf | undefined;
+}
+
+/** Adds the kernel of the partial results; gives what combines them, and what is computed of the sums. */
 export function emitSplit(
   ctx: LowerContext,
   g: ReduceGroup,
   split: SplitFactor,
-  outputs: readonly { readonly value: Value; readonly to: View }[],
+  outputs: readonly GroupOutput[],
   leaf: (v: Value) => Leaf | undefined,
-): void {
+): readonly FollowingGroup[] {
   const kept = product(g.kept);
   const partials = g.reductions.map((r) => ctx.temp(accumulatorType(r.operand.dtype), [split.chunks, kept]));
   emitPartials(ctx, g, split, partials);
   const results = new Map<Value, View>();
-  g.reductions.forEach((r, k) => {
-    const type = accumulatorType(r.operand.dtype);
-    // The kept axes one by one: a result of several is then found at its own index, whatever their sizes are.
-    const axes = r.node.operands[0]!.type.shape.filter((_, a) => !r.node.attrs.axes.includes(a));
-    const p = param("partial", { dtype: type, shape: [split.chunks, ...axes] });
-    const facts = ops.get(r.node.op);
-    if (facts === undefined) throw new InternalError(`no op is called ${r.node.op}`);
-    const combined = makeNode(facts, [p], { axes: [0], keepDims: false }).results[0]!;
-    const shaped = reshape([combined], { shape: r.value.type.shape });
-    const value = type === r.value.type.dtype ? shaped : cast([shaped], { to: r.value.type.dtype });
-    const direct = outputs.find((o) => o.value === r.value);
-    const to = direct?.to ?? ctx.temp(r.value.type.dtype, r.value.type.shape);
+  const combinations = g.reductions.map((r, k): FollowingGroup => {
+    const to = outputs.find((o) => o.value === r.value)?.to ?? ctx.temp(r.value.type.dtype, r.value.type.shape);
     results.set(r.value, to);
-    const isDone = lowerReduceGroup(
-      ctx,
-      `${g.name}_combine`,
-      [{ value, to }],
-      (v) => (v === p ? { kind: "view", view: partials[k]! } : undefined),
-      g.loc,
-      { split: false },
-    );
-    if (!isDone) throw new InternalError("partial results are not combined");
+    return combination(g, r, split, partials[k]!, to);
   });
-  const rest = outputs.filter((o) => !results.has(o.value));
-  if (rest.length > 0) {
-    const known = (v: Value): Leaf | undefined => {
-      const view = results.get(v);
-      return view === undefined ? leaf(v) : { kind: "view", view };
-    };
-    if (!lowerGroup(ctx, rest, known, g.loc)) throw new InternalError("no kernel follows the reduction");
-  }
+  const rest = outputs.filter((o) => results.get(o.value) !== o.to);
+  const known = (v: Value): Leaf | undefined => {
+    const view = results.get(v);
+    return view === undefined ? leaf(v) : { kind: "view", view };
+  };
+  return rest.length === 0 ? combinations : [...combinations, { outputs: rest, leaf: known }];
+}
+
+/** The same reduction over the partial results. */
+function combination(
+  g: ReduceGroup,
+  { node, operand, value }: Reduction,
+  split: SplitFactor,
+  partial: View,
+  to: View,
+): FollowingGroup {
+  const dtype = accumulatorType(operand.dtype);
+  // The kept axes one by one: a result of several is then found at its own index, whatever their sizes are.
+  const axes = node.operands[0]!.type.shape.filter((_, a) => !node.attrs.axes.includes(a));
+  const p = param("partial", { dtype, shape: [split.chunks, ...axes] });
+  const facts = ops.get(node.op);
+  if (facts === undefined) throw new InternalError(`no op is called ${node.op}`);
+  const combined = makeNode(facts, [p], { axes: [0], keepDims: false }).results[0]!;
+  const shaped = reshape([combined], { shape: value.type.shape });
+  const result = dtype === value.type.dtype ? shaped : cast([shaped], { to: value.type.dtype });
+  return {
+    name: `${g.name}_combine`,
+    outputs: [{ value: result, to }],
+    leaf: (v) => (v === p ? { kind: "view", view: partial } : undefined),
+  };
 }
 
 /** partial[chunk, kept] of each reduction. */
@@ -102,10 +121,9 @@ function emitPartials(ctx: LowerContext, g: ReduceGroup, split: SplitFactor, par
   const { block } = kernel;
   const operands = g.reductions.map((r) => r.operand);
   e.plan(operands);
-  const chunk: Loop = { symbol: loopsOf([1], 901)[0]!.symbol, size: split.chunks };
+  const chunk = freshLoop("chunk", split.chunks);
   const chunkIndex = dimSymbol(chunk.symbol, { min: 0 });
   const rows = kernel.size(split.rows);
-  const none = { chunks: undefined, flat: 0, rows: 1 };
   const [outermost, ...inner] = g.reduced;
   const accs = g.reductions.map((r) => accumulatorType(r.operand.dtype));
   const pointers = partials.map((p) => kernel.pointer(p, "readWrite"));
@@ -118,7 +136,7 @@ function emitPartials(ctx: LowerContext, g: ReduceGroup, split: SplitFactor, par
     const to = block.let("to", B.minS(B.add(from, rows), kernel.size(outermost!.size)));
     e.hoist(operands);
     e.loop(outermost!.symbol, from, to, vectorize && inner.length === 0, () =>
-      nest(e, inner, none, { vectorize, roots: operands }, body),
+      nest(e, inner, unchunked, { vectorize, roots: operands }, body),
     );
   };
 
@@ -126,7 +144,7 @@ function emitPartials(ctx: LowerContext, g: ReduceGroup, split: SplitFactor, par
     if (split.columns) {
       const outer = g.kept.slice(0, -1);
       const column = g.kept.at(-1)!;
-      nest(e, outer, none, { vectorize: false, roots: operands }, () => {
+      nest(e, outer, unchunked, { vectorize: false, roots: operands }, () => {
         const along = (vectorize: boolean, body: () => void) => {
           e.hoist(operands);
           e.hoistIndex(partialAt);
@@ -152,7 +170,7 @@ function emitPartials(ctx: LowerContext, g: ReduceGroup, split: SplitFactor, par
       });
       return;
     }
-    nest(e, g.kept, none, { vectorize: false, roots: operands, indices: [partialAt] }, () => {
+    nest(e, g.kept, unchunked, { vectorize: false, roots: operands, indices: [partialAt] }, () => {
       const registers = g.reductions.map((r) =>
         block.mut("acc", B.constant(registerOf(r.operand.dtype), neutral(r.node.op, r.operand.dtype))),
       );

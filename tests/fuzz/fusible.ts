@@ -1,0 +1,367 @@
+/**
+ * Random graphs of what lowering computes in groups: elementwise ops, reductions and movements over one dtype or two of equal
+ * width. Values are small whole numbers, so that sums are exact in any order; where a function of floats comes in, its results
+ * are known to within a bound. Most values are results.
+ */
+
+import { type Dim, dimMul, dimSub, dimSymbol } from "../../ir/dim.js";
+import type { DType } from "../../ir/dtype.js";
+import {
+  type Attrs,
+  type Graph,
+  type GraphNode,
+  graph,
+  param,
+  type Shape,
+  sameShape,
+  type Value,
+} from "../../ir/graph.js";
+import { makeNode } from "../../ir/op.js";
+import { cast } from "../../ir/ops/cast.js";
+import { constant, full, iota } from "../../ir/ops/constant.js";
+import { fusion } from "../../ir/ops/fusion.js";
+import { ops } from "../../ir/ops/index.js";
+import { gather } from "../../ir/ops/indexing.js";
+import { broadcast, concat, pad, reshape, slice, transpose } from "../../ir/ops/movement.js";
+import { type Tensor, tensorFrom } from "../../ir/tensor.js";
+import { type Random, randomTensor, seeded } from "../graph/random.js";
+
+/** A graph, tensors for several runs of it, and how far each result may lie from the reference. */
+export interface Fusible {
+  readonly graph: Graph;
+  readonly runs: readonly (readonly Tensor[])[];
+  readonly reach: readonly number[];
+}
+
+interface Known {
+  readonly value: Value;
+  /** Of the magnitude. */
+  readonly bound: number;
+  /** Largest error of a correct kernel: 0 where every step is exact. */
+  readonly reach: number;
+}
+
+const n = dimSymbol("n", { min: 1, max: 70 });
+const m = dimSymbol("m", { min: 1, max: 300 });
+const largest = 2 ** 20;
+
+const apply = (name: string, operands: readonly Value[], attrs: Attrs = {}): Value =>
+  (makeNode(ops.get(name)!, operands, attrs) as unknown as GraphNode).results[0]!;
+
+export interface FusibleOptions {
+  /** Whether axes have sizes that only the run knows. */
+  readonly symbolic: boolean;
+  /** Concatenations and paddings too. */
+  readonly writers: boolean;
+}
+
+class Growth {
+  readonly known: Known[] = [];
+  readonly params: Value[] = [];
+  random: Random;
+  readonly #options: FusibleOptions;
+
+  constructor(seed: number, options: FusibleOptions) {
+    this.random = seeded(seed);
+    this.#options = options;
+    const dtype = this.pick<DType>(["f32", "f32", "f32", "f32", "i32", "i32", "f64", "i8"]);
+    const sizes: readonly Dim[] = options.symbolic ? [n, m, 1, 2, 3, 4, 6] : [1, 2, 3, 4, 5, 6, 8, 17, 40];
+    const shape: Dim[] = [];
+    for (let rank = 1 + this.below(4); rank > 0; rank--) {
+      shape.push(this.pick(sizes.filter((d) => typeof d === "number" || !shape.includes(d))));
+    }
+    const parts = [shape, shape, shape.slice(1), shape.slice(0, -1), shape.map((d) => (this.chance(0.5) ? 1 : d)), []];
+    for (const part of parts.slice(0, 2 + this.below(parts.length - 1))) this.#param(dtype, part);
+  }
+
+  below(k: number): number {
+    return Math.floor(this.random() * k);
+  }
+  chance(p: number): boolean {
+    return this.random() < p;
+  }
+  pick<T>(items: readonly T[]): T {
+    return items[this.below(items.length)]!;
+  }
+
+  #param(dtype: DType, shape: Shape): void {
+    const value = param(`x${this.params.length}`, { dtype, shape });
+    this.params.push(value);
+    this.known.push({ value, bound: 4, reach: 0 });
+  }
+
+  any(accept: (k: Known) => boolean = () => true): Known | undefined {
+    const fit = this.known.filter(accept);
+    return this.chance(0.5) ? fit.at(-1) : fit[this.below(fit.length)];
+  }
+
+  step(seed: number): void {
+    this.random = seeded(seed);
+    const kinds = [
+      this.#unary,
+      this.#binary,
+      this.#binary,
+      this.#binary,
+      this.#reduce,
+      this.#reduce,
+      this.#move,
+      this.#move,
+      this.#cast,
+      this.#source,
+      ...(this.#options.writers ? [this.#write] : []),
+    ];
+    const made = this.pick(kinds).call(this);
+    if (made === undefined || made.value.type.shape.length > 5 || !(made.bound <= largest)) return;
+    // Narrow integers wrap, which is exact, but their bound is that of the type.
+    const narrow = made.value.type.dtype === "i8";
+    this.known.push(narrow ? { ...made, bound: Math.min(made.bound, 128) } : made);
+  }
+
+  #unary(): Known | undefined {
+    const x = this.any();
+    if (x === undefined) return undefined;
+    const { dtype } = x.value.type;
+    const isFloat = dtype === "f32" || dtype === "f64";
+    if (isFloat && this.chance(0.4)) {
+      const value = apply(this.pick(["tanh", "sigmoid", "sin"]), [x.value]);
+      return { value, bound: 1, reach: x.reach + 1e-5 };
+    }
+    const name = this.pick(["neg", "abs"]);
+    return { value: apply(name, [x.value]), bound: x.bound, reach: x.reach };
+  }
+
+  /** The value over a shape that has its axes in order, or at its ranks' end; undefined where it has not. */
+  #spread(x: Value, shape: Shape): Value | undefined {
+    const own = x.type.shape;
+    if (sameShape(own, shape)) return x;
+    const axes: number[] = [];
+    let from = 0;
+    for (const [i, d] of own.entries()) {
+      const last = shape.length - (own.length - i);
+      let at = from;
+      const matches = (k: number) => shape[k] === d || d === 1 || sameShape([shape[k]!], [d]);
+      while (at <= last && !matches(at)) at++;
+      if (at > last) return undefined;
+      // Now and then a later axis that fits as well.
+      while (at < last && matches(at + 1) && this.chance(0.3)) at++;
+      axes.push(at);
+      from = at + 1;
+    }
+    return broadcast([x], { shape, axes });
+  }
+
+  #binary(): Known | undefined {
+    const a = this.any();
+    if (a === undefined) return undefined;
+    const b = this.any((k) => k.value.type.dtype === a.value.type.dtype) ?? a;
+    const shape = a.value.type.shape;
+    const other = this.chance(0.1)
+      ? full(a.value.type.dtype, shape, a.value.type.dtype.startsWith("f") ? 3 : 3n)
+      : this.#spread(b.value, shape);
+    if (other === undefined) return undefined;
+    const y = { value: other, bound: Math.max(b.bound, 3), reach: b.reach };
+    const pair = this.chance(0.5) ? [a, y] : [y, a];
+    const operands = pair.map((k) => k.value);
+    const name = this.pick(["add", "sub", "mul", "min", "max"] as const);
+    const value = apply(name, operands);
+    switch (name) {
+      case "add":
+      case "sub":
+        return { value, bound: a.bound + y.bound, reach: a.reach + y.reach + this.#rounding(a, y) };
+      case "mul": {
+        const bound = a.bound * y.bound;
+        return {
+          value,
+          bound,
+          reach: a.reach * y.bound + a.bound * y.reach + (this.#rounding(a, y) > 0 ? bound * 1e-6 : 0),
+        };
+      }
+      default:
+        return { value, bound: Math.max(a.bound, y.bound), reach: Math.max(a.reach, y.reach) };
+    }
+  }
+
+  #rounding(a: Known, b: Known): number {
+    return a.reach + b.reach > 0 ? (a.bound + b.bound) * 1e-6 : 0;
+  }
+
+  #reduce(): Known | undefined {
+    const x = this.any((k) => k.value.type.shape.length > 0);
+    if (x === undefined) return undefined;
+    const { shape } = x.value.type;
+    const axes = this.chance(0.4) ? [shape.length - 1] : [...shape.keys()].filter(() => this.chance(0.5));
+    const name = this.pick(["sum", "sum", "reduceMax", "reduceMin"] as const);
+    const value = apply(name, [x.value], { axes, keepDims: this.chance(0.5) });
+    if (name !== "sum") return { value, bound: x.bound, reach: x.reach };
+    const count = axes.reduce((p, a) => p * (typeof shape[a] === "number" ? shape[a] : 300), 1);
+    const bound = x.bound * count;
+    return { value, bound, reach: x.reach > 0 ? x.reach * count + bound * 1e-6 : 0 };
+  }
+
+  #cast(): Known | undefined {
+    const x = this.any((k) => k.reach === 0);
+    if (x === undefined) return undefined;
+    const { dtype } = x.value.type;
+    const to = this.pick<DType>(dtype === "i8" ? ["i32", "f32"] : ["f32", "i32", "f64", "i64"]);
+    // Nothing here is computed on i64 but sums.
+    return to === dtype ? undefined : { value: cast([x.value], { to }), bound: x.bound, reach: 0 };
+  }
+
+  #source(): Known | undefined {
+    const like = this.any((k) => k.value.type.shape.length > 0);
+    if (like === undefined) return undefined;
+    const { dtype, shape } = like.value.type;
+    const axis = this.below(shape.length);
+    if (this.chance(0.5)) {
+      const bound = typeof shape[axis] === "number" ? shape[axis] : 300;
+      return bound > 127 ? undefined : { value: iota([], { dtype, shape, axis }), bound, reach: 0 };
+    }
+    const d = shape[axis]!;
+    if (typeof d !== "number" || d > 64) return undefined;
+    const row = constant([], {
+      value: tensorFrom(
+        dtype,
+        [d],
+        Array.from({ length: d }, () => this.below(7) - 3),
+      ),
+    });
+    return { value: broadcast([row], { shape, axes: [axis] }), bound: 3, reach: 0 };
+  }
+
+  #move(): Known | undefined {
+    const x = this.any((k) => k.value.type.shape.length > 0);
+    if (x === undefined) return undefined;
+    const value = this.#moved(x.value);
+    return value && { ...x, value };
+  }
+
+  #moved(x: Value): Value | undefined {
+    const { shape } = x.type;
+    switch (this.below(6)) {
+      case 0: {
+        const perm = [...shape.keys()];
+        for (let i = perm.length - 1; i > 0; i--) {
+          const j = this.below(i + 1);
+          [perm[i], perm[j]] = [perm[j]!, perm[i]!];
+        }
+        return transpose([x], { perm });
+      }
+      case 1:
+      case 2:
+        return reshape([x], { shape: this.#reshaped(shape) });
+      case 3: {
+        const axis = this.below(shape.length);
+        const d = shape[axis]!;
+        if (typeof d !== "number" || d === 0 || d > 64) return undefined;
+        const count = 1 + this.below(d + 2);
+        const list = this.chance(0.6)
+          ? Array.from({ length: d }, (_, i) => d - 1 - i)
+          : Array.from({ length: count }, () => this.below(d));
+        const indices = constant([], { value: tensorFrom("i64", [list.length], list) });
+        return gather([x, indices], { axis });
+      }
+      default: {
+        const cuts = shape.map((d) => this.#cut(d));
+        return slice([x], {
+          starts: cuts.map((c) => c.start),
+          sizes: cuts.map((c) => c.size),
+          steps: cuts.map((c) => c.step),
+        });
+      }
+    }
+  }
+
+  /** Neighbours joined, whole numbers split. */
+  #reshaped(shape: Shape): Shape {
+    const joined: Dim[] = [];
+    for (const d of shape) {
+      if (joined.length > 0 && this.chance(0.5)) joined.push(dimMul(joined.pop()!, d));
+      else joined.push(d);
+    }
+    return joined.flatMap((d): Dim[] => {
+      if (this.chance(0.1)) return [d, 1];
+      if (typeof d !== "number" || this.chance(0.3)) return [d];
+      const divisors = [2, 3, 4, 5, 6].filter((k) => d > k && d % k === 0);
+      if (divisors.length === 0) return [d];
+      const by = this.pick(divisors);
+      return this.chance(0.5) ? [by, d / by] : [d / by, by];
+    });
+  }
+
+  #cut(d: Dim): { readonly start: Dim; readonly size: Dim; readonly step: number } {
+    if (this.chance(0.4)) return { start: 0, size: d, step: 1 };
+    if (this.chance(0.5) || typeof d !== "number") return { start: dimSub(d, 1), size: d, step: -1 };
+    const step = this.pick([1, 1, 2, -1, -2]);
+    const start = this.below(d);
+    const most = step > 0 ? Math.ceil((d - start) / step) : Math.floor(start / -step) + 1;
+    return { start, size: 1 + this.below(most), step };
+  }
+
+  #write(): Known | undefined {
+    const x = this.any((k) => k.value.type.shape.length > 0);
+    if (x === undefined) return undefined;
+    const { shape, dtype } = x.value.type;
+    const axis = this.below(shape.length);
+    if (this.chance(0.5)) {
+      const grown = (k: number) => shape.map((_, a) => (a === axis ? k : 0));
+      const value = pad([x.value], {
+        low: grown(this.below(3)),
+        high: grown(this.below(3)),
+        interior: grown(0),
+        value: 1,
+      });
+      return { ...x, value };
+    }
+    const y = this.any((k) => k.value.type.dtype === dtype && sameShape(k.value.type.shape, shape)) ?? x;
+    const value = concat([x.value, y.value], { axis });
+    return { value, bound: Math.max(x.bound, y.bound), reach: Math.max(x.reach, y.reach) };
+  }
+}
+
+/** Tensors of whole numbers for the parameters. */
+function feedsFor(params: readonly Value[], random: Random, sizes: ReadonlyMap<string, number>): readonly Tensor[] {
+  return params.map(({ type }) => {
+    const shape = type.shape.map((d) => (typeof d === "number" ? d : sizes.get(d.key)!));
+    const whole = randomTensor(random, "i32", shape, [-4, 4]);
+    return tensorFrom(type.dtype, shape, Array.from(whole.data as Int32Array));
+  });
+}
+
+/** The graph that the steps grow. */
+export function growFusible(seed: number, steps: readonly number[], options: FusibleOptions): Fusible {
+  const growth = new Growth(seed, options);
+  for (const s of steps) growth.step(s);
+  const random = seeded(seed ^ 0x5eed);
+  const made = growth.known.filter((k) => k.value.def.op !== "param");
+  const chosen = made.filter((_, i) => i >= made.length - 2 || random() < 0.6).slice(-7);
+  const results = chosen.length > 0 ? chosen : growth.known.slice(-1);
+  const g = graph(
+    "fusible",
+    growth.params,
+    results.map((k) => k.value),
+  );
+  const sizes: readonly (readonly [number, number])[] = options.symbolic
+    ? [
+        [1 + Math.floor(random() * 5), 1 + Math.floor(random() * 40)],
+        [1 + Math.floor(random() * 70), 1 + Math.floor(random() * 9)],
+        [1, 1],
+      ]
+    : [[1, 1]];
+  const runs = sizes.map(([a, b]) =>
+    feedsFor(
+      growth.params,
+      random,
+      new Map([
+        ["n", a],
+        ["m", b],
+      ]),
+    ),
+  );
+  return { graph: g, runs, reach: results.map((k) => k.reach) };
+}
+
+/** The whole graph as one fusion node, whatever its form. */
+export function fusedWhole(g: Graph): Graph {
+  const params = g.params.map((p, i) => param(`x${i}`, p.type));
+  return graph("fusible", params, fusion(params, {}, [g]));
+}
