@@ -18,20 +18,11 @@ import {
   dimUpperBound,
   evaluateDim,
 } from "../../ir/dim.js";
-import { dtypeInfo } from "../../ir/dtype.js";
-import { productOf } from "../../ir/ops/movement.js";
+import { InternalError } from "../../ir/errors.js";
 import { alignment } from "../../runtime/format.js";
-import {
-  type Arg,
-  type Buffer,
-  forEachStep,
-  innerSteps,
-  type KernelStep,
-  type Schedule,
-  type Step,
-} from "../schedule.js";
-import { type Interval, liveness } from "./liveness.js";
-import { inPlaceAt } from "./state.js";
+import { type Arg, type Buffer, forEachStep, type KernelStep, type Schedule } from "../schedule.js";
+import { Aliases } from "./alias.js";
+import { bufferBytes, type Interval, liveness } from "./liveness.js";
 
 export interface Arena {
   /** Byte offset of each temporary and input from the arena's start. */
@@ -47,9 +38,6 @@ interface Block {
   readonly bytes: Dim;
   readonly interval: Interval;
 }
-
-/** Bytes of a buffer at its largest: data-dependent sizes count with their bounds. */
-export const bufferBytes = (b: Buffer): Dim => dimMul(dimUpperBound(productOf(b.shape)), dtypeInfo[b.dtype].bytes);
 
 /** Rounded up to the alignment of blocks. */
 export const alignUp = (bytes: Dim): Dim => dimMul(dimCeilDiv(bytes, alignment), alignment);
@@ -68,24 +56,28 @@ export function planArena(schedule: Schedule, maxThreads: number): Arena {
 
 const inArena = (b: Buffer) => b.source.kind === "temp" || b.source.kind === "input";
 
+function bufferOf(step: KernelStep, arg: number): Buffer {
+  const a = step.args[arg];
+  if (a?.kind !== "view") throw new InternalError(`argument ${arg} of @${step.fn.name} is no view`);
+  return a.view.buffer;
+}
+
 function blocksOf(schedule: Schedule, maxThreads: number): Block[] {
   const { intervals, positions } = liveness(schedule);
-  const group = new Map<Buffer, { buffers: Buffer[]; start: number; end: number }>();
-  for (const [b, i] of intervals) if (inArena(b)) group.set(b, { buffers: [b], start: i.start, end: i.end });
-
+  const buffers = [...intervals.keys()].filter(inArena);
+  const aliases = new Aliases(schedule);
   // In place: the result takes over the memory of an operand that dies here.
-  const visit = (steps: readonly Step[], looped: boolean): void => {
-    for (const step of steps) {
-      if (step.kind === "kernel" && !looped) shareInPlace(step, positions.get(step)!, group);
-      for (const inner of innerSteps(step)) visit(inner, looped || step.kind === "for");
+  forEachStep(schedule.steps, (step) => {
+    if (step.kind !== "kernel") return;
+    for (const [w, r] of step.inPlace) {
+      const [written, read] = [bufferOf(step, w), bufferOf(step, r)];
+      if (inArena(written) && inArena(read) && aliases.mayOverwrite(written, read)) aliases.share(written, read);
     }
-  };
-  visit(schedule.steps, false);
-
-  const blocks: Block[] = [...new Set(group.values())].map((g) => ({
-    buffers: g.buffers,
-    bytes: g.buffers.map((b) => alignUp(bufferBytes(b))).reduce((a, b) => dimMax(a, b)),
-    interval: { start: g.start, end: g.end },
+  });
+  const blocks: Block[] = [...new Set(buffers.map((b) => aliases.memory(b)!))].map((memory) => ({
+    buffers: memory.buffers,
+    bytes: memory.buffers.map((b) => alignUp(bufferBytes(b))).reduce((a, b) => dimMax(a, b)),
+    interval: memory,
   }));
   forEachStep(schedule.steps, (step) => {
     const at = positions.get(step)!;
@@ -96,32 +88,6 @@ function blocksOf(schedule: Schedule, maxThreads: number): Block[] {
     }
   });
   return blocks;
-}
-
-function shareInPlace(
-  step: KernelStep,
-  at: number,
-  group: Map<Buffer, { buffers: Buffer[]; start: number; end: number }>,
-): void {
-  for (const [w, r] of step.inPlace) {
-    const written = step.args[w];
-    const read = step.args[r];
-    if (written?.kind !== "view" || read?.kind !== "view") continue;
-    const to = written.view.buffer;
-    const from = read.view.buffer;
-    const target = group.get(to);
-    const source = group.get(from);
-    if (target === undefined || source === undefined || target === source) continue;
-    const dies = source.end === at && target.start === at;
-    if (!dies || !dimEqual(bufferBytes(to), bufferBytes(from)) || !inPlaceAt(step, to, from)) continue;
-    // Another operand of this step must not lie in the same block, unless it too is read in place.
-    const others = step.args.filter(
-      (a) => a.kind === "view" && source.buffers.includes(a.view.buffer) && a.view.buffer !== from,
-    );
-    if (others.length > 0) continue;
-    const merged = { buffers: [...source.buffers, ...target.buffers], start: source.start, end: target.end };
-    for (const b of merged.buffers) group.set(b, merged);
-  }
 }
 
 const overlap = (a: Interval, b: Interval) => a.start <= b.end && b.start <= a.end;

@@ -2,8 +2,7 @@
 
 import { type Dim, dimText } from "../../ir/dim.js";
 import type { Step } from "../schedule.js";
-import { bufferBytes } from "./arena.js";
-import { usesOf } from "./liveness.js";
+import { bufferBytes, usesOf } from "./liveness.js";
 import type { Placement, Region } from "./placement.js";
 
 type Leaf = Extract<Step, { kind: "kernel" | "copy" }>;

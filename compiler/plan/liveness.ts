@@ -1,6 +1,7 @@
 /** When each buffer is needed: positions of its first and last use in the flattened schedule. */
 
-import { dimEqual } from "../../ir/dim.js";
+import { type Dim, dimEqual, dimMul, dimUpperBound } from "../../ir/dim.js";
+import { dtypeInfo } from "../../ir/dtype.js";
 import { productOf } from "../../ir/ops/movement.js";
 import {
   type Access,
@@ -13,6 +14,9 @@ import {
   type Step,
   type View,
 } from "../schedule.js";
+
+/** Bytes of a buffer at its largest: data-dependent sizes count with their bounds. */
+export const bufferBytes = (b: Buffer): Dim => dimMul(dimUpperBound(productOf(b.shape)), dtypeInfo[b.dtype].bytes);
 
 export interface Use {
   readonly view: View;
@@ -52,8 +56,9 @@ export interface Liveness {
 }
 
 /**
- * Numbers all steps in order of text. Inputs live from before the first step, outputs to after the last. A buffer used in a
- * loop body lives through the whole loop, unless it is only used in one list of steps of the body and written there first.
+ * Numbers all steps in order of text. Inputs and states live from before the first step, outputs and new values of states to after
+ * the last. A buffer used in a loop body lives through the whole loop, unless it is only used in one list of steps of the body and
+ * written there first.
  */
 export function liveness(schedule: Schedule): Liveness {
   const intervals = new Map<Buffer, { start: number; end: number }>();
@@ -88,6 +93,10 @@ export function liveness(schedule: Schedule): Liveness {
   number(schedule.steps);
   for (const i of schedule.inputs) extend(i.view.buffer, -1);
   for (const o of schedule.outputs) extend(o.view.buffer, next);
+  for (const { state, value } of schedule.stateResults) {
+    extend(state, -1);
+    extend(value.buffer, next);
+  }
   return { intervals, positions };
 }
 

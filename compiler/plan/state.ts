@@ -9,68 +9,61 @@ import {
   type Buffer,
   type CopyStep,
   forEachStep,
+  innerSteps,
   isView,
-  type KernelStep,
   type Schedule,
   type Step,
   type View,
 } from "../schedule.js";
+import { Aliases } from "./alias.js";
 import { usesOf } from "./liveness.js";
 
 export function placeStateResults(schedule: Schedule): Schedule {
+  const aliases = new Aliases(schedule);
   const replaced = new Map<Buffer, Buffer>();
   const copies: CopyStep[] = [];
-  const taken = new Set<Buffer>();
   for (const { state, value } of schedule.stateResults) {
     if (value.buffer === state) continue;
-    if (!taken.has(value.buffer) && canWriteOver(schedule, state, value)) {
+    if (isWhole(schedule, state, value) && aliases.mayOverwrite(value.buffer, state)) {
+      aliases.share(value.buffer, state);
       replaced.set(value.buffer, state);
-      taken.add(value.buffer);
-    } else
-      copies.push({
-        kind: "copy",
-        count: productOf(state.shape),
-        from: value,
-        to: { buffer: state, offset: 0 },
-        loc: undefined,
-      });
+    } else {
+      const to = { buffer: state, offset: 0 };
+      copies.push({ kind: "copy", count: productOf(state.shape), from: value, to, loc: undefined });
+    }
   }
-  // All copies come after all reads, but a copy may overwrite a state that a later copy reads.
-  const steps = schedule.steps.map((s) => rename(s, replaced));
-  const renamedCopies = copies.map((c) => rename(c, replaced) as CopyStep);
-  const overwritten = new Set<Buffer>();
-  for (const c of renamedCopies) {
-    if (overwritten.has(c.from.buffer)) return withBouncedCopies(schedule, replaced, renamedCopies);
-    overwritten.add(c.to.buffer);
-  }
-  return finish(schedule, [...steps, ...renamedCopies], replaced);
-}
-
-/** States that exchange their values: everything is saved first, then stored. */
-function withBouncedCopies(
-  schedule: Schedule,
-  replaced: ReadonlyMap<Buffer, Buffer>,
-  copies: readonly CopyStep[],
-): Schedule {
-  let id = Math.max(0, ...allBuffers(schedule).map((b) => b.id));
-  const saves: CopyStep[] = [];
-  const stores: CopyStep[] = [];
-  for (const c of copies) {
-    const temp: Buffer = { id: ++id, dtype: c.to.buffer.dtype, shape: c.to.buffer.shape, source: { kind: "temp" } };
-    saves.push({ ...c, to: { buffer: temp, offset: 0 } });
-    stores.push({ ...c, from: { buffer: temp, offset: 0 } });
-  }
-  return finish(schedule, [...schedule.steps.map((s) => rename(s, replaced)), ...saves, ...stores], replaced);
-}
-
-function finish(schedule: Schedule, steps: readonly Step[], replaced: ReadonlyMap<Buffer, Buffer>): Schedule {
-  const view = (v: View) => renameView(v, replaced);
+  const steps = [...schedule.steps, ...atOnce(schedule, copies)].map((s) => rename(s, replaced));
   return {
     ...schedule,
     steps,
-    outputs: schedule.outputs.map((o) => ({ ...o, view: view(o.view) })),
-    stateResults: schedule.stateResults.map((r) => ({ state: r.state, value: view(r.value) })),
+    outputs: schedule.outputs.map((o) => ({ ...o, view: renameView(o.view, replaced) })),
+    stateResults: schedule.stateResults.map(({ state }) => ({ state, value: { buffer: state, offset: 0 } })),
   };
+}
+
+/**
+ * The copies in an order in which they do what they would do at once: what a copy overwrites has been read. Where states exchange
+ * their values, one of them is saved first.
+ */
+function atOnce(schedule: Schedule, copies: readonly CopyStep[]): readonly CopyStep[] {
+  let id = Math.max(0, ...allBuffers(schedule).map((b) => b.id));
+  const ordered: CopyStep[] = [];
+  let pending = copies;
+  while (pending.length > 0) {
+    const isRead = (b: Buffer) => pending.some((c) => c.from.buffer === b);
+    const free = pending.find((c) => !isRead(c.to.buffer));
+    if (free !== undefined) {
+      ordered.push(free);
+      pending = pending.filter((c) => c !== free);
+      continue;
+    }
+    const { buffer } = pending[0]!.to;
+    const saved: Buffer = { id: ++id, dtype: buffer.dtype, shape: buffer.shape, source: { kind: "temp" } };
+    const [from, to] = [buffer, saved].map((b): View => ({ buffer: b, offset: 0 })) as [View, View];
+    ordered.push({ kind: "copy", count: productOf(buffer.shape), from, to, loc: undefined });
+    pending = pending.map((c) => ({ ...c, from: renameView(c.from, new Map([[buffer, saved]])) }));
+  }
+  return ordered;
 }
 
 export function allBuffers(schedule: Schedule): readonly Buffer[] {
@@ -83,50 +76,14 @@ export function allBuffers(schedule: Schedule): readonly Buffer[] {
   return [...found];
 }
 
-/** The value is a whole temporary, written by one top-level kernel, after (or in place at) the last use of the old state. */
-function canWriteOver(schedule: Schedule, state: Buffer, value: View): boolean {
+/** The value is all of a temporary, as large as the state, that is made outside control flow. */
+function isWhole(schedule: Schedule, state: Buffer, value: View): boolean {
   const b = value.buffer;
   if (b.source.kind !== "temp" || value.offset !== 0 || b.dtype !== state.dtype) return false;
   if (!dimEqual(productOf(b.shape), productOf(state.shape))) return false;
-  if (schedule.outputs.some((o) => o.view.buffer === state)) return false;
-  let written = -1;
-  for (const [i, step] of schedule.steps.entries()) {
-    if (step.kind === "if" || step.kind === "for") {
-      if (touchesDeep(step, b)) return false;
-      if (written >= 0 && touchesDeep(step, state)) return false;
-      continue;
-    }
-    for (const u of usesOf(step)) {
-      if (u.view.buffer !== b || u.access === "read") continue;
-      // Written in parts by several steps: the first part would destroy what later ones may read.
-      if (written >= 0 && written !== i) return false;
-      written = i;
-    }
-  }
-  if (written < 0) return false;
+  if (schedule.steps.some((step) => innerSteps(step).length > 0 && writesInside(step, b))) return false;
   // What changes state runs to its end, so that no loop that may have none comes after it.
-  if (schedule.steps.slice(written).some(isEndless)) return false;
-  for (const step of schedule.steps.slice(written + 1))
-    if (usesOf(step).some((u) => u.view.buffer === state)) return false;
-  const writer = schedule.steps[written]!;
-  if (!usesOf(writer).some((u) => u.view.buffer === state)) return true;
-  return writer.kind === "kernel" && inPlaceAt(writer, b, state);
-}
-
-/** Every use of `read` in the step may share memory with every write of `written`. */
-export function inPlaceAt(step: KernelStep, written: Buffer, read: Buffer): boolean {
-  const indices = (b: Buffer) => step.args.flatMap((a, i) => (a.kind === "view" && a.view.buffer === b ? [i] : []));
-  const isStart = (i: number) => {
-    const a = step.args[i]!;
-    return a.kind === "view" && a.view.offset === 0;
-  };
-  const writes = indices(written);
-  const reads = indices(read);
-  return (
-    writes.length === 1 &&
-    [...writes, ...reads].every(isStart) &&
-    reads.every((r) => step.inPlace.some(([w, i]) => w === writes[0] && i === r))
-  );
+  return !schedule.steps.slice(schedule.steps.findIndex((step) => writesInside(step, b))).some(isEndless);
 }
 
 /** Whether only the run can tell how many rounds a loop in the step makes. */
@@ -138,12 +95,12 @@ function isEndless(step: Step): boolean {
   return endless;
 }
 
-function touchesDeep(step: Step, b: Buffer): boolean {
-  let touches = false;
+function writesInside(step: Step, b: Buffer): boolean {
+  let writes = false;
   forEachStep([step], (s) => {
-    touches ||= usesOf(s).some((u) => u.view.buffer === b);
+    writes ||= usesOf(s).some((u) => u.view.buffer === b && u.access !== "read");
   });
-  return touches;
+  return writes;
 }
 
 function renameView(v: View, replaced: ReadonlyMap<Buffer, Buffer>): View {

@@ -3,8 +3,8 @@
 import { dimText } from "../../ir/dim.js";
 import { typeText } from "../../ir/graph.js";
 import { type Arg, isView, type Schedule, type Step, type View } from "../schedule.js";
-import { type Arena, bufferBytes } from "./arena.js";
-import { liveness } from "./liveness.js";
+import type { Arena } from "./arena.js";
+import { bufferBytes, liveness } from "./liveness.js";
 
 export function planText(schedule: Schedule, arena: Arena): string {
   const { intervals } = liveness(schedule);

@@ -1,0 +1,77 @@
+/**
+ * Which buffers may take turns in one place of memory. This is the only analysis of that kind: it looks at every use of both
+ * buffers in the steps, inside control flow too, at the outputs, and at the new values of states, which are read after all steps.
+ */
+
+import { dimEqual } from "../../ir/dim.js";
+import { type Buffer, innerSteps, type KernelStep, type Schedule, type Step } from "../schedule.js";
+import { bufferBytes, type Interval, liveness } from "./liveness.js";
+
+/** Buffers that share memory, from the first use of the first one to the last use of the last one. */
+export interface Memory extends Interval {
+  readonly buffers: readonly Buffer[];
+}
+
+export class Aliases {
+  readonly #memory = new Map<Buffer, Memory>();
+  /** Kernels by their positions. Rounds of a loop overlap in time, so kernels in loops are not among them. */
+  readonly #kernels = new Map<number, KernelStep>();
+
+  constructor(schedule: Schedule) {
+    const { intervals, positions } = liveness(schedule);
+    for (const [b, interval] of intervals) this.#memory.set(b, { ...interval, buffers: [b] });
+    const visit = (steps: readonly Step[]): void => {
+      for (const step of steps) {
+        if (step.kind === "kernel") this.#kernels.set(positions.get(step)!, step);
+        if (step.kind !== "for") for (const inner of innerSteps(step)) visit(inner);
+      }
+    };
+    visit(schedule.steps);
+  }
+
+  /** Where the buffer lies, and who lies there at other times; undefined where nobody uses it. */
+  memory(b: Buffer): Memory | undefined {
+    return this.#memory.get(b);
+  }
+
+  /**
+   * Whether `written` may be written into the memory of `old`: all that lay there is used for the last time before the first store,
+   * or by the very kernel that makes it, which reads each element before it stores there.
+   */
+  mayOverwrite(written: Buffer, old: Buffer): boolean {
+    const [next, before] = [this.#memory.get(written), this.#memory.get(old)];
+    if (next === undefined || before === undefined || next === before) return false;
+    if (!dimEqual(bufferBytes(written), bufferBytes(old))) return false;
+    if (before.end !== next.start) return before.end < next.start;
+    const kernel = this.#kernels.get(next.start);
+    if (kernel === undefined) return false;
+    const isUsed = (b: Buffer) => kernel.args.some((a) => a.kind === "view" && a.view.buffer === b);
+    return (
+      next.buffers.every((b) => b === written || !isUsed(b)) &&
+      before.buffers.every((b) => !isUsed(b) || inPlaceAt(kernel, written, b))
+    );
+  }
+
+  /** Lets `written` lie where `old` lay. */
+  share(written: Buffer, old: Buffer): void {
+    const [next, before] = [this.#memory.get(written)!, this.#memory.get(old)!];
+    const merged = { buffers: [...before.buffers, ...next.buffers], start: before.start, end: next.end };
+    for (const b of merged.buffers) this.#memory.set(b, merged);
+  }
+}
+
+/** Whether every use of `read` in the step may share memory with every write of `written`. */
+function inPlaceAt(step: KernelStep, written: Buffer, read: Buffer): boolean {
+  const indices = (b: Buffer) => step.args.flatMap((a, i) => (a.kind === "view" && a.view.buffer === b ? [i] : []));
+  const isStart = (i: number) => {
+    const a = step.args[i]!;
+    return a.kind === "view" && a.view.offset === 0;
+  };
+  const writes = indices(written);
+  const reads = indices(read);
+  return (
+    writes.length === 1 &&
+    [...writes, ...reads].every(isStart) &&
+    reads.every((r) => step.inPlace.some(([w, i]) => w === writes[0] && i === r))
+  );
+}
