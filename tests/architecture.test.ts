@@ -137,3 +137,76 @@ it("has no `any` in ir/ and passes/, and no leave for one", () => {
   const leaves = typed.filter((s) => readFileSync(join(root, s.file), "utf8").includes("noExplicitAny"));
   expect(leaves.map((s) => s.file)).toEqual([]);
 });
+
+/** Paths of the files that a source imports; without those that it only takes types from, unless `types`. */
+function targetsOf(source: Source, types: boolean): string[] {
+  const code = types ? source.code : source.code.replace(/^\s*import type\s[^;]*;/gm, "");
+  return importsOf({ ...source, code })
+    .filter((s) => s.startsWith("."))
+    .map((s) => relative(root, join(root, dirname(source.file), s)).replace(/\.js$/, ".ts"));
+}
+
+/** One circle of a graph, if there is any. */
+function circleIn(graph: ReadonlyMap<string, Iterable<string>>): readonly string[] | undefined {
+  const done = new Set<string>();
+  const path: string[] = [];
+  const visit = (at: string): readonly string[] | undefined => {
+    if (path.includes(at)) return [...path.slice(path.indexOf(at)), at];
+    if (done.has(at)) return undefined;
+    path.push(at);
+    for (const to of graph.get(at) ?? []) {
+      const circle = visit(to);
+      if (circle) return circle;
+    }
+    path.pop();
+    done.add(at);
+    return undefined;
+  };
+  for (const at of graph.keys()) {
+    const circle = visit(at);
+    if (circle) return circle;
+  }
+  return undefined;
+}
+
+it("has no files whose values need one another in a circle", () => {
+  // Gradients of one family's ops are made of other families' ops: the families are one definition in several files.
+  const one = (file: string) => (file.startsWith("ir/ops/") ? "ir/ops" : file);
+  const graph = new Map<string, Set<string>>();
+  for (const source of sources) {
+    const from = one(source.file);
+    const to = graph.get(from) ?? new Set<string>();
+    for (const target of targetsOf(source, false)) if (one(target) !== from) to.add(one(target));
+    graph.set(from, to);
+  }
+  // The families take their tools from ir/, whose evaluators and builders take the families.
+  graph.delete("ir/ops");
+  expect(circleIn(graph)).toBeUndefined();
+});
+
+it("has folders side by side whose imports go one way only", () => {
+  const parents = new Set(sources.map((s) => dirname(dirname(s.file))));
+  for (const parent of parents) {
+    const roomOf = (file: string) => {
+      const rest = parent === "." ? file : file.startsWith(`${parent}/`) ? file.slice(parent.length + 1) : "";
+      return rest.includes("/") ? rest.slice(0, rest.indexOf("/")) : undefined;
+    };
+    const graph = new Map<string, Set<string>>();
+    for (const source of sources) {
+      const from = roomOf(source.file);
+      if (from === undefined) continue;
+      const to = graph.get(from) ?? new Set<string>();
+      for (const room of targetsOf(source, true).map(roomOf)) if (room !== undefined && room !== from) to.add(room);
+      graph.set(from, to);
+    }
+    expect(circleIn(graph), `in ${parent}`).toBeUndefined();
+  }
+});
+
+it("has rooms of lowering that know nothing of what drives them", () => {
+  const up = sources
+    .filter((s) => /^compiler\/lower\/[^/]+\//.test(s.file))
+    .flatMap((s) => targetsOf(s, true).map((t) => [s.file, t] as const))
+    .filter(([, target]) => /^compiler\/lower\/[^/]+\.ts$/.test(target));
+  expect(up).toEqual([]);
+});

@@ -5,7 +5,6 @@ import type { LowerContext } from "./core/context.js";
 import type { Leaf } from "./core/point.js";
 import type { Node } from "./elementwise/structured.js";
 import { lowerGroup } from "./group.js";
-import { lowerNodes } from "./lower.js";
 import { lowerDotWithEpilogue } from "./product/contraction.js";
 import { lowerConvWithEpilogue } from "./window/conv.js";
 import { lowerWindowSumWithEpilogue } from "./window/window.js";
@@ -38,7 +37,7 @@ export function lowerFusion(ctx: LowerContext, node: Node<"fusion">): void {
   }
   // The contraction by itself, then all that follows it in one kernel.
   ctx.use(heavy.results);
-  lowerNodes(ctx, [atOuter(heavy, outer)]);
+  ctx.lower([atOuter(heavy, outer)]);
   const after = nodes.filter((n) => n !== heavy);
   lowerPointwise(ctx, node, after, (v) => (v.def === heavy ? ctx.leaf(v) : leaf(v)));
 }
@@ -59,7 +58,7 @@ function lowerPointwise(
     return;
   }
   ctx.use(results);
-  lowerNodes(ctx, nodes);
+  ctx.lower(nodes);
   results.forEach((r, i) => {
     ctx.define(node.results[i]!, ctx.view(r));
   });

@@ -24,7 +24,7 @@ export interface LowerOptions {
  * becomes one or a few kernel steps.
  */
 export function lowerGraph(graph: Graph, options: LowerOptions = {}): Schedule {
-  const ctx = new LowerContext(options.pool ?? new KernelPool());
+  const ctx = new LowerContext(options.pool ?? new KernelPool(), lowerNodes);
   const inputs: ScheduledInput[] = [];
   const states = new Map<Value, Buffer>();
   for (const p of graph.params) {
@@ -58,7 +58,7 @@ export function lowerGraph(graph: Graph, options: LowerOptions = {}): Schedule {
 }
 
 /** Lowers nodes in the given order. */
-export function lowerNodes(ctx: LowerContext, nodes: readonly GraphNode[]): void {
+function lowerNodes(ctx: LowerContext, nodes: readonly GraphNode[]): void {
   for (const node of nodes) ctx.use(node.operands);
   for (const node of nodes) {
     if (node.op === "constant") continue;

@@ -7,8 +7,7 @@
 
 import { checkTime } from "../../ir/deadline.js";
 import { type Dim, type DimExpr, dimSub, dimSymbol, dimText } from "../../ir/dim.js";
-import { isDType } from "../../ir/dtype.js";
-import { InternalError, ModelError, type Need, type Problem } from "../../ir/errors.js";
+import { ModelError, type Need, type Problem } from "../../ir/errors.js";
 import {
   type Graph,
   graphNodes,
@@ -19,11 +18,11 @@ import {
   type Value,
   withLoc,
 } from "../../ir/graph.js";
-import { constant, dimSize } from "../../ir/ops/constant.js";
+import { dimSize } from "../../ir/ops/constant.js";
 import { bindDim, unknownSize } from "../../ir/ops/dynamic.js";
-import { type Tensor, tensor } from "../../ir/tensor.js";
+import type { Tensor } from "../../ir/tensor.js";
 import { describeNode } from "./attributes.js";
-import { host } from "./build.js";
+import { bindTensor, host } from "./build.js";
 import { KnownContents } from "./contents.js";
 import {
   type Bound,
@@ -39,7 +38,6 @@ import { NarrowDim, rangeOfZero } from "./narrow.js";
 import { Deciders, type SizeNeed } from "./needs.js";
 import { onBytes } from "./ops/dequantized.js";
 import { findOp, type UnsupportedUse } from "./ops/index.js";
-import type { OnnxTensor } from "./tensor.js";
 
 export interface ImportOptions extends ReadModelOptions {
   /** Fixes a named dimension, or bounds it (inclusive). */
@@ -100,14 +98,6 @@ const withoutNames = (type: OnnxType): OnnxType =>
   type.kind === "tensor" ? { ...type, shape: type.shape?.map((d) => (typeof d === "string" ? null : d)) } : type;
 
 const FAILED: Bound = { kind: "failed" };
-
-/** The IR's constant of an initializer, which keeps its name, or of another tensor; or strings. */
-export function bindTensor(t: OnnxTensor, name?: string): Bound {
-  if (t.dtype === "string") return { kind: "strings", tensor: t };
-  if (!isDType(t.dtype)) throw new InternalError(`no dtype ${t.dtype}`);
-  const value = tensor(t.dtype, t.shape, t.data as Exclude<OnnxTensor["data"], readonly string[]>);
-  return constant([], name === undefined ? { value } : { value, name });
-}
 
 export class Importer implements ImportServices {
   readonly contents = new KnownContents();

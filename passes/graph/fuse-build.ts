@@ -14,7 +14,24 @@ import {
 } from "../../ir/graph.js";
 import { remake, sizeFinders, withResults } from "../../ir/graph-rebuild.js";
 import { fusion } from "../../ir/ops/fusion.js";
-import { heavy, isRepeatable } from "./fuse.js";
+
+/** Ops that take an epilogue. */
+export const heavy: ReadonlySet<string> = new Set(["dotGeneral", "conv", "windowSum"]);
+
+/** Free to repeat: no element is computed. */
+export function isRepeatable(n: GraphNode): boolean {
+  switch (n.op) {
+    case "broadcast":
+    case "reshape":
+    case "iota":
+    case "dimSize":
+      return true;
+    case "constant":
+      return n.attrs.value.data.length === 1;
+    default:
+      return false;
+  }
+}
 
 /** What runs as a whole. */
 interface Unit {

@@ -32,7 +32,7 @@ import { opOf } from "../../ir/ops/index.js";
 import { productOf } from "../../ir/ops/movement.js";
 import type { ReduceAttrs } from "../../ir/ops/reduce.js";
 import type { GraphPass } from "../pass.js";
-import { buildFusions } from "./fuse-build.js";
+import { buildFusions, heavy, isRepeatable } from "./fuse-build.js";
 
 export interface Group {
   readonly nodes: Set<GraphNode>;
@@ -45,26 +45,10 @@ export interface Group {
   readonly isWriter: boolean;
 }
 
-export const heavy: ReadonlySet<string> = new Set(["dotGeneral", "conv", "windowSum"]);
 const writers: ReadonlySet<string> = new Set(["concat", "pad"]);
 
 /** Ops of a group: more make kernels that are slow to compile and hard to keep in registers. */
 const mostNodes = 48;
-
-/** Free to repeat: no element is computed. */
-export function isRepeatable(n: GraphNode): boolean {
-  switch (n.op) {
-    case "broadcast":
-    case "reshape":
-    case "iota":
-    case "dimSize":
-      return true;
-    case "constant":
-      return n.attrs.value.data.length === 1;
-    default:
-      return false;
-  }
-}
 
 const isHalf = (n: GraphNode) => n.results.some((r) => dtypeInfo[r.type.dtype].bytes === 2);
 

@@ -26,7 +26,6 @@ import { KernelBuilder } from "../core/kernel-builder.js";
 import { orderNodes } from "../core/order.js";
 import { sizeOf } from "../core/place.js";
 import type { Node } from "../elementwise/structured.js";
-import { lowerNodes } from "../lower.js";
 
 interface LoweredRegion {
   readonly region: Graph;
@@ -48,7 +47,7 @@ function lowerRegion(
     ctx.define(p, args[i]!);
   });
   ctx.use(region.results);
-  lowerNodes(ctx, orderNodes(region));
+  ctx.lower(orderNodes(region));
   return { region, results: region.results.map((v) => ctx.view(v)) };
 }
 

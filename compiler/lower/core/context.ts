@@ -14,6 +14,7 @@ import { constantElement, type Leaf } from "./point.js";
 
 export class LowerContext {
   readonly pool: KernelPool;
+  readonly #lowerNodes: (ctx: LowerContext, nodes: readonly GraphNode[]) => void;
   readonly #views = new Map<Value, View>();
   readonly #weights = new Map<Tensor, View>();
   readonly #derived = new Map<Tensor, Map<string, Tensor>>();
@@ -27,8 +28,15 @@ export class LowerContext {
   readonly #requirements: Requirement[] = [];
   readonly #used = new Set<Value>();
 
-  constructor(pool: KernelPool) {
+  /** `lowerNodes` lowers the nodes of regions, in the given order. */
+  constructor(pool: KernelPool, lowerNodes: (ctx: LowerContext, nodes: readonly GraphNode[]) => void) {
     this.pool = pool;
+    this.#lowerNodes = lowerNodes;
+  }
+
+  /** Lowers nodes of a region here, operands before their users. */
+  lower(nodes: readonly GraphNode[]): void {
+    this.#lowerNodes(this, nodes);
   }
 
   buffer(dtype: DType, shape: Shape, source: BufferSource = { kind: "temp" }): Buffer {

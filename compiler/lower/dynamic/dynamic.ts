@@ -10,7 +10,7 @@ import type { DefinesAttrs } from "../../../ir/ops/dynamic.js";
 import type { Limit } from "../../schedule.js";
 import type { LowerContext } from "../core/context.js";
 import { sizeOf, stridesOf } from "../core/place.js";
-import { same, settle } from "../elementwise/elementwise.js";
+import { same, settle } from "../elementwise/registers.js";
 import { Kernel, type Node } from "../elementwise/structured.js";
 
 function symbolOf({ defines }: DefinesAttrs) {

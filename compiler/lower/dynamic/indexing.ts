@@ -8,7 +8,7 @@ import * as B from "../../../ir/loop-build.js";
 import type { ScatterReduction } from "../../../ir/ops/indexing.js";
 import type { LowerContext } from "../core/context.js";
 import { sizeOf, stridesOf } from "../core/place.js";
-import { settle } from "../elementwise/elementwise.js";
+import { settle } from "../elementwise/registers.js";
 import { Kernel, mapKernel, type Node, type Operand } from "../elementwise/structured.js";
 
 /** A dtype that moves the same bytes without reading anything into them. */

@@ -6,8 +6,8 @@ import type { Expr } from "../../../ir/loop.js";
 import type { Block } from "../../../ir/loop-block.js";
 import * as B from "../../../ir/loop-build.js";
 import { registerOf } from "../core/kernel-builder.js";
-import { bind, same, settle } from "./elementwise.js";
 import { decodeStored, encodeStored, type StoredFloat } from "./narrow-float.js";
+import { bind, same, settle } from "./registers.js";
 
 const isStoredFloat = (d: DType): d is StoredFloat => d.startsWith("f8") || d === "f4e2m1";
 const isHalf = (d: DType): boolean => d === "f16" || d === "bf16";

@@ -25,8 +25,9 @@ import { isElementwise } from "../../../ir/ops/classes.js";
 import type { View } from "../../schedule.js";
 import { elemOf, type KernelHost, registerOf } from "../core/kernel-builder.js";
 import { type Point, pointDims, visitPoints } from "../core/point.js";
-import { applyNode, bind, settle } from "./elementwise.js";
+import { applyNode } from "./elementwise.js";
 import { isLoopSymbol } from "./loops.js";
+import { bind, settle } from "./registers.js";
 
 interface Scope {
   readonly values: Map<Point, Expr>;

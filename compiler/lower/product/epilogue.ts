@@ -13,9 +13,9 @@ import type { Access, Arg, View } from "../../schedule.js";
 import { elemOf, type KernelHost, type KernelPool, registerOf } from "../core/kernel-builder.js";
 import { Place } from "../core/place.js";
 import { type Leaf, type Point, Points, visitPoints } from "../core/point.js";
-import { settle } from "../elementwise/elementwise.js";
 import { coefficient, freshLoop, variable } from "../elementwise/loops.js";
 import { PointEmitter, vectorOf } from "../elementwise/point-emit.js";
+import { settle } from "../elementwise/registers.js";
 
 /** A contraction's result as a matrix per batch: where element (batch, row, column) lies is row-major. */
 export interface ResultMatrix {

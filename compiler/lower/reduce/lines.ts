@@ -8,7 +8,7 @@ import * as B from "../../../ir/loop-build.js";
 import type { LowerContext } from "../core/context.js";
 import { registerOf } from "../core/kernel-builder.js";
 import { sizeOf, stridesOf } from "../core/place.js";
-import { settle } from "../elementwise/elementwise.js";
+import { settle } from "../elementwise/registers.js";
 import { type Kernel, mapKernel, type Node, type Operand } from "../elementwise/structured.js";
 
 /** [outer, n, inner]: a shape around one axis. */

@@ -18,10 +18,11 @@ import * as B from "../../../ir/loop-build.js";
 import type { LowerContext } from "../core/context.js";
 import { elemOf, KernelBuilder, registerOf } from "../core/kernel-builder.js";
 import type { Point } from "../core/point.js";
-import { combine, neutral, settle } from "../elementwise/elementwise.js";
+import { combine, neutral } from "../elementwise/elementwise.js";
 import { chunkPlan, freshLoop, type Loop, nest, variable } from "../elementwise/loops.js";
 import { loadElement, PointEmitter, storeElement } from "../elementwise/point-emit.js";
 import { isRecomputable } from "../elementwise/recompute.js";
+import { settle } from "../elementwise/registers.js";
 import {
   accumulatorType,
   contains,

@@ -5,9 +5,10 @@ import * as B from "../../../ir/loop-build.js";
 import type { LowerContext } from "../core/context.js";
 import { elemOf, KernelBuilder, registerOf } from "../core/kernel-builder.js";
 import type { Point } from "../core/point.js";
-import { combine, neutral, settle } from "../elementwise/elementwise.js";
+import { combine, neutral } from "../elementwise/elementwise.js";
 import { chunkPlan, nest } from "../elementwise/loops.js";
 import { loadElement, PointEmitter } from "../elementwise/point-emit.js";
+import { settle } from "../elementwise/registers.js";
 import { contains, hasVectorForm, type ReduceGroup, unchunked } from "./reduce-group.js";
 import { inPlaceKept, inPlaceRows } from "./reduce-in-place.js";
 

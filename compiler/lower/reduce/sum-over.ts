@@ -5,7 +5,7 @@ import type { DType } from "../../../ir/dtype.js";
 import type { Expr } from "../../../ir/loop.js";
 import * as B from "../../../ir/loop-build.js";
 import { registerOf } from "../core/kernel-builder.js";
-import { settle } from "../elementwise/elementwise.js";
+import { settle } from "../elementwise/registers.js";
 import type { Kernel } from "../elementwise/structured.js";
 
 /** a·b + c in a register; integers wrap. */

@@ -20,7 +20,7 @@ import type { Leaf } from "../core/point.js";
 import { emitMap, iterate } from "../elementwise/map.js";
 import type { Node } from "../elementwise/structured.js";
 import { epilogueOf, type Finish, plainFinish, type ResultMatrix } from "../product/epilogue.js";
-import { isPairedWeight, pairedConvWeights, pairedDepth } from "../product/pairs.js";
+import { isPairedWeight } from "../product/pairs.js";
 import {
   depthOf,
   floats,
@@ -36,6 +36,7 @@ import {
   taps,
   walkArgs,
 } from "./conv-geometry.js";
+import { pairedConvWeights, pairedDepth } from "./conv-pairs.js";
 import { lowerConvSimple } from "./conv-simple.js";
 import { emitWinograd, takesWinograd } from "./winograd.js";
 

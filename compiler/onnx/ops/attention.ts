@@ -26,7 +26,7 @@ import { gather } from "../../../ir/ops/indexing.js";
 import { softmax } from "../../../ir/ops/normalize.js";
 import type { Bound, ImportOp, OpRow } from "../context.js";
 import { dtypeOfCode } from "../dtype.js";
-import { matmul } from "./contraction.js";
+import { matmul } from "./products.js";
 
 /** [batch, sequence, heads · size] as [batch, heads, sequence, size]. */
 export function splitHeads(x: Value, heads: number): Value {

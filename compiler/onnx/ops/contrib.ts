@@ -29,9 +29,9 @@ import { tensorFrom, toNumbers } from "../../../ir/tensor.js";
 import { host } from "../build.js";
 import type { Bound, ImportOp, NodeContext, OpRow } from "../context.js";
 import { causalKeys, joinHeads, maskBias, rotate, scaledDotProduct, splitHeads } from "./attention.js";
-import { centred, matmul } from "./contraction.js";
 import { addBias, convolve } from "./conv.js";
 import { averagePoolOf } from "./pool.js";
+import { centred, matmul } from "./products.js";
 import { dequantizeLinear, dynamicParameters, quantizeLinear, quantizeTo, requantize } from "./quantize.js";
 import { integerMatmul } from "./quantized.js";
 

@@ -1,6 +1,5 @@
 /** Sampling of images at computed positions: GridSample, AffineGrid, Col2Im. */
 import {
-  amax,
   asType,
   broadcastTo,
   clamp,
@@ -11,18 +10,17 @@ import {
   rankOf,
   reshapeTo,
   stack,
-  sum,
   takeAt,
   where,
 } from "../../../ir/build.js";
-import { type Dim, dimMul, dimText } from "../../../ir/dim.js";
+import { type Dim, dimText } from "../../../ir/dim.js";
 import { typeText, type Value } from "../../../ir/graph.js";
 import { iota } from "../../../ir/ops/constant.js";
 import { convInputGrad } from "../../../ir/ops/conv.js";
-import { abs, ceil, floor, round } from "../../../ir/ops/elementwise.js";
-import { gather, gatherElements } from "../../../ir/ops/indexing.js";
+import { abs, floor, round } from "../../../ir/ops/elementwise.js";
+import { gatherElements } from "../../../ir/ops/indexing.js";
 import { logicalAnd } from "../../../ir/ops/logic.js";
-import { productOf, transpose } from "../../../ir/ops/movement.js";
+import { productOf } from "../../../ir/ops/movement.js";
 import { tensorFrom } from "../../../ir/tensor.js";
 import { host } from "../build.js";
 import type { ImportOp, OpRow } from "../context.js";

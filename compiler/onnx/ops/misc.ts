@@ -29,9 +29,9 @@ import { argMax } from "../../../ir/ops/reduce.js";
 import { type Bound, type ImportOp, isValue, type OpRow } from "../context.js";
 import { dtypeOfCode } from "../dtype.js";
 import { joinHeads, splitHeads } from "./attention.js";
-import { matmul } from "./contraction.js";
 import { addBias } from "./conv.js";
 import { fetchInterpolated, type Plane } from "./image.js";
+import { matmul } from "./products.js";
 import { perAxis, perPads } from "./window.js";
 
 /** Gaussian elimination with the largest pivot of each column; the determinant is the product of the pivots. */

@@ -9,7 +9,7 @@ import { conv as convOp } from "../../../ir/ops/conv.js";
 import { element, elementCount } from "../../../ir/tensor.js";
 import { host } from "../build.js";
 import type { NodeContext, QuantizedOrigin } from "../context.js";
-import { centred, matmul } from "./contraction.js";
+import { centred, matmul } from "./products.js";
 import type { Window } from "./window.js";
 
 const isByte = (v: Value): boolean => v.type.dtype === "u8" || v.type.dtype === "i8";

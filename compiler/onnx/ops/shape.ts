@@ -6,11 +6,10 @@ import { iota } from "../../../ir/ops/constant.js";
 import { range as rangeOp } from "../../../ir/ops/dynamic.js";
 import { productOf } from "../../../ir/ops/movement.js";
 import { tensorFrom } from "../../../ir/tensor.js";
-import { dimVector, host, vector } from "../build.js";
+import { bindTensor, dimVector, host, vector } from "../build.js";
 import { asDim } from "../contents.js";
 import type { Bound, ImportOp, NodeContext, OpRow } from "../context.js";
 import { dtypeOfCode } from "../dtype.js";
-import { bindTensor } from "../importer.js";
 
 const clampIndex = (i: number, rank: number) => Math.min(Math.max(i < 0 ? i + rank : i, 0), rank);
 

@@ -25,7 +25,7 @@ import { host } from "../build.js";
 import { asDim } from "../contents.js";
 import type { ImportOp, NodeContext, OpRow } from "../context.js";
 import { dtypeOfCode } from "../dtype.js";
-import { matmul } from "./contraction.js";
+import { matmul } from "./products.js";
 
 function constantOr(c: NodeContext, v: Value): Value {
   const known = c.services.contents.constant(v);
