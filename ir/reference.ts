@@ -72,10 +72,12 @@ export function evaluate(
   const values = new Map<Value, Tensor>();
   g.params.forEach((p, i) => {
     const name = paramName(p);
-    const t = Array.isArray(feeds)
+    const given = Array.isArray(feeds)
       ? (feeds as readonly Tensor[])[i]
       : (feeds as Readonly<Record<string, Tensor>>)[name];
-    if (t === undefined) throw new ModelError({ where: name, message: "no value was given for this input" });
+    if (given === undefined) throw new ModelError({ where: name, message: "no value was given for this input" });
+    // A scalar also takes a tensor of one element.
+    const t = p.type.shape.length === 0 && given.data.length === 1 ? { ...given, shape: [] } : given;
     if (t.dtype !== p.type.dtype)
       throw new ModelError({ where: name, message: `expected ${p.type.dtype}, got ${t.dtype}` });
     const wrong = bindShape(p.type.shape, t.shape, dims);

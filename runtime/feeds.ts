@@ -87,15 +87,17 @@ export function readFeed(input: TensorInfo, feed: unknown): ReadFeed {
     if (!Array.isArray(shape) || !shape.every((d) => Number.isInteger(d) && d >= 0))
       return wrong(`shape ${describe(shape)}`);
     if (sizeOf(shape) !== data.length) return wrong(`shape [${shape}] with ${data.length} elements of data`);
+    // A scalar also takes a tensor of one element.
     const fits =
-      shape.length === input.shape.length && input.shape.every((d, i) => typeof d !== "number" || d === shape[i]);
+      (input.shape.length === 0 && data.length === 1) ||
+      (shape.length === input.shape.length && input.shape.every((d, i) => typeof d !== "number" || d === shape[i]));
     if (!fits) return wrong(`${input.dtype}[${shape.join(", ")}]`);
   }
   if (input.dtype === "bool") {
     const at = (data as Uint8Array).findIndex((b) => b > 1);
     if (at >= 0) return wrong(`the value ${data[at]} at index ${at}`, "bool elements are 0 or 1");
   }
-  return { array: data, shape };
+  return { array: data, shape: input.shape.length === 0 ? null : shape };
 }
 
 function bindDims(

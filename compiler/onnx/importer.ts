@@ -90,6 +90,9 @@ export interface ImportedModel {
 /** Names that exporters give to the length of a key/value cache, which has no entries at first. */
 const STARTS_EMPTY = /past|cache|history/i;
 
+/** What exporters write for a size that they know nothing of, which makes no two sizes equal. */
+const NO_NAME = /^([^\p{L}\p{N}]*|-1|None)$/u;
+
 /** The name with what a dim symbol may not contain replaced. */
 const legalName = (name: string): string => name.replace(/[^A-Za-z0-9_.]/g, "_").replace(/^(?![A-Za-z_])/, "_");
 
@@ -221,7 +224,7 @@ export class Importer implements ImportServices {
 
   private dim(dim: OnnxDim, input: string, axis: number): Dim {
     if (typeof dim === "number") return dim;
-    const name = dim ?? `${input}_${axis}`;
+    const name = dim === null || NO_NAME.test(dim) ? `${input}_${axis}` : dim;
     const known = this.symbols.get(name);
     if (known !== undefined) return known;
     const legal = legalName(name);

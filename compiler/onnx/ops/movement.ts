@@ -172,8 +172,18 @@ const splitRow: ImportOp = (c) => {
   return split(x, axis, [...Array<Dim>(count - 1).fill(part), last]);
 };
 
+/** Sizes fit an i32: a step of this much never takes a second element. */
+const LONGEST_AXIS = 2 ** 31 - 1;
+
+/** A step that reaches past the axis, as one that takes the same elements and stays small: the axis ends after the first. */
+function sliceRange(size: Dim, start: Dim, end: Dim, step: number): { first: Dim; count: Dim; step: number } {
+  if (Math.abs(step) < Math.min(dimBounds(size).max, LONGEST_AXIS)) return { ...rangeOf(size, start, end, step), step };
+  const { first, count } = rangeOf(size, start, end, Math.sign(step));
+  return { first, count: dimMin(count, 1), step: 1 };
+}
+
 /** The first index and number of elements of ONNX's slice along one axis. */
-function sliceRange(size: Dim, start: Dim, end: Dim, step: number): { first: Dim; count: Dim } {
+function rangeOf(size: Dim, start: Dim, end: Dim, step: number): { first: Dim; count: Dim } {
   // Negative positions count from the end; then both are limited to the axis.
   const absolute = (d: Dim): Dim =>
     typeof d === "number" ? (d < 0 ? dimAdd(size, d) : d) : dimBounds(d).max < 0 ? dimAdd(size, d) : d;
@@ -234,11 +244,11 @@ const sliceRow: ImportOp = (c) => {
     const at = (input: number) => asType(takeAt(c.input(input), 0, i), "i64");
     const part =
       start === undefined || end === undefined
-        ? runtimeRange(c, size, at(1), at(2), step)
+        ? { ...runtimeRange(c, size, at(1), at(2), step), step }
         : sliceRange(size, start, end, step);
     first[axis] = part.count === 0 ? 0 : part.first;
     counts[axis] = part.count;
-    by[axis] = step;
+    by[axis] = part.step;
   });
   const whole = counts.every((d, a) => by[a] === 1 && first[a] === 0 && dimEqual(d, x.type.shape[a]!));
   return whole ? x : slice([x], { starts: first, sizes: counts, steps: by });

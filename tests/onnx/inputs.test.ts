@@ -1,0 +1,90 @@
+/** What inputs of imported models take: sizes without names, scalars. */
+import { describe, expect, it } from "vitest";
+import { compile } from "../../compiler/compile.js";
+import { importOnnx } from "../../compiler/onnx/import.js";
+import type { GraphProto } from "../../compiler/onnx/proto-types.js";
+import { encodeModel } from "../../compiler/onnx/protobuf.js";
+import { evaluate } from "../../ir/reference.js";
+import { tensorFrom } from "../../ir/tensor.js";
+import { load } from "../../runtime/index.js";
+import { model, node, tensorInfo } from "./build.js";
+
+const imported = (graph: GraphProto) => importOnnx(encodeModel(model(graph)));
+
+describe("sizes without names", () => {
+  it.each(["?", "", "*", "-1", "None", "-"])("%j stands for as many sizes as it is written", (name) => {
+    const g = imported({
+      input: [tensorInfo("x", [name, name, name])],
+      output: [tensorInfo("y", undefined)],
+      node: [node("Relu", ["x"], ["y"])],
+    });
+    expect(g.params[0]!.type.shape.map((d) => typeof d !== "number" && d.key)).toEqual(["x_0", "x_1", "x_2"]);
+  });
+
+  it("are fixed by input and axis", () => {
+    const bytes = encodeModel(
+      model({
+        input: [tensorInfo("x", ["?", "n"])],
+        output: [tensorInfo("y", undefined)],
+        node: [node("Relu", ["x"], ["y"])],
+      }),
+    );
+    expect(importOnnx(bytes, { dims: { x_0: 3 } }).params[0]!.type.shape[0]).toBe(3);
+  });
+});
+
+describe("a scalar input", () => {
+  const g = imported({
+    input: [tensorInfo("x", []), tensorInfo("v", [2])],
+    output: [tensorInfo("y", undefined)],
+    node: [node("Mul", ["x", "v"], ["y"])],
+  });
+  const v = tensorFrom("f32", [2], [3, 4]);
+
+  it.each([[[]], [[1]], [[1, 1]]])("takes one element of shape %j", async (shape) => {
+    const x = tensorFrom("f32", shape, [2]);
+    expect([...evaluate(g, { x, v })[0]!.data]).toEqual([6, 8]);
+    const session = await load(await compile(g, { variants: ["simd128"] }), { threads: 1 });
+    const { y } = await session.run({ x, v } as never);
+    expect([...y!.data]).toEqual([6, 8]);
+    await expect(session.run({ x: tensorFrom("f32", [2], [1, 2]), v } as never)).rejects.toThrow(/expected f32\[\]/);
+    session.dispose();
+  });
+});
+
+describe("a slice", () => {
+  it.each([
+    [2147483647, 0],
+    [2147483648, 1],
+    [-9223372036854776000, 3],
+    [5, 2],
+  ])("by a step of %d beyond the axis takes one element", async (step, start) => {
+    const ints = (name: string, value: number) => ({ name, dataType: 7, dims: [1], int64Data: [BigInt(value)] });
+    const bytes = encodeModel(
+      model({
+        input: [tensorInfo("x", ["n"])],
+        output: [tensorInfo("y", undefined)],
+        initializer: [
+          ints("s", start),
+          ints("e", step > 0 ? 2147483647 : -2147483648),
+          ints("a", 0),
+          { name: "t", dataType: 7, dims: [1], int64Data: [step < -1e18 ? -(2n ** 63n) : BigInt(step)] },
+        ] as never,
+        node: [node("Slice", ["x", "s", "e", "a", "t"], ["y"])],
+      }),
+    );
+    const g = importOnnx(bytes, { dims: { n: [0, 5] } });
+    const session = await load(await compile(g, { variants: ["simd128"] }), { threads: 1 });
+    for (const n of [0, 1, 4, 5]) {
+      const x = tensorFrom(
+        "f32",
+        [n],
+        Array.from({ length: n }, (_, i) => i),
+      );
+      const want = step > 0 ? (start < n ? [start] : []) : n > 0 ? [Math.min(start, n - 1)] : [];
+      expect([...evaluate(g, { x })[0]!.data]).toEqual(want);
+      expect([...(await session.run({ x } as never)).y!.data]).toEqual(want);
+    }
+    session.dispose();
+  });
+});
