@@ -1,15 +1,15 @@
 /** What an op's import function sees of its node: inputs, attributes, opset version, and what is known at compile time. */
 
-import { takeAt } from "../../ir/build.js";
-import type { Dim, DimExpr } from "../../ir/dim.js";
+import { asType, reshapeTo, takeAt } from "../../ir/build.js";
+import { type Dim, type DimExpr, dimBounds, dimMax, dimMin } from "../../ir/dim.js";
 import type { DType } from "../../ir/dtype.js";
 import { ModelError, type Need } from "../../ir/errors.js";
 import { typeText, type Value } from "../../ir/graph.js";
 import { bindDim } from "../../ir/ops/dynamic.js";
 import type { Tensor } from "../../ir/tensor.js";
 import { toNumbers } from "../../ir/tensor.js";
+import { constantOf, dimOf, type Fact, factOf, factsOf, upperDim } from "../../passes/values/index.js";
 import { Attributes, describeNode } from "./attributes.js";
-import { asDim, type Contents, type KnownContents } from "./contents.js";
 import type { OnnxGraph, OnnxNode } from "./model.js";
 import type { Deciders } from "./needs.js";
 import type { OnnxTensor } from "./tensor.js";
@@ -76,7 +76,6 @@ export interface QuantizedOrigin {
 
 /** The services of the importer that ops need. */
 export interface ImportServices {
-  readonly contents: KnownContents;
   /** A new size in [0, bound] that `build`'s node finds when the program runs; gives it and what `build` made. */
   findSize<T extends Value | readonly Value[]>(
     hint: string,
@@ -186,38 +185,56 @@ export class NodeContext {
   /** The input as a host tensor, if it follows from constants. */
   constant(i: number): Tensor | undefined {
     const value = this.optional(i);
-    return value && this.services.contents.constant(value);
+    return value && constantOf(value);
   }
 
-  contents(i: number): Contents | undefined {
-    return this.services.contents.of(this.input(i));
+  /** What is known of each element of a small input. */
+  facts(i: number): readonly Fact[] | undefined {
+    return factsOf(this.input(i));
+  }
+
+  /** What is known of an input of one element. */
+  fact(i: number): Fact | undefined {
+    return factOf(this.input(i));
   }
 
   /** Elements of an integer input that must be known when compiling, as dims. */
   dims(i: number, what: string): readonly Dim[] {
-    const contents = this.contents(i);
-    const dims = contents?.map(asDim);
+    const dims = this.facts(i)?.map(dimOf);
     if (dims?.every((d) => d !== undefined)) return dims as Dim[];
     throw this.dependsOnData(i, what);
   }
 
   /**
    * Elements of an integer vector as dims; what only the running program knows becomes a size that it finds, at most
-   * `bound(i)` (which must be at least 0).
+   * `bound(i)` (which must be at least 0) and what is known of it.
    */
-  dimsWithin(i: number, bound: (k: number) => Dim): readonly Dim[] {
+  dimsWithin(i: number, bound: (k: number) => Dim = () => this.services.maxUnknownSize): readonly Dim[] {
     const value = this.input(i);
-    const contents = this.contents(i);
+    const facts = this.facts(i);
     const [length] = value.type.shape;
     if (typeof length !== "number")
       throw this.error(`input ${i} should have a fixed length, but is ${typeText(value.type)}`);
     if (length > MAX_RANK) throw this.error(`input ${i} has ${length} sizes; at most ${MAX_RANK} axes make sense`);
     return Array.from({ length }, (_, k) => {
-      const known = asDim(contents?.[k]);
+      const known = dimOf(facts?.[k]);
       if (known !== undefined) return known;
-      const scalar = takeAt(value, 0, k);
-      return this.services.findSize("size", bound(k), (defines) => bindDim([scalar], { defines })).size;
+      const scalar = asType(takeAt(value, 0, k), "i64");
+      const most = sizeWithin(facts?.[k], bound(k));
+      return this.services.findSize("size", most, (defines) => bindDim([scalar], { defines })).size;
     });
+  }
+
+  /** A size given by an input of one element; found when the program runs where it is not known before. */
+  dimWithin(i: number, what: string, bound: Dim = this.services.maxUnknownSize): Dim {
+    const value = this.input(i);
+    const fact = this.fact(i);
+    if (fact === undefined)
+      throw this.error(`${what} (input ${i}) should be a single value, but is ${typeText(value.type)}`);
+    const known = dimOf(fact);
+    if (known !== undefined) return known;
+    const scalar = asType(reshapeTo(value, []), "i64");
+    return this.services.findSize("size", sizeWithin(fact, bound), (defines) => bindDim([scalar], { defines })).size;
   }
 
   /** Integers of an input that must be constant. */
@@ -282,6 +299,13 @@ export class NodeContext {
     if (!allowed.includes(value.type.dtype))
       throw this.error(`${what} should be ${allowed.join(" or ")}, but is ${typeText(value.type)}`);
   }
+}
+
+/** The smaller of a bound and what is known of a size. */
+export function sizeWithin(fact: Fact | undefined, bound: Dim): Dim {
+  const known = fact && upperDim(fact);
+  if (known === undefined) return bound;
+  return dimMin(bound, dimBounds(known).min >= 0 ? known : dimMax(known, 0));
 }
 
 /** Imports one node: its results in the order of its outputs; trailing results that the node doesn't name may be left out. */

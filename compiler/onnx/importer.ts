@@ -23,7 +23,6 @@ import { bindDim, unknownSize } from "../../ir/ops/dynamic.js";
 import type { Tensor } from "../../ir/tensor.js";
 import { describeNode } from "./attributes.js";
 import { bindTensor, host } from "./build.js";
-import { KnownContents } from "./contents.js";
 import {
   type Bound,
   type ImportOp,
@@ -103,9 +102,8 @@ const withoutNames = (type: OnnxType): OnnxType =>
 const FAILED: Bound = { kind: "failed" };
 
 export class Importer implements ImportServices {
-  readonly contents = new KnownContents();
   readonly problems: Problem[] = [];
-  readonly needs = new Deciders(this.contents);
+  readonly needs = new Deciders();
   readonly dequantized = new Map<Value, QuantizedOrigin>();
   readonly unsupported = new Map<string, UnsupportedUse>();
   private readonly options: ImportOptions;

@@ -8,7 +8,7 @@
 import { type Dim, dimSymbols } from "../../ir/dim.js";
 import type { Need } from "../../ir/errors.js";
 import type { Value } from "../../ir/graph.js";
-import { asDim, type KnownContents } from "./contents.js";
+import { dimsOf } from "../../passes/values/index.js";
 
 /** Where a named size of the inputs stands. */
 export type SizeNeed = Extract<Need, { what: "size" }>;
@@ -16,15 +16,10 @@ export type SizeNeed = Extract<Need, { what: "size" }>;
 const keyOf = (need: Need): string => JSON.stringify(Object.values(need));
 
 export class Deciders {
-  private readonly contents: KnownContents;
   private readonly inputs = new Map<string, Value>();
   private readonly sizes = new Map<string, SizeNeed>();
   private readonly finders = new Map<string, Value>();
   private readonly origins = new Map<Value, readonly Value[]>();
-
-  constructor(contents: KnownContents) {
-    this.contents = contents;
-  }
 
   /** States that a value is an input of the graph. */
   input(name: string, value: Value): void {
@@ -100,7 +95,7 @@ export class Deciders {
         stack.push(...(this.origins.get(v) ?? []));
         continue;
       }
-      const known = this.contents.of(v)?.map(asDim);
+      const known = dimsOf(v);
       if (known?.every((d) => d !== undefined)) for (const d of known as readonly Dim[]) this.dim(d, walk);
       else if (def.op === "dimSize") this.dim(def.attrs.size, walk);
       else {

@@ -7,7 +7,7 @@
  *   cast t(cast s x) → cast t x                             where x is an integer within s
  *   cast f32(cast i32 x) → x                                where x is whole
  *
- * What lies within what comes from dtypes, constants and the limits of a quantisation (passes/ranges.ts).
+ * What lies within what comes from dtypes, constants and the limits of a quantisation (passes/values).
  */
 
 import { type Dim, dimEqual } from "../../ir/dim.js";
@@ -22,9 +22,21 @@ import { broadcast } from "../../ir/ops/movement.js";
 import { channelsOf, spatialOf } from "../../ir/ops/window-geometry.js";
 import { element, scalar, type Tensor, tensorFrom } from "../../ir/tensor.js";
 import { any, type NodeNamed, node, op, type Rule, rule } from "../pattern.js";
-import { fitsIn, magnitude, mostExact, rangeOf } from "../ranges.js";
+
 import { type RewritePass, rewritePass } from "../rewrite.js";
 import { filled } from "../rules/build.js";
+import { contentsOf, type Fact, limitsOf, MOST_EXACT } from "../values/index.js";
+
+const rangeOf = (v: Value): Fact => contentsOf(v).each;
+
+/** The largest absolute value. */
+const magnitude = (r: Fact): number => Math.max(Math.abs(r.low), Math.abs(r.high));
+
+/** Whether every value in the range is one of the integer dtype's. */
+const fitsIn = (r: Pick<Fact, "low" | "high" | "whole">, dtype: DType): boolean => {
+  const limits = limitsOf(dtype);
+  return r.whole && isInt(dtype) && r.low >= limits.low && r.high <= limits.high;
+};
 
 const to = (v: Value, dtype: DType): Value => (v.type.dtype === dtype ? v : cast([v], { to: dtype }));
 
@@ -66,7 +78,7 @@ const isDepthwise = (x: Value, w: Value, { groups, layout }: ConvAttrs): boolean
 function depthwiseInFloat(x: Value, w: Value, n: NodeNamed<"conv">): Value | undefined {
   if (w.def.op !== "constant" || !isDepthwise(x, w, n.attrs)) return undefined;
   const taps = (spatialOf(w.type.shape, n.attrs.layout) as readonly number[]).reduce((a, b) => a * b, 1);
-  const exact = taps * magnitude(rangeOf(x)) * magnitude(rangeOf(w)) <= mostExact;
+  const exact = taps * magnitude(rangeOf(x)) * magnitude(rangeOf(w)) <= MOST_EXACT;
   return exact ? to(conv([recast(x, "f32"), recast(w, "f32")], n.attrs), "i32") : undefined;
 }
 

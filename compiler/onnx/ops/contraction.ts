@@ -35,7 +35,7 @@ const gemm: ImportOp = (c) => {
   });
 };
 
-const matmulInteger: ImportOp = (c) => integerMatmul(c, c.input(0), c.optional(2), c.input(1), c.optional(3));
+const matmulInteger: ImportOp = (c) => integerMatmul(c.input(0), c.optional(2), c.input(1), c.optional(3));
 
 interface Term {
   readonly value: Value;

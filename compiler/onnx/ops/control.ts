@@ -1,12 +1,12 @@
 /** If, Loop and Scan. Conditions and trip counts that are known decide at compile time. */
 import { asType, concatenate, full, moveAxis, reshapeTo, stack } from "../../../ir/build.js";
-import { type Dim, type DimExpr, dimEqual, dimMax, dimMul, dimUpperBound } from "../../../ir/dim.js";
+import { type Dim, type DimExpr, dimEqual, dimMax, dimMul, dimSub, dimUpperBound } from "../../../ir/dim.js";
 import { param, type Shape, typeText, type Value } from "../../../ir/graph.js";
 import { iota, scalarConstant } from "../../../ir/ops/constant.js";
 import { ifElse, loop, scan } from "../../../ir/ops/control.js";
 import { closeRegion, type TracedRegion, unionOfCaptures } from "../../../ir/regions.js";
+import { constantOf, dimOf, factOf } from "../../../passes/values/index.js";
 import { capturedNames, subgraphsOf } from "../check.js";
-import { asDim, undecidedEquality } from "../contents.js";
 import { type Bound, type ImportOp, isValue, type NodeContext, type OpRow } from "../context.js";
 import type { OnnxGraph, OnnxNode } from "../model.js";
 import { failed, rebuild, type Shell, trace } from "./region.js";
@@ -20,11 +20,7 @@ const MAX_UNROLL = 256;
 /** One shape for both branches; sizes that differ are found when the program runs. */
 function mergeBranches(c: NodeContext, a: Shape, b: Shape, defines: DimExpr[]): Shape {
   if (a.length !== b.length)
-    throw c.error(
-      `its branches give ${a.length} and ${b.length} axes`,
-      "fix the dimensions that the condition depends on, so that it is known",
-      c.services.needs.ofValue(c.input(0)),
-    );
+    throw c.dependsOnData(0, `the condition, which chooses between ${a.length} and ${b.length} axes,`);
   return a.map((d, i) => {
     const e = b[i]!;
     if (dimEqual(d, e)) return d;
@@ -34,9 +30,17 @@ function mergeBranches(c: NodeContext, a: Shape, b: Shape, defines: DimExpr[]): 
   });
 }
 
+/** The equality of two sizes that decides a condition, as their difference, where nothing decides it when compiling. */
+function undecidedEquality({ def }: Value): Dim | undefined {
+  if (def.op === "cast" || def.op === "reshape" || def.op === "slice") return undecidedEquality(def.operands[0]!);
+  if (def.op !== "eq") return undefined;
+  const [a, b] = def.operands.map((v) => dimOf(factOf(v)));
+  return a === undefined || b === undefined ? undefined : dimSub(a, b);
+}
+
 const ifRow: ImportOp = (c): readonly Bound[] => {
   const branches = [c.attrs.graph("then_branch"), c.attrs.graph("else_branch")] as const;
-  const known = c.contents(0)?.[0];
+  const known = c.facts(0)?.[0]?.exact;
   if (typeof known === "number") return c.services.inline(known !== 0 ? branches[0] : branches[1], [], c.scope);
   const condition = reshapeTo(asType(c.input(0), "bool"), []);
   const [yes, no] = branches.map((g) => trace(c, [], () => c.services.inline(g, [], c.scope)));
@@ -51,7 +55,7 @@ const ifRow: ImportOp = (c): readonly Bound[] => {
     (r, i) => r.type.shape.length !== no.region.results[i]!.type.shape.length,
   );
   // PyTorch's squeeze of an axis that may be 1: only sizes with which it is 1 make a program.
-  const equality = ranksDiffer ? undecidedEquality(condition, c.services.contents) : undefined;
+  const equality = ranksDiffer ? undecidedEquality(condition) : undefined;
   if (equality !== undefined) {
     if (c.services.inBranch) {
       // Other branches may allow other sizes, so this one checks its own when it runs.
@@ -126,7 +130,7 @@ function takeAccumulators(body: OnnxGraph, carried: number): { body: OnnxGraph; 
   return { body: { ...body, inputs, outputs, nodes: body.nodes.filter((n) => !dropped.has(n)) }, found };
 }
 
-const isTrue = (c: NodeContext, v: Value): boolean => c.services.contents.of(v)?.[0] === 1;
+const isTrue = (v: Value): boolean => factOf(v)?.exact === 1;
 
 /** [trips, …item] joined along an axis of the item, after the initial value. */
 function joinScanned(initial: Value, scanned: Value, given: number): Value {
@@ -153,7 +157,7 @@ function unroll(
   let going = c.has(1) ? c.input(1) : scalarConstant("bool", 1);
   const rows: (readonly Bound[])[] = [];
   for (let i = 0; i < trips; i++) {
-    const known = c.services.contents.of(going)?.[0];
+    const known = factOf(going)?.exact;
     if (typeof known !== "number") {
       const needs = c.services.needs.ofValue(going);
       throw c.error(`${reason}, and its condition depends on the data`, undefined, needs);
@@ -180,7 +184,7 @@ const loopRow: ImportOp = (c): readonly Bound[] => {
   if (body.inputs.length !== initial.length + 2)
     throw c.error(`its body takes ${body.inputs.length - 2} carried values, but ${initial.length} are given`);
   const count = c.has(0) ? reshapeTo(asType(c.input(0), "i64"), []) : undefined;
-  const stated = count && asDim(c.services.contents.of(count)?.[0]);
+  const stated = count && dimOf(factOf(count));
   // Exporters write the largest integer for "no limit".
   const unlimited = count === undefined || (typeof stated === "number" && stated >= 1e9);
   const limit = unlimited || stated === undefined ? undefined : dimMax(stated, 0);
@@ -206,7 +210,7 @@ const loopRow: ImportOp = (c): readonly Bound[] => {
   for (const [k, p] of params.entries()) c.services.needs.origin(p, k === 0 ? counts : [...counts, ...state]);
   const attempt = () => trace(c, params, (ps) => c.services.inline(core, ps, c.scope));
   // A body that needs its iteration number when compiling (a position in a sequence) can be written out.
-  const constant = [condition, ...state].every((v) => c.services.contents.constant(v));
+  const constant = [condition, ...state].every((v) => constantOf(v));
   const short = (typeof limit === "number" && limit <= MAX_UNROLL) || (unlimited && constant);
   const traced = short ? c.services.tentatively(attempt) : attempt();
   if (!traced) return short ? written("its body can't be a region") : [];
@@ -218,7 +222,7 @@ const loopRow: ImportOp = (c): readonly Bound[] => {
     const [from, to] = [state[changed]!, results[changed]!].map((v) => typeText(v.type));
     return written(`carried value ${changed} changes from ${from} to ${to}`);
   }
-  const endless = isTrue(c, condition) && (isTrue(c, next) || next === params[1]);
+  const endless = isTrue(condition) && (isTrue(next) || next === params[1]);
   const made =
     endless && limit !== undefined
       ? counted(region, limit, state)

@@ -72,7 +72,7 @@ const convRow: ImportOp = (c) => {
 
 const convInteger: ImportOp = (c) => {
   const [x, w] = [c.input(0), c.input(1)];
-  return integerConv(c, x, c.optional(2), w, c.optional(3), windowOf(c, x, w), c.attrs.int("group", 1));
+  return integerConv(x, c.optional(2), w, c.optional(3), windowOf(c, x, w), c.attrs.int("group", 1));
 };
 
 /** [C, O/g, …k] as the weight [C, …] of a convolution from the output's channels: its adjoint is the transposed convolution. */

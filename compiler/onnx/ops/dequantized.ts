@@ -12,6 +12,7 @@ import type { DType } from "../../../ir/dtype.js";
 import type { Value } from "../../../ir/graph.js";
 import { max } from "../../../ir/ops/elementwise.js";
 import { sameTensor } from "../../../ir/tensor.js";
+import { constantOf } from "../../../passes/values/index.js";
 import { type Bound, type ImportOp, isValue, NodeContext, type QuantizedOrigin } from "../context.js";
 
 const moving: ReadonlySet<string> = new Set([
@@ -45,24 +46,24 @@ function originOf(c: NodeContext, bound: Bound | undefined): QuantizedOrigin | u
   const origin = isValue(bound) ? c.services.dequantized.get(bound) : undefined;
   if (origin === undefined || !isByte(origin.values.type.dtype) || origin.scale.type.dtype !== "f32") return undefined;
   if (!isSingle(origin.scale) || (origin.zero && !isSingle(origin.zero))) return undefined;
-  const scale = c.services.contents.constant(origin.scale)?.data[0];
+  const scale = constantOf(origin.scale)?.data[0];
   return Number(scale) >= 2 ** -126 && Number(scale) < Infinity ? origin : undefined;
 }
 
 const isByte = (d: DType): boolean => d === "i8" || d === "u8";
 
 /** Whether two values are one constant, or both absent. */
-function areEqual(c: NodeContext, a: Value | undefined, b: Value | undefined): boolean {
+function areEqual(a: Value | undefined, b: Value | undefined): boolean {
   if (a === b) return true;
-  const [p, q] = [a, b].map((v) => v && c.services.contents.constant(reshapeTo(v, [])));
+  const [p, q] = [a, b].map((v) => v && constantOf(reshapeTo(v, [])));
   return p !== undefined && q !== undefined && sameTensor(p, q);
 }
 
 /** The bytes that quantising input 0 gives back, if it was dequantised with the same scale and zero point. */
 export function requantized(c: NodeContext, to: DType): Value | undefined {
   const origin = originOf(c, c.inputs[0]);
-  const same = origin?.values.type.dtype === to && areEqual(c, origin.scale, c.input(1));
-  return same && areEqual(c, origin.zero, c.optional(2)) ? origin.values : undefined;
+  const same = origin?.values.type.dtype === to && areEqual(origin.scale, c.input(1));
+  return same && areEqual(origin.zero, c.optional(2)) ? origin.values : undefined;
 }
 
 /** What the row makes of the node, on bytes where its input is dequantised and the op only moves or compares elements. */
@@ -88,8 +89,8 @@ function concatenated(c: NodeContext): Value | undefined {
   const fits = origins.every(
     (o) =>
       o?.values.type.dtype === first.values.type.dtype &&
-      areEqual(c, o.scale, first.scale) &&
-      areEqual(c, o.zero, first.zero),
+      areEqual(o.scale, first.scale) &&
+      areEqual(o.zero, first.zero),
   );
   if (!fits) return undefined;
   const rank = rankOf(first.values);

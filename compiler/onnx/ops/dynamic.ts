@@ -7,8 +7,8 @@ import * as dyn from "../../../ir/ops/dynamic.js";
 import { gather } from "../../../ir/ops/indexing.js";
 import { productOf } from "../../../ir/ops/movement.js";
 import { element, type Tensor, tensorFrom } from "../../../ir/tensor.js";
+import { dimOf } from "../../../passes/values/index.js";
 import { host } from "../build.js";
-import { asDim } from "../contents.js";
 import type { Bound, ImportOp, NodeContext, OpRow } from "../context.js";
 
 /** Flat indices of the elements that are not 0. */
@@ -69,7 +69,7 @@ const scalarOr = (c: NodeContext, i: number, dtype: "i64" | "f32", fallback: num
 const nonMaxSuppression: ImportOp = (c) => {
   const [boxes, scores] = [c.input(0), c.input(1)];
   const [batches, classes, count] = scores.type.shape;
-  const most = c.has(2) ? asDim(c.contents(2)?.[0]) : 0;
+  const most = c.has(2) ? dimOf(c.fact(2)) : 0;
   const perClass = most === undefined ? count! : dimMin(most, count!);
   const bound = dimMul(dimMul(batches!, classes!), perClass);
   const lowest = -3.4028234663852886e38;

@@ -18,7 +18,6 @@ import type { Op } from "../../../ir/op.js";
 import { iota } from "../../../ir/ops/constant.js";
 import { gather, gatherElements, gatherND, scatterElements, scatterND } from "../../../ir/ops/indexing.js";
 import { type CumulativeAttrs, cumProd, cumSum, topK } from "../../../ir/ops/sort.js";
-import { asDim } from "../contents.js";
 import type { ImportOp, OpRow } from "../context.js";
 
 const REDUCTIONS = ["none", "add", "mul", "max", "min"] as const;
@@ -51,9 +50,7 @@ const scatterElementsRow: ImportOp = (c) => {
 const oneHotRow: ImportOp = (c) => {
   const given = c.input(0);
   const indices = asType(given, "i64");
-  const contents = c.contents(1);
-  const depth = contents?.length === 1 ? asDim(contents[0]) : undefined;
-  if (depth === undefined) throw c.dependsOnData(1, "the depth");
+  const depth = c.dimWithin(1, "the depth");
   const values = c.input(2);
   const wrapped = where(np.lt(indices, 0), np.add(indices, dimScalar(depth, "i64")), indices);
   const hot = oneHot(wrapped, depth, "bool");

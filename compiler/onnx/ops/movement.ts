@@ -36,8 +36,8 @@ import { broadcastShapes } from "../../../ir/infer.js";
 import { bindDim } from "../../../ir/ops/dynamic.js";
 import { productOf, reshape, slice } from "../../../ir/ops/movement.js";
 import { prod } from "../../../ir/ops/reduce.js";
+import { dimOf, factOf } from "../../../passes/values/index.js";
 import { dimVector } from "../build.js";
-import { asDim } from "../contents.js";
 import type { ImportOp, NodeContext, OpRow } from "../context.js";
 
 /** ONNX's target shape: 0 copies the input's size (unless allowzero), −1 takes what remains. */
@@ -88,7 +88,7 @@ const reshapeRow: ImportOp = (c) => {
   const x = c.input(0);
   const allowZero = c.attrs.flag("allowzero", false);
   if (c.since < 5) return reshapeTo(x, resolveReshape(c, x, c.attrs.requiredInts("shape"), allowZero));
-  const known = c.contents(1)?.map(asDim);
+  const known = c.facts(1)?.map(dimOf);
   if (!known || known.every((d) => d === undefined)) return reshape([x], { shape: runtimeTarget(c, x, allowZero) });
   const target = c.dimsWithin(1, () => productOf(x.type.shape));
   return reshapeTo(x, resolveReshape(c, x, target, allowZero));
@@ -210,8 +210,7 @@ function runtimeRange(c: NodeContext, size: Dim, start: Value, end: Value, step:
   const [from, to] = [absolute(start), absolute(end)];
   const length = np.div(np.add(np.max(np.sub(to, from), 0), step - 1), step);
   const find = (v: Value): Dim =>
-    asDim(c.services.contents.of(v)?.[0]) ??
-    c.services.findSize("slice", size, (defines) => bindDim([v], { defines })).size;
+    dimOf(factOf(v)) ?? c.services.findSize("slice", size, (defines) => bindDim([v], { defines })).size;
   return { first: find(np.min(from, np.max(np.sub(whole, 1), 0))), count: find(length) };
 }
 
@@ -223,8 +222,8 @@ const sliceRow: ImportOp = (c) => {
     if (old) return c.attrs.requiredInts(name);
     const [length] = c.input(i).type.shape;
     if (typeof length !== "number") throw c.dependsOnData(i, `the ${name}`);
-    const contents = c.contents(i);
-    return Array.from({ length }, (_, k) => asDim(contents?.[k]));
+    const facts = c.facts(i);
+    return Array.from({ length }, (_, k) => dimOf(facts?.[k]));
   };
   const starts = known(1, "starts");
   const ends = known(2, "ends");

@@ -72,7 +72,7 @@ export const quantizeLinear: ImportOp = (c) => {
   const same = requantized(c, to);
   if (same) return same;
   const at = (v: Value) => asType(spreadParameter(x, v, axis, block), "f32");
-  const shift = zero && knownZero(c, zero) !== 0 ? at(zero) : undefined;
+  const shift = zero && knownZero(zero) !== 0 ? at(zero) : undefined;
   return quantizeTo(asType(x, "f32"), at(c.input(1)), shift, to, c.attrs.flag("saturate", true));
 };
 
@@ -126,7 +126,7 @@ const scalarF32 = (v: Value): Value => asType(reshapeTo(v, []), "f32");
 const qLinearConv: ImportOp = (c) => {
   const [x, w] = [c.input(0), c.input(3)];
   const window = windowOf(c, x, w);
-  let acc = integerConv(c, x, c.input(2), w, c.input(5), window, c.attrs.int("group", 1));
+  let acc = integerConv(x, c.input(2), w, c.input(5), window, c.attrs.int("group", 1));
   const perChannel = (v: Value): Value =>
     rankOf(v) === 1 && v.type.shape[0] !== 1
       ? reshapeTo(
@@ -142,7 +142,7 @@ const qLinearConv: ImportOp = (c) => {
 
 const qLinearMatMul: ImportOp = (c) => {
   const [a, b] = [c.input(0), c.input(3)];
-  const acc = integerMatmul(c, a, c.input(2), b, c.input(5));
+  const acc = integerMatmul(a, c.input(2), b, c.input(5));
   const perRow = (v: Value, rank: number, fromEnd: number): Value =>
     rankOf(v) === 1 && v.type.shape[0] !== 1
       ? reshapeTo(

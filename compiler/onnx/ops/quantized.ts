@@ -7,6 +7,7 @@ import type { Dim } from "../../../ir/dim.js";
 import type { Value } from "../../../ir/graph.js";
 import { conv as convOp } from "../../../ir/ops/conv.js";
 import { element, elementCount } from "../../../ir/tensor.js";
+import { constantOf } from "../../../passes/values/index.js";
 import { host } from "../build.js";
 import type { NodeContext, QuantizedOrigin } from "../context.js";
 import { centred, matmul } from "./products.js";
@@ -16,9 +17,9 @@ const isByte = (v: Value): boolean => v.type.dtype === "u8" || v.type.dtype === 
 const isScalar = (v: Value): boolean => rankOf(v) === 0 || (rankOf(v) === 1 && v.type.shape[0] === 1);
 
 /** The single integer of a zero point that is known; 0 if there is none; undefined if it differs or is not known. */
-export function knownZero(c: NodeContext, zero: Value | undefined): number | undefined {
+export function knownZero(zero: Value | undefined): number | undefined {
   if (!zero) return 0;
-  const tensor = c.services.contents.constant(zero);
+  const tensor = constantOf(zero);
   if (!tensor || tensor.data.length === 0) return undefined;
   const first = Number(tensor.data[0]);
   for (let i = 1; i < tensor.data.length; i++) if (Number(tensor.data[i]) !== first) return undefined;
@@ -35,15 +36,15 @@ const perChannel = (v: Value, rank: number): Value =>
       );
 
 /** The zero point of all elements: a number where that is known, else a scalar of the running program; undefined if they differ. */
-function singleZero(c: NodeContext, zero: Value | undefined): number | Value | undefined {
-  return knownZero(c, zero) ?? (zero && isScalar(zero) ? reshapeTo(zero, []) : undefined);
+function singleZero(zero: Value | undefined): number | Value | undefined {
+  return knownZero(zero) ?? (zero && isScalar(zero) ? reshapeTo(zero, []) : undefined);
 }
 
 /** The weight less its zero point, as bytes: itself where that is 0, a constant of i8 where its elements allow that. */
-function centredBytes(c: NodeContext, w: Value, zero: Value | undefined, axis: number): Value | undefined {
+function centredBytes(w: Value, zero: Value | undefined, axis: number): Value | undefined {
   if (!isByte(w)) return undefined;
-  if (knownZero(c, zero) === 0) return w;
-  const constants = [w, zero!].map((v) => c.services.contents.constant(v));
+  if (knownZero(zero) === 0) return w;
+  const constants = [w, zero!].map((v) => constantOf(v));
   const [values, zeros] = constants;
   if (!values || !zeros || rankOf(zero!) > 1) return undefined;
   const size = values.shape[axis]!;
@@ -61,7 +62,6 @@ function centredBytes(c: NodeContext, w: Value, zero: Value | undefined, axis: n
 
 /** Convolution of bytes as exact i32, zero points taken off: Σ (x − zx)(w − zw). Padding counts as the zero point of x. */
 export function integerConv(
-  c: NodeContext,
   x: Value,
   zeroX: Value | undefined,
   w: Value,
@@ -70,8 +70,8 @@ export function integerConv(
   groups: number,
 ): Value {
   const attrs = { strides, dilations, groups, layout: "channelsFirst" as const };
-  const zx = singleZero(c, zeroX);
-  const bytes = centredBytes(c, w, zeroW, 0);
+  const zx = singleZero(zeroX);
+  const bytes = centredBytes(w, zeroW, 0);
   // Padding with a number that the run finds would copy x; less the zero point, the padding is 0.
   const isPadded = [...padLow, ...padHigh].some((d) => d !== 0);
   if (zx === undefined || bytes === undefined || !isByte(x) || (typeof zx !== "number" && isPadded)) {
@@ -93,15 +93,9 @@ const withoutZero = (product: Value, zero: number | Value, sums: () => Value): V
   zero === 0 ? product : np.sub(product, np.mul(sums(), typeof zero === "number" ? zero : asType(zero, "i32")));
 
 /** The product of byte matrices as exact i32, zero points taken off. */
-export function integerMatmul(
-  c: NodeContext,
-  a: Value,
-  zeroA: Value | undefined,
-  b: Value,
-  zeroB: Value | undefined,
-): Value {
-  const za = singleZero(c, zeroA);
-  const bytes = rankOf(a) > 1 && rankOf(b) > 1 && isByte(a) ? centredBytes(c, b, zeroB, rankOf(b) - 1) : undefined;
+export function integerMatmul(a: Value, zeroA: Value | undefined, b: Value, zeroB: Value | undefined): Value {
+  const za = singleZero(zeroA);
+  const bytes = rankOf(a) > 1 && rankOf(b) > 1 && isByte(a) ? centredBytes(b, zeroB, rankOf(b) - 1) : undefined;
   if (za === undefined || bytes === undefined) {
     return matmul(centred(a, zeroA, rankOf(a) - 2), centred(b, zeroB, rankOf(b) - 1));
   }
@@ -117,8 +111,8 @@ function fits(origin: QuantizedOrigin | undefined, axis?: number): origin is Qua
 /** A bias in the unit of the accumulator: the i32 that was dequantised, if its scale is the product of the others. */
 function integerBias(c: NodeContext, bias: Value, scale: Value): Value | undefined {
   const origin = c.services.dequantized.get(bias);
-  if (origin?.values.type.dtype !== "i32" || knownZero(c, origin.zero) !== 0) return undefined;
-  const [own, product] = [origin.scale, scale].map((v) => c.services.contents.constant(v));
+  if (origin?.values.type.dtype !== "i32" || knownZero(origin.zero) !== 0) return undefined;
+  const [own, product] = [origin.scale, scale].map((v) => constantOf(v));
   if (!own || !product) return undefined;
   for (let i = 0; i < Math.max(own.data.length, product.data.length); i++) {
     const a = Number(own.data[own.data.length === 1 ? 0 : i]);
@@ -134,7 +128,7 @@ export function convOfDequantized(c: NodeContext, window: Window, groups: number
   const w = c.services.dequantized.get(c.input(1));
   if (!fits(x) || !fits(w, 0)) return undefined;
   const scale = np.mul(reshapeTo(x.scale, []), w.scale);
-  const acc = integerConv(c, x.values, x.zero, w.values, w.zero, window, groups);
+  const acc = integerConv(x.values, x.zero, w.values, w.zero, window, groups);
   return finish(c, acc, scale, c.optional(2));
 }
 
@@ -144,7 +138,7 @@ export function matmulOfDequantized(c: NodeContext): Value | undefined {
   const b = c.services.dequantized.get(c.input(1));
   if (!fits(a) || !fits(b, 1) || rankOf(b.values) !== 2 || rankOf(a.values) < 2) return undefined;
   const scale = np.mul(reshapeTo(a.scale, []), isScalar(b.scale) ? reshapeTo(b.scale, []) : b.scale);
-  return np.mul(asType(integerMatmul(c, a.values, a.zero, b.values, b.zero), "f32"), scale);
+  return np.mul(asType(integerMatmul(a.values, a.zero, b.values, b.zero), "f32"), scale);
 }
 
 /** Gemm of dequantised bytes with α = β = 1; undefined if it is not that. */
@@ -157,7 +151,7 @@ export function gemmOfDequantized(c: NodeContext): Value | undefined {
   if (!plain || !fits(a) || !fits(b, transposed ? 0 : 1) || (bias && rankOf(bias) !== 1)) return undefined;
   const right = transposed ? swapAxes(b.values, 0, 1) : b.values;
   const scale = np.mul(reshapeTo(a.scale, []), isScalar(b.scale) ? reshapeTo(b.scale, []) : b.scale);
-  return finish(c, integerMatmul(c, a.values, a.zero, right, b.zero), scale, bias);
+  return finish(c, integerMatmul(a.values, a.zero, right, b.zero), scale, bias);
 }
 
 /** acc · scale + bias per channel, with the bias added to the integers where it is one. */

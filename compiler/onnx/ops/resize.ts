@@ -20,6 +20,7 @@ import { iota, scalarConstant } from "../../../ir/ops/constant.js";
 import { abs, ceil, floor } from "../../../ir/ops/elementwise.js";
 import { gather } from "../../../ir/ops/indexing.js";
 import { ge, le, logicalAnd } from "../../../ir/ops/logic.js";
+import { constantOf } from "../../../passes/values/index.js";
 import { host } from "../build.js";
 import type { ImportOp, NodeContext, OpRow } from "../context.js";
 
@@ -169,8 +170,8 @@ function roundCoordinate(a: Axis, coordinates: Value, how: Settings["nearest"]):
 }
 
 /** The value as a constant, where it is one: index and weight vectors of fixed sizes. */
-function folded(c: NodeContext, value: Value): Value {
-  const constant = c.services.contents.constant(value);
+function folded(value: Value): Value {
+  const constant = constantOf(value);
   return constant ? host(constant) : value;
 }
 
@@ -179,12 +180,12 @@ function resizeAxis(c: NodeContext, x: Value, a: Axis, s: Settings): Value {
   if (s.mode === "nearest") {
     if (a.scale !== undefined && Number.isInteger(a.scale) && repeats(s)) return repeatElements(x, a.scale, a.axis);
     const index = clamp(roundCoordinate(a, at, s.nearest), 0, np.sub(dimScalar(a.size, "f64"), 1));
-    return gather([x, folded(c, asType(index, "i64"))], { axis: a.axis });
+    return gather([x, folded(asType(index, "i64"))], { axis: a.axis });
   }
   const shape = x.type.shape.map((_, i): Dim => (i === a.axis ? a.result : 1));
   const parts = tapsOf(c, a, s, at).map(({ index, weight }) => {
-    const taken = gather([x, folded(c, index)], { axis: a.axis });
-    return np.mul(taken, reshapeTo(folded(c, asType(weight, x.type.dtype)), shape));
+    const taken = gather([x, folded(index)], { axis: a.axis });
+    return np.mul(taken, reshapeTo(folded(asType(weight, x.type.dtype)), shape));
   });
   return parts.reduce((p, q) => np.add(p, q));
 }
@@ -207,7 +208,7 @@ function resize(c: NodeContext, x: Value, axes: readonly Axis[], s: Settings): V
       const zero = constantLike(at, 0);
       const inside = logicalAnd([ge([at, zero]), le([at, broadcastTo(last, at.type.shape)])]);
       const shape = y.type.shape.map((_, i): Dim => (i === a.axis ? a.result : 1));
-      y = where(reshapeTo(folded(c, inside), shape), y, s.extrapolation);
+      y = where(reshapeTo(folded(inside), shape), y, s.extrapolation);
     }
   }
   if (y.type.dtype === x.type.dtype) return y;

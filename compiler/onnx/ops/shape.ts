@@ -1,14 +1,15 @@
-/** Shapes as data, constants and generators. Most of it evaluates at compile time; see contents.ts. */
+/** Shapes as data, constants and generators. Most of it evaluates at compile time; see passes/values. */
 import { asType, broadcastTo, dimScalar, full, np, rankOf, reshapeTo, where } from "../../../ir/build.js";
-import { type Dim, dimBounds, dimFloorDiv, dimMax, dimNeg, dimSub } from "../../../ir/dim.js";
+import type { Dim } from "../../../ir/dim.js";
 import { typeText, type Value } from "../../../ir/graph.js";
 import { iota } from "../../../ir/ops/constant.js";
 import { range as rangeOp } from "../../../ir/ops/dynamic.js";
+import { ceil } from "../../../ir/ops/elementwise.js";
 import { productOf } from "../../../ir/ops/movement.js";
 import { tensorFrom } from "../../../ir/tensor.js";
+import { dimOf, factOf } from "../../../passes/values/index.js";
 import { bindTensor, dimVector, host, vector } from "../build.js";
-import { asDim } from "../contents.js";
-import type { Bound, ImportOp, NodeContext, OpRow } from "../context.js";
+import { type Bound, type ImportOp, type OpRow, sizeWithin } from "../context.js";
 import { dtypeOfCode } from "../dtype.js";
 
 const clampIndex = (i: number, rank: number) => Math.min(Math.max(i < 0 ? i + rank : i, 0), rank);
@@ -40,47 +41,31 @@ const constantRow: ImportOp = (c): Bound => {
 };
 
 const constantOfShape: ImportOp = (c) => {
-  const shape = c.dims(0, "the shape");
+  const shape = c.dimsWithin(0);
   const value = c.attrs.tensor("value");
   const bound = value ? bindTensor(value) : host(tensorFrom("f32", [1], [0]));
   if (!("def" in bound)) throw c.error("filling with strings is not supported");
   return broadcastTo(reshapeTo(bound, []), shape);
 };
 
-/** The number of elements from start to limit: max(0, ⌈(limit − start) / delta⌉). */
-function rangeLength(c: NodeContext, start: Dim, limit: Dim, delta: number): Dim {
-  if (delta === 0) throw c.error("the step of the range is 0");
-  const span = delta > 0 ? dimSub(limit, start) : dimSub(start, limit);
-  const step = Math.abs(delta);
-  const length = dimNeg(dimFloorDiv(dimNeg(span), step));
-  return dimBounds(length).min >= 0 ? length : dimMax(length, 0);
-}
-
+/** start, start + delta … below limit: max(0, ⌈(limit − start) / delta⌉) of them. */
 const range: ImportOp = (c) => {
   const [start, limit, delta] = [c.input(0), c.input(1), c.input(2)].map((v) => reshapeTo(v, [])) as [
     Value,
     Value,
     Value,
   ];
-  const count = rangeCount(c);
+  if (factOf(delta)?.exact === 0) throw c.error("the step of the range is 0");
+  const ratio = np.div(asType(np.sub(limit, start), "f64"), asType(delta, "f64"));
+  const fact = factOf(np.max(asType(ceil([ratio]), "i64"), 0));
+  const count = dimOf(fact);
   if (count === undefined)
-    return c.services.findSize("range", c.services.maxUnknownSize, (defines) =>
+    return c.services.findSize("range", sizeWithin(fact, c.services.maxUnknownSize), (defines) =>
       rangeOp([start, limit, delta], { defines }),
     ).made;
   const steps = iota([], { dtype: start.type.dtype, shape: [count], axis: 0 });
   return np.add(np.mul(steps, delta), start);
 };
-
-function rangeCount(c: NodeContext): Dim | undefined {
-  const [start, limit, delta] = [0, 1, 2].map((i) => c.constant(i));
-  if (start && limit && delta) {
-    const [a, b, d] = [c.scalar(0, "the start"), c.scalar(1, "the limit"), c.scalar(2, "the step")];
-    if (d === 0) throw c.error("the step of the range is 0");
-    return Math.max(0, Math.ceil((b - a) / d));
-  }
-  const [s, l, d] = [0, 1, 2].map((i) => c.contents(i)?.map(asDim)[0]);
-  return s === undefined || l === undefined || typeof d !== "number" ? undefined : rangeLength(c, s, l, d);
-}
 
 const eyeLike: ImportOp = (c) => {
   const x = c.input(0);

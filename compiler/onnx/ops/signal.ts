@@ -21,26 +21,26 @@ import { iota } from "../../../ir/ops/constant.js";
 import { cos, sin } from "../../../ir/ops/elementwise.js";
 import { gather } from "../../../ir/ops/indexing.js";
 import { tensorFrom } from "../../../ir/tensor.js";
+import { constantOf, dimOf } from "../../../passes/values/index.js";
 import { host } from "../build.js";
-import { asDim } from "../contents.js";
 import type { ImportOp, NodeContext, OpRow } from "../context.js";
 import { dtypeOfCode } from "../dtype.js";
 import { matmul } from "./products.js";
 
-function constantOr(c: NodeContext, v: Value): Value {
-  const known = c.services.contents.constant(v);
+function constantOr(v: Value): Value {
+  const known = constantOf(v);
   return known ? host(known) : v;
 }
 
 /** cos and sin of 2π·k·n / length as matrices [length of n, count of k]. */
-function waves(c: NodeContext, rows: Dim, columns: Dim, length: Dim, dtype: DType): readonly [Value, Value] {
+function waves(rows: Dim, columns: Dim, length: Dim, dtype: DType): readonly [Value, Value] {
   const shape = [rows, columns];
   const n = iota([], { dtype: "i64", shape, axis: 0 });
   const k = iota([], { dtype: "i64", shape, axis: 1 });
   // Reduced exactly before the angle is taken, so that large products lose nothing.
   const turns = np.rem(np.mul(n, k), dimScalar(length, "i64"));
   const angle = np.mul(np.div(asType(turns, "f64"), dimScalar(length, "f64")), 2 * Math.PI);
-  return [constantOr(c, asType(cos([angle]), dtype)), constantOr(c, asType(sin([angle]), dtype))];
+  return [constantOr(asType(cos([angle]), dtype)), constantOr(asType(sin([angle]), dtype))];
 }
 
 /** Cut or filled with zeros to a length along an axis. */
@@ -92,7 +92,7 @@ function fourier(c: NodeContext, x: Value, { length, inverse, onesided }: Transf
   const real = takeAt(whole, last, 0);
   const imaginary = imaginaryOf(c, whole);
   const columns = onesided && !inverse ? half : length;
-  const [cosines, sines] = waves(c, rows, columns, length, dtype);
+  const [cosines, sines] = waves(rows, columns, length, dtype);
   const scaled = (v: Value) => np.div(v, dimScalar(length, dtype));
   if (inverse && onesided) {
     // Frequencies between the first and the middle stand for their mirror image too.
@@ -113,7 +113,7 @@ function fourier(c: NodeContext, x: Value, { length, inverse, onesided }: Transf
 
 /** A size that is a constant or follows from shapes. */
 function sizeOf(c: NodeContext, i: number, what: string): Dim {
-  const size = asDim(c.contents(i)?.[0]);
+  const size = dimOf(c.facts(i)?.[0]);
   if (size === undefined) throw c.dependsOnData(i, what);
   return size;
 }
@@ -138,7 +138,7 @@ const stft: ImportOp = (c) => {
   const frames = dimAdd(dimFloorDiv(dimSub(signal.type.shape[1]!, length), step), 1);
   const shape = [frames, length];
   const start = np.mul(iota([], { dtype: "i64", shape, axis: 0 }), step);
-  const index = constantOr(c, np.add(start, iota([], { dtype: "i64", shape, axis: 1 })));
+  const index = constantOr(np.add(start, iota([], { dtype: "i64", shape, axis: 1 })));
   const framed = gather([signal, index], { axis: 1 });
   const weighted = window ? np.mul(framed, reshapeTo(window, [length, 1])) : framed;
   return fourier(c, weighted, { length, inverse: false, onesided: c.attrs.flag("onesided", true) });
@@ -156,7 +156,7 @@ const windowOf =
     const sum = coefficients
       .map((a, j) => (j === 0 ? np.add(np.mul(angle, 0), a) : np.mul(cos([np.mul(angle, j)]), a)))
       .reduce((p, q) => np.add(p, q));
-    return constantOr(c, asType(sum, dtype));
+    return constantOr(asType(sum, dtype));
   };
 
 const melWeightMatrix: ImportOp = (c) => {
