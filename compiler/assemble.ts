@@ -222,6 +222,7 @@ function limitsOf(schedule: Schedule, table: EntryTable): LimitInfo[] {
   for (const r of schedule.requirements) add(r.limit);
   forEachStep(schedule.steps, (step) => {
     for (const a of step.kind === "kernel" ? step.args : []) if (a.kind === "limitSlot") add(a.limit);
+    for (const r of step.kind === "check" ? step.requirements : []) add(r.limit);
   });
   return [...found.values()];
 }

@@ -49,7 +49,10 @@ export interface Limit {
   readonly hint: string;
 }
 
-/** What must hold for the sizes that inputs give, or the plan is refused. */
+/**
+ * What must hold for sizes: of those that inputs give, or the plan is refused; of those that the run finds, or it ends at the
+ * step that checks it.
+ */
 export interface Requirement {
   readonly value: Dim;
   readonly must: "be zero" | "not be negative";
@@ -126,7 +129,14 @@ export interface ForStep {
   readonly loc: string | undefined;
 }
 
-export type Step = KernelStep | CopyStep | IfStep | ForStep;
+/** Ends the run where a requirement does not hold for the sizes at hand: the steps that rely on it never run. */
+export interface CheckStep {
+  readonly kind: "check";
+  readonly requirements: readonly Requirement[];
+  readonly loc: string | undefined;
+}
+
+export type Step = KernelStep | CopyStep | IfStep | ForStep | CheckStep;
 
 export const isView = (d: Dim | View): d is View => typeof d !== "number" && "buffer" in d;
 
@@ -135,6 +145,7 @@ export function innerSteps(step: Step): readonly (readonly Step[])[] {
   switch (step.kind) {
     case "kernel":
     case "copy":
+    case "check":
       return [];
     case "if":
       return [step.then, step.else];

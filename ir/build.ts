@@ -3,7 +3,7 @@
  * negative. They build nodes and nothing else; errors are ModelErrors that say which shapes did not fit.
  */
 
-import { type Dim, dimAdd, dimFloorDiv, dimMod, dimMul, dimSub, dimText } from "./dim.js";
+import { type Dim, dimAdd, dimFloorDiv, dimMax, dimMin, dimMod, dimMul, dimNeg, dimSub, dimText } from "./dim.js";
 import { type DType, isFloat } from "./dtype.js";
 import { ModelError } from "./errors.js";
 import type { NoAttrs } from "./graph.js";
@@ -297,14 +297,14 @@ export function repeatElements(x: Value, count: Dim, axis: number): Value {
   );
 }
 
-/** A constant around x: `low` before and `high` after each axis. Negative amounts cut off. */
+/** A constant around x: `low` before and `high` after each axis. Negative amounts cut off, also where only a run tells. */
 export function padConstant(x: Value, low: readonly Dim[], high: readonly Dim[], value = 0): Value {
-  const cut = (d: Dim) => (typeof d === "number" && d < 0 ? -d : 0);
-  const added = (d: Dim) => (typeof d === "number" && d < 0 ? 0 : d);
+  const cut = (d: Dim) => dimNeg(dimMin(d, 0));
+  const added = (d: Dim) => dimMax(d, 0);
   let inner = x;
   x.type.shape.forEach((d, a) => {
     const [before, after] = [cut(low[a]!), cut(high[a]!)];
-    if (before + after > 0) inner = sliceAxis(inner, a, before, dimSub(d, before + after));
+    inner = sliceAxis(inner, a, before, dimSub(d, dimAdd(before, after)));
   });
   if ([...low, ...high].every((d) => added(d) === 0)) return inner;
   const interior = low.map(() => 0);

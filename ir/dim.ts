@@ -86,6 +86,15 @@ function build(constant: number, terms: readonly Term[]): Dim {
     const rest = kept.map(([, t]) => t).filter((t) => t !== m && t !== quotient);
     return dimAdd(build(constant, rest), dimMul(atom.a, m.coefficient));
   }
+  // k·max(a, b) + k·min(a, b) = k·a + k·b
+  for (const [, m] of kept) {
+    const atom = m.atoms[0]!;
+    if (atom.kind !== "max" || m.atoms.length > 1) continue;
+    const least = byProduct.get(atomKey({ ...atom, kind: "min" }));
+    if (least === undefined || least.coefficient !== m.coefficient) continue;
+    const rest = kept.map(([, t]) => t).filter((t) => t !== m && t !== least);
+    return dimAdd(build(constant, rest), dimMul(dimAdd(atom.a, atom.b), m.coefficient));
+  }
   kept.sort(([a], [b]) => (a < b ? -1 : 1));
   const sorted = kept.map(([, t]) => t);
   const parts = sorted.map(termText);
@@ -93,7 +102,7 @@ function build(constant: number, terms: readonly Term[]): Dim {
   return { kind: "dim", constant, terms: sorted, key: parts.join(" + ").replaceAll("+ -", "- ") };
 }
 
-function atomDim(a: Atom): Dim {
+export function atomDim(a: Atom): Dim {
   return build(0, [{ coefficient: 1, atoms: [a] }]);
 }
 
@@ -131,7 +140,8 @@ export function dimAdd(a: Dim, b: Dim): Dim {
 }
 
 export function dimMul(a: Dim, b: Dim): Dim {
-  if (typeof a === "number" && typeof b === "number") return a * b;
+  // There is no −0 among sizes.
+  if (typeof a === "number" && typeof b === "number") return a * b + 0;
   const x = parts(a);
   const y = parts(b);
   const terms: Term[] = [];
@@ -148,6 +158,7 @@ export function dimMul(a: Dim, b: Dim): Dim {
   return build(x.constant * y.constant, terms);
 }
 
+export const dimProduct = (dims: readonly Dim[]): Dim => dims.reduce<Dim>((p, d) => dimMul(p, d), 1);
 export const dimNeg = (a: Dim): Dim => dimMul(a, -1);
 export const dimSub = (a: Dim, b: Dim): Dim => dimAdd(a, dimNeg(b));
 
@@ -305,7 +316,7 @@ function multiply(x: Bounds, y: Bounds): Bounds {
   return { min: Math.min(...corners), max: Math.max(...corners) };
 }
 
-function atomBounds(a: Atom): Bounds {
+export function atomBounds(a: Atom): Bounds {
   if (a.kind === "symbol") return { min: a.min, max: a.max };
   const x = dimBounds(a.a);
   if (a.kind === "scaled") {
@@ -382,7 +393,7 @@ export function dimSubstitute(d: Dim, replace: (symbol: DimSymbol) => Dim | unde
   return sum;
 }
 
-function applyAtom(kind: DimOp, a: Dim, b: Dim): Dim {
+export function applyAtom(kind: DimOp, a: Dim, b: Dim): Dim {
   switch (kind) {
     case "floordiv":
       return dimFloorDiv(a, b);
@@ -404,11 +415,6 @@ export function evaluateDim(d: Dim, env: DimEnv): number {
   });
   if (typeof value !== "number") throw new InternalError(`dimension ${dimText(d)} did not evaluate to a number`);
   return value;
-}
-
-/** The expression with each data-dependent symbol replaced by its upper bound: what buffers are planned for. */
-export function dimUpperBound(d: Dim): Dim {
-  return dimSubstitute(d, (s) => (s.bound === undefined ? undefined : dimUpperBound(s.bound)));
 }
 
 /** Walks the canonical form: how code generation and serialisation read an expression. */

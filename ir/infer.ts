@@ -33,6 +33,23 @@ export function assumeNotNegative(d: Dim, text?: string): void {
   assumed({ value: d, must: "not be negative", text: text ?? `${dimText(d)} must not be negative` });
 }
 
+/**
+ * States that d is at least `bound`: refused where it never is, taken for granted where it always is, else left for the run to
+ * check before anything relies on it. `text` says for people what must be so.
+ */
+export function requireAtLeast(d: Dim, bound: Dim, text?: () => string): void {
+  const room = dimSub(d, bound);
+  const { min, max } = dimBounds(room);
+  if (min >= 0) return;
+  const says = text?.() ?? `${dimText(d)} must be at least ${dimText(bound)}`;
+  if (max < 0) throw new ModelError(says);
+  assumeNotNegative(room, says);
+}
+
+/** The same for d at most `bound`. */
+export const requireAtMost = (d: Dim, bound: Dim, text?: () => string): void =>
+  requireAtLeast(bound, d, text ?? (() => `${dimText(d)} must be at most ${dimText(bound)}`));
+
 /** Which dtypes an operand may have. `any` includes the storage-only types. */
 export type DTypeClass =
   | "float"

@@ -15,9 +15,9 @@ import {
   dimMax,
   dimMul,
   dimSymbols,
-  dimUpperBound,
   evaluateDim,
 } from "../../ir/dim.js";
+import { dimUpperBound } from "../../ir/dim-upper.js";
 import { InternalError } from "../../ir/errors.js";
 import { alignment } from "../../runtime/format.js";
 import { type Arg, type Buffer, forEachStep, type KernelStep, type Schedule } from "../schedule.js";

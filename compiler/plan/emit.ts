@@ -3,13 +3,24 @@
  * sizes and offsets into the table, and `run_E`, which makes the calls. Both are plain Loop IR.
  */
 
-import { type Dim, dimSymbol, dimUpperBound, foldDim, symbolDim } from "../../ir/dim.js";
+import { type Dim, dimSymbol, foldDim, symbolDim } from "../../ir/dim.js";
+import { dimUpperBound } from "../../ir/dim-upper.js";
 import { InternalError } from "../../ir/errors.js";
 import type { Expr, LoopFunction, Stmt } from "../../ir/loop.js";
 import * as b from "../../ir/loop-build.js";
 import { emitDimOp } from "../../ir/loop-dim.js";
 import { planOverflow, planRefused, wordChunk, wordPoll, wordResume } from "../../runtime/format.js";
-import { type Arg, type ForStep, isView, type KernelStep, type Schedule, type Step, type View } from "../schedule.js";
+import {
+  type Arg,
+  type ForStep,
+  isView,
+  type KernelStep,
+  type Limit,
+  type Requirement,
+  type Schedule,
+  type Step,
+  type View,
+} from "../schedule.js";
 import { Hazards } from "./hazards.js";
 import { canLeave, Leaving, leaveIfAsked, setWord, word } from "./leaving.js";
 import { type Placement, scratchStride } from "./placement.js";
@@ -18,6 +29,9 @@ import { asSlot, type EntryTable } from "./table.js";
 
 /** Steps per run function: engines compile function by function, and a huge one compiles late. */
 const stepsPerFunction = 32;
+
+/** What a part of run_E returns where a limit is broken: the parts after it do not run. */
+const stopped = b.i32(-1);
 
 export class EntryEmitter {
   readonly #schedule: Schedule;
@@ -65,7 +79,7 @@ export class EntryEmitter {
       const next = b.v(`next_${i}`, "i32");
       return [
         { kind: "let", name: `next_${i}`, value: b.call("i32", g.name, [this.#tid, this.#threads, begin, end]) },
-        b.ifThen(b.ne(next, end), [{ kind: "return", value: next }]),
+        b.ifThen(b.ne(next, end), [b.ret(b.select(b.eq(next, stopped), end, next))]),
       ];
     });
     calls.push({ kind: "return", value: end });
@@ -121,27 +135,48 @@ export class EntryEmitter {
         ]),
       );
     });
-    if (requirements.length > 0) statements.push(b.mut("refused", b.i32(0)));
-    requirements.forEach(({ value, must, limit }, i) => {
-      const slot = b.i32(this.#table.address(this.#table.slot(limitDim(limit))));
-      statements.push(
-        ...b.letIn(`r${i}`, this.#table.inDoubles(value), (x) => [
-          b.ifThen(must === "be zero" ? b.ne(x, b.f64(0)) : b.lt(x, b.f64(0)), [
-            b.store("i32", slot, b.i32(0), b.i32(1)),
-            b.assign(b.v("refused", "i32"), b.i32(1)),
-          ]),
-        ]),
-      );
-    });
     if (requirements.length > 0)
       statements.push(
-        b.ifThen(b.ne(b.v("refused", "i32"), b.i32(0)), [{ kind: "return", value: b.i32(planRefused | 0) }]),
+        ...this.#checks(requirements),
+        b.ifThen(this.#broken(requirements.map((r) => r.limit)), [b.ret(b.i32(planRefused | 0))]),
       );
     statements.push(b.ifThen(b.ge(largest, b.f64(planRefused)), [{ kind: "return", value: b.i32(planOverflow | 0) }]), {
       kind: "return",
       value: b.convert("i32.from_f64U", this.#table.inDoubles(total)),
     });
     return { name: `plan_${this.#schedule.name}`, params: [], result: "i32", body: statements };
+  }
+
+  #limitAddress(limit: Limit): Expr {
+    return b.i32(this.#table.address(this.#table.slot(limitDim(limit))));
+  }
+
+  /** Sets the limits of the requirements that do not hold, on one thread. What is no number holds nothing. */
+  #checks(requirements: readonly Requirement[]): readonly Stmt[] {
+    return requirements.flatMap(({ value, must, limit }) =>
+      b.letIn(this.#fresh("actual"), this.#table.inDoubles(value), (x) => [
+        b.ifThen(b.not(must === "be zero" ? b.eq(x, b.f64(0)) : b.ge(x, b.f64(0))), [
+          b.store("i32", this.#limitAddress(limit), b.i32(0), b.i32(1)),
+        ]),
+      ]),
+    );
+  }
+
+  /** Whether any of the limits is broken. */
+  #broken(limits: readonly Limit[]): Expr {
+    const set = limits.map((limit) => b.load("i32", "i32", this.#limitAddress(limit), b.i32(0)));
+    return b.ne(
+      set.reduce((x, y) => b.or(x, y)),
+      b.i32(0),
+    );
+  }
+
+  /**
+   * After a step that sets limits on one thread: all threads end the run where one is broken, so that nothing works on sizes
+   * that are none. No later step sets the same limits before another barrier, so every thread sees the same.
+   */
+  #endsWhereBroken(limits: readonly Limit[]): readonly Stmt[] {
+    return [{ kind: "barrier", threads: this.#threads }, b.ifThen(this.#broken(limits), [b.ret(stopped)])];
   }
 
   #hazards(): Hazards {
@@ -179,6 +214,12 @@ export class EntryEmitter {
           barrier,
         ];
       }
+      case "check":
+        hazards.clear();
+        return [
+          b.ifThen(b.eq(this.#tid, b.i32(0)), this.#checks(step.requirements)),
+          ...this.#endsWhereBroken(step.requirements.map((r) => r.limit)),
+        ];
       case "for":
         hazards.clear();
         return this.#loop(step, barrier);
@@ -283,7 +324,8 @@ export class EntryEmitter {
       if (written.length > 0) throw new InternalError(`${step.fn.name} finds a size but runs in chunks`);
       return this.#chunks(this.#read(step.chunks), (begin, end) => ({ kind: "call", fn, args: [begin, end, ...args] }));
     }
-    if (written.length > 0) call.push(barrier);
+    const limits = step.args.flatMap((a) => (a.kind === "limitSlot" ? [a.limit] : []));
+    if (written.length > 0) call.push(...(limits.length > 0 ? this.#endsWhereBroken(limits) : [barrier]));
     return call;
   }
 
@@ -325,7 +367,7 @@ export class EntryEmitter {
       case "sizeSlot":
         return b.i32(this.#table.address(this.#table.slot(dimSymbol(a.symbol))));
       case "limitSlot":
-        return b.i32(this.#table.address(this.#table.slot(limitDim(a.limit))));
+        return this.#limitAddress(a.limit);
     }
   }
 }

@@ -1,6 +1,7 @@
 /** When each buffer is needed: positions of its first and last use in the flattened schedule. */
 
-import { type Dim, dimEqual, dimMul, dimUpperBound } from "../../ir/dim.js";
+import { type Dim, dimEqual, dimMul } from "../../ir/dim.js";
+import { dimUpperBound } from "../../ir/dim-upper.js";
 import { dtypeInfo } from "../../ir/dtype.js";
 import { productOf } from "../../ir/ops/movement.js";
 import {
@@ -33,6 +34,8 @@ export function usesOf(step: Step): readonly Use[] {
         { view: step.from, access: "read" },
         { view: step.to, access: "write" },
       ];
+    case "check":
+      return [];
     case "if":
       return [{ view: step.condition, access: "read" }];
     case "for":

@@ -1,6 +1,7 @@
 /** Where buffers lie: a region of memory and an offset in it. The regions' addresses are known once all slots of the table are. */
 
-import { type Dim, type DimSymbol, dimAdd, dimMul, dimSymbol, dimUpperBound } from "../../ir/dim.js";
+import { type Dim, type DimSymbol, dimAdd, dimMul, dimSymbol } from "../../ir/dim.js";
+import { dimUpperBound } from "../../ir/dim-upper.js";
 import { dtypeInfo } from "../../ir/dtype.js";
 import { InternalError } from "../../ir/errors.js";
 import type { Arg, Buffer, View } from "../schedule.js";

@@ -1,15 +1,7 @@
 /** Which sizes and addresses a schedule reads at run time: those need slots in the table before code that reads them is emitted. */
 
-import {
-  type Dim,
-  dimMul,
-  dimSub,
-  dimSubstitute,
-  dimSymbol,
-  dimSymbols,
-  dimUpperBound,
-  symbolDim,
-} from "../../ir/dim.js";
+import { type Dim, dimMul, dimSub, dimSubstitute, dimSymbol, dimSymbols, symbolDim } from "../../ir/dim.js";
+import { dimUpperBound } from "../../ir/dim-upper.js";
 import { dtypeInfo } from "../../ir/dtype.js";
 import {
   type Arg,
@@ -69,6 +61,8 @@ function readsOf(step: Step, placement: Placement): readonly Dim[] {
   switch (step.kind) {
     case "kernel":
       return [...step.args.flatMap((a) => readsOfArg(a, placement)), step.chunks ?? 0];
+    case "check":
+      return step.requirements.map((r) => limitDim(r.limit));
     case "copy":
       return [placement.address(step.to), placement.address(step.from), copiedBytes(step)];
     case "if":
@@ -98,6 +92,8 @@ export function collectSlots(schedule: Schedule, placement: Placement): Slots {
         slots.add(fixed);
         slots.addSymbols(varying, loops);
       }
+      // Evaluated in doubles, from the symbols.
+      for (const { value } of step.kind === "check" ? step.requirements : []) slots.addSymbols(value);
       for (const inner of innerSteps(step)) visit(inner);
       if (step.kind === "for") loops.delete(step.symbol);
     }
@@ -122,6 +118,7 @@ export function unknownSymbols(schedule: Schedule): readonly Dim[] {
     for (const u of usesOf(step)) for (const d of u.view.buffer.shape) visit(d);
     if (step.kind === "kernel") for (const a of step.args) if (a.kind === "dim") visit(a.value);
     if (step.kind === "for" && !isView(step.count)) visit(step.count);
+    for (const { value } of step.kind === "check" ? step.requirements : []) visit(value);
   });
   for (const o of schedule.outputs) for (const d of o.shape) visit(d);
   return [...found.values()];

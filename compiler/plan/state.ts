@@ -115,6 +115,8 @@ function rename(step: Step, replaced: ReadonlyMap<Buffer, Buffer>): Step {
       return { ...step, args: step.args.map((a) => (a.kind === "view" ? { ...a, view: view(a.view) } : a)) };
     case "copy":
       return { ...step, from: view(step.from), to: view(step.to) };
+    case "check":
+      return step;
     case "if":
       return {
         ...step,

@@ -113,11 +113,13 @@ export class EntryTable {
       add: (x, y) => b.add(x, y),
       mul: (x, y) => b.mul(x, y),
       op: ({ kind }, x, y) => {
+        // Only sizes that a requirement then refuses divide by less than 1; the quotient is a number even so.
+        const divisor = () => (y.kind === "const" ? y : b.max(y, b.f64(1)));
         switch (kind) {
           case "floordiv":
-            return b.floor(b.div(x, y));
+            return b.floor(b.div(x, divisor()));
           case "mod":
-            return b.sub(x, b.mul(y, b.floor(b.div(x, y))));
+            return b.sub(x, b.mul(divisor(), b.floor(b.div(x, divisor()))));
           case "min":
             return b.min(x, y);
           case "max":

@@ -38,7 +38,10 @@ export function planText(schedule: Schedule, arena: Arena): string {
         const chunks = s.chunks === undefined ? "" : ` in ${dimText(s.chunks)} chunks`;
         lines.push(`${indent}${s.fn.name}(${s.args.map(arg).join(", ")})${chunks}${loc}`);
       } else if (s.kind === "copy") lines.push(`${indent}copy ${view(s.from)} to ${view(s.to)}${loc}`);
-      else if (s.kind === "if") {
+      else if (s.kind === "check") {
+        const all = s.requirements.map(({ value, must }) => `${dimText(value)} must ${must}`);
+        lines.push(`${indent}check ${all.join(", ")}${loc}`);
+      } else if (s.kind === "if") {
         lines.push(`${indent}if ${view(s.condition)}${loc}`);
         steps(s.then, `${indent}  `);
         lines.push(`${indent}else`);

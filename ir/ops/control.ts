@@ -10,13 +10,14 @@
 import { type Dim, type DimExpr, dimBounds, dimSub } from "../dim.js";
 import { isFloat } from "../dtype.js";
 import { ModelError } from "../errors.js";
-import { type Graph, graph, param, paramName, type Shape, type TensorType, typeText, type Value } from "../graph.js";
+import { type Graph, graph, param, type Shape, type TensorType, typeText, type Value } from "../graph.js";
 import { mergeDims, mergeShapes, recordAssumptions, requireDType, requireRank } from "../infer.js";
 import { defineMultiOp, type PrimitiveOp, type Vjp, type VjpContext } from "../op.js";
 import { bool, exactly, f32, i32, i64, of } from "../sample.js";
 import { bigElement, elementCount, scalar, type Tensor, zeros } from "../tensor.js";
 import { constantLike, scalarConstant } from "./constant.js";
 import { dotGeneral } from "./contraction.js";
+import { requireFit, requireKnownSizes, requireParams, requireRegions } from "./control-check.js";
 import { add, mul, neg, sin, tanh } from "./elementwise.js";
 import { lt } from "./logic.js";
 import { broadcast, concat, reshape, slice } from "./movement.js";
@@ -28,29 +29,6 @@ const resizedDocs = {
   shapes: "shape of each result, where regions leave it open. Default: the regions'",
   defines: "unknown sizes in `shapes` that this node finds",
 } as const;
-
-/** One region of several; throws when there are not `count`. */
-function requireRegions(regions: readonly Graph[], count: number): readonly Graph[] {
-  if (regions.length !== count) throw new ModelError(`${count} regions are needed, not ${regions.length}`);
-  return regions;
-}
-
-/** A value of this type may be handed to that parameter or come from that result. */
-function requireFit(given: TensorType, wanted: TensorType, what: string): void {
-  if (given.dtype !== wanted.dtype || given.shape.length !== wanted.shape.length) {
-    throw new ModelError(`${what} is ${typeText(given)} where ${typeText(wanted)} is expected`);
-  }
-  mergeShapes(given.shape, wanted.shape);
-}
-
-function requireParams(region: Graph, given: readonly TensorType[]): void {
-  if (region.params.length !== given.length) {
-    throw new ModelError(`region ${region.name} takes ${region.params.length} values, but gets ${given.length}`);
-  }
-  region.params.forEach((p, i) => {
-    requireFit(given[i]!, p.type, `parameter ${paramName(p)} of region ${region.name}`);
-  });
-}
 
 function resized(type: TensorType, i: number, { shapes }: Resized): TensorType {
   if (shapes === undefined) return type;
@@ -96,7 +74,7 @@ export const ifElse: PrimitiveOp<"if", IfAttrs, "many"> = defineMultiOp<"if", If
     if (yes.results.length !== no.results.length) {
       throw new ModelError(`the branches give ${yes.results.length} and ${no.results.length} results`);
     }
-    return yes.results.map((r, i) => {
+    const types = yes.results.map((r, i) => {
       const other = no.results[i]!.type;
       if (attrs.shapes === undefined) {
         requireFit(r.type, other, `result ${i} of the first branch`);
@@ -105,6 +83,7 @@ export const ifElse: PrimitiveOp<"if", IfAttrs, "many"> = defineMultiOp<"if", If
       resized(other, i, attrs);
       return resized(r.type, i, attrs);
     });
+    return requireKnownSizes(types, regions);
   },
   reference: ([condition, ...captures], { regions, run }) => run(regions[condition!.data[0] ? 0 : 1]!, captures),
   vjp: ifVjp,
@@ -154,7 +133,7 @@ export const loop: PrimitiveOp<"loop", LoopAttrs, "many"> = defineMultiOp<"loop"
     if (next === undefined || results.length < carried)
       throw new ModelError(`region ${body.name} must give a condition and ${carried} carried values`);
     requireFit(next.type, scalarOf("bool"), "the condition");
-    return results.map((r, i) => {
+    const types = results.map((r, i) => {
       if (i >= carried) {
         if (trips === undefined) throw new ModelError("a loop with scanned values needs the attribute trips");
         return resized({ dtype: r.type.dtype, shape: [trips, ...r.type.shape] }, i, attrs);
@@ -168,6 +147,7 @@ export const loop: PrimitiveOp<"loop", LoopAttrs, "many"> = defineMultiOp<"loop"
         attrs,
       );
     });
+    return requireKnownSizes(types, regions);
   },
   reference: ([tripCount, condition, ...values], { attrs: { carried, trips }, regions, run, types, dim, bind }) => {
     const captures = values.slice(carried);
@@ -341,11 +321,12 @@ export const scan: PrimitiveOp<"scan", ScanAttrs, "many"> = defineMultiOp<"scan"
       return { dtype: t.dtype, shape: t.shape.slice(1) };
     });
     requireParams(body, [...values.slice(0, carried), ...rows, ...values.slice(carried + inputs)]);
-    return body.results.map((r, i) => {
+    const types = body.results.map((r, i) => {
       if (i >= carried) return { dtype: r.type.dtype, shape: [length, ...r.type.shape] };
       requireFit(r.type, body.params[i]!.type, `carried value ${i}`);
       return { dtype: r.type.dtype, shape: mergeShapes(values[i]!.shape, r.type.shape) };
     });
+    return requireKnownSizes(types, regions);
   },
   reference: (operands, { attrs: { carried, inputs, length, reverse }, regions, run, types, dim }) => {
     const steps = dim(length);

@@ -1,9 +1,10 @@
 /** What gathers and scatters share: checks of indices, and walks over the places they name. */
 
+import { dimMin, dimProduct } from "../dim.js";
 import { isFloat } from "../dtype.js";
 import { ModelError } from "../errors.js";
 import { type TensorType, typeText } from "../graph.js";
-import { normalizeAxis, requireDType } from "../infer.js";
+import { normalizeAxis, requireAtLeast, requireAtMost, requireDType } from "../infer.js";
 import { bigElement, element, elementCount, setElement, stridesOf, type Tensor } from "../tensor.js";
 
 export function requireIndices(t: TensorType): TensorType {
@@ -29,10 +30,22 @@ export function indexAt(indices: Tensor, flat: number, size: number): number {
   return index;
 }
 
-export function requireSameRank(x: TensorType, indices: TensorType): void {
+/** An axis that indices point into has elements, unless there are no indices. */
+export function requireElements(x: TensorType, axis: number, indices: TensorType): void {
+  const text = () =>
+    `axis ${axis} of ${typeText(x)} must have elements, since indices ${typeText(indices)} point into it`;
+  requireAtLeast(x.shape[axis]!, dimMin(dimProduct(indices.shape), 1), text);
+}
+
+/** Indices of the rank of x that lie within it on all axes but the indexed one. */
+export function requireWithin(x: TensorType, axis: number, indices: TensorType): void {
   if (x.shape.length !== indices.shape.length) {
     throw new ModelError(`${typeText(x)} and indices ${typeText(indices)} must have one rank`);
   }
+  indices.shape.forEach((d, a) => {
+    const text = () => `axis ${a} of indices ${typeText(indices)} must be no longer than that of ${typeText(x)}`;
+    if (a !== axis) requireAtMost(d, x.shape[a]!, text);
+  });
 }
 
 /** Depth of the index tuples: the static last axis of indices. */

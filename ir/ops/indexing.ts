@@ -1,8 +1,8 @@
 /**
  * Gathers and scatters. Semantics are ONNX's: negative indices count from the end.
  *
- * An index outside [−size, size) is an error of the input: the reference throws ModelError. Kernels never leave their data and
- * never trap: a gather clamps the index into the axis, a scatter drops the update.
+ * An index outside [−size, size) is an error of the input: the reference throws ModelError, a run ends in one. Kernels never
+ * leave their data and never trap: until then a gather clamps the index into the axis, a scatter drops the update.
  */
 
 import { type DType, isFloat } from "../dtype.js";
@@ -19,9 +19,10 @@ import {
   forEachSlice,
   indexAt,
   requireAxis,
+  requireElements,
   requireIndices,
-  requireSameRank,
   requireScatter,
+  requireWithin,
   type ScatterReduction,
   tupleSize,
   update,
@@ -57,11 +58,12 @@ export const gather: PrimitiveOp<"gather", { axis: number }> = defineOp<"gather"
   name: "gather",
   operands: ["x", "indices"],
   summary:
-    "Slices of x along an axis, at the given indices: the axis is replaced by the axes of indices (ONNX Gather). Indices out of range: an error in the reference, clamped by kernels.",
+    "Slices of x along an axis, at the given indices: the axis is replaced by the axes of indices (ONNX Gather). Indices out of range are an error.",
   attrs: { axis: axisDoc },
   infer: ([x, indices], { axis }) => {
     requireIndices(indices!);
     requireAxis(axis, x!);
+    requireElements(x!, axis, indices!);
     return { dtype: x!.dtype, shape: [...x!.shape.slice(0, axis), ...indices!.shape, ...x!.shape.slice(axis + 1)] };
   },
   reference: ([x, indices], { attrs: { axis }, types, dim }) => {
@@ -124,12 +126,13 @@ export const gatherElements: PrimitiveOp<"gatherElements", { axis: number }> = d
   name: "gatherElements",
   operands: ["x", "indices"],
   summary:
-    "For each place of indices the element of x at the same place, but for the indexed axis, where the index decides (ONNX GatherElements, torch.gather). Other axes of indices may be shorter than x's. Indices out of range: an error in the reference, clamped by kernels.",
+    "For each place of indices the element of x at the same place, but for the indexed axis, where the index decides (ONNX GatherElements, torch.gather). Other axes of indices may be shorter than x's. Indices out of range are an error.",
   attrs: { axis: axisDoc },
   infer: ([x, indices], { axis }) => {
     requireIndices(indices!);
     requireAxis(axis, x!);
-    requireSameRank(x!, indices!);
+    requireWithin(x!, axis, indices!);
+    requireElements(x!, axis, indices!);
     return { dtype: x!.dtype, shape: indices!.shape };
   },
   reference: ([x, indices], { attrs: { axis } }) => {
@@ -162,7 +165,7 @@ export const gatherND: PrimitiveOp<"gatherND", { batchDims: number }> = defineOp
   name: "gatherND",
   operands: ["x", "indices"],
   summary:
-    "The last axis of indices holds index tuples into the axes of x after the batch axes; each tuple is replaced by the slice of x that it names (ONNX GatherND). Indices out of range: an error in the reference, clamped by kernels.",
+    "The last axis of indices holds index tuples into the axes of x after the batch axes; each tuple is replaced by the slice of x that it names (ONNX GatherND). Indices out of range are an error.",
   attrs: { batchDims: "number of leading axes that x and indices share" },
   infer: ([x, indices], { batchDims }) => {
     requireIndices(indices!);
@@ -171,6 +174,7 @@ export const gatherND: PrimitiveOp<"gatherND", { batchDims: number }> = defineOp
     }
     const k = tupleSize(indices!, x!.shape.length - batchDims);
     const batch = x!.shape.slice(0, batchDims).map((d, a) => mergeDims(d, indices!.shape[a]!));
+    for (let i = 0; i < k; i++) requireElements(x!, batchDims + i, indices!);
     return {
       dtype: x!.dtype,
       shape: [...batch, ...indices!.shape.slice(batchDims, -1), ...x!.shape.slice(batchDims + k)],
@@ -282,12 +286,12 @@ export const scatterElements: PrimitiveOp<"scatterElements", ScatterElementsAttr
 >({
   name: "scatterElements",
   operands: ["x", "indices", "updates"],
-  summary: `x with each update put where gatherElements with the same indices would read (ONNX ScatterElements). ${order} Indices out of range: an error in the reference, dropped by kernels.`,
+  summary: `x with each update put where gatherElements with the same indices would read (ONNX ScatterElements). ${order} Indices out of range are an error.`,
   attrs: { axis: axisDoc, reduction: reductionDoc },
   infer: ([x, indices, updates], { axis, reduction }) => {
     requireScatter(x!, indices!, updates!, reduction);
     requireAxis(axis, x!);
-    requireSameRank(x!, indices!);
+    requireWithin(x!, axis, indices!);
     mergeShapes(indices!.shape, updates!.shape);
     return x!;
   },
@@ -327,7 +331,7 @@ export type ScatterNDAttrs = { readonly reduction: ScatterReduction };
 export const scatterND: PrimitiveOp<"scatterND", ScatterNDAttrs> = defineOp<"scatterND", ScatterNDAttrs>({
   name: "scatterND",
   operands: ["x", "indices", "updates"],
-  summary: `x with each slice of updates put where gatherND with the same indices would read (ONNX ScatterND). ${order} Indices out of range: an error in the reference, dropped by kernels.`,
+  summary: `x with each slice of updates put where gatherND with the same indices would read (ONNX ScatterND). ${order} Indices out of range are an error.`,
   attrs: { reduction: reductionDoc },
   infer: ([x, indices, updates], { reduction }) => {
     requireScatter(x!, indices!, updates!, reduction);

@@ -1,16 +1,16 @@
 /** Ops that move elements without changing them: reshape, transpose, broadcast, slice, pad, concat. */
 
-import { type Dim, dimAdd, dimBounds, dimMax, dimMin, dimMul, dimSub, dimText } from "../dim.js";
+import { type Dim, dimAdd, dimBounds, dimMax, dimMin, dimMul, dimProduct, dimSub, dimText } from "../dim.js";
 import { ModelError } from "../errors.js";
 import { type Shape, shapeText, typeText } from "../graph.js";
-import { assumeEqual, assumeNotNegative, mergeDims, mergeShapes, normalizeAxis } from "../infer.js";
+import { assumeEqual, assumeNotNegative, mergeDims, mergeShapes, normalizeAxis, requireAtLeast } from "../infer.js";
 import { defineOp, type PrimitiveOp } from "../op.js";
 import { bool, f32, i64, of, sampleWith } from "../sample.js";
 import { forEachIndex, reshaped, setElement, stridesOf, zeros } from "../tensor.js";
 import { constantLike } from "./constant.js";
 import { sum } from "./reduce.js";
 
-export const productOf = (shape: Shape): Dim => shape.reduce<Dim>((p, d) => dimMul(p, d), 1);
+export const productOf: (shape: Shape) => Dim = dimProduct;
 
 export const reshape: PrimitiveOp<"reshape", { shape: Shape }> = defineOp<"reshape", { shape: Shape }>({
   name: "reshape",
@@ -253,12 +253,8 @@ export const pad: PrimitiveOp<"pad", PadAttrs> = defineOp<"pad", PadAttrs>({
     if (low.length !== rank || high.length !== rank || interior.length !== rank) {
       throw new ModelError(`pad of ${typeText(x!)} needs ${rank} values of low, high and interior`);
     }
-    if ([...low, ...high].some((d) => dimBounds(d).max < 0) || interior.some((i) => i < 0)) {
-      throw new ModelError({
-        message: `pads [${low.map(dimText)}], [${high.map(dimText)}] are negative`,
-        hint: "slice instead",
-      });
-    }
+    const text = () => `pads [${low.map(dimText)}], [${high.map(dimText)}] of ${typeText(x!)} must not be negative`;
+    for (const d of [...low, ...high, ...interior]) requireAtLeast(d, 0, text);
     return {
       dtype: x!.dtype,
       shape: x!.shape.map((d, a) => {

@@ -1,8 +1,9 @@
 /** Reductions over axes. */
 
+import { dimMin, dimProduct } from "../dim.js";
 import { type DType, intRange, isFloat, isInt } from "../dtype.js";
-import type { Value } from "../graph.js";
-import { type DTypeClass, normalizeAxes, requireDType } from "../infer.js";
+import { typeText, type Value } from "../graph.js";
+import { type DTypeClass, normalizeAxes, requireAtLeast, requireDType } from "../infer.js";
 import { type Accuracy, defineOp, type PrimitiveOp, type Sample, type SampleOperand, type Vjp } from "../op.js";
 import { bool, distinct, f32, i32, of, sampleWith, within } from "../sample.js";
 import { bigElement, element, forEachIndex, setElement, stridesOf, type Tensor, zeros } from "../tensor.js";
@@ -218,6 +219,8 @@ function argExtremum<N extends string>(
     infer: ([x], { axis, keepDims }) => {
       requireDType(x!, "number");
       normalizeAxes([axis], x!.shape.length);
+      const text = () => `axis ${axis} of ${typeText(x!)} must have elements, one of which is the extremum`;
+      requireAtLeast(x!.shape[axis]!, dimMin(dimProduct(reducedShape(x!.shape, [axis], false)), 1), text);
       return { dtype: "i64", shape: reducedShape(x!.shape, [axis], keepDims) };
     },
     reference: ([x], { attrs: { axis, keepDims, last } }) => {

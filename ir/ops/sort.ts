@@ -1,10 +1,10 @@
 /** Sorting, selection of the largest, and cumulative sums and products. */
 
-import { type Dim, dimBounds, dimSub, dimText } from "../dim.js";
+import { type Dim, dimText } from "../dim.js";
 import { type DType, isFloat } from "../dtype.js";
 import { ModelError } from "../errors.js";
 import { type TensorType, typeText, type Value } from "../graph.js";
-import { normalizeAxis, requireDType } from "../infer.js";
+import { normalizeAxis, requireAtLeast, requireAtMost, requireDType } from "../infer.js";
 import {
   type Accuracy,
   defineMultiOp,
@@ -131,11 +131,10 @@ export const topK: PrimitiveOp<"topK", TopKAttrs, "many"> = defineMultiOp<"topK"
     requireDType(x!, "number");
     requireAxis(axis, x!);
     const size = x!.shape[axis]!;
-    if (dimBounds(dimSub(k, size)).min > 0 || dimBounds(k).max < 0) {
-      throw new ModelError(
-        `k = ${dimText(k)} is not between 0 and the ${dimText(size)} elements of axis ${axis} of ${typeText(x!)}`,
-      );
-    }
+    const text = () =>
+      `k = ${dimText(k)} must be between 0 and the ${dimText(size)} elements of axis ${axis} of ${typeText(x!)}`;
+    requireAtLeast(k, 0, text);
+    requireAtMost(k, size, text);
     const shape = x!.shape.map((d, a) => (a === axis ? k : d));
     return [
       { dtype: x!.dtype, shape },

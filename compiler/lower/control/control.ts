@@ -10,14 +10,17 @@ import {
   dimBounds,
   dimEqual,
   dimMul,
+  dimSub,
+  dimSubstitute,
   dimSymbol,
   dimSymbols,
   dimText,
-  dimUpperBound,
 } from "../../../ir/dim.js";
+import { dimUpperBound } from "../../../ir/dim-upper.js";
 import { ModelError } from "../../../ir/errors.js";
 import type { Graph, Shape, Value } from "../../../ir/graph.js";
 import { copyGraph } from "../../../ir/graph-rebuild.js";
+import { assumeEqual, assumeNotNegative, recordAssumptions } from "../../../ir/infer.js";
 import * as B from "../../../ir/loop-build.js";
 import { bigElement } from "../../../ir/tensor.js";
 import type { View } from "../../schedule.js";
@@ -54,6 +57,40 @@ function lowerRegion(
 function copy(ctx: LowerContext, from: View, to: View, count: Dim, loc: string | undefined): void {
   if (from.buffer === to.buffer && dimEqual(from.offset, to.offset)) return;
   ctx.add({ kind: "copy", count, from, to, loc });
+}
+
+/**
+ * Checks that values of the actual shapes fit where those of the wanted ones are expected, once sizes that are left to data are
+ * what the values give. To be done before the values are copied there.
+ */
+function checkFit(
+  ctx: LowerContext,
+  wanted: readonly Shape[],
+  actual: readonly Shape[],
+  loc: string | undefined,
+): void {
+  const found = new Map<string, Dim>();
+  const assumptions = recordAssumptions(() => {
+    wanted.forEach((shape, i) => {
+      shape.forEach((d, axis) => {
+        const size = actual[i]![axis]!;
+        if (dimEqual(d, size)) return;
+        const symbol = typeof d === "number" ? undefined : dimSymbols(d).get(d.key);
+        if (symbol?.bound === undefined || found.has(symbol.name)) {
+          assumeEqual(
+            dimSubstitute(d, (s) => found.get(s.name)),
+            size,
+          );
+          return;
+        }
+        found.set(symbol.name, size);
+        const text = `${dimText(size)} must be ${symbol.min} to ${dimText(symbol.bound)} here`;
+        assumeNotNegative(dimSub(size, symbol.min), text);
+        assumeNotNegative(dimSub(dimUpperBound(symbol.bound), size), text);
+      });
+    });
+  });
+  ctx.require(assumptions, loc, "control flow");
 }
 
 /** Where a wanted shape leaves a size to data, gives that size the actual value. */
@@ -93,6 +130,8 @@ export function lowerIf(ctx: LowerContext, node: Node<"if">): void {
     ctx.collect(() => {
       const lowered = lowerRegion(ctx, shared, args);
       const shapes = lowered.region.results.map((v) => v.type.shape);
+      const wanted = node.attrs.shapes ?? node.results.map((r) => r.type.shape);
+      checkFit(ctx, wanted, shapes, node.loc);
       lowered.results.forEach((from, i) => {
         copy(ctx, from, results[i]!, sizeOf(shapes[i]!), node.loc);
       });
@@ -140,7 +179,8 @@ export function lowerScan(ctx: LowerContext, node: Node<"scan">): void {
     const captures = node.operands.slice(carried + inputs);
     const args = [...states, ...rows, ...captures.map((v) => ctx.view(v))];
     const { region, results } = lowerRegion(ctx, shared, args, captures);
-    finishRound(ctx, region.results, results, states, scanned, round, node.loc);
+    const carriedShapes = shared.params.slice(0, carried).map((p) => p.type.shape);
+    finishRound(ctx, region.results, results, { states, carried: carriedShapes, scanned }, round, node.loc);
   });
   ctx.add({ kind: "for", symbol: name, count: length, reverse, condition: undefined, body, loc: node.loc });
   node.results.slice(0, carried).forEach((r, i) => {
@@ -155,6 +195,12 @@ function carriedBuffers(
   params: readonly Value[],
   loc: string | undefined,
 ): readonly View[] {
+  checkFit(
+    ctx,
+    params.map((p) => p.type.shape),
+    initial.map((v) => v.type.shape),
+    loc,
+  );
   return initial.map((v, i) => {
     const view = ctx.temp(v.type.dtype, params[i]!.type.shape);
     copy(ctx, ctx.view(v), view, sizeOf(v.type.shape), loc);
@@ -162,13 +208,20 @@ function carriedBuffers(
   });
 }
 
+interface Rows {
+  /** Where carried values are kept from round to round, and their shapes. */
+  readonly states: readonly View[];
+  readonly carried: readonly Shape[];
+  /** Where scanned values are stacked. */
+  readonly scanned: readonly View[];
+}
+
 /** Stacks the scanned results as rows, then carries the others over. */
 function finishRound(
   ctx: LowerContext,
   values: readonly Value[],
   results: readonly View[],
-  states: readonly View[],
-  scanned: readonly View[],
+  { states, carried, scanned }: Rows,
   round: Dim,
   loc: string | undefined,
 ): void {
@@ -177,8 +230,10 @@ function finishRound(
     const { shape } = values[at]!.type;
     copy(ctx, results[at]!, row(whole, round, shape), sizeOf(shape), loc);
   });
+  const shapes = states.map((_, i) => values[i]!.type.shape);
+  checkFit(ctx, carried, shapes, loc);
   const moves = states.map((to, i) => {
-    const { shape } = values[i]!.type;
+    const shape = shapes[i]!;
     return { from: results[i]!, to, count: sizeOf(shape), shape };
   });
   copyAll(ctx, moves, loc);
@@ -212,7 +267,8 @@ export function lowerLoop(ctx: LowerContext, node: Node<"loop">): void {
     const args = [iteration, goOn, ...states, ...captures.map((v) => ctx.view(v))];
     const { region, results } = lowerRegion(ctx, shared, args, captures);
     const [next, ...rest] = results as readonly [View, ...View[]];
-    finishRound(ctx, region.results.slice(1), rest, states, scanned, round, loc);
+    const carriedShapes = params.map((p) => p.type.shape);
+    finishRound(ctx, region.results.slice(1), rest, { states, carried: carriedShapes, scanned }, round, loc);
     copy(ctx, next, goOn, 1, loc);
     storeCount(ctx, dimAdd(round, 1), made, loc);
     bindSizes(

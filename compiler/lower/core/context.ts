@@ -5,11 +5,11 @@ import { type Dim, dimAdd, dimBounds, dimSymbols, dimText } from "../../../ir/di
 import { type DType, dtypeInfo } from "../../../ir/dtype.js";
 import { InternalError, ModelError } from "../../../ir/errors.js";
 import { type GraphNode, type Shape, typeText, type Value } from "../../../ir/graph.js";
-import * as B from "../../../ir/loop-build.js";
+import type { Assumption } from "../../../ir/infer.js";
 import { productOf } from "../../../ir/ops/movement.js";
 import type { Tensor } from "../../../ir/tensor.js";
-import type { Buffer, BufferSource, Requirement, Step, View } from "../../schedule.js";
-import { KernelBuilder, type KernelPool } from "./kernel-builder.js";
+import type { Buffer, BufferSource, Limit, Requirement, Step, View } from "../../schedule.js";
+import type { KernelPool } from "./kernel-builder.js";
 import { constantElement, type Leaf } from "./point.js";
 
 export class LowerContext {
@@ -23,6 +23,7 @@ export class LowerContext {
   /** The level of steps in which a capture of a loop was computed. */
   readonly #homes = new Map<Value, number>();
   #buffers = 0;
+  #limits = 0;
   /** By text; of regions, those that a check precedes already. */
   #checked = new Set<string>();
   readonly #requirements: Requirement[] = [];
@@ -175,23 +176,29 @@ export class LowerContext {
    * the node.
    */
   checkSizes(node: GraphNode): void {
-    let check: KernelBuilder | undefined;
-    for (const { value, must, text } of assumptionsOf(node)) {
+    const fresh = assumptionsOf(node).filter(({ value, must }) => {
       const key = `${must} ${dimText(value)}`;
-      if (this.#checked.has(key)) continue;
+      const isNew = !this.#checked.has(key);
       this.#checked.add(key);
-      const symbol = `sizes.${this.#requirements.length}.${this.#buffers++}`;
-      const hint = "give inputs of other sizes";
-      const limit = { symbol, where: node.loc ?? node.op, message: `the sizes do not fit: ${text}`, hint };
-      if (this.#levels.length === 1 && ![...dimSymbols(value).values()].some((s) => s.bound !== undefined)) {
-        this.#requirements.push({ value, must, limit });
-        continue;
-      }
-      check ??= new KernelBuilder();
-      const actual = check.size(value);
-      check.breaks(limit, must === "be zero" ? B.ne(actual, 0) : B.ltS(actual, 0));
+      return isNew;
+    });
+    this.require(fresh, node.loc, node.op);
+  }
+
+  /** A limit of its own, for a kernel to break. */
+  limit(where: string, message: string, hint: string): Limit {
+    return { symbol: `limit.${this.#limits++}`, where, message, hint };
+  }
+
+  /** Checks before the next step that sizes are what `assumptions` say, whatever was checked before. */
+  require(assumptions: readonly Assumption[], loc: string | undefined, op: string): void {
+    const inRun: Requirement[] = [];
+    for (const { value, must, text } of assumptions) {
+      const limit = this.limit(loc ?? op, `the sizes do not fit: ${text}`, "give inputs of other sizes");
+      const isGiven = this.#levels.length === 1 && [...dimSymbols(value).values()].every((s) => s.bound === undefined);
+      (isGiven ? this.#requirements : inRun).push({ value, must, limit });
     }
-    if (check) this.add(check.step(this.pool, "check_sizes", node.loc));
+    if (inRun.length > 0) this.add({ kind: "check", requirements: inRun, loc });
   }
 }
 

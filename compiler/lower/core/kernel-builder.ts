@@ -185,7 +185,7 @@ export class KernelBuilder implements KernelHost {
 
   /** Stores where the condition holds that the limit is broken: the run then ends in an error. */
   breaks(limit: Limit, condition: Expr): void {
-    const slot = this.#add("limit", { kind: "limitSlot", limit }, "i32");
+    const slot = this.#once(`limit ${limit.symbol}`, () => this.#add("limit", { kind: "limitSlot", limit }, "i32"));
     this.block.if(condition, () => this.block.store("i32", slot, 0, i32(1)));
   }
 

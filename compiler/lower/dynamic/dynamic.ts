@@ -1,6 +1,7 @@
 /** Ops that find a size at run time: they store it in the dims table, clamped into the range that was planned for. */
 
-import { type Dim, dimSymbols, dimText, dimUpperBound } from "../../../ir/dim.js";
+import { type Dim, dimBounds, dimSub, dimSymbols, dimText } from "../../../ir/dim.js";
+import { dimUpperBound } from "../../../ir/dim-upper.js";
 import { type DType, dtypeInfo, isFloat, isInt } from "../../../ir/dtype.js";
 import { InternalError } from "../../../ir/errors.js";
 import type { Value } from "../../../ir/graph.js";
@@ -19,8 +20,10 @@ function symbolOf({ defines }: DefinesAttrs) {
   return symbol;
 }
 
+type Finder = Node<"bindDim"> | Node<"range"> | Node<"nonZero"> | Node<"unique">;
+
 /** The limit that is broken where a size is outside its range. */
-function rangeOf({ attrs, loc, op, operands }: Node<"bindDim"> | Node<"range">): Limit {
+function rangeOf({ attrs, loc, op, operands }: Finder): Limit {
   const symbol = symbolOf(attrs);
   const high = symbol.bound === undefined ? "∞" : dimText(symbol.bound);
   const common = { symbol: symbol.name, where: loc ?? op };
@@ -33,6 +36,18 @@ function rangeOf({ attrs, loc, op, operands }: Node<"bindDim"> | Node<"range">):
   const message = `the data give a size outside the range planned for it, ${symbol.min} to ${high}`;
   const hint = "give other inputs, or a wider range: maxUnknownSize of importOnnx, or the bound of the size";
   return { ...common, message, hint };
+}
+
+/**
+ * The size found, within what was planned for: a limit is broken where it is more. `most`: what it is at most by nature; where
+ * the bound covers that, there is nothing to check.
+ */
+function withinBound(k: Kernel, node: Finder, found: Expr, most: Dim): Expr {
+  const { bound } = symbolOf(node.attrs);
+  if (bound !== undefined && dimBounds(dimSub(bound, most)).min >= 0) return found;
+  const high = boundOf(k, node.attrs);
+  k.builder.breaks(rangeOf(node), B.gtS(found, high));
+  return k.block.let("size", B.minS(found, high));
 }
 
 /** Stores the size an op has found. */
@@ -80,12 +95,12 @@ export function lowerNonZero(ctx: LowerContext, node: Node<"nonZero">): void {
     k.poll(at);
     k.block.if(isNonZero(k.loadFlat(xs, at)), () => k.block.assign(count, B.add(count, 1)));
   });
-  const total = k.block.let("total", count);
+  const total = withinBound(k, node, k.block.let("total", count), n);
   storeSize(k, node.attrs, total);
   const next = k.block.mut("next", B.i32(0));
   k.loop(n, (_, at) => {
     k.poll(at);
-    k.block.if(isNonZero(k.loadFlat(xs, at)), () => {
+    k.block.if(B.and(B.ltS(next, total), isNonZero(k.loadFlat(xs, at))), () => {
       let left = at;
       strides.forEach((stride, a) => {
         const last = a === strides.length - 1;
@@ -237,7 +252,7 @@ export function lowerUnique(ctx: LowerContext, node: Node<"unique">): void {
       },
     );
   });
-  const count = b.let("count", found);
+  const count = withinBound(k, node, b.let("count", found), n);
   storeSize(k, node.attrs, count);
   const ys = k.write(values);
   const fs = k.write(firsts);

@@ -1,11 +1,17 @@
-/** Gathers and scatters. Indices out of range never leave the data: gathers clamp them, scatters drop the update. */
+/**
+ * Gathers and scatters. Indices out of range break a limit, and never leave the data: gathers clamp them, scatters drop the
+ * update.
+ */
 
-import { type Dim, dimAdd, dimMul } from "../../../ir/dim.js";
+import { type Dim, dimAdd, dimMul, dimSub, dimText, isStaticDim } from "../../../ir/dim.js";
 import { type DType, dtypeInfo, isFloat } from "../../../ir/dtype.js";
-import type { Shape, Value } from "../../../ir/graph.js";
+import { ModelError } from "../../../ir/errors.js";
+import { type Shape, typeText, type Value } from "../../../ir/graph.js";
 import type { Expr } from "../../../ir/loop.js";
 import * as B from "../../../ir/loop-build.js";
 import type { ScatterReduction } from "../../../ir/ops/indexing.js";
+import { element } from "../../../ir/tensor.js";
+import type { Limit } from "../../schedule.js";
 import type { LowerContext } from "../core/context.js";
 import { sizeOf, stridesOf } from "../core/place.js";
 import { settle } from "../elementwise/registers.js";
@@ -45,7 +51,47 @@ function indexAt(k: Kernel, indices: Operand, at: Expr, size: Expr): Expr {
   return k.block.let("index", B.select(B.ltS(narrow, 0), B.add(narrow, size), narrow));
 }
 
-const clamped = (index: Expr, size: Expr): Expr => B.maxS(B.minS(index, B.sub(size, 1)), 0);
+/**
+ * The limit that an index outside an axis of x breaks; undefined where the indices are known to lie inside. Throws where they
+ * are known not to.
+ */
+function limitOf(ctx: LowerContext, node: Indexing, axes: readonly number[]): Limit | undefined {
+  const [x, indices] = node.operands as [Value, Value];
+  if (axes.length === 0) return undefined;
+  const sizes = axes.map((a) => x.type.shape[a]!);
+  const where = node.loc ?? node.op;
+  const place = axes.length === 1 ? `axis ${axes[0]}` : `axes ${axes.join(", ")}`;
+  const hint =
+    sizes.length === 1
+      ? `indices must lie in [-${dimText(sizes[0]!)}, ${dimText(dimSub(sizes[0]!, 1))}]`
+      : "an index into an axis of n elements must lie in [-n, n - 1]";
+  if (indices.def.op === "constant" && sizes.every(isStaticDim)) {
+    const { value } = indices.def.attrs;
+    const outside = Array.from({ length: value.data.length }, (_, i) => i).find((i) => {
+      const size = sizes[i % sizes.length] as number;
+      const index = element(value, i);
+      return index < -size || index >= size;
+    });
+    if (outside === undefined) return undefined;
+    const message = `index ${element(value, outside)} lies outside ${place} of ${typeText(x.type)}`;
+    throw new ModelError({ where, message, hint });
+  }
+  return ctx.limit(where, `an index lies outside ${place} of ${typeText(x.type)}`, hint);
+}
+
+type Indexing =
+  | Node<"gather">
+  | Node<"gatherElements">
+  | Node<"gatherND">
+  | Node<"scatterElements">
+  | Node<"scatterND">;
+
+/** The index within the axis. One that lies outside breaks the limit. */
+function clamped(k: Kernel, limit: Limit | undefined, index: Expr, size: Expr): Expr {
+  if (limit) k.builder.breaks(limit, B.not(inside(index, size)));
+  return B.maxS(B.minS(index, B.sub(size, 1)), 0);
+}
+
 const inside = (index: Expr, size: Expr): Expr => B.ltU(index, size);
 
 export function lowerGather(ctx: LowerContext, node: Node<"gather">): void {
@@ -56,6 +102,7 @@ export function lowerGather(ctx: LowerContext, node: Node<"gather">): void {
   const inner = sizeOf(x.type.shape.slice(axis + 1));
   const size = x.type.shape[axis]!;
   const count = sizeOf(indices.type.shape);
+  const limit = limitOf(ctx, node, [axis]);
   mapKernel(ctx, node, `gather_${rawOf(x.type.dtype)}_${indices.type.dtype}`, [outer, count], inner, (k) => {
     const xs = { ...raw(k.read(x)), shape: [outer, size, inner] };
     const is = k.read(indices);
@@ -63,7 +110,7 @@ export function lowerGather(ctx: LowerContext, node: Node<"gather">): void {
     return ([o, i]) => {
       const n = k.size(size);
       const index = indexAt(k, is, k.e.index(i!), n);
-      k.computed(clamped(index, n), (from) => {
+      k.computed(clamped(k, limit, index, n), (from) => {
         k.e.hoistIndex(dimAdd(dimMul(o!, dimMul(size, inner)), dimMul(from, inner)));
         k.loop(inner, (j) => k.store(ys, [o!, i!, j], k.load(xs, [o!, from, j])), true);
       });
@@ -76,13 +123,14 @@ export function lowerGatherElements(ctx: LowerContext, node: Node<"gatherElement
   const y = node.results[0]!;
   const { axis } = node.attrs;
   const size = x.type.shape[axis]!;
+  const limit = limitOf(ctx, node, [axis]);
   mapKernel(ctx, node, `gatherelements_${rawOf(x.type.dtype)}_${indices.type.dtype}`, y.type.shape, 1, (k) => {
     const xs = raw(k.read(x));
     const is = k.read(indices);
     const ys = raw(k.write(y));
     return (index) => {
       const n = k.size(size);
-      k.computed(clamped(indexAt(k, is, k.at(is, index), n), n), (from) => {
+      k.computed(clamped(k, limit, indexAt(k, is, k.at(is, index), n), n), (from) => {
         k.store(
           ys,
           index,
@@ -96,7 +144,10 @@ export function lowerGatherElements(ctx: LowerContext, node: Node<"gatherElement
   });
 }
 
-/** Flat start of the slice that an index tuple names; `wild` is told of each index and its size. */
+const axesFrom = (first: number, count: number): readonly number[] =>
+  Array.from({ length: count }, (_, i) => first + i);
+
+/** Flat start of the slice that an index tuple names; `use` makes what it counts with of each index and its size. */
 function tupleStart(
   k: Kernel,
   is: Operand,
@@ -125,6 +176,7 @@ export function lowerGatherND(ctx: LowerContext, node: Node<"gatherND">): void {
   const perBatch = sizeOf(indices.type.shape.slice(batchDims, -1));
   const inner = sizeOf(x.type.shape.slice(batchDims + depth));
   const batchStride = sizeOf(x.type.shape.slice(batchDims));
+  const limit = limitOf(ctx, node, axesFrom(batchDims, depth));
   mapKernel(
     ctx,
     node,
@@ -137,7 +189,9 @@ export function lowerGatherND(ctx: LowerContext, node: Node<"gatherND">): void {
       const ys = { ...raw(k.write(y)), shape: [batch, perBatch, inner] };
       return ([n, t]) => {
         const tuple = dimAdd(dimMul(n!, perBatch), t!);
-        const start = tupleStart(k, is, tuple, depth, x.type.shape, batchDims, clamped);
+        const start = tupleStart(k, is, tuple, depth, x.type.shape, batchDims, (index, n) =>
+          clamped(k, limit, index, n),
+        );
         k.computed(start, (from) => {
           k.loop(
             inner,
@@ -179,6 +233,7 @@ export function lowerScatterElements(ctx: LowerContext, node: Node<"scatterEleme
   const y = node.results[0]!;
   const { axis, reduction } = node.attrs;
   const size = x.type.shape[axis]!;
+  const limit = limitOf(ctx, node, [axis]);
   scatter(ctx, x, y, node.loc);
   const k = new Kernel(ctx);
   const plain = reduction === "none";
@@ -195,6 +250,7 @@ export function lowerScatterElements(ctx: LowerContext, node: Node<"scatterEleme
     const from = k.block.let("from", k.at(is, index));
     k.poll(from);
     const at = indexAt(k, is, from, n);
+    if (limit) k.builder.breaks(limit, B.not(inside(at, n)));
     k.block.if(inside(at, n), () =>
       k.computed(at, (to) => {
         const target = k.block.let(
@@ -223,6 +279,7 @@ export function lowerScatterND(ctx: LowerContext, node: Node<"scatterND">): void
   const depth = indices.type.shape.at(-1) as number;
   const tuples = sizeOf(indices.type.shape.slice(0, -1));
   const inner = sizeOf(x.type.shape.slice(depth));
+  const limit = limitOf(ctx, node, axesFrom(0, depth));
   scatter(ctx, x, y, node.loc);
   const k = new Kernel(ctx);
   const plain = reduction === "none";
@@ -236,6 +293,7 @@ export function lowerScatterND(ctx: LowerContext, node: Node<"scatterND">): void
       k.block.assign(fits, B.and(fits, inside(index, size)));
       return index;
     });
+    if (limit) k.builder.breaks(limit, B.not(fits));
     k.computed(start, (to) => {
       k.block.if(fits, () => {
         k.e.hoistIndex(dimMul(t, inner));

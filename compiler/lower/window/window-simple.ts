@@ -98,7 +98,8 @@ export function lowerMaxPoolGather(ctx: LowerContext, node: Node<"maxPoolGather"
       const { n, c } = splitIndex(index, layout);
       const place = k.block.let("place", k.load(ps, index));
       const result = k.block.mut("result", zeroOf(dtype));
-      k.block.if(B.geS(place, 0), () =>
+      // Indices are maxPool's: −1 or within the plane.
+      k.block.if(B.ltU(place, k.size(plane)), () =>
         k.computed(place, (s) => k.block.assign(result, k.load(flatX, first ? [n, c, s] : [n, s, c]))),
       );
       k.store(ys, index, result);

@@ -1,6 +1,7 @@
 /** If, Loop and Scan. Conditions and trip counts that are known decide at compile time. */
 import { asType, concatenate, full, moveAxis, reshapeTo, stack } from "../../../ir/build.js";
-import { type Dim, type DimExpr, dimEqual, dimMax, dimMul, dimSub, dimUpperBound } from "../../../ir/dim.js";
+import { type Dim, type DimExpr, dimEqual, dimMax, dimMul, dimSub } from "../../../ir/dim.js";
+import { dimUpperBound } from "../../../ir/dim-upper.js";
 import { param, type Shape, typeText, type Value } from "../../../ir/graph.js";
 import { iota, scalarConstant } from "../../../ir/ops/constant.js";
 import { ifElse, loop, scan } from "../../../ir/ops/control.js";

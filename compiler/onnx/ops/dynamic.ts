@@ -1,8 +1,7 @@
 /** Ops whose result sizes depend on the data: NonZero, Compress, Unique, NonMaxSuppression. */
-import { asType, dimScalar, full, np, rankOf, reshapeTo } from "../../../ir/build.js";
-import { dimBounds, dimMin, dimMul, dimSub } from "../../../ir/dim.js";
+import { asType, full, rankOf, reshapeTo, sliceAxis } from "../../../ir/build.js";
+import { dimMin, dimMul } from "../../../ir/dim.js";
 import type { Value } from "../../../ir/graph.js";
-import { iota } from "../../../ir/ops/constant.js";
 import * as dyn from "../../../ir/ops/dynamic.js";
 import { gather } from "../../../ir/ops/indexing.js";
 import { productOf } from "../../../ir/ops/movement.js";
@@ -39,15 +38,15 @@ const compress: ImportOp = (c) => {
     const indices = nonZeroOf(known).filter((i) => typeof size !== "number" || i < size);
     return gather([x, host(tensorFrom("i64", [indices.length], indices))], { axis });
   }
-  const given = c.input(1);
-  const length = given.type.shape[0]!;
-  const bound = dimMin(length, size);
-  // What the condition says of elements beyond the axis counts for nothing.
-  const at = () => iota([], { dtype: "i64", shape: [length], axis: 0 });
-  const condition =
-    dimBounds(dimSub(length, size)).max <= 0 ? given : np.and(given, np.lt(at(), dimScalar(size, "i64")));
-  const { made } = c.services.findSize("kept", bound, (defines) => dyn.nonZero([condition], { defines }));
-  return gather([x, reshapeTo(made, [made.type.shape[1]!])], { axis });
+  const mask = c.input(1);
+  const given = mask.type.shape[0]!;
+  // A condition that the model itself states longer than the axis counts as far as the axis goes; one that only a run makes
+  // longer does not belong to the input, and is refused.
+  const isLonger = typeof given === "number" && typeof size === "number" && given > size;
+  const condition = isLonger ? sliceAxis(mask, 0, 0, size) : mask;
+  const length = condition.type.shape[0]!;
+  const { made } = c.services.findSize("kept", length, (defines) => dyn.nonZero([condition], { defines }));
+  return gather([sliceAxis(x, axis, 0, length), reshapeTo(made, [made.type.shape[1]!])], { axis });
 };
 
 const unique: ImportOp = (c): readonly Bound[] => {

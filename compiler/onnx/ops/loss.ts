@@ -1,5 +1,5 @@
 /** Losses. */
-import { asType, constantLike, dimScalar, expandDims, np, squeeze, sum, where } from "../../../ir/build.js";
+import { asType, constantLike, dimScalar, expandDims, np, reshapeTo, squeeze, sum, where } from "../../../ir/build.js";
 
 import type { Value } from "../../../ir/graph.js";
 import { neg } from "../../../ir/ops/elementwise.js";
@@ -21,7 +21,9 @@ function negativeLogLikelihood(
   const ignore = c.attrs.int("ignore_index", undefined);
   const ignored = ignore === undefined ? undefined : eq([target, constantLike(target, ignore)]);
   const classes = ignored ? where(ignored, 0, target) : target;
-  const picked = squeeze(gatherElements([logProbabilities, expandDims(classes, 1)], { axis: 1 }), 1);
+  const { shape } = logProbabilities.type;
+  const rows = [shape[0]!, ...shape.slice(2)];
+  const picked = squeeze(gatherElements([logProbabilities, expandDims(reshapeTo(classes, rows), 1)], { axis: 1 }), 1);
   let weight = weights && gather([weights, classes], { axis: 0 });
   if (ignored)
     weight = weight ? where(ignored, 0, weight) : asType(np.eq(asType(ignored, "i32"), 0), picked.type.dtype);

@@ -14,6 +14,7 @@ import {
   reshapeTo,
   sliceAxis,
   split,
+  sum,
   takeAt,
   tile,
   where,
@@ -66,17 +67,21 @@ export function resolveReshape(c: NodeContext, x: Value, target: readonly Dim[],
   return shape.map((d, i) => (i === open ? dimFloorDiv(total, rest) : d));
 }
 
-/** A target shape that only the running program knows: 0 and −1 are resolved there, each size is then found. */
+/**
+ * A target shape that only the running program knows: 0 and −1 are resolved there, each size is then found. What is below −1,
+ * or −1 for the second time, stays negative, which no size may be.
+ */
 function runtimeTarget(c: NodeContext, x: Value, allowZero: boolean): readonly Dim[] {
   const given = asType(c.input(1), "i64");
   const [length] = given.type.shape;
   if (typeof length !== "number") throw c.error(`the target shape ${typeText(given.type)} should have a fixed length`);
   const own = dimVector(Array.from({ length }, (_, i) => x.type.shape[i] ?? 1));
   const copied = allowZero ? given : where(np.eq(given, 0), own, given);
-  const known = where(np.lt(copied, 0), 1, copied);
-  const rest = prod([known], { axes: [0], keepDims: false });
+  const isOpen = np.eq(copied, -1);
+  const rest = prod([where(isOpen, 1, copied)], { axes: [0], keepDims: false });
   const open = np.div(dimScalar(productOf(x.type.shape), "i64"), np.max(rest, 1));
-  const resolved = where(np.lt(copied, 0), open, copied);
+  const single = np.le(sum(asType(isOpen, "i64")), 1);
+  const resolved = where(isOpen, where(single, open, -1), copied);
   const bound = x.type.shape.reduce<Dim>((p, d) => dimMul(p, dimMax(d, 1)), 1);
   return Array.from({ length }, (_, k) => {
     const scalar = takeAt(resolved, 0, k);
