@@ -4,6 +4,7 @@
  * are known to within a bound. Most values are results.
  */
 
+import { ifOp, scanOp } from "../../ir/control-build.js";
 import { type Dim, dimMul, dimSub, dimSymbol } from "../../ir/dim.js";
 import type { DType } from "../../ir/dtype.js";
 import {
@@ -14,6 +15,7 @@ import {
   param,
   type Shape,
   sameShape,
+  sameType,
   type Value,
 } from "../../ir/graph.js";
 import { makeNode } from "../../ir/op.js";
@@ -22,6 +24,7 @@ import { constant, full, iota } from "../../ir/ops/constant.js";
 import { fusion } from "../../ir/ops/fusion.js";
 import { ops } from "../../ir/ops/index.js";
 import { gather } from "../../ir/ops/indexing.js";
+import { gt } from "../../ir/ops/logic.js";
 import { broadcast, concat, pad, reshape, slice, transpose } from "../../ir/ops/movement.js";
 import { type Tensor, tensorFrom } from "../../ir/tensor.js";
 import { type Random, randomTensor, seeded } from "../graph/random.js";
@@ -33,7 +36,7 @@ export interface Fusible {
   readonly reach: readonly number[];
 }
 
-interface Known {
+export interface Known {
   readonly value: Value;
   /** Of the magnitude. */
   readonly bound: number;
@@ -53,9 +56,12 @@ export interface FusibleOptions {
   readonly symbolic: boolean;
   /** Concatenations and paddings too. */
   readonly writers: boolean;
+  /** Branches and scans too. */
+  readonly control?: boolean;
 }
 
-class Growth {
+/** Values so far, and the steps that add to them. */
+export class Growth {
   readonly known: Known[] = [];
   readonly params: Value[] = [];
   random: Random;
@@ -109,6 +115,7 @@ class Growth {
       this.#cast,
       this.#source,
       ...(this.#options.writers ? [this.#write] : []),
+      ...(this.#options.control ? [this.#control] : []),
     ];
     const made = this.pick(kinds).call(this);
     if (made === undefined || made.value.type.shape.length > 5 || !(made.bound <= largest)) return;
@@ -297,6 +304,34 @@ class Growth {
     return { start, size: 1 + this.below(most), step };
   }
 
+  /** What one branch or a few rounds make of values from outside. */
+  #control(): Known | undefined {
+    const x = this.any();
+    if (x === undefined) return undefined;
+    const y = this.any((k) => sameType(k.value.type, x.value.type)) ?? x;
+    const reach = Math.max(x.reach, y.reach);
+    const bound = Math.max(x.bound, y.bound);
+    if (this.chance(0.5)) {
+      const sample = this.any((k) => k.value.type.shape.length === 0 && k.reach === 0) ?? this.known[0]!;
+      const least = apply("reduceMin", [sample.value], { axes: [...sample.value.type.shape.keys()], keepDims: false });
+      const isPositive = gt([least, full(least.type.dtype, [], least.type.dtype.startsWith("f") ? 0 : 0n)]);
+      // A value that the branches tell apart must be exact.
+      if (sample.reach > 0) return undefined;
+      const made = ifOp(
+        isPositive,
+        () => [this.chance(0.5) ? x.value : apply("neg", [y.value])],
+        () => [this.chance(0.5) ? y.value : apply("add", [x.value, y.value])],
+      );
+      return { value: made[0]!, bound: x.bound + y.bound, reach: x.reach + y.reach };
+    }
+    // Two carried values that change places.
+    const made = scanOp({ carried: [x.value, y.value], length: this.pick([1, 2, 3]) }, ([a, b]) => ({
+      carried: this.chance(0.5) ? [b!, a!] : [b!, apply("max", [a!, b!])],
+      scanned: this.chance(0.5) ? [a!] : [],
+    }));
+    return { value: this.pick([...made.carried, ...made.scanned]), bound, reach };
+  }
+
   #write(): Known | undefined {
     const x = this.any((k) => k.value.type.shape.length > 0);
     if (x === undefined) return undefined;
@@ -319,7 +354,11 @@ class Growth {
 }
 
 /** Tensors of whole numbers for the parameters. */
-function feedsFor(params: readonly Value[], random: Random, sizes: ReadonlyMap<string, number>): readonly Tensor[] {
+export function feedsFor(
+  params: readonly Value[],
+  random: Random,
+  sizes: ReadonlyMap<string, number>,
+): readonly Tensor[] {
   return params.map(({ type }) => {
     const shape = type.shape.map((d) => (typeof d === "number" ? d : sizes.get(d.key)!));
     const whole = randomTensor(random, "i32", shape, [-4, 4]);
