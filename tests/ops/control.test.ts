@@ -56,6 +56,16 @@ function nested(): Graph {
   return graph("nested", [start, rows], [...carried, ...scanned, ...gradients(carried[0]!, [start, rows])]);
 }
 
+/** Goes on as the flag of the round before said: the condition is a carried value as it was. */
+function lateCondition(): Graph {
+  const start = param("start", { dtype: "i32", shape: [] });
+  const { carried } = loopOp({ carried: [start, scalarConstant("bool", 1)] }, (_, [i, more]) => {
+    const next = np.add(i!, 1);
+    return { condition: more!, carried: [next, lt([next, scalarConstant("i32", 3)])] };
+  });
+  return graph("late", [start], [...carried]);
+}
+
 /** Doubles until 100 is passed; the number of rounds is found at run time. */
 function doubling(): Graph {
   const start = param("start", { dtype: "f32", shape: [] });
@@ -98,6 +108,7 @@ const cases: readonly Case[] = [
     want: [[30], [6, 6, 30], [15], [10, 0, 6]],
   },
   { name: "scan of nothing", graph: nested(), feeds: [scalar("f32", 2), vector()], want: [[2], [], [1], []] },
+  { name: "condition of the round before", graph: lateCondition(), feeds: [scalar("i32", 0)], want: [[4], [0]] },
   { name: "loop", graph: doubling(), feeds: [scalar("f32", 13)], want: [[104], [26, 52, 104]] },
 ];
 

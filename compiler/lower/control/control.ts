@@ -266,10 +266,9 @@ export function lowerLoop(ctx: LowerContext, node: Node<"loop">): void {
     const captures = values.slice(carried);
     const args = [iteration, goOn, ...states, ...captures.map((v) => ctx.view(v))];
     const { region, results } = lowerRegion(ctx, shared, args, captures);
-    const [next, ...rest] = results as readonly [View, ...View[]];
-    const carriedShapes = params.map((p) => p.type.shape);
-    finishRound(ctx, region.results.slice(1), rest, { states, carried: carriedShapes, scanned }, round, loc);
-    copy(ctx, next, goOn, 1, loc);
+    // The condition is carried too: it may be what a carried value was before.
+    const kept = { states: [goOn, ...states], carried: [[], ...params.map((p) => p.type.shape)], scanned };
+    finishRound(ctx, region.results, results, kept, round, loc);
     storeCount(ctx, dimAdd(round, 1), made, loc);
     bindSizes(
       ctx,
