@@ -146,8 +146,11 @@ export function mergeDims(
   if (dimEqual(a, b)) return a;
   if (dimDiffers(a, b)) throw new ModelError(describe());
   assumeEqual(a, b);
-  return typeof b === "number" ? b : a;
+  return moreStatic(a, b);
 }
+
+/** Of two sizes that inference has taken as equal the one that says more: operands state different halves of a shape. */
+export const moreStatic = (a: Dim, b: Dim): Dim => (typeof b === "number" ? b : a);
 
 /** Axis in [0, rank), counting from the end when negative. */
 export function normalizeAxis(axis: number, rank: number, what = "axis"): number {

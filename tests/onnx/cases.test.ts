@@ -30,12 +30,7 @@ const NOT_YET: ReadonlySet<string> = new Set([
   "dims-range-excludes",
   "groupqueryattention",
   "initializer-override",
-  "matmulinteger-dynamic-k",
-  "matmulinteger-k1-dynamic",
-  "qlinearmatmul-dynamic-k",
   "resize-scales-from-shape",
-  "rules-loop-add-constants",
-  "rules-loop-max-constants",
 ]);
 
 interface Case {

@@ -2,10 +2,12 @@
 
 import { type Dim, dimAdd, dimBounds, dimFloorDiv } from "../../../ir/dim.js";
 import { InternalError } from "../../../ir/errors.js";
+import type { LoopParam } from "../../../ir/loop.js";
 import type { ProductSize } from "../../kernels/choose-tile.js";
 import type { Kernel } from "../../kernels/gemm.js";
 import type { Access, Arg, View } from "../../schedule.js";
 import type { LowerContext } from "./context.js";
+import { elemOf } from "./kernel-builder.js";
 
 export const viewArg = (view: View, access: Access): Arg => ({ kind: "view", view, access });
 export const dimArg = (value: Dim): Arg => ({ kind: "dim", value });
@@ -32,7 +34,9 @@ export function addMicroKernel(ctx: LowerContext, call: MicroCall): void {
   const args = own.map((p): Arg => {
     const given = call.args[p.name];
     if (given === undefined) throw new InternalError(`@${fn.name} needs an argument for ${p.name}`);
-    return isArg(given) ? given : dimArg(given);
+    const arg = isArg(given) ? given : dimArg(given);
+    checkElements(fn.name, p, arg);
+    return arg;
   });
   ctx.add({
     kind: "kernel",
@@ -43,6 +47,13 @@ export function addMicroKernel(ctx: LowerContext, call: MicroCall): void {
     inPlace: [],
     loc: call.loc,
   });
+}
+
+/** A kernel reads and writes memory as the elements that lie there. */
+function checkElements(fn: string, { name, points }: LoopParam, arg: Arg): void {
+  if (arg.kind !== "view" || points === undefined) return;
+  const { dtype } = arg.view.buffer;
+  if (elemOf[dtype] !== points) throw new InternalError(`@${fn} takes ${name} as ${points}, but gets ${dtype}`);
 }
 
 /** ⌈a / n⌉ for a size a ≥ 0. */

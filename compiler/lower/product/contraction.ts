@@ -4,6 +4,7 @@ import { type Dim, dimAdd, dimBounds, dimEqual, dimMul } from "../../../ir/dim.j
 import type { DType } from "../../../ir/dtype.js";
 import { InternalError } from "../../../ir/errors.js";
 import type { Shape, Value } from "../../../ir/graph.js";
+import { moreStatic } from "../../../ir/infer.js";
 import { freeAxes } from "../../../ir/ops/contraction.js";
 import { type Tensor, zeros } from "../../../ir/tensor.js";
 import { chooseTile } from "../../kernels/choose-tile.js";
@@ -95,7 +96,7 @@ export function emitDot(ctx: LowerContext, node: Node<"dotGeneral">, to: View, f
   const rolesA: Roles = { batch: batchA, rows: freeAxes(a.type.shape.length, batchA, contractA), columns: contractA };
   const rolesB: Roles = { batch: batchB, rows: contractB, columns: freeAxes(b.type.shape.length, batchB, contractB) };
   const { batch, rows: m, columns: n } = resultMatrix(node);
-  const k = sizeOf(contractA.map((axis) => a.type.shape[axis]!));
+  const k = sizeOf(contractA.map((axis, i) => moreStatic(a.type.shape[axis]!, b.type.shape[contractB[i]!]!)));
   const lane = laneOf(a, b, node.results[0]!.type.dtype);
   const left = lane === "i16pair" ? pairedLeft(ctx, a, rolesA, k, node.loc) : matrixOf(ctx, a, rolesA, node.loc);
   const form = left.column === 1 ? "rows" : left.row === 1 ? "columns" : "strided";

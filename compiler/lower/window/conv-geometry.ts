@@ -3,6 +3,7 @@
 import { type Dim, dimAdd, dimEqual, dimFloorDiv, dimMul } from "../../../ir/dim.js";
 import type { DType } from "../../../ir/dtype.js";
 import type { Value } from "../../../ir/graph.js";
+import { moreStatic } from "../../../ir/infer.js";
 import type { ConvAttrs } from "../../../ir/ops/conv.js";
 import { channelsOf, spatialOf } from "../../../ir/ops/window-geometry.js";
 import type { Tensor } from "../../../ir/tensor.js";
@@ -68,14 +69,17 @@ export function geometryFor<L extends "f32" | "f64" | "i16pair">(
   if (attrs.layout !== "channelsLast") return undefined;
   const known = (d: Dim): d is number => typeof d === "number" && d >= 0;
   if (!attrs.padLow.every(known) || !attrs.padHigh.every(known)) return undefined;
-  const channels = channelsOf(x.type.shape, "channelsLast");
+  const { groups } = attrs;
+  const channels = moreStatic(
+    channelsOf(x.type.shape, "channelsLast"),
+    dimMul(channelsOf(w.type.shape, "channelsLast"), groups),
+  );
   const kernel = fill3(spatialOf(w.type.shape, "channelsLast") as readonly number[], 1);
   const input = fill3(spatialOf(x.type.shape, "channelsLast"), 1);
   const padLow = fill3(attrs.padLow as readonly number[], 0);
   const padHigh = fill3(attrs.padHigh as readonly number[], 0);
   const padded = input.map((d, a) => dimAdd(d, padLow[a]! + padHigh[a]!)) as unknown as readonly [Dim, Dim, Dim];
   const dilation = fill3(attrs.dilations, 1);
-  const { groups } = attrs;
   // Taps of a row lie next to one another where nothing is between them.
   const merged = groups === 1 && dilation[2] === 1;
   const counts: number[] = [];

@@ -69,13 +69,13 @@ export function resolveReshape(c: NodeContext, x: Value, target: readonly Dim[],
 
 /**
  * A target shape that only the running program knows: 0 and −1 are resolved there, each size is then found. What is below −1,
- * or −1 for the second time, stays negative, which no size may be.
+ * −1 for the second time, or a 0 that has no size to copy is negative there, which no size may be.
  */
 function runtimeTarget(c: NodeContext, x: Value, allowZero: boolean): readonly Dim[] {
   const given = asType(c.input(1), "i64");
   const [length] = given.type.shape;
   if (typeof length !== "number") throw c.error(`the target shape ${typeText(given.type)} should have a fixed length`);
-  const own = dimVector(Array.from({ length }, (_, i) => x.type.shape[i] ?? 1));
+  const own = dimVector(Array.from({ length }, (_, i) => x.type.shape[i] ?? -2));
   const copied = allowZero ? given : where(np.eq(given, 0), own, given);
   const isOpen = np.eq(copied, -1);
   const rest = prod([where(isOpen, 1, copied)], { axes: [0], keepDims: false });
