@@ -14,8 +14,9 @@ export {
   toGraph,
   trainStep,
 } from "./compiler/dsl/index.js";
-export type { ModelValue } from "./compiler/late/binding.js";
-export { compileFor, type LateArtifact, type LateOptions } from "./compiler/late/compile-for.js";
+export type { BoundTensor, ModelValue } from "./compiler/late/binding.js";
+export { type ArtifactStore, type CachedArtifact, ModelCache, type ModelCacheOptions } from "./compiler/late/cache.js";
+export { compileFor, type LateArtifact, type LateBinding, type LateOptions } from "./compiler/late/compile-for.js";
 export type { ModelFeed, ModelFeeds } from "./compiler/late/feeds.js";
 export { coverage, type OpUse } from "./compiler/onnx/coverage.js";
 export { type ExportOptions, exportOnnx } from "./compiler/onnx/export/export.js";

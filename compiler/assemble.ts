@@ -13,6 +13,7 @@ import {
   type ManifestDraft,
   type OnnxInfo,
   pageBytes,
+  type SizeRelation,
   type StepInfo,
   type TensorInfo,
   type VariantId,
@@ -165,10 +166,15 @@ export function assemble(lowered: readonly Schedule[], program: Program, options
     entries: Object.fromEntries(emitted.map((e, i) => [entries[i]!.schedule.name, e.info])),
     training: program.training ? { ...program.training, ...placedTemplate(template, weights, bases) } : null,
     sources: program.sources ?? [],
-    ...(program.specialization ? { specialization: program.specialization } : {}),
+    ...(program.specialization
+      ? { specialization: { ...program.specialization, relations: relationsOf(lowered) } }
+      : {}),
   };
   return { draft, wasm, weights: weights.file, functions, plans: planned };
 }
+
+const relationsOf = (schedules: readonly Schedule[]): readonly SizeRelation[] =>
+  schedules.flatMap((s) => s.requirements.map(({ value, must }) => ({ value: dimText(value), must })));
 
 function addKernels(steps: readonly Step[], kernels: KernelSet): void {
   forEachStep(steps, (s) => {

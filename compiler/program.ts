@@ -27,7 +27,7 @@ export interface Program {
   /** Where the weights came from, for people. */
   readonly sources?: readonly string[];
   /** What feeds decided of it (compileFor). */
-  readonly specialization?: Specialization;
+  readonly specialization?: Omit<Specialization, "relations">;
 }
 
 /** A program that trains; what `compile` makes of it loads as a training session. */

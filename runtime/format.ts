@@ -310,6 +310,13 @@ export type OutputForm =
 export interface Specialization {
   readonly fixed: readonly FixedFact[];
   readonly outputs: readonly { readonly name: string; readonly form: OutputForm }[];
+  /** Expressions of the entry's dims that must be so, which inference took for granted: runs with other sizes are refused. */
+  readonly relations: readonly SizeRelation[];
+}
+
+export interface SizeRelation {
+  readonly value: string;
+  readonly must: "be zero" | "not be negative";
 }
 
 export interface Manifest {

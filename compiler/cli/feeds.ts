@@ -1,11 +1,11 @@
 /** Inputs for `run` and `bench`: from a safetensors file, or drawn at random. */
 
 import { readFile } from "node:fs/promises";
-import { dtypeInfo } from "../../ir/dtype.js";
+import { type DType, dtypeInfo } from "../../ir/dtype.js";
 import { ModelError } from "../../ir/errors.js";
 import { elementCount, setElement, type Tensor, zeros } from "../../ir/tensor.js";
 import type { Signature } from "../../runtime/index.js";
-import { readSafetensors } from "../../runtime/safetensors.js";
+import { readSafetensors, storedDtype } from "../../runtime/safetensors.js";
 import type { DimOption } from "./load-model.js";
 
 /** Tensors of a safetensors file, by name. */
@@ -18,6 +18,11 @@ export async function readTensors(path: string): Promise<Record<string, Tensor>>
     found[t.name] = copy;
   }
   return found;
+}
+
+/** A tensor of a file as one of the dtype, where the file has no name for it and holds its elements as another's. */
+export function asStored(t: Tensor, dtype: DType): Tensor {
+  return t.dtype !== dtype && t.dtype === storedDtype(dtype) ? { ...t, dtype } : t;
 }
 
 /** A small deterministic generator (mulberry32): uniform in [0, 1). */

@@ -7,6 +7,7 @@ import { printLoopModule } from "../../ir/loop-print.js";
 import { decodeModule } from "../../runtime/container.js";
 import type { EntryInfo, Manifest, TensorInfo } from "../../runtime/format.js";
 import { type Artifact, compile } from "../compile.js";
+import { factText } from "../late/facts.js";
 import { coverage, type OpUse } from "../onnx/coverage.js";
 import { readExternalDataFrom } from "../onnx/external-data-node.js";
 import { readOnnx } from "../onnx/model.js";
@@ -156,5 +157,6 @@ function summary(m: Manifest): string {
     `variants: ${m.variants.map((v) => v.id).join(", ")}`,
     `weights: ${bytes(m.weights.bytes)}; state: ${m.state.length} tensors, ${bytes(m.memory.stateBytes)}`,
     ...Object.entries(m.entries).flatMap(entry),
+    ...(m.specialization?.fixed ?? []).map((fact) => `fixed: ${factText(fact)}`),
   ].join("\n");
 }

@@ -4,16 +4,19 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Command } from "commander";
-import { ModelError } from "../../ir/errors.js";
+import { ModelError, type Problem } from "../../ir/errors.js";
 import type { Graph } from "../../ir/graph.js";
 import type { Tensor } from "../../ir/tensor.js";
+import type { FixedFact } from "../../runtime/format.js";
 import { load, type Session } from "../../runtime/index.js";
 import { compile } from "../compile.js";
+import { factText } from "../late/facts.js";
 import { compareTensors, type Difference, describeDifference, largestOf } from "./compare.js";
 import { type CompileFlags, compileOptions, positive, withCompileFlags } from "./compile.js";
 import { type Divergence, describeDivergence, findDivergence } from "./divergence.js";
-import { readTensors } from "./feeds.js";
-import { collectDim, type DimOption, loadModel } from "./load-model.js";
+import { asStored, readTensors } from "./feeds.js";
+import { collectDim, type DimOption } from "./load-model.js";
+import { type Bound, openRunner, type Runner, sessionOptions, type Tensors } from "./runner.js";
 
 interface VerifyFlags extends CompileFlags {
   readonly io: string;
@@ -23,8 +26,6 @@ interface VerifyFlags extends CompileFlags {
   readonly atol?: number;
   readonly json?: boolean;
 }
-
-type Tensors = Readonly<Record<string, Tensor>>;
 
 interface Case {
   readonly inputs: Tensors;
@@ -57,9 +58,19 @@ async function statedBeside(io: string): Promise<Meta> {
   return existsSync(path) ? (JSON.parse(await readFile(path, "utf8")) as Meta) : {};
 }
 
-function open(g: Graph, flags: VerifyFlags, name: string, skipPasses: readonly string[] = []): Promise<Session> {
-  const options = { threads: flags.threads ?? 1, ...(flags.deterministic ? { deterministic: true } : {}) };
-  return compile(g, { ...compileOptions(flags, name), skipPasses }).then((artifact) => load(artifact, options));
+async function probe(g: Graph, flags: VerifyFlags, skipPasses: readonly string[] = []): Promise<Session> {
+  return load(await compile(g, { ...compileOptions(flags, "probe"), skipPasses }), sessionOptions(flags));
+}
+
+/** The error, with the case that it arose in. */
+function inCase(error: unknown, k: number, io: string): unknown {
+  // The runtime's errors are a class of their own.
+  const { name, problems } = error as { readonly name?: string; readonly problems?: readonly Problem[] };
+  if (name !== "ModelError" || !problems) return error;
+  return new ModelError(
+    problems.map((p) => ({ ...p, where: `${io}, case ${k}${p.where ? `, ${p.where}` : ""}` })),
+    { cause: error },
+  );
 }
 
 interface Failure {
@@ -70,59 +81,54 @@ interface Failure {
   readonly problem: Difference | string;
 }
 
-/** Runs all cases; gives what differs, and the inputs of the first case that does. */
+/** Runs all cases; gives what differs, and what was run in the first case that does. */
 async function runCases(
-  session: Session,
+  runner: Runner,
   cases: readonly Case[],
   meta: Meta,
   flags: VerifyFlags,
-): Promise<{ readonly failures: readonly Failure[]; readonly failing: Tensors | undefined }> {
+): Promise<{
+  readonly failures: readonly Failure[];
+  readonly failing: Bound | undefined;
+  readonly fixed: readonly FixedFact[];
+}> {
+  const fixed = new Map<string, FixedFact>();
   const failures: Failure[] = [];
-  let failing: Tensors | undefined;
-  const check = (k: number, feeds: Tensors, got: Tensors, streamed: boolean): void => {
+  let failing: Bound | undefined;
+  const check = async (k: number, tensors: Tensors, streamed: boolean): Promise<Tensors> => {
+    const { outputs: got, bound } = await runner.run(tensors).catch((error: unknown) => {
+      throw inCase(error, k, flags.io);
+    });
+    for (const fact of bound.fixed) fixed.set(factText(fact), fact);
     for (const [name, want] of Object.entries(cases[k]!.outputs)) {
       const stated = meta.outputs?.find((o) => o.name === name);
       const rtol = flags.rtol ?? stated?.rtol ?? 1e-3;
       const atol = flags.atol ?? stated?.atol ?? 1e-4 * Math.max(largestOf(want), 1e-3);
       const output = got[name];
-      const problem = output ? compareTensors(output, want, rtol, atol) : `the model has no output "${name}"`;
+      const problem = output
+        ? compareTensors(output, asStored(want, output.dtype), rtol, atol)
+        : `the model has no output "${name}"`;
       if (!problem) continue;
       failures.push({ case: k, ...(streamed ? { streamed } : {}), output: name, problem });
-      failing ??= feeds;
+      failing ??= bound;
     }
+    return got;
   };
   const feedback = Object.entries(meta.io?.state?.feedback ?? {});
   let before: Tensors = {};
   for (const [k, c] of cases.entries()) {
-    const feeds = Object.fromEntries(
-      session.inputs.map(({ name }) => {
-        const t = c.inputs[name];
-        if (t) return [name, t];
-        const given = Object.keys(c.inputs).join(", ") || "none";
-        throw new ModelError({
-          where: flags.io,
-          message: `case ${k} has no input "${name}"`,
-          hint: `it has: ${given}`,
-        });
-      }),
-    );
-    let got = (await session.run(feeds as never)) as Tensors;
-    check(k, feeds, got, false);
+    let got = await check(k, c.inputs, false);
     const state = feedback.flatMap(([input, output]) => (before[output] ? [[input, before[output]]] : []));
-    if (state.length > 0) {
-      const streamed = { ...feeds, ...Object.fromEntries(state) } as Tensors;
-      got = (await session.run(streamed as never)) as Tensors;
-      check(k, streamed, got, true);
-    }
+    if (state.length > 0) got = await check(k, { ...c.inputs, ...Object.fromEntries(state) }, true);
     before = got;
   }
-  return { failures, failing };
+  return { failures, failing, fixed: [...fixed.values()] };
 }
 
 export function verifyCommand(): Command {
   return withCompileFlags(new Command("verify"))
     .description("compare a model's outputs with recorded ones, and find the first node that diverges")
-    .argument("<model>", ".onnx, .graph, .js, .mjs or .ts file")
+    .argument("<model>", ".onnx, .graph, .js, .mjs or .ts file, or an artefact's .wasm")
     .requiredOption("--io <file>", "safetensors file with tensors named caseK.in.NAME and caseK.out.NAME")
     .option("--dim <name=value>", "size or range (lo..hi) of a dim of an ONNX file; repeatable", collectDim)
     .option("--rtol <x>", "relative tolerance (default: stated in meta.json beside the file, else 1e-3)", Number)
@@ -130,37 +136,36 @@ export function verifyCommand(): Command {
     .option("--threads <n>", "threads", positive)
     .option("--json", "report as JSON")
     .action(async (path: string, flags: VerifyFlags) => {
-      const model = await loadModel(path, flags.dim);
-      const main = model.program.entries.main;
-      if (!main) throw new ModelError({ where: path, message: "the program has no entry main" });
       const cases = casesOf(await readTensors(flags.io));
       if (cases.length === 0)
         throw new ModelError({ where: flags.io, message: "no tensor is named caseK.in.NAME or caseK.out.NAME" });
       const meta = await statedBeside(flags.io);
-      const session = await open(main, flags, model.name);
-      const { failures, failing } = await runCases(session, cases, meta, flags);
-      session.dispose();
-      if (!flags.json)
+      const runner = await openRunner(path, flags, flags.dim);
+      const { failures, failing, fixed } = await runCases(runner, cases, meta, flags);
+      runner.dispose();
+      if (!flags.json) {
+        for (const fact of fixed) console.log(`compiled for: ${factText(fact)}`);
         for (const { case: k, streamed, output, problem } of failures)
           console.log(
             `case ${k}${streamed ? " with its own state" : ""}, output ${output}: ${describeDifference(problem)}`,
           );
-      const divergence = failing && (await explain(main, failing, flags));
-      if (flags.json) console.log(JSON.stringify({ cases: cases.length, failures, divergence }, null, 2));
+      }
+      const divergence = failing?.graph && (await explain(failing.graph, failing.feeds, flags));
+      if (flags.json) console.log(JSON.stringify({ cases: cases.length, fixed, failures, divergence }, null, 2));
       else if (divergence) console.log(describeDivergence(divergence));
-      else console.log(`${cases.length} cases agree`);
-      if (failing) process.exitCode = 1;
+      else if (failures.length === 0) console.log(`${cases.length} cases agree`);
+      if (failures.length > 0) process.exitCode = 1;
     });
 }
 
 /** Compares node by node with the evaluator, which takes its time: says so on a terminal. */
 async function explain(main: Graph, feeds: Tensors, flags: VerifyFlags): Promise<Divergence> {
   const { isTTY } = process.stderr;
-  if (!isTTY) return findDivergence(main, feeds, (g, skip) => open(g, flags, "probe", skip));
+  if (!isTTY) return findDivergence(main, feeds, (g, skip) => probe(g, flags, skip));
   const found = await findDivergence(
     main,
     feeds,
-    (g, skip) => open(g, flags, "probe", skip),
+    (g, skip) => probe(g, flags, skip),
     (i, count) => process.stderr.write(`\rcomparing with the reference evaluator: node ${i + 1} of ${count}`),
   );
   process.stderr.write("\r\x1b[K");

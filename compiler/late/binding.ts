@@ -1,29 +1,83 @@
 /** Between the values of a model and the tensors of an artefact that was specialised to feeds. */
 
+import { dimSymbol, dimSymbols, evaluateDim, parseDim } from "../../ir/dim.js";
+import type { DType } from "../../ir/dtype.js";
 import { ModelError } from "../../ir/errors.js";
 import { elementCount, type Tensor, tensor } from "../../ir/tensor.js";
-import type { EntryInfo, Manifest, OutputForm, Specialization } from "../../runtime/format.js";
+import type {
+  DimInfo,
+  FixedFact,
+  Manifest,
+  OutputForm,
+  SizeRelation,
+  Specialization,
+  TensorInfo,
+} from "../../runtime/format.js";
 import { holds } from "./facts.js";
 import type { FlatFeeds } from "./feeds.js";
+
+interface Arrays {
+  readonly f32: Float32Array;
+  readonly f64: Float64Array;
+  readonly f16: Uint16Array;
+  readonly bf16: Uint16Array;
+  readonly i8: Int8Array;
+  readonly u8: Uint8Array;
+  readonly i16: Int16Array;
+  readonly u16: Uint16Array;
+  readonly i32: Int32Array;
+  readonly u32: Uint32Array;
+  readonly i64: BigInt64Array;
+  readonly u64: BigUint64Array;
+  readonly bool: Uint8Array;
+  readonly i4: Int8Array;
+  readonly u4: Uint8Array;
+  readonly i2: Int8Array;
+  readonly u2: Uint8Array;
+  readonly f8e4m3fn: Uint8Array;
+  readonly f8e4m3fnuz: Uint8Array;
+  readonly f8e5m2: Uint8Array;
+  readonly f8e5m2fnuz: Uint8Array;
+  readonly f8e8m0: Uint8Array;
+  readonly f4e2m1: Uint8Array;
+}
+
+/** A tensor as the runtime takes it: the kind of its array follows from its dtype. */
+export type BoundTensor = {
+  [D in DType]: { readonly dtype: D; readonly shape: readonly number[]; readonly data: Arrays[D] };
+}[DType];
 
 /** An output of a model: a tensor, a sequence, or null for an optional that is absent. */
 export type ModelValue = Tensor | readonly ModelValue[] | null;
 
-function mainOf(manifest: Manifest): EntryInfo {
-  const main = manifest.entries.main;
-  if (!main) throw new ModelError("the artefact has no entry main");
-  return main;
+/** What an artefact takes: facts that must be so, inputs, the ranges of their sizes, and what holds between sizes. */
+export interface Terms {
+  readonly fixed: readonly FixedFact[];
+  readonly inputs: readonly Pick<TensorInfo, "name" | "dtype" | "shape">[];
+  readonly dims: readonly Pick<DimInfo, "name" | "min" | "max">[];
+  readonly relations: readonly SizeRelation[];
+}
+
+export function termsOf({ entries, specialization }: Manifest): Terms {
+  const { main } = entries;
+  if (!main || !specialization) throw new ModelError("the artefact was not made by compileFor");
+  const { fixed, relations } = specialization;
+  return { fixed, inputs: main.inputs, dims: main.dims, relations };
 }
 
 /** Whether an artefact serves the feeds: all that was fixed is so, and the sizes are among those that it takes. */
-export function serves(manifest: Manifest, feeds: FlatFeeds): boolean {
-  const main = mainOf(manifest);
-  if (!manifest.specialization?.fixed.every((fact) => holds(fact, feeds))) return false;
-  const present = manifest.specialization.fixed.flatMap((f) => (f.what === "present" ? [f.input] : []));
-  if (feeds.overridden.some((name) => !present.includes(name))) return false;
-  const ranges = new Map(main.dims.map((d) => [d.name, d]));
+export function serves(terms: Terms, feeds: FlatFeeds): boolean {
+  const { fixed } = terms;
+  if (!fixed.every((fact) => holds(fact, feeds))) return false;
+  if (feeds.overridden.some((name) => !fixed.some((f) => f.what === "present" && f.input === name))) return false;
+  return sizesOf(terms, feeds) !== undefined && brokenSymbols(terms, feeds).length === 0;
+}
+
+/** The sizes of named dims; undefined if inputs are missing, or of other types or sizes. */
+function sizesOf({ inputs, dims }: Terms, feeds: FlatFeeds): ReadonlyMap<string, number> | undefined {
+  const ranges = new Map(dims.map((d) => [d.name, d]));
   const sizes = new Map<string, number>();
-  return main.inputs.every(({ name, dtype, shape }) => {
+  const fits = inputs.every(({ name, dtype, shape }) => {
     const given = feeds.tensors.get(name);
     if (given?.dtype !== dtype || given.shape.length !== shape.length) return false;
     return shape.every((d, axis) => {
@@ -36,15 +90,32 @@ export function serves(manifest: Manifest, feeds: FlatFeeds): boolean {
       return known === undefined || known === size;
     });
   });
+  return fits ? sizes : undefined;
+}
+
+/** Names of the sizes between which a relation that was taken for granted does not hold. */
+export function brokenSymbols(terms: Terms, feeds: FlatFeeds): readonly string[] {
+  const sizes = sizesOf(terms, feeds);
+  if (!sizes) return [];
+  const broken = new Set<string>();
+  for (const { value, must } of terms.relations) {
+    const d = parseDim(value, (name) => dimSymbol(name, { min: 0 }));
+    const names = [...dimSymbols(d).keys()];
+    if (names.some((name) => !sizes.has(name))) continue;
+    const actual = evaluateDim(d, sizes);
+    if (must === "be zero" ? actual !== 0 : actual < 0) for (const name of names) broken.add(name);
+  }
+  return [...broken];
 }
 
 /** The inputs of the artefact's entry, out of feeds that it serves. */
-export function inputsFrom(manifest: Manifest, feeds: FlatFeeds): Record<string, Tensor> {
+export function inputsFrom({ inputs }: Terms, feeds: FlatFeeds): Record<string, BoundTensor> {
   return Object.fromEntries(
-    mainOf(manifest).inputs.map(({ name }) => {
+    inputs.map(({ name }) => {
       const given = feeds.tensors.get(name);
       if (!given) throw new ModelError({ where: `input "${name}"`, message: "the feeds do not have it" });
-      return [name, given];
+      // Flattening has checked that the array is of the dtype's kind.
+      return [name, given as BoundTensor];
     }),
   );
 }

@@ -10,12 +10,20 @@
 import { ModelError, type Need } from "../../ir/errors.js";
 import type { Graph } from "../../ir/graph.js";
 import type { Tensor } from "../../ir/tensor.js";
-import type { FixedFact, OutputForm, Specialization } from "../../runtime/format.js";
+import type { FixedFact, Manifest, OutputForm, Specialization } from "../../runtime/format.js";
 import { type Artifact, type CompileOptions, compile } from "../compile.js";
 import { importModel } from "../onnx/import.js";
 import type { ImportOptions, Structure } from "../onnx/importer.js";
 import { type OnnxModel, readOnnx } from "../onnx/model.js";
-import { inputsFrom, type ModelValue, outputsFrom, serves } from "./binding.js";
+import {
+  type BoundTensor,
+  brokenSymbols,
+  inputsFrom,
+  type ModelValue,
+  outputsFrom,
+  serves,
+  termsOf,
+} from "./binding.js";
 import { Facts, withTooLarge } from "./facts.js";
 import { type FlatFeeds, flattenFeeds, type ModelFeeds } from "./feeds.js";
 
@@ -25,23 +33,30 @@ export interface LateOptions extends Omit<ImportOptions, "narrowTo">, CompileOpt
   readonly maxSeconds?: number;
 }
 
-/** An artefact made for feeds. Its session takes `inputsOf(feeds)`; `outputsOf` makes the model's outputs of what it gives. */
-export interface LateArtifact extends Artifact {
-  /** What it was compiled from. */
-  readonly graph: Graph;
+/** Between the values of a model and an artefact of it. */
+export interface LateBinding {
   /** What was fixed about the inputs; also in the manifest. */
   readonly fixed: readonly FixedFact[];
-  /** Whether it gives the right outputs for the feeds. */
+  /** Whether the artefact gives the right outputs for the feeds. */
   serves(feeds: ModelFeeds): boolean;
-  inputsOf(feeds: ModelFeeds): Record<string, Tensor>;
+  /** The inputs of its session. */
+  inputsOf(feeds: ModelFeeds): Record<string, BoundTensor>;
+  /** The model's outputs, out of all results of its session. */
   outputsOf(results: Readonly<Record<string, Tensor>>): Record<string, ModelValue>;
+}
+
+/** An artefact made for feeds. Its session takes `inputsOf(feeds)`; `outputsOf` makes the model's outputs of what it gives. */
+export interface LateArtifact extends Artifact, LateBinding {
+  /** What it was compiled from. */
+  readonly graph: Graph;
 }
 
 /** A model imported for feeds. */
 export interface ImportedFor {
   readonly graph: Graph;
-  readonly specialization: Specialization;
-  readonly openSizes: readonly Need[];
+  readonly specialization: Omit<Specialization, "relations">;
+  /** By symbol. */
+  readonly openSizes: ReadonlyMap<string, Need>;
   readonly foundSizes: readonly Need[];
 }
 
@@ -83,38 +98,39 @@ export async function specialize(model: OnnxModel, feeds: FlatFeeds, options: La
   for (;;) {
     const { graph, specialization, openSizes, foundSizes } = importFor(model, facts, options);
     const program = { entries: { main: graph }, state: [], specialization };
+    let artifact: Artifact;
     try {
-      const artifact = await compile(program, { ...options, name: options.name ?? graph.name });
-      return bind(model, artifact, graph, specialization, options);
+      artifact = await compile(program, { ...options, name: options.name ?? graph.name });
     } catch (error) {
       if (!(error instanceof ModelError)) throw error;
       // What can't be compiled for all sizes may be compiled for these.
-      if (![openSizes, foundSizes].some((needs) => answerAll(facts, needs))) throw error;
+      if (![[...openSizes.values()], foundSizes].some((needs) => answerAll(facts, needs))) throw error;
+      continue;
     }
+    // Sizes that inference took to be equal, and are not here: an axis of size 1 that broadcasts, for one.
+    const broken = brokenSymbols(termsOf(artifact.manifest), feeds).flatMap((symbol) => openSizes.get(symbol) ?? []);
+    if (answerAll(facts, broken)) continue;
+    return { ...artifact, ...bindingOf(model, artifact.manifest, options), graph };
   }
 }
 
-function bind(
-  model: OnnxModel,
-  artifact: Artifact,
-  graph: Graph,
-  { fixed, outputs }: Specialization,
-  options: LateOptions,
-): LateArtifact {
-  const { manifest } = artifact;
+/** The binding of an artefact of a model. */
+export function bindingOf(model: OnnxModel, manifest: Manifest, options: ImportOptions): LateBinding {
+  const terms = termsOf(manifest);
   const flatten = (given: ModelFeeds) => flattenFor(model, given, options);
   return {
-    ...artifact,
-    graph,
-    fixed,
-    serves: (given) => serves(manifest, flatten(given)),
-    inputsOf: (given) => inputsFrom(manifest, flatten(given)),
-    outputsOf: (results) => outputsFrom(outputs, results),
+    fixed: terms.fixed,
+    serves: (given) => serves(terms, flatten(given)),
+    inputsOf: (given) => inputsFrom(terms, flatten(given)),
+    outputsOf: (results) => outputsFrom(manifest.specialization?.outputs ?? [], results),
   };
 }
 
 export const flattenFor = (model: OnnxModel, feeds: ModelFeeds, options: ImportOptions): FlatFeeds =>
-  flattenFeeds(model.graph.inputs, feeds, new Set(Object.keys(options.values ?? {})));
+  flattenFeeds(model.graph.inputs, feeds, {
+    fixed: new Set(Object.keys(options.values ?? {})),
+    overridable: model.graph.overridable ?? [],
+  });
 
 /**
  * Compiles a `.onnx` file for feeds: what only feeds decide (ranks, lengths of sequences, values that shapes are made of …) is fixed to

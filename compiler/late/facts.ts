@@ -1,6 +1,6 @@
 /** What feeds decide of a program: facts about the model's inputs, as a set that grows while a model is imported. */
 
-import { type DType, dtypeInfo, isBig } from "../../ir/dtype.js";
+import { isBig } from "../../ir/dtype.js";
 import { ModelError, type Need } from "../../ir/errors.js";
 import { elementCount, type Tensor, zeros } from "../../ir/tensor.js";
 import type { FixedFact, FixedTensor } from "../../runtime/format.js";
@@ -82,8 +82,11 @@ export class Facts {
     for (const name of feeds.overridden) this.set({ input: name, what: "present", value: true });
   }
 
+  /** Those that leave something out. */
   get list(): readonly FixedFact[] {
-    return [...this.found.values()];
+    const isAny = (f: FixedFact) =>
+      f.what === "size" && typeof f.value !== "number" && f.value[0] === 0 && f.value[1] === null;
+    return [...this.found.values()].filter((f) => !isAny(f));
   }
 
   private set(fact: FixedFact): void {
@@ -154,6 +157,7 @@ export class Facts {
       values: { ...values, ...options.values },
       structures: { ...structures, ...options.structures },
       shapes: { ...shapes, ...options.shapes },
+      overrides: [...this.feeds.overridden, ...(options.overrides ?? [])],
       narrowTo: (size, range) => this.narrow(size, range),
     };
   }
@@ -163,8 +167,31 @@ function rangeOf({ value }: SizeFact): number | readonly [number, number] {
   return typeof value === "number" ? value : [value[0], value[1] ?? Number.POSITIVE_INFINITY];
 }
 
-/** The name of a typed array that holds elements of the dtype. */
-export const arrayNameOf = (dtype: DType): string => dtypeInfo[dtype].array.name;
+const MOST_ELEMENTS = 8;
+
+/** The fact as a line of text. */
+export function factText(fact: FixedFact): string {
+  switch (fact.what) {
+    case "rank":
+      return `${fact.input} has ${fact.value} axes`;
+    case "size": {
+      const [least, most] = typeof fact.value === "number" ? [fact.value, fact.value] : fact.value;
+      const size = least === most ? String(least) : `${least}..${most ?? "∞"}`;
+      return `axis ${fact.axis} of ${fact.input} (${fact.dim}) is ${size}`;
+    }
+    case "value": {
+      const { dtype, shape, data } = fact.value;
+      const elements = data.slice(0, MOST_ELEMENTS).join(", ");
+      return `${fact.input} is ${dtype}[${shape}] {${elements}${data.length > MOST_ELEMENTS ? ", …" : ""}}`;
+    }
+    case "length":
+      return `${fact.input} has ${fact.value} items`;
+    case "present":
+      return `${fact.input} is ${fact.value ? "given" : "absent"}`;
+    default:
+      return fact satisfies never;
+  }
+}
 
 /** An error that adds why the feeds could not help. */
 export function withTooLarge(error: ModelError, tooLarge: ReadonlySet<string>): ModelError {

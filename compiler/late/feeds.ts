@@ -143,15 +143,15 @@ class Flattening implements FlatFeeds {
       return;
     }
     this.tensors.set(name, tensor);
-    stated?.forEach((dim, axis) => {
+    shape.forEach((size, axis) => {
+      const dim = stated?.[axis] ?? null;
       if (typeof dim === "number") return;
       const known = dim === null ? undefined : this.named.get(dim);
-      const size = shape[axis]!;
       if (dim !== null && known === undefined) this.named.set(dim, size);
       // A name that stands for two sizes means nothing: the size is the axis's own.
-      const own = dim !== null && known !== undefined && known !== size;
+      const own = known !== undefined && known !== size;
       if (own) {
-        const open = this.shapes.get(name) ?? [...stated];
+        const open = this.shapes.get(name) ?? [...stated!];
         open[axis] = null;
         this.shapes.set(name, open);
       }
@@ -198,17 +198,21 @@ const isStrings = (feed: ModelFeed): boolean => {
 const withoutNames = (type: OnnxType): OnnxType =>
   type.kind === "tensor" ? { ...type, shape: type.shape?.map((d) => (typeof d === "string" ? null : d)) } : type;
 
+export interface FlattenOptions {
+  /** Inputs that options give a value to; they need no feed. */
+  readonly fixed?: ReadonlySet<string>;
+  /** Initializers that are inputs too. */
+  readonly overridable?: readonly OnnxValueInfo[];
+}
+
 /**
  * Checks feeds against a model's inputs and flattens them.
- * @param fixed inputs that options give a value to; they need no feed
- * @param overridable initializers that are inputs too
  * @throws ModelError with all problems
  */
 export function flattenFeeds(
   inputs: readonly OnnxValueInfo[],
   feeds: ModelFeeds,
-  fixed: ReadonlySet<string> = new Set(),
-  overridable: readonly OnnxValueInfo[] = [],
+  { fixed = new Set(), overridable = [] }: FlattenOptions = {},
 ): FlatFeeds {
   if (typeof feeds !== "object" || feeds === null || ArrayBuffer.isView(feeds) || Array.isArray(feeds))
     throw new ModelError({ where: "feeds", message: `expected an object of inputs by name, got ${describe(feeds)}` });

@@ -58,6 +58,8 @@ export interface ImportOptions extends ReadModelOptions {
    * range. The default is that range.
    */
   readonly narrowTo?: (size: SizeNeed, range: readonly [number, number]) => number | readonly [number, number];
+  /** Initializers that are listed as inputs too, and are to be inputs. */
+  readonly overrides?: readonly string[];
   /** Upper bound of run-time sizes of which nothing else is known, such as a loop's number of steps. Default 4096. */
   readonly maxUnknownSize?: number;
   /** Nodes after unrolling and inlining. Default 500,000. */
@@ -80,8 +82,8 @@ export type Structure =
 export interface ImportedModel {
   readonly graph: Graph;
   readonly outputs: readonly { readonly name: string; readonly structure: Structure }[];
-  /** Where the sizes of inputs stand that stay open. */
-  readonly openSizes: readonly SizeNeed[];
+  /** Where the sizes of inputs stand that stay open, by symbol. */
+  readonly openSizes: ReadonlyMap<string, SizeNeed>;
   /** What decides the sizes that the program finds. */
   readonly foundSizes: readonly Need[];
 }
@@ -121,7 +123,8 @@ export class Importer implements ImportServices {
   }
 
   import(model: OnnxModel): ImportedModel {
-    const { graph } = model;
+    const overridden = model.graph.overridable?.filter(({ name }) => this.options.overrides?.includes(name)) ?? [];
+    const graph: OnnxGraph = { ...model.graph, inputs: [...model.graph.inputs, ...overridden] };
     const scope = new Scope();
     const params: Value[] = [];
     for (const input of graph.inputs) {
@@ -157,7 +160,7 @@ export class Importer implements ImportServices {
     return {
       graph: this.close(graph.name || "model", params, results, names),
       outputs,
-      openSizes: this.needs.openSizes(),
+      openSizes: this.needs.openSizes,
       foundSizes: this.needs.ofFinders(),
     };
   }
@@ -376,7 +379,7 @@ export class Importer implements ImportServices {
 
   narrow(expression: Dim): void {
     const found = rangeOfZero(expression);
-    const size = found && this.needs.openSizes().find(({ dim }) => dimText(this.symbols.get(dim)!) === found.symbol);
+    const size = found && this.needs.openSizes.get(found.symbol);
     if (found && size) throw new NarrowDim(size, found.range);
   }
 

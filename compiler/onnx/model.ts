@@ -48,6 +48,8 @@ export interface OnnxGraph {
   /** Types that the file states for inner values. */
   readonly valueInfo: ReadonlyMap<string, OnnxType>;
   readonly initializers: ReadonlyMap<string, OnnxTensor>;
+  /** Initializers that are listed as inputs too: their tensors hold unless a caller gives others. Only of the main graph. */
+  readonly overridable?: readonly OnnxValueInfo[];
   readonly nodes: readonly OnnxNode[];
 }
 
@@ -277,6 +279,7 @@ function readGraph(
     outputs: (graph.output ?? []).map(readValueInfo),
     valueInfo,
     initializers,
+    overridable: inputs.filter((input) => !kept.includes(input)),
     nodes: (graph.node ?? []).map((node) => readNode(node, opsets, depth, context)),
   };
 }

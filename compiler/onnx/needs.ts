@@ -41,9 +41,9 @@ export class Deciders {
     this.origins.set(parameter, values);
   }
 
-  /** The sizes of the inputs that are not fixed. */
-  openSizes(): readonly SizeNeed[] {
-    return [...this.sizes.values()];
+  /** The sizes of the inputs that are not fixed, by symbol. */
+  get openSizes(): ReadonlyMap<string, SizeNeed> {
+    return this.sizes;
   }
 
   /** What decides the sizes that are found in the data. */

@@ -6,6 +6,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { GraphProto, ValueInfoProto } from "../../compiler/onnx/proto-types.js";
+import { encodeModel } from "../../compiler/onnx/protobuf.js";
+import type { DType } from "../../ir/dtype.js";
+import { writeSafetensors } from "../../runtime/safetensors.js";
+import { node, model as onnxModel, tensorInfo } from "../onnx/build.js";
 
 const cli = fileURLToPath(new URL("../../dist/cli.js", import.meta.url));
 let folder: string;
@@ -14,6 +19,11 @@ function wasmith(...args: string[]) {
   const { status, stdout, stderr } = spawnSync(process.execPath, [cli, ...args], { cwd: folder, encoding: "utf8" });
   return { status, stdout, stderr };
 }
+
+const sequenceInfo = (name: string): ValueInfoProto => ({
+  name,
+  type: { sequenceType: { elemType: { tensorType: { elemType: 1 } } } },
+});
 
 const model = `dim n
 graph @scores(%x: f32[n,3]) -> f32[n] {
@@ -83,6 +93,56 @@ describe.runIf(existsSync(cli))("wasmith", () => {
     const run = (model: string) => wasmith("run", model, "--random", "1", "--dim", "n=2", "--json").stdout;
     expect(run("scores.onnx")).toBe(run("scores.graph"));
     expect(wasmith("export", "scores.graph", "--opset", "12").stderr).toMatch(/opset 12 can't be written/);
+  });
+
+  it("runs and verifies ONNX files for what their inputs decide", () => {
+    const graph: GraphProto = {
+      input: [tensorInfo("x", ["n", 3]), tensorInfo("axes", [1], 7), tensorInfo("code", ["m"], 22), sequenceInfo("s")],
+      output: [tensorInfo("y", undefined), tensorInfo("z", undefined, 22), sequenceInfo("t")],
+      node: [
+        node("ReduceSum", ["x", "axes"], ["y"], { keepdims: 0 }),
+        node("Identity", ["code"], ["z"]),
+        node("SequenceInsert", ["s", "y"], ["t"]),
+      ],
+    };
+    writeFileSync(join(folder, "late.onnx"), encodeModel(onnxModel(graph)));
+    const tensor = (name: string, dtype: DType, shape: readonly number[], data: ArrayBufferView) => ({
+      name,
+      dtype,
+      shape,
+      data: new Uint8Array(data.buffer),
+    });
+    const inputs = (axis: bigint, prefix: string) => [
+      tensor(`${prefix}axes`, "i64", [1], BigInt64Array.of(axis)),
+      tensor(`${prefix}x`, "f32", [2, 3], Float32Array.of(1, 2, 3, 4, 5, 6)),
+      tensor(`${prefix}s.0`, "f32", [1], Float32Array.of(7)),
+      // The file has no name for i4.
+      tensor(`${prefix}code`, "i8", [2], Int8Array.of(-8, 7)),
+    ];
+    writeFileSync(join(folder, "in.safetensors"), writeSafetensors(inputs(1n, "")));
+    const run = wasmith("run", "late.onnx", "--inputs", "in.safetensors", "--json");
+    expect(run.status).toBe(0);
+    expect(run.stderr).toContain("compiled for these inputs: axes is i64[1] {1}");
+    expect(JSON.parse(run.stdout)).toEqual({
+      y: { dtype: "f32", shape: [2], data: [6, 15] },
+      z: { dtype: "i4", shape: [2], data: [-8, 7] },
+      "t.0": { dtype: "f32", shape: [1], data: [7] },
+      "t.1": { dtype: "f32", shape: [2], data: [6, 15] },
+    });
+
+    const outputs = (prefix: string, ...sums: number[]) => [
+      tensor(`${prefix}y`, "f32", [sums.length], Float32Array.from(sums)),
+      tensor(`${prefix}z`, "i8", [2], Int8Array.of(-8, 7)),
+    ];
+    const io = [...inputs(0n, "case0.in."), ...outputs("case0.out.", 5, 7, 9), ...inputs(1n, "case1.in.")];
+    writeFileSync(join(folder, "io.safetensors"), writeSafetensors([...io, ...outputs("case1.out.", 6, 15)]));
+    const good = wasmith("verify", "late.onnx", "--io", "io.safetensors");
+    expect(good.stdout).toMatch(/compiled for: axes is i64\[1\] \{0\}(.|\n)*\{1\}(.|\n)*2 cases agree/);
+    expect(good.status).toBe(0);
+    writeFileSync(join(folder, "io.safetensors"), writeSafetensors([...io, ...outputs("case1.out.", 6, 16)]));
+    const wrong = wasmith("verify", "late.onnx", "--io", "io.safetensors");
+    expect(wrong.stdout).toMatch(/case 1, output y: /);
+    expect(wrong.status).toBe(1);
   });
 
   it("says what is wrong, and exits with 1 for a bad model and 2 for bad usage", () => {
