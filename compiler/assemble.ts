@@ -126,7 +126,7 @@ export function assemble(lowered: readonly Schedule[], program: Program, options
   const emitted = entries.map((entry) => {
     const table = new EntryTable(entry.slots, { offset: tableOffset, firstSlot, bases });
     firstSlot += entry.slots.values.length;
-    return emitEntry(entry, table);
+    return emitEntry(entry, table, options.maxMemoryBytes);
   });
 
   const largest = emitted.map((e) => e.info.maxBytes);
@@ -197,7 +197,7 @@ function placeFixed(schedule: Schedule, weights: PlacedWeights): ReadonlyMap<Buf
   return fixed;
 }
 
-function emitEntry({ schedule, placement }: Entry, table: EntryTable): EmittedEntry {
+function emitEntry({ schedule, placement }: Entry, table: EntryTable, maxMemoryBytes: number): EmittedEntry {
   const emitter = new EntryEmitter(schedule, placement, table);
   const tensors = (list: readonly ScheduledInput[]): TensorInfo[] =>
     list.map(({ name, view, dtype, shape }) => ({
@@ -213,7 +213,7 @@ function emitEntry({ schedule, placement }: Entry, table: EntryTable): EmittedEn
     outputs: tensors(schedule.outputs),
     steps: schedule.steps.map(stepInfo),
     mutatesFrom: firstMutation(schedule),
-    maxBytes: largestRun(table.placed(placement.end)),
+    maxBytes: largestRun(placement, table, maxMemoryBytes),
     limits: limitsOf(schedule, table),
   };
   return { functions, info };
@@ -268,7 +268,15 @@ function stepInfo(s: Step): StepInfo {
   return { name: s.loc ?? "", kernel: s.kind === "kernel" ? s.fn.name : s.kind };
 }
 
-function largestRun(total: Dim): number | null {
+/** Bytes of memory at the largest dims; null where there is no bound, or sizes that data decide could pass the limit. */
+function largestRun({ arena, end }: Placement, table: EntryTable, limit: number): number | null {
+  const placed = largestValue(table.placed(end));
+  if (placed === null || arena.stages.length === 0) return placed;
+  const most = arena.stages.reduce((n, s) => n + (largestValue(s.bytes) ?? Infinity), placed);
+  return most <= limit ? most : null;
+}
+
+function largestValue(total: Dim): number | null {
   if (typeof total === "number") return total;
   const { max } = dimBounds(total);
   return Number.isFinite(max) ? max : null;

@@ -9,8 +9,11 @@ import {
   planOverflow,
   planRefused,
   type TensorInfo,
+  wordLimit,
+  wordNeeded,
   wordPoll,
   wordResume,
+  wordStop,
 } from "./format.js";
 import { canBlock, yieldToLoop } from "./platform.js";
 import { Pool } from "./pool.js";
@@ -55,8 +58,11 @@ export class Machine {
   #until = Infinity;
   #deadline = Infinity;
   #late: Error | undefined;
+  #disposed = false;
   #planned = "";
   #plannedDims: readonly number[] = [];
+  /** The dims of the plan, for messages. */
+  #sizes = "";
   /** All of memory; read again after `plan`, which may grow it. */
   bytes: Uint8Array = new Uint8Array();
   #table: Int32Array = new Int32Array();
@@ -114,7 +120,7 @@ export class Machine {
     try {
       await pool.start(this.#module, this.#memory, this.manifest, first, end, this.threads, this.#options.workerUrl);
     } finally {
-      if (this.bytes.length === 0) pool.terminate();
+      if (this.#disposed) pool.terminate();
       this.#checkAlive();
     }
     if (this.#pool) return;
@@ -149,30 +155,35 @@ export class Machine {
       this.#table[d.slot] = dims[i]!;
     });
     const needed = this.#plans[name]!() >>> 0;
-    const sizes = entry.dims.map((d, i) => `${d.name}=${dims[i]}`).join(", ");
-    const tooLarge = (what: string, cause?: unknown): Error =>
-      modelError(
-        "memory",
-        `a run${sizes && ` with ${sizes}`} needs ${what}`,
-        "use smaller sizes, or raise maxMemoryBytes",
-        cause,
-      );
+    this.#sizes = entry.dims.map((d, i) => `${d.name}=${dims[i]}`).join(", ");
     if (needed === planRefused) this.clearLimits(entry, true);
-    if (needed === planOverflow) throw tooLarge("more than the 4 GiB of WebAssembly");
-    const { maxMemoryBytes } = this.#options;
-    if (needed > maxMemoryBytes)
-      throw tooLarge(`${mebibytes(needed)}, maxMemoryBytes allows ${mebibytes(maxMemoryBytes)}`);
+    if (needed === planOverflow) throw this.#tooLarge(Infinity);
+    if (needed > this.#options.maxMemoryBytes) throw this.#tooLarge(needed);
     const missing = needed - this.#memory.buffer.byteLength;
     if (missing > 0) {
       try {
         this.#memory.grow(Math.ceil(missing / pageBytes));
       } catch (cause) {
-        throw tooLarge(`${mebibytes(needed)}, which the platform does not give`, cause);
+        throw this.#tooLarge(needed, cause);
       }
       this.#refresh();
     }
     this.#planned = name;
     this.#plannedDims = dims;
+  }
+
+  #tooLarge(needed: number, cause?: unknown): Error {
+    const { maxMemoryBytes } = this.#options;
+    const why =
+      needed > 65536 * pageBytes
+        ? "more than the 4 GiB of WebAssembly"
+        : `${mebibytes(needed)}, ${needed > maxMemoryBytes ? `maxMemoryBytes allows ${mebibytes(maxMemoryBytes)}` : "which the platform does not give"}`;
+    return modelError(
+      "memory",
+      `a run${this.#sizes && ` with ${this.#sizes}`} needs ${why}`,
+      "use smaller sizes, or raise maxMemoryBytes",
+      cause,
+    );
   }
 
   /** The byte address of a tensor of the planned entry. */
@@ -208,9 +219,22 @@ export class Machine {
     const words = this.#words;
     words[wordPoll] = stoppable || this.#background ? 1 : 0;
     words[wordResume] = 0;
+    words[wordStop] = 0;
+    words[wordLimit] = Math.floor(this.#options.maxMemoryBytes / pageBytes);
     this.#late = modelError("option maxSeconds", `the run took longer than ${maxSeconds} s`);
     this.#deadline = performance.now() + (maxSeconds ?? Infinity) * 1000;
-    if (this.#pool) return this.#runTeam(name, begin, end, { signal, maxSeconds });
+    try {
+      if (this.#pool) await this.#runTeam(name, begin, end, { signal, maxSeconds });
+      else await this.#runAlone(name, begin, end, signal);
+    } finally {
+      this.#checkAlive();
+    }
+    this.clearLimits(this.manifest.entries[name]!, true);
+    // The run found sizes that it has no memory for.
+    if (this.#words[wordStop]) throw this.#tooLarge((this.#words[wordNeeded]! >>> 0) * pageBytes);
+  }
+
+  async #runAlone(name: string, begin: number, end: number, signal: AbortSignal | undefined): Promise<void> {
     for (let at = begin; ; ) {
       this.#until = signal ? performance.now() + slice : Infinity;
       try {
@@ -242,7 +266,6 @@ export class Machine {
       await joinLater(words, this.threads, () => pool === this.#pool);
       clearTimeout(timer);
       signal?.removeEventListener("abort", abort);
-      this.#checkAlive();
     } else {
       try {
         this.#runs[name]!(0, this.threads, begin, end);
@@ -257,8 +280,10 @@ export class Machine {
     if (message) throw this.#trapped(name, begin, end, message, cause);
   }
 
+  /** Also sees to it that the views are of the memory as it is now. */
   #checkAlive(): void {
-    if (this.bytes.length === 0) throw modelError("session", "it was disposed while running");
+    if (this.#disposed) throw modelError("session", "it was disposed while running");
+    this.#refresh();
   }
 
   #trapped(name: string, begin: number, end: number, message: string, cause: unknown): Error {
@@ -277,6 +302,7 @@ export class Machine {
   }
 
   dispose(): void {
+    this.#disposed = true;
     abandoned.unregister(this);
     this.#pool?.terminate();
     this.#pool = null;

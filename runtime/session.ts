@@ -156,10 +156,8 @@ export class Session<I = Feeds, O = Results> {
     if (!(maxSeconds > 0)) throw modelError("option maxSeconds", `expected seconds, got ${describe(maxSeconds)}`);
     machine.clearLimits(entry);
     await machine.run(name, 0, entry.mutatesFrom, stop);
-    machine.clearLimits(entry, true);
     // State is changed as a whole or not at all.
-    if (entry.mutatesFrom < count) await machine.run(name, entry.mutatesFrom, count);
-    machine.clearLimits(entry, true);
+    await machine.run(name, entry.mutatesFrom, count);
   }
 
   /** Times each step of `run`, as the least of `repeat` runs. */
@@ -174,7 +172,6 @@ export class Session<I = Feeds, O = Results> {
         for (const [step, { name, kernel }] of entry.steps.entries()) {
           const begin = performance.now();
           await machine.run(this.#main, step, step + 1);
-          machine.clearLimits(entry, true);
           rows[step] = { name, kernel, ms: Math.min(performance.now() - begin, rows[step]?.ms ?? Infinity) };
         }
       }

@@ -3,9 +3,8 @@
  * buffers in the steps, inside control flow too, at the outputs, and at the new values of states, which are read after all steps.
  */
 
-import { dimEqual } from "../../ir/dim.js";
 import { type Buffer, innerSteps, type KernelStep, type Schedule, type Step } from "../schedule.js";
-import { bufferBytes, type Interval, liveness } from "./liveness.js";
+import { type Interval, liveness, sameBytes } from "./liveness.js";
 
 /** Buffers that share memory, from the first use of the first one to the last use of the last one. */
 export interface Memory extends Interval {
@@ -41,7 +40,7 @@ export class Aliases {
   mayOverwrite(written: Buffer, old: Buffer): boolean {
     const [next, before] = [this.#memory.get(written), this.#memory.get(old)];
     if (next === undefined || before === undefined || next === before) return false;
-    if (!dimEqual(bufferBytes(written), bufferBytes(old))) return false;
+    if (!sameBytes(written, old)) return false;
     if (before.end !== next.start) return before.end < next.start;
     const kernel = this.#kernels.get(next.start);
     if (kernel === undefined) return false;

@@ -3,7 +3,8 @@
  *
  * Buffers that share memory by an in-place kernel form one block. With static sizes, blocks are placed largest first at the
  * lowest offset that is free during their life. With symbolic sizes, blocks with disjoint lives share a pool; a pool is as
- * large as its largest block, and pools follow one another, so offsets are integer expressions of the dims.
+ * large as its largest block, and pools follow one another, so offsets are integer expressions of the dims. Blocks whose sizes
+ * only the run finds are placed then: stages.ts.
  */
 
 import {
@@ -14,28 +15,41 @@ import {
   dimEqual,
   dimMax,
   dimMul,
+  dimSubstitute,
+  dimSymbol,
   dimSymbols,
   evaluateDim,
 } from "../../ir/dim.js";
 import { dimUpperBound } from "../../ir/dim-upper.js";
+import { dtypeInfo } from "../../ir/dtype.js";
 import { InternalError } from "../../ir/errors.js";
+import { productOf } from "../../ir/ops/movement.js";
 import { alignment } from "../../runtime/format.js";
-import { type Arg, type Buffer, forEachStep, type KernelStep, type Schedule } from "../schedule.js";
-import { Aliases } from "./alias.js";
-import { bufferBytes, type Interval, liveness } from "./liveness.js";
+import { type Arg, type Buffer, forEachStep, type KernelStep, type Schedule, type Step } from "../schedule.js";
+import { Aliases, type Memory } from "./alias.js";
+import { FoundSizes, type Living } from "./found.js";
+import { type Interval, type Liveness, liveness } from "./liveness.js";
+import { inStages, type Packing, type Stage } from "./stages.js";
 
 export interface Arena {
   /** Byte offset of each temporary and input from the arena's start. */
   readonly offsets: ReadonlyMap<Buffer, Dim>;
-  /** Byte offset and size (of all threads) of each scratch argument. */
-  readonly scratch: ReadonlyMap<Arg, { readonly offset: Dim; readonly bytes: Dim }>;
+  /** Byte offset and size (of all threads) of each scratch argument, and the distance from one thread's to the next. */
+  readonly scratch: ReadonlyMap<Arg, { readonly offset: Dim; readonly bytes: Dim; readonly stride: Dim }>;
+  /** Bytes of what can be placed before a run. */
   readonly bytes: Dim;
+  /** What is placed when the run has found its sizes, in the order in which that happens. */
+  readonly stages: readonly Stage[];
+  /** Of the steps, as `Stage.reservedAt` counts them. */
+  readonly positions: ReadonlyMap<Step, number>;
 }
 
 interface Block {
   readonly buffers: readonly Buffer[];
   readonly scratch?: Arg;
   readonly bytes: Dim;
+  /** Of scratch. */
+  readonly stride: Dim;
   readonly interval: Interval;
 }
 
@@ -43,15 +57,20 @@ interface Block {
 export const alignUp = (bytes: Dim): Dim => dimMul(dimCeilDiv(bytes, alignment), alignment);
 
 export function planArena(schedule: Schedule, maxThreads: number): Arena {
-  const blocks = blocksOf(schedule, maxThreads);
-  const offsets = blocks.every((b) => typeof b.bytes === "number") ? packStatic(blocks) : packPools(blocks);
+  const live = liveness(schedule);
+  const memories = memoriesOf(schedule, live);
+  const { offsets, bytes, stages, blocks } = inStages(
+    new FoundSizes(schedule, live),
+    (isSettled) => blocksOf(schedule, live, memories, maxThreads, isSettled),
+    (list) => (list.every((b) => typeof b.bytes === "number") ? packStatic(list) : packPools(list)),
+  );
   const ofBuffer = new Map<Buffer, Dim>();
-  const ofScratch = new Map<Arg, { offset: Dim; bytes: Dim }>();
+  const ofScratch = new Map<Arg, { offset: Dim; bytes: Dim; stride: Dim }>();
   blocks.forEach((block, i) => {
-    for (const b of block.buffers) ofBuffer.set(b, offsets.offsets[i]!);
-    if (block.scratch) ofScratch.set(block.scratch, { offset: offsets.offsets[i]!, bytes: block.bytes });
+    for (const b of block.buffers) ofBuffer.set(b, offsets[i]!);
+    if (block.scratch) ofScratch.set(block.scratch, { offset: offsets[i]!, bytes: block.bytes, stride: block.stride });
   });
-  return { offsets: ofBuffer, scratch: ofScratch, bytes: offsets.bytes };
+  return { offsets: ofBuffer, scratch: ofScratch, bytes, stages, positions: live.positions };
 }
 
 const inArena = (b: Buffer) => b.source.kind === "temp" || b.source.kind === "input";
@@ -62,9 +81,8 @@ function bufferOf(step: KernelStep, arg: number): Buffer {
   return a.view.buffer;
 }
 
-function blocksOf(schedule: Schedule, maxThreads: number): Block[] {
-  const { intervals, positions } = liveness(schedule);
-  const buffers = [...intervals.keys()].filter(inArena);
+/** Buffers that share memory. */
+function memoriesOf(schedule: Schedule, { intervals }: Liveness): readonly Memory[] {
   const aliases = new Aliases(schedule);
   // In place: the result takes over the memory of an operand that dies here.
   forEachStep(schedule.steps, (step) => {
@@ -74,28 +92,52 @@ function blocksOf(schedule: Schedule, maxThreads: number): Block[] {
       if (inArena(written) && inArena(read) && aliases.mayOverwrite(written, read)) aliases.share(written, read);
     }
   });
-  const blocks: Block[] = [...new Set(buffers.map((b) => aliases.memory(b)!))].map((memory) => ({
-    buffers: memory.buffers,
-    bytes: memory.buffers.map((b) => alignUp(bufferBytes(b))).reduce((a, b) => dimMax(a, b)),
-    interval: memory,
-  }));
+  const buffers = [...intervals.keys()].filter(inArena);
+  return [...new Set(buffers.map((b) => aliases.memory(b)!))];
+}
+
+/** What needs a place. Sizes that are settled for a block count as they are, others that data decide with their bounds. */
+function blocksOf(
+  schedule: Schedule,
+  { positions }: Liveness,
+  memories: readonly Memory[],
+  maxThreads: number,
+  isSettled: (symbol: string, block: Living) => boolean,
+): readonly Block[] {
+  const blocks = memories.map(({ buffers, start, end }): Block => {
+    const living = { buffers, interval: { start, end } };
+    const bytes = (b: Buffer) =>
+      alignUp(
+        dimMul(
+          largest(productOf(b.shape), (s) => isSettled(s, living)),
+          dtypeInfo[b.dtype].bytes,
+        ),
+      );
+    return { ...living, bytes: buffers.map(bytes).reduce((a, b) => dimMax(a, b)), stride: 0 };
+  });
   forEachStep(schedule.steps, (step) => {
     const at = positions.get(step)!;
     for (const a of step.kind === "kernel" ? step.args : []) {
       if (a.kind !== "scratch") continue;
-      const bytes = dimMul(alignUp(dimUpperBound(a.bytes)), a.perThread ? maxThreads : 1);
-      blocks.push({ buffers: [], scratch: a, bytes, interval: { start: at, end: at } });
+      const living = { buffers: [], interval: { start: at, end: at } };
+      const stride = alignUp(largest(a.bytes, (s) => isSettled(s, living)));
+      blocks.push({ ...living, scratch: a, stride, bytes: dimMul(stride, a.perThread ? maxThreads : 1) });
     }
   });
   return blocks;
 }
 
-const overlap = (a: Interval, b: Interval) => a.start <= b.end && b.start <= a.end;
-
-interface Packing {
-  readonly offsets: readonly Dim[];
-  readonly bytes: Dim;
+/** The most that an expression can be, with those data-dependent sizes as they are that are settled. */
+function largest(d: Dim, isSettled: (symbol: string) => boolean): Dim {
+  const settle = (x: Dim): Dim =>
+    dimSubstitute(x, ({ name, min, max, bound }) => {
+      if (bound === undefined) return undefined;
+      return dimSymbol(name, isSettled(name) ? { min, max } : { min, max, bound: settle(bound) });
+    });
+  return dimUpperBound(settle(d));
 }
+
+const overlap = (a: Interval, b: Interval) => a.start <= b.end && b.start <= a.end;
 
 function packStatic(blocks: readonly Block[]): Packing {
   const order = blocks.map((_, i) => i).sort((a, b) => Number(blocks[b]!.bytes) - Number(blocks[a]!.bytes) || a - b);

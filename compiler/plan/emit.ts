@@ -3,13 +3,12 @@
  * sizes and offsets into the table, and `run_E`, which makes the calls. Both are plain Loop IR.
  */
 
-import { type Dim, dimSymbol, foldDim, symbolDim } from "../../ir/dim.js";
-import { dimUpperBound } from "../../ir/dim-upper.js";
+import { type Dim, dimSymbol, dimText, foldDim, symbolDim } from "../../ir/dim.js";
 import { InternalError } from "../../ir/errors.js";
 import type { Expr, LoopFunction, Stmt } from "../../ir/loop.js";
 import * as b from "../../ir/loop-build.js";
 import { emitDimOp } from "../../ir/loop-dim.js";
-import { planOverflow, planRefused, wordChunk, wordPoll, wordResume } from "../../runtime/format.js";
+import { planOverflow, planRefused, wordChunk, wordPoll, wordResume, wordStop } from "../../runtime/format.js";
 import {
   type Arg,
   type ForStep,
@@ -21,11 +20,12 @@ import {
   type Step,
   type View,
 } from "../schedule.js";
+import { afterFinding, dependsOn } from "./growth.js";
 import { Hazards } from "./hazards.js";
 import { canLeave, Leaving, leaveIfAsked, setWord, word } from "./leaving.js";
-import { type Placement, scratchStride } from "./placement.js";
+import type { Placement } from "./placement.js";
 import { copiedBytes, limitDim, loopState, splitAtLoops, unknownSymbols } from "./reads.js";
-import { asSlot, type EntryTable } from "./table.js";
+import type { EntryTable } from "./table.js";
 
 /** Steps per run function: engines compile function by function, and a huge one compiles late. */
 const stepsPerFunction = 32;
@@ -122,19 +122,14 @@ export class EntryEmitter {
     const statements: Stmt[] = [];
     const largest = b.v("largest", "f64");
     statements.push(b.mut("largest", this.#table.inDoubles(total)));
-    // Sizes that data decides start at their bounds.
-    for (const symbol of unknownSymbols(this.#schedule)) {
-      const slot = this.#table.address(this.#table.slot(symbol));
-      statements.push(b.store("i32", b.i32(slot), b.i32(0), asSlot(this.#table.inDoubles(dimUpperBound(symbol)))));
+    // What depends on sizes that data decide is evaluated when they are found.
+    const later = new Set(unknownSymbols(this.#schedule).map(dimText));
+    for (const { symbol, begin } of this.#placement.arena.stages) {
+      if (dependsOn(begin, later)) later.add(symbol);
+      else statements.push(...this.#keep(dimSymbol(symbol), begin, largest));
     }
-    this.#table.derived().forEach(({ slot, value }, i) => {
-      statements.push(
-        ...b.letIn(`d${i}`, this.#table.inDoubles(value), (x) => [
-          b.store("i32", b.i32(this.#table.address(slot)), b.i32(0), asSlot(x)),
-          b.assign(largest, b.max(largest, x)),
-        ]),
-      );
-    });
+    for (const { value } of this.#table.derived())
+      if (!dependsOn(value, later)) statements.push(...this.#keep(value, value, largest));
     if (requirements.length > 0)
       statements.push(
         ...this.#checks(requirements),
@@ -177,6 +172,11 @@ export class EntryEmitter {
    */
   #endsWhereBroken(limits: readonly Limit[]): readonly Stmt[] {
     return [{ kind: "barrier", threads: this.#threads }, b.ifThen(this.#broken(limits), [b.ret(stopped)])];
+  }
+
+  /** Stores the value in the slot of `key`. */
+  #keep(key: Dim, value: Dim, largest: Expr): readonly Stmt[] {
+    return this.#table.keep(this.#table.slot(key), this.#table.inDoubles(value), largest, this.#fresh("d"));
   }
 
   #hazards(): Hazards {
@@ -318,7 +318,7 @@ export class EntryEmitter {
     const call: Stmt[] = written.length > 0 ? [barrier] : [];
     if (step.chunks === undefined) {
       call.push(
-        b.ifThen(b.eq(this.#tid, b.i32(0)), [{ kind: "call", fn, args }, ...this.#table.refresh(new Set(written))]),
+        b.ifThen(b.eq(this.#tid, b.i32(0)), [{ kind: "call", fn, args }, ...this.#afterFinding(step, written)]),
       );
     } else {
       if (written.length > 0) throw new InternalError(`${step.fn.name} finds a size but runs in chunks`);
@@ -326,7 +326,15 @@ export class EntryEmitter {
     }
     const limits = step.args.flatMap((a) => (a.kind === "limitSlot" ? [a.limit] : []));
     if (written.length > 0) call.push(...(limits.length > 0 ? this.#endsWhereBroken(limits) : [barrier]));
+    if (written.length > 0 && this.#placement.arena.stages.length > 0)
+      call.push(b.ifThen(b.ne(word(wordStop), b.i32(0)), [b.ret(stopped)]));
     return call;
+  }
+
+  #afterFinding(step: KernelStep, sizes: readonly string[]): readonly Stmt[] {
+    if (sizes.length === 0) return [];
+    const position = this.#placement.arena.positions.get(step)!;
+    return afterFinding(this.#table, this.#placement, sizes, position, (hint) => this.#fresh(hint));
   }
 
   /** This thread's share of the chunks: at once, or one after the other where somebody may want to stop the run. */
@@ -362,7 +370,7 @@ export class EntryEmitter {
       case "scratch": {
         const base = this.#read(this.#placement.scratchAddress(a));
         if (!a.perThread) return base;
-        return b.add(base, b.mul(this.#tid, this.#read(scratchStride(a))));
+        return b.add(base, b.mul(this.#tid, this.#read(this.#placement.scratch(a).stride)));
       }
       case "sizeSlot":
         return b.i32(this.#table.address(this.#table.slot(dimSymbol(a.symbol))));

@@ -1,6 +1,6 @@
 /** When each buffer is needed: positions of its first and last use in the flattened schedule. */
 
-import { type Dim, dimEqual, dimMul } from "../../ir/dim.js";
+import { type Dim, dimEqual, dimMul, dimSymbols } from "../../ir/dim.js";
 import { dimUpperBound } from "../../ir/dim-upper.js";
 import { dtypeInfo } from "../../ir/dtype.js";
 import { productOf } from "../../ir/ops/movement.js";
@@ -18,6 +18,14 @@ import {
 
 /** Bytes of a buffer at its largest: data-dependent sizes count with their bounds. */
 export const bufferBytes = (b: Buffer): Dim => dimMul(dimUpperBound(productOf(b.shape)), dtypeInfo[b.dtype].bytes);
+
+/** As large for all sizes, also for those that only the run finds: one of them may be placed when the other's are not known yet. */
+export function sameBytes(a: Buffer, b: Buffer): boolean {
+  if (!dimEqual(bufferBytes(a), bufferBytes(b))) return false;
+  const [x, y] = [productOf(a.shape), productOf(b.shape)];
+  const isFound = (d: Dim) => [...dimSymbols(d).values()].some((s) => s.bound !== undefined);
+  return dimEqual(x, y) || !(isFound(x) || isFound(y));
+}
 
 export interface Use {
   readonly view: View;
@@ -60,8 +68,7 @@ export interface Liveness {
 
 /**
  * Numbers all steps in order of text. Inputs and states live from before the first step, outputs and new values of states to after
- * the last. A buffer used in a loop body lives through the whole loop, unless it is only used in one list of steps of the body and
- * written there first.
+ * the last. A buffer used in a loop body lives through the whole loop, unless each round writes it first.
  */
 export function liveness(schedule: Schedule): Liveness {
   const intervals = new Map<Buffer, { start: number; end: number }>();
@@ -111,21 +118,31 @@ function touched(steps: readonly Step[]): Set<Buffer> {
   return found;
 }
 
-/** Buffers whose uses all lie directly in this list, the first of them a plain write: dead between rounds. */
+/** Buffers that each round writes before it reads them: dead between rounds. */
 function localBuffers(steps: readonly Step[]): Set<Buffer> {
+  return new Set([...firstAccesses(steps)].filter(([, access]) => access === "write").map(([b]) => b));
+}
+
+/** How the steps first access each buffer. "write": all of it, whatever way they go. */
+function firstAccesses(steps: readonly Step[]): ReadonlyMap<Buffer, Access> {
   const first = new Map<Buffer, Access>();
+  const add = (b: Buffer, access: Access) => {
+    if (!first.has(b)) first.set(b, access);
+  };
   for (const step of steps) {
     const uses = [...usesOf(step)].sort((a, b) => Number(a.access === "write") - Number(b.access === "write"));
-    for (const u of uses) {
-      if (first.has(u.view.buffer)) continue;
+    for (const { view, access } of uses) {
       // Writing a part, as a row of stacked results, leaves the rest as earlier rounds made it.
-      const whole =
-        u.view.offset === 0 && (step.kind !== "copy" || dimEqual(step.count, productOf(u.view.buffer.shape)));
-      first.set(u.view.buffer, u.access === "write" && !whole ? "readWrite" : u.access);
+      const whole = view.offset === 0 && (step.kind !== "copy" || dimEqual(step.count, productOf(view.buffer.shape)));
+      add(view.buffer, access === "write" && !whole ? "readWrite" : access);
     }
+    if (step.kind === "if") {
+      const [yes, no] = [firstAccesses(step.then), firstAccesses(step.else)];
+      for (const b of [...yes.keys(), ...no.keys()])
+        add(b, yes.get(b) === "write" && no.get(b) === "write" ? "write" : "readWrite");
+    } else for (const b of touched(innerSteps(step).flat())) add(b, "readWrite");
   }
-  const nested = touched(steps.flatMap((step) => innerSteps(step).flat()));
-  return new Set([...first].filter(([b, access]) => access === "write" && !nested.has(b)).map(([b]) => b));
+  return first;
 }
 
 function usedOutside(steps: readonly Step[], b: Buffer, loop: Step): boolean {

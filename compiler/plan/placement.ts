@@ -1,11 +1,11 @@
 /** Where buffers lie: a region of memory and an offset in it. The regions' addresses are known once all slots of the table are. */
 
 import { type Dim, type DimSymbol, dimAdd, dimMul, dimSymbol } from "../../ir/dim.js";
-import { dimUpperBound } from "../../ir/dim-upper.js";
 import { dtypeInfo } from "../../ir/dtype.js";
 import { InternalError } from "../../ir/errors.js";
 import type { Arg, Buffer, View } from "../schedule.js";
-import { type Arena, alignUp } from "./arena.js";
+import type { Arena } from "./arena.js";
+import type { Stage } from "./stages.js";
 
 export type Region = "weights" | "state" | "arena";
 
@@ -53,8 +53,8 @@ export class Placement {
     return dimAdd(dimAdd(place.offset, dimMul(offset, dtypeInfo[buffer.dtype].bytes)), baseOf[place.region]);
   }
 
-  /** Bytes of all threads' scratch, and where they start. */
-  scratch(arg: Arg): Place & { readonly bytes: Dim } {
+  /** Bytes of all threads' scratch, where they start, and the distance from one thread's to the next. */
+  scratch(arg: Arg): Place & { readonly bytes: Dim; readonly stride: Dim } {
     const place = this.arena.scratch.get(arg);
     if (place === undefined) throw new InternalError("scratch has no place");
     return { region: "arena", ...place };
@@ -65,12 +65,13 @@ export class Placement {
     return dimAdd(this.scratch(arg).offset, baseOf.arena);
   }
 
-  /** First byte behind the arena. */
+  /** First byte behind what is placed before a run. */
   get end(): Dim {
     return dimAdd(this.arena.bytes, baseOf.arena);
   }
-}
 
-/** Distance between the scratch of one thread and the next. */
-export const scratchStride = (arg: Extract<Arg, { readonly kind: "scratch" }>): Dim =>
-  alignUp(dimUpperBound(arg.bytes));
+  /** First byte behind a stage. */
+  endOf(stage: Stage): Dim {
+    return dimAdd(stage.end, baseOf.arena);
+  }
+}

@@ -1,7 +1,6 @@
 /** Which sizes and addresses a schedule reads at run time: those need slots in the table before code that reads them is emitted. */
 
 import { type Dim, dimMul, dimSub, dimSubstitute, dimSymbol, dimSymbols, symbolDim } from "../../ir/dim.js";
-import { dimUpperBound } from "../../ir/dim-upper.js";
 import { dtypeInfo } from "../../ir/dtype.js";
 import {
   type Arg,
@@ -15,7 +14,7 @@ import {
   type Step,
 } from "../schedule.js";
 import { usesOf } from "./liveness.js";
-import { type Placement, scratchStride } from "./placement.js";
+import type { Placement } from "./placement.js";
 import { Slots } from "./table.js";
 
 /** Stands for the slot that says whether a limit was broken. */
@@ -48,7 +47,7 @@ function readsOfArg(a: Arg, placement: Placement): readonly Dim[] {
     case "f32":
       return [];
     case "scratch":
-      return a.perThread ? [placement.scratchAddress(a), scratchStride(a)] : [placement.scratchAddress(a)];
+      return a.perThread ? [placement.scratchAddress(a), placement.scratch(a).stride] : [placement.scratchAddress(a)];
     case "sizeSlot":
       return [dimSymbol(a.symbol)];
     case "limitSlot":
@@ -100,11 +99,16 @@ export function collectSlots(schedule: Schedule, placement: Placement): Slots {
   };
   visit(schedule.steps);
   for (const { limit } of schedule.requirements) slots.add(limitDim(limit));
-  const unknown = unknownSymbols(schedule);
-  for (const symbol of unknown) slots.add(symbol);
-  // These are evaluated once, when planning: their symbols need slots, they themselves don't.
-  const planned = [placement.end, ...schedule.requirements.map((r) => r.value), ...unknown.map(dimUpperBound)];
-  for (const d of planned) slots.addSymbols(d);
+  for (const symbol of unknownSymbols(schedule)) slots.add(symbol);
+  const { stages } = placement.arena;
+  for (const { symbol } of stages) slots.add(dimSymbol(symbol, { min: 0 }));
+  // These are evaluated where they are needed: their symbols need slots, they themselves don't.
+  const evaluated = [
+    placement.end,
+    ...schedule.requirements.map((r) => r.value),
+    ...stages.flatMap((s) => [s.begin, s.end]),
+  ];
+  for (const d of evaluated) slots.addSymbols(d);
   return slots;
 }
 

@@ -5,6 +5,7 @@ import { InternalError } from "../../ir/errors.js";
 import type { Expr, Stmt } from "../../ir/loop.js";
 import * as b from "../../ir/loop-build.js";
 import { type Bases, regionOf } from "./placement.js";
+import { isStageSymbol } from "./stages.js";
 
 /**
  * A value in f64 as the 32 bits of a slot: negative ones (strides of reversed axes) as signed, addresses from 2^31 on as unsigned.
@@ -98,18 +99,19 @@ export class EntryTable {
     return [...this.#slots.values()].filter(({ value }) => !isSymbol(value));
   }
 
-  /** Statements that recompute every derived slot that depends on one of the symbols, from the slots of the symbols. */
-  refresh(symbols: ReadonlySet<string>): readonly Stmt[] {
-    return this.derived()
-      .filter(({ value }) => [...dimSymbols(value).keys()].some((s) => symbols.has(s)))
-      .map(({ slot, value }) => b.store("i32", b.i32(this.address(slot)), b.i32(0), asSlot(this.inDoubles(value))));
+  /** Stores a value in f64 in a slot, and keeps the largest of those stored so. */
+  keep(slot: number, value: Expr, largest: Expr, name: string): readonly Stmt[] {
+    return b.letIn(name, value, (x) => [
+      b.store("i32", b.i32(this.address(slot)), b.i32(0), asSlot(x)),
+      b.assign(largest, b.binary("pmax", largest, x)),
+    ]);
   }
 
   /** The value in f64, from the slots of its symbols: exact below 2^53, and too large values stay recognisably large. */
   inDoubles(value: Dim): Expr {
     return foldDim<Expr>(this.placed(value), {
       constant: (c) => b.f64(c),
-      symbol: (s) => b.convert("f64.from_i32S", this.read(symbolDim(s))),
+      symbol: (s) => b.convert(isStageSymbol(s.name) ? "f64.from_i32U" : "f64.from_i32S", this.read(symbolDim(s))),
       add: (x, y) => b.add(x, y),
       mul: (x, y) => b.mul(x, y),
       op: ({ kind }, x, y) => {
