@@ -28,7 +28,6 @@ interface Meta {
 const NOT_YET: ReadonlySet<string> = new Set([
   "broadcast-dynamic-mask",
   "dims-range-excludes",
-  "groupqueryattention",
   "initializer-override",
   "resize-scales-from-shape",
 ]);

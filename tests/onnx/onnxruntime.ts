@@ -34,6 +34,11 @@ const types: Readonly<Record<string, string>> = {
   f64: "float64",
   i64: "int64",
   i32: "int32",
+  i16: "int16",
+  i8: "int8",
+  u64: "uint64",
+  u32: "uint32",
+  u16: "uint16",
   u8: "uint8",
   bool: "bool",
 };

@@ -49,6 +49,8 @@ export interface AttentionParts {
   readonly bias?: Value | undefined;
   readonly softcap?: number;
   readonly precision?: DType | undefined;
+  /** A score that takes part in the softmax and has no value, [1, heads, 1, 1]. */
+  readonly sink?: Value | undefined;
   /** Whether rows without any key may occur: they give zeros. */
   readonly guardEmptyRows?: boolean;
 }
@@ -57,6 +59,13 @@ export interface AttentionResult {
   readonly y: Value;
   /** Raw scores, after the soft cap, with bias, and the probabilities. */
   readonly stages: readonly [Value, Value, Value, Value];
+}
+
+/** Softmax along the last axis, with the sink as one more score. */
+function softmaxBeside(scores: Value, sink: Value | undefined): Value {
+  if (!sink) return softmax([scores], { axis: -1 });
+  const more = broadcastTo(asType(sink, scores.type.dtype), [...scores.type.shape.slice(0, -1), 1]);
+  return sliceAxis(softmax([concatenate([scores, more], -1)], { axis: -1 }), -1, 0, scores.type.shape.at(-1)!);
 }
 
 /** softmax(q·kᵀ·scale + bias)·v of [batch, heads, sequence, size] operands; keys and values may have fewer heads. */
@@ -68,6 +77,7 @@ export function scaledDotProduct({
   bias,
   softcap = 0,
   precision,
+  sink,
   guardEmptyRows,
 }: AttentionParts): AttentionResult {
   const group = (x: Value): Value => {
@@ -81,7 +91,7 @@ export function scaledDotProduct({
   const capped = softcap > 0 ? np.mul(tanh([np.div(raw, softcap)]), softcap) : raw;
   const biased = bias ? np.add(capped, bias) : capped;
   const working = precision ? asType(biased, precision) : biased;
-  let probabilities = softmax([working], { axis: -1 });
+  let probabilities = softmaxBeside(working, sink);
   if (guardEmptyRows && bias) {
     const none = np.eq(amax(bias, -1, { keepDims: true }), Number.NEGATIVE_INFINITY);
     probabilities = where(broadcastTo(none, [...biased.type.shape.slice(0, -1), 1]), 0, probabilities);

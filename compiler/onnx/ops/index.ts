@@ -5,7 +5,7 @@ import type { OnnxNode } from "../model.js";
 import { isStandardDomain, NEWEST_OPSET, type OnnxOpName, resolveOp } from "../schema.js";
 import { attentions } from "./attention.js";
 import { contraction } from "./contraction.js";
-import { contrib } from "./contrib.js";
+import { contrib, OPTIMIZER_OPS } from "./contrib/index.js";
 import { control } from "./control.js";
 import { conv } from "./conv.js";
 import { dynamic } from "./dynamic.js";
@@ -78,8 +78,6 @@ export const DOMAIN_TABLES: { readonly [domain: string]: { readonly [op: string]
   "com.microsoft": contrib,
 };
 
-const RUNTIME_OPS: ReadonlySet<string> = new Set(["SimplifiedLayerNormalization"]);
-
 /** What a node needs that is not there. */
 export interface UnsupportedUse {
   readonly domain: string;
@@ -95,10 +93,63 @@ export type FoundOp = { readonly row: ImportOp; readonly since: number } | { rea
 const EXPORT_HINT =
   "export the model with a different opset, or replace the layer; wasmith inspect --coverage lists what works";
 
+/** What to do about ops of a domain, by how its name begins. */
+const DOMAIN_HINTS: readonly (readonly [string, string])[] = [
+  [
+    "com.microsoft.nchwc",
+    "ONNX Runtime saved this file optimised for one processor; give the model as it was before, or save it with at most ORT_ENABLE_EXTENDED",
+  ],
+  [
+    "com.ms.internal",
+    "ONNX Runtime saved this file optimised for one processor; give the model as it was before, or save it with at most ORT_ENABLE_EXTENDED",
+  ],
+  [
+    "com.microsoft.extensions",
+    "the op works on text or files (onnxruntime-extensions): do that in the application, and give the model numbers",
+  ],
+  [
+    "ai.onnx.contrib",
+    "the op works on text or files (onnxruntime-extensions): do that in the application, and give the model numbers",
+  ],
+  [
+    "com.microsoft",
+    "an optimiser of ONNX Runtime or Olive wrote this op: give the model as it was before, or optimise it with less (ORT_ENABLE_BASIC, without the fusion that makes this op)",
+  ],
+  [
+    "ai.onnx.ml",
+    "run trees, scalers and encoders of labels in the application, or convert them to tensor ops (Hummingbird)",
+  ],
+  ["ai.onnx.training", "training steps are made by trainStep, from a model that predicts"],
+  ["ai.onnx.preview.training", "training steps are made by trainStep, from a model that predicts"],
+  [
+    "org.pytorch",
+    "the exporter of PyTorch left an op untranslated: export with a newer PyTorch, dynamo=True, or a decomposition of it",
+  ],
+  [
+    "aten",
+    "the exporter of PyTorch left an op untranslated: export with a newer PyTorch, dynamo=True, or a decomposition of it",
+  ],
+  [
+    "pkg.onnxscript",
+    "the file lacks the functions that its exporter uses: export again, with the functions in the model",
+  ],
+  ["trt", "the op belongs to TensorRT: export the model without its plugins"],
+];
+
+/** What to do about an op that there is no row for. */
+function hintFor(domain: string): string {
+  if (domain === "") return EXPORT_HINT;
+  const known = DOMAIN_HINTS.find(([start]) => domain.startsWith(start))?.[1];
+  return (
+    known ??
+    `the op is not ONNX's but of "${domain}": export it as ops of ONNX, or define it in the file as a model-local function`
+  );
+}
+
 /** The row of a node's op, and the version of its definition; or why there is none. */
 export function findOp(node: OnnxNode): FoundOp {
   const { domain, opType: op, version } = node;
-  const use = (reason: string, hint = EXPORT_HINT): FoundOp => ({
+  const use = (reason: string, hint = hintFor(domain)): FoundOp => ({
     use: { domain, op, opset: version, nodes: [], reason, hint },
   });
   if (version === undefined)
@@ -116,10 +167,10 @@ export function findOp(node: OnnxNode): FoundOp {
     const resolved = resolveOp(domain, op, version);
     switch (resolved.kind) {
       case "unknown":
-        // ONNX Runtime's optimiser puts some of its own ops into ONNX's domain.
-        if (domain === "" && RUNTIME_OPS.has(op)) return { row: contrib[op] as ImportOp, since: 1 };
+        if (domain === "" && OPTIMIZER_OPS.has(op)) return { row: contrib[op] as ImportOp, since: 1 };
         return use("no op of this name exists");
       case "too-new":
+        if (domain === "" && OPTIMIZER_OPS.has(op)) return { row: contrib[op] as ImportOp, since: 1 };
         return use(`the op exists only since opset ${resolved.since}`);
       case "removed":
         return use(`the op was removed in favour of ${resolved.use}`);
@@ -133,6 +184,6 @@ export function findOp(node: OnnxNode): FoundOp {
   const table = DOMAIN_TABLES[domain];
   const row = table && Object.hasOwn(table, op) ? table[op] : undefined;
   if (row === undefined) return use("the op is not supported");
-  if (typeof row !== "function") return use(row.unsupported, row.hint ?? EXPORT_HINT);
+  if (typeof row !== "function") return use(row.unsupported, row.hint ?? hintFor(domain));
   return { row, since };
 }

@@ -43,7 +43,7 @@ function hardmax(x: Value, axis: number): Value {
 }
 
 /** All operands in f32 if they differ or are narrower, and the result in the type of the first. */
-function common(
+export function common(
   values: readonly (Value | undefined)[],
   build: (values: readonly (Value | undefined)[]) => Value,
 ): Value {

@@ -76,9 +76,12 @@ function globalIndices(x: Value, inPlane: Value, columnMajor: boolean): Value {
 
 const sizeScalar = (d: Dim): Value => dimScalar(d, "i64");
 
+/** The max pool that the node's attributes describe, of x; with the indices within each plane. */
+export const maxPoolOf = (c: NodeContext, x: Value): readonly Value[] => maxPool([x], attrsOf(readPool(c, x).window));
+
 const maxPoolRow: ImportOp = (c): readonly Bound[] => {
   const x = c.input(0);
-  const [y, where] = maxPool([x], attrsOf(readPool(c, x).window));
+  const [y, where] = maxPoolOf(c, x);
   if (c.node.outputs.length < 2) return [y!];
   return [y!, globalIndices(x, where!, c.attrs.int("storage_order", 0) === 1)];
 };

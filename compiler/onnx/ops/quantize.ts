@@ -123,8 +123,9 @@ export function requantize(acc: Value, factor: Value, zero: Value, to: DType): V
 
 const scalarF32 = (v: Value): Value => asType(reshapeTo(v, []), "f32");
 
-const qLinearConv: ImportOp = (c) => {
-  const [x, w] = [c.input(0), c.input(3)];
+/** The quantised convolution of x with the node's other operands. */
+export function qLinearConvOf(c: NodeContext, x: Value): Value {
+  const w = c.input(3);
   const window = windowOf(c, x, w);
   let acc = integerConv(x, c.input(2), w, c.input(5), window, c.attrs.int("group", 1));
   const perChannel = (v: Value): Value =>
@@ -138,7 +139,7 @@ const qLinearConv: ImportOp = (c) => {
   if (bias) acc = np.add(acc, perChannel(bias));
   const factor = np.div(np.mul(scalarF32(c.input(1)), asType(perChannel(c.input(4)), "f32")), scalarF32(c.input(6)));
   return requantize(acc, factor, c.input(7), c.input(7).type.dtype);
-};
+}
 
 const qLinearMatMul: ImportOp = (c) => {
   const [a, b] = [c.input(0), c.input(3)];
@@ -162,6 +163,6 @@ export const quantize = {
   QuantizeLinear: quantizeLinear,
   DequantizeLinear: dequantizeLinear,
   DynamicQuantizeLinear: dynamicQuantizeLinear,
-  QLinearConv: qLinearConv,
+  QLinearConv: (c) => qLinearConvOf(c, c.input(0)),
   QLinearMatMul: qLinearMatMul,
 } as const satisfies Readonly<Record<string, OpRow>>;

@@ -6,6 +6,7 @@ import {
   asType,
   clamp,
   concatenate,
+  expandDims,
   full,
   np,
   permute,
@@ -24,6 +25,7 @@ import { iota } from "../../../ir/ops/constant.js";
 import { dotGeneral } from "../../../ir/ops/contraction.js";
 import { sigmoid, tanh } from "../../../ir/ops/elementwise.js";
 import type { Bound, ImportOp, NodeContext, OpRow } from "../context.js";
+import { dynamicParameters, quantizeTo } from "./quantize.js";
 
 type Activation = (x: Value) => Value;
 
@@ -98,6 +100,8 @@ interface Direction {
   readonly wb: Value | undefined;
   readonly rb: Value | undefined;
   readonly activations: readonly Activation[];
+  /** What the product with r sees of the state. */
+  readonly seen: (state: Value) => Value;
 }
 
 const times = (x: Value, w: Value): Value =>
@@ -115,11 +119,19 @@ interface Layer {
   ) => { readonly bias: Value | undefined; readonly step: Step };
 }
 
-function runLayer(c: NodeContext, layer: Layer): readonly Bound[] {
+/** The operands of the products: x is [sequence, batch, features], w and r are [directions, gates · H, …]. */
+interface Operands {
+  readonly x: Value;
+  readonly w: Value;
+  readonly r: Value;
+  readonly seen: (state: Value) => Value;
+}
+
+const floats = (c: NodeContext): Operands => ({ x: c.input(0), w: c.input(1), r: c.input(2), seen: (state) => state });
+
+function runLayer(c: NodeContext, layer: Layer, { x: given, w, r, seen }: Operands = floats(c)): readonly Bound[] {
   const batchFirst = c.attrs.int("layout", 0) === 1;
-  const given = c.input(0);
   const x = batchFirst ? permute(given, [1, 0, 2]) : given;
-  const [w, r] = [c.input(1), c.input(2)];
   const direction = c.attrs.oneOf("direction", ["forward", "reverse", "bidirectional"], "forward");
   const directions = direction === "bidirectional" ? 2 : 1;
   if (w.type.shape[0] !== directions)
@@ -150,6 +162,7 @@ function runLayer(c: NodeContext, layer: Layer): readonly Bound[] {
       r: takeAt(r, 0, d),
       wb,
       rb,
+      seen,
       activations: activations.slice(d * layer.defaults.length, (d + 1) * layer.defaults.length),
     };
     const { bias: early, step } = layer.step(c, own, hidden, d);
@@ -186,7 +199,7 @@ const addBoth = (a: Value | undefined, b: Value | undefined): Value | undefined 
 const lstm: Layer = {
   states: 2,
   defaults: ["Sigmoid", "Tanh", "Tanh"],
-  step: (c, { r, wb, rb, activations }, hidden, index) => {
+  step: (c, { r, wb, rb, seen, activations }, hidden, index) => {
     const [f, g, h] = activations as [Activation, Activation, Activation];
     const coupled = c.attrs.flag("input_forget", false);
     const peepholes = c.optional(7);
@@ -195,7 +208,12 @@ const lstm: Layer = {
     return {
       bias: addBoth(wb, rb),
       step: (x, [before, cell]) => {
-        const [i, o, forget, candidate] = split(np.add(x, times(before!, r)), 1, 4) as [Value, Value, Value, Value];
+        const [i, o, forget, candidate] = split(np.add(x, times(seen(before!), r)), 1, 4) as [
+          Value,
+          Value,
+          Value,
+          Value,
+        ];
         const input = f(look(i, pi, cell!));
         const keep = coupled ? np.sub(1, input) : f(look(forget, pf, cell!));
         const next = np.add(np.mul(keep, cell!), np.mul(input, g(candidate)));
@@ -245,6 +263,26 @@ const rnn: Layer = {
     bias: addBoth(wb, rb),
     step: (x, [before]) => [activations[0]!(np.add(x, times(before!, r)))],
   }),
+};
+
+/**
+ * ONNX Runtime's LSTM with weights of bytes, [directions, inputs, 4 · H]: what is multiplied with them is rounded to 255 steps of its
+ * range, the input once, the state at each step.
+ */
+export const dynamicQuantizeLstm: ImportOp = (c) => {
+  const rounded = (x: Value): Value => {
+    const { scale, zero } = dynamicParameters(x);
+    return np.mul(np.sub(asType(quantizeTo(x, scale, zero, "u8"), "f32"), zero), scale);
+  };
+  /** Scales and zero points are one a direction, or one a column. */
+  const weight = (i: number, scale: number): Value => {
+    const columns = (v: Value) => (v.type.shape.length === 1 ? expandDims(v, 1, 2) : expandDims(v, 1));
+    const whole = asType(c.input(i), "i32");
+    const zero = c.optional(scale + 1);
+    const shifted = zero ? np.sub(whole, asType(columns(zero), "i32")) : whole;
+    return permute(np.mul(asType(shifted, "f32"), columns(c.input(scale))), [0, 2, 1]);
+  };
+  return runLayer(c, lstm, { x: rounded(c.input(0)), w: weight(1, 8), r: weight(2, 10), seen: rounded });
 };
 
 const row =

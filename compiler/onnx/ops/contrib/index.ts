@@ -1,0 +1,24 @@
+/** com.microsoft: the ops that ONNX Runtime's optimiser and quantisers, Olive and the model builders write. */
+import type { OpRow } from "../../context.js";
+import { attentionRows } from "./attention.js";
+import { blockRows } from "./blocks.js";
+import { fusedRows } from "./fused.js";
+import { groupQueryAttention } from "./grouped-query.js";
+import { miscRows } from "./misc.js";
+import { moeRows } from "./moe.js";
+import { normalizeRows } from "./normalize.js";
+import { quantizedRows } from "./quantized.js";
+
+export const contrib: Readonly<Record<string, OpRow>> = {
+  ...attentionRows,
+  ...blockRows,
+  ...fusedRows,
+  ...miscRows,
+  ...moeRows,
+  ...normalizeRows,
+  ...quantizedRows,
+  GroupQueryAttention: groupQueryAttention,
+};
+
+/** Ops that ONNX Runtime's optimiser puts into ONNX's own domain, whatever the opset is. */
+export const OPTIMIZER_OPS: ReadonlySet<string> = new Set(["LayerNormalization", "SimplifiedLayerNormalization"]);
