@@ -17,10 +17,8 @@ import {
 import { type Dim, dimFloorDiv, dimMul, dimText } from "../../../../ir/dim.js";
 import { typeText, type Value } from "../../../../ir/graph.js";
 import { iota } from "../../../../ir/ops/constant.js";
-import { bindDim } from "../../../../ir/ops/dynamic.js";
 import { floor, log, sigmoid } from "../../../../ir/ops/elementwise.js";
 import { gather } from "../../../../ir/ops/indexing.js";
-import { asDim } from "../../contents.js";
 import type { Bound, ImportOp, NodeContext, OpRow } from "../../context.js";
 import { causalKeys, joinHeads, maskBias, rotate, scaledDotProduct, splitHeads } from "../attention.js";
 import { matmul } from "../products.js";
@@ -143,7 +141,7 @@ const attention: ImportOp = (c) => ofProjected(c, withBias(matmul(c.input(0), c.
 
 /** Attention whose projection is a product of bytes. */
 const qAttention: ImportOp = (c) => {
-  const acc = integerMatmul(c, c.input(0), c.optional(6), c.input(1), c.optional(7));
+  const acc = integerMatmul(c.input(0), c.optional(6), c.input(1), c.optional(7));
   const weightScale = c.input(4);
   const perColumn = weightScale.type.shape.length === 1 && weightScale.type.shape[0] !== 1;
   const scale = np.mul(scalar(c.input(3)), perColumn ? asType(weightScale, "f32") : scalar(weightScale));
@@ -188,12 +186,7 @@ export function rotateAt(x: Value, cos: Value, sin: Value, positions: Value, int
 /** T5's bias of relative positions: f32[1, heads, rows, columns]. */
 const relativePositionBias: ImportOp = (c) => {
   const table = c.input(0);
-  const length = (i: number): Dim =>
-    asDim(c.contents(i)?.[0]) ??
-    c.services.findSize("length", c.services.maxUnknownSize, (defines) =>
-      bindDim([asType(reshapeTo(c.input(i), []), "i64")], { defines }),
-    ).size;
-  const [rows, columns] = [length(1), length(2)];
+  const [rows, columns] = [c.dimWithin(1, "the number of queries"), c.dimWithin(2, "the number of keys")];
   const [buckets, heads] = table.type.shape as [Dim, Dim];
   if (typeof buckets !== "number") throw c.error("the number of buckets is dynamic");
   const furthest = c.attrs.requiredInt("max_distance");

@@ -21,9 +21,7 @@ import {
 import { type Dim, dimAdd, dimBounds, dimEqual, dimFloorDiv, dimMax, dimSub, dimText } from "../../../../ir/dim.js";
 import { typeText, type Value } from "../../../../ir/graph.js";
 import { iota } from "../../../../ir/ops/constant.js";
-import { bindDim } from "../../../../ir/ops/dynamic.js";
 import { scatterElements } from "../../../../ir/ops/indexing.js";
-import { asDim } from "../../contents.js";
 import type { Bound, ImportOp, NodeContext } from "../../context.js";
 import { joinHeads, maskBias, scaledDotProduct, splitHeads } from "../attention.js";
 import { rotateAt } from "./attention.js";
@@ -45,10 +43,7 @@ interface Lengths {
 function lengthsOf(c: NodeContext, q: Value, pastKey: Value | undefined): Lengths {
   const [batch, rows] = q.type.shape as [Dim, Dim];
   const cached = pastKey?.type.shape[2] ?? 0;
-  const known = asDim(c.contents(6)?.[0]);
-  const scalarTotal = asType(reshapeTo(c.input(6), []), "i64");
-  const total =
-    known ?? c.services.findSize("total", dimAdd(cached, rows), (defines) => bindDim([scalarTotal], { defines })).size;
+  const total = c.dimWithin(6, "the total length", dimAdd(cached, rows));
   const own = asType(reshapeTo(c.input(5), [batch, 1]), "i64");
   const before = np.sub(np.add(own, 1), dimScalar(rows, "i64"));
   // The first call has no keys from before, though sequences of the batch may be shorter than the longest.

@@ -79,13 +79,13 @@ const qGemm: ImportOp = (c) => {
 const dynamicQuantizeMatMul: ImportOp = (c) => {
   const a = c.input(0);
   const { scale, zero } = dynamicParameters(a);
-  const acc = integerMatmul(c, quantizeTo(a, scale, zero, "u8"), asType(zero, "u8"), c.input(1), c.optional(3));
+  const acc = integerMatmul(quantizeTo(a, scale, zero, "u8"), asType(zero, "u8"), c.input(1), c.optional(3));
   return withBias(np.mul(asType(acc, "f32"), np.mul(scale, flatScale(c.input(2)))), c.optional(4));
 };
 
 const matMulIntegerToFloat: ImportOp = (c) => {
   const [a, b] = [c.input(0), c.input(1)];
-  const acc = integerMatmul(c, a, c.optional(4), b, c.optional(5));
+  const acc = integerMatmul(a, c.optional(4), b, c.optional(5));
   const scale = np.mul(flatScale(c.input(2)), flatScale(c.input(3)));
   return withBias(np.mul(asType(acc, "f32"), scale), c.optional(6));
 };
