@@ -139,6 +139,15 @@ export function dimAdd(a: Dim, b: Dim): Dim {
   return build(x.constant + y.constant, [...x.terms, ...y.terms]);
 }
 
+/** The sum of many, in one go. */
+export function dimSum(dims: readonly Dim[]): Dim {
+  const all = dims.map(parts);
+  return build(
+    all.reduce((sum, p) => sum + p.constant, 0),
+    all.flatMap((p) => p.terms),
+  );
+}
+
 export function dimMul(a: Dim, b: Dim): Dim {
   // There is no −0 among sizes.
   if (typeof a === "number" && typeof b === "number") return a * b + 0;
@@ -380,17 +389,16 @@ export function dimSymbols(d: Dim, into = new Map<string, DimSymbol>()): Map<str
 /** Rebuilds the expression with each symbol replaced (undefined keeps it). */
 export function dimSubstitute(d: Dim, replace: (symbol: DimSymbol) => Dim | undefined): Dim {
   if (typeof d === "number") return d;
-  let sum: Dim = d.constant;
-  for (const t of d.terms) {
+  const terms = d.terms.map((t): Dim => {
     let product: Dim = t.coefficient;
     for (const a of t.atoms) {
       if (a.kind === "symbol") product = dimMul(product, replace(a) ?? atomDim(a));
       else if (a.kind === "scaled") product = dimMul(product, dimScaled(dimSubstitute(a.a, replace), a.factor));
       else product = dimMul(product, applyAtom(a.kind, dimSubstitute(a.a, replace), dimSubstitute(a.b, replace)));
     }
-    sum = dimAdd(sum, product);
-  }
-  return sum;
+    return product;
+  });
+  return dimSum([d.constant, ...terms]);
 }
 
 export function applyAtom(kind: DimOp, a: Dim, b: Dim): Dim {

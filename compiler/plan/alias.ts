@@ -11,8 +11,14 @@ export interface Memory extends Interval {
   readonly buffers: readonly Buffer[];
 }
 
+interface Shared {
+  readonly buffers: Buffer[];
+  start: number;
+  end: number;
+}
+
 export class Aliases {
-  readonly #memory = new Map<Buffer, Memory>();
+  readonly #memory = new Map<Buffer, Shared>();
   /** Kernels by their positions. Rounds of a loop overlap in time, so kernels in loops are not among them. */
   readonly #kernels = new Map<number, KernelStep>();
 
@@ -44,18 +50,23 @@ export class Aliases {
     if (before.end !== next.start) return before.end < next.start;
     const kernel = this.#kernels.get(next.start);
     if (kernel === undefined) return false;
-    const isUsed = (b: Buffer) => kernel.args.some((a) => a.kind === "view" && a.view.buffer === b);
-    return (
-      next.buffers.every((b) => b === written || !isUsed(b)) &&
-      before.buffers.every((b) => !isUsed(b) || inPlaceAt(kernel, written, b))
-    );
+    return kernel.args.every((a) => {
+      if (a.kind !== "view") return true;
+      const { buffer } = a.view;
+      const there = this.#memory.get(buffer);
+      if (there === next) return buffer === written;
+      return there !== before || inPlaceAt(kernel, written, buffer);
+    });
   }
 
   /** Lets `written` lie where `old` lay. */
   share(written: Buffer, old: Buffer): void {
     const [next, before] = [this.#memory.get(written)!, this.#memory.get(old)!];
-    const merged = { buffers: [...before.buffers, ...next.buffers], start: before.start, end: next.end };
-    for (const b of merged.buffers) this.#memory.set(b, merged);
+    const [kept, moved] = before.buffers.length < next.buffers.length ? [next, before] : [before, next];
+    kept.buffers.push(...moved.buffers);
+    for (const b of moved.buffers) this.#memory.set(b, kept);
+    kept.start = before.start;
+    kept.end = next.end;
   }
 }
 

@@ -7,29 +7,17 @@
  * only the run finds are placed then: stages.ts.
  */
 
-import {
-  type Dim,
-  dimAdd,
-  dimBounds,
-  dimCeilDiv,
-  dimEqual,
-  dimMax,
-  dimMul,
-  dimSubstitute,
-  dimSymbol,
-  dimSymbols,
-  evaluateDim,
-} from "../../ir/dim.js";
+import { type Dim, dimMax, dimMul, dimSubstitute, dimSymbol } from "../../ir/dim.js";
 import { dimUpperBound } from "../../ir/dim-upper.js";
 import { dtypeInfo } from "../../ir/dtype.js";
 import { InternalError } from "../../ir/errors.js";
 import { productOf } from "../../ir/ops/movement.js";
-import { alignment } from "../../runtime/format.js";
 import { type Arg, type Buffer, forEachStep, type KernelStep, type Schedule, type Step } from "../schedule.js";
 import { Aliases, type Memory } from "./alias.js";
 import { FoundSizes, type Living } from "./found.js";
-import { type Interval, type Liveness, liveness } from "./liveness.js";
-import { inStages, type Packing, type Stage } from "./stages.js";
+import { type Liveness, liveness } from "./liveness.js";
+import { alignUp, type Life, packPools, packStatic } from "./pack.js";
+import { inStages, type Stage } from "./stages.js";
 
 export interface Arena {
   /** Byte offset of each temporary and input from the arena's start. */
@@ -44,17 +32,12 @@ export interface Arena {
   readonly positions: ReadonlyMap<Step, number>;
 }
 
-interface Block {
+interface Block extends Life {
   readonly buffers: readonly Buffer[];
   readonly scratch?: Arg;
-  readonly bytes: Dim;
   /** Of scratch. */
   readonly stride: Dim;
-  readonly interval: Interval;
 }
-
-/** Rounded up to the alignment of blocks. */
-export const alignUp = (bytes: Dim): Dim => dimMul(dimCeilDiv(bytes, alignment), alignment);
 
 export function planArena(schedule: Schedule, maxThreads: number): Arena {
   const live = liveness(schedule);
@@ -62,7 +45,7 @@ export function planArena(schedule: Schedule, maxThreads: number): Arena {
   const { offsets, bytes, stages, blocks } = inStages(
     new FoundSizes(schedule, live),
     (isSettled) => blocksOf(schedule, live, memories, maxThreads, isSettled),
-    (list) => (list.every((b) => typeof b.bytes === "number") ? packStatic(list) : packPools(list)),
+    (list) => packStatic(list) ?? packPools(list),
   );
   const ofBuffer = new Map<Buffer, Dim>();
   const ofScratch = new Map<Arg, { offset: Dim; bytes: Dim; stride: Dim }>();
@@ -107,11 +90,9 @@ function blocksOf(
   const blocks = memories.map(({ buffers, start, end }): Block => {
     const living = { buffers, interval: { start, end } };
     const bytes = (b: Buffer) =>
-      alignUp(
-        dimMul(
-          largest(productOf(b.shape), (s) => isSettled(s, living)),
-          dtypeInfo[b.dtype].bytes,
-        ),
+      dimMul(
+        largest(productOf(b.shape), (s) => isSettled(s, living)),
+        dtypeInfo[b.dtype].bytes,
       );
     return { ...living, bytes: buffers.map(bytes).reduce((a, b) => dimMax(a, b)), stride: 0 };
   });
@@ -135,80 +116,4 @@ function largest(d: Dim, isSettled: (symbol: string) => boolean): Dim {
       return dimSymbol(name, isSettled(name) ? { min, max } : { min, max, bound: settle(bound) });
     });
   return dimUpperBound(settle(d));
-}
-
-const overlap = (a: Interval, b: Interval) => a.start <= b.end && b.start <= a.end;
-
-function packStatic(blocks: readonly Block[]): Packing {
-  const order = blocks.map((_, i) => i).sort((a, b) => Number(blocks[b]!.bytes) - Number(blocks[a]!.bytes) || a - b);
-  const offsets = new Array<number>(blocks.length).fill(0);
-  const placed: number[] = [];
-  let bytes = 0;
-  for (const i of order) {
-    const size = Number(blocks[i]!.bytes);
-    const busy = placed
-      .filter((p) => overlap(blocks[p]!.interval, blocks[i]!.interval))
-      .map((p) => ({ from: offsets[p]!, to: offsets[p]! + Number(blocks[p]!.bytes) }))
-      .sort((a, b) => a.from - b.from);
-    let at = 0;
-    for (const b of busy) {
-      if (b.from - at >= size) break;
-      at = Math.max(at, b.to);
-    }
-    offsets[i] = at;
-    bytes = Math.max(bytes, at + size);
-    placed.push(i);
-  }
-  return { offsets, bytes };
-}
-
-/** A plausible size, to compare expressions: symbols at 64, or as near as their range allows. */
-function typicalSize(d: Dim): number {
-  const env = new Map([...dimSymbols(d).values()].map((s) => [s.name, Math.min(Math.max(64, s.min), s.max)]));
-  return evaluateDim(d, env);
-}
-
-function packPools(blocks: readonly Block[]): Packing {
-  interface Pool {
-    bytes: Dim;
-    readonly members: Interval[];
-  }
-  const pools: Pool[] = [];
-  const poolOf = new Array<Pool>(blocks.length);
-  const order = blocks
-    .map((_, i) => i)
-    .sort((a, b) => typicalSize(blocks[b]!.bytes) - typicalSize(blocks[a]!.bytes) || a - b);
-  for (const i of order) {
-    const { bytes, interval } = blocks[i]!;
-    const free = pools.filter((p) => !p.members.some((m) => overlap(m, interval)));
-    // A pool that already is this large for every value of the dims costs nothing; else the one nearest in size.
-    const covers = (p: Pool) => dimEqual(dimMax(p.bytes, bytes), p.bytes);
-    const distance = (p: Pool) => Math.abs(typicalSize(p.bytes) - typicalSize(bytes));
-    const best =
-      free.filter(covers).sort((a, b) => distance(a) - distance(b))[0] ??
-      free.filter((p) => comparable(p.bytes, bytes)).sort((a, b) => distance(a) - distance(b))[0];
-    if (best) {
-      best.bytes = dimMax(best.bytes, bytes);
-      best.members.push(interval);
-      poolOf[i] = best;
-    } else {
-      const pool: Pool = { bytes, members: [interval] };
-      pools.push(pool);
-      poolOf[i] = pool;
-    }
-  }
-  let total: Dim = 0;
-  const starts = new Map<Pool, Dim>();
-  for (const p of pools) {
-    starts.set(p, total);
-    total = dimAdd(total, p.bytes);
-  }
-  return { offsets: poolOf.map((p) => starts.get(p)!), bytes: total };
-}
-
-/** Sharing a pool of another symbol's size is only worth a max() while the sizes are of one order. */
-function comparable(a: Dim, b: Dim): boolean {
-  const x = typicalSize(a);
-  const y = typicalSize(b);
-  return Math.max(x, y) <= 4 * Math.min(x, y) || (Number.isFinite(dimBounds(b).max) && y <= x);
 }

@@ -17,6 +17,9 @@ interface Touch {
   readonly parallel: boolean;
 }
 
+/** A barrier in so many touches costs nothing, and bounds what each step is compared with. */
+const mostTouches = 512;
+
 export class Hazards {
   #touched: Touch[] = [];
   readonly #placement: Placement;
@@ -34,7 +37,8 @@ export class Hazards {
   /** Whether a barrier must stand before the step. Takes note of what the step touches. */
   before(step: Leaf): boolean {
     const touches = this.#touches(step);
-    const conflict = touches.some((t) => this.#touched.some((o) => conflicts(t, o)));
+    const conflict =
+      this.#touched.length > mostTouches || touches.some((t) => this.#touched.some((o) => conflicts(t, o)));
     if (conflict) this.clear();
     this.#touched.push(...touches);
     return conflict;

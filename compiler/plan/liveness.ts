@@ -81,6 +81,8 @@ export function liveness(schedule: Schedule): Liveness {
       i.end = Math.max(i.end, to);
     }
   };
+  const results = new Set(schedule.outputs.map((o) => o.view.buffer));
+  const uses = usedPositions(schedule.steps);
   let next = 0;
 
   const number = (steps: readonly Step[]): void => {
@@ -93,9 +95,10 @@ export function liveness(schedule: Schedule): Liveness {
         // The condition is read again after each round.
         if (step.condition) extend(step.condition.buffer, at, next - 1);
         const local = localBuffers(step.body);
-        const results = new Set(schedule.outputs.map((o) => o.view.buffer));
         for (const b of touched(step.body)) {
-          if (!local.has(b) || results.has(b) || usedOutside(schedule.steps, b, step)) extend(b, at, next - 1);
+          const { start, end } = uses.get(b)!;
+          const isUsedOutside = start <= at || end >= next;
+          if (!local.has(b) || results.has(b) || isUsedOutside) extend(b, at, next - 1);
         }
       }
     }
@@ -145,9 +148,14 @@ function firstAccesses(steps: readonly Step[]): ReadonlyMap<Buffer, Access> {
   return first;
 }
 
-function usedOutside(steps: readonly Step[], b: Buffer, loop: Step): boolean {
-  return steps.some((step) => {
-    if (usesOf(step).some((u) => u.view.buffer === b)) return true;
-    return step !== loop && innerSteps(step).some((inner) => usedOutside(inner, b, loop));
+/** First and last position at which a step itself uses each buffer. */
+function usedPositions(steps: readonly Step[]): ReadonlyMap<Buffer, Interval> {
+  const found = new Map<Buffer, Interval>();
+  let at = 0;
+  forEachStep(steps, (step) => {
+    for (const { view } of usesOf(step))
+      found.set(view.buffer, { start: found.get(view.buffer)?.start ?? at, end: at });
+    at++;
   });
+  return found;
 }
