@@ -52,7 +52,11 @@ export function buildFusions(g: Graph, groups: readonly ReadonlySet<GraphNode>[]
   for (const n of order) {
     const own = members.get(n);
     if (own === undefined) unitOf.set(n, { nodes: [n], isGroup: false });
-    else made.set(own, [...(made.get(own) ?? []), n]);
+    else {
+      const nodes = made.get(own);
+      if (nodes === undefined) made.set(own, [n]);
+      else nodes.push(n);
+    }
   }
   let changes = false;
   for (const nodes of made.values()) {
@@ -86,7 +90,7 @@ const isAbsorbed = (v: Value): boolean => v.def.op === "broadcast" || v.def.op =
 function usedOutside(g: Graph, order: readonly GraphNode[], unitOf: ReadonlyMap<GraphNode, Unit>): ReadonlySet<Value> {
   const used = new Set<Value>(graphRoots(g));
   // From users to operands: a repeatable node is needed as such only where a user outside groups reads it.
-  for (const n of [...order].reverse()) {
+  for (const n of order.toReversed()) {
     const unit = unitOf.get(n)!;
     if (isRepeatable(n) && !unit.isGroup && !n.results.some((r) => used.has(r))) continue;
     for (const v of n.operands) {

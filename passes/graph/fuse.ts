@@ -25,6 +25,7 @@ import {
   mentions,
   type Shape,
   sameShape,
+  shapeText,
 } from "../../ir/graph.js";
 import { mapGraph } from "../../ir/graph-rebuild.js";
 import { isElementwise, isReduce } from "../../ir/ops/classes.js";
@@ -50,6 +51,12 @@ const writers: ReadonlySet<string> = new Set(["concat", "pad"]);
 /** Ops of a group: more make kernels that are slow to compile and hard to keep in registers. */
 const mostNodes = 48;
 
+/** Reshapes within a group, one after the other: each may double the arithmetic of indices. */
+const mostReshapes = 4;
+
+/** Nodes that are looked at to show that a group stays free of circles. */
+const mostVisited = 512;
+
 const isHalf = (n: GraphNode) => n.results.some((r) => dtypeInfo[r.type.dtype].bytes === 2);
 
 /** Half floats exist as bits in memory only: their bits are read where they lie. */
@@ -58,6 +65,12 @@ const isMemoryBitcast = (n: GraphNode): boolean =>
 
 const isPointwise = (n: GraphNode): boolean =>
   (isElementwise(n.op) && !isMemoryBitcast(n)) || n.op === "transpose" || n.op === "slice";
+
+/** A reshape that does more than add and drop axes of size 1: indices after it are quotients and remainders of those before. */
+function isScrambling(n: GraphNode): boolean {
+  const real = (shape: Shape) => shape.filter((d) => d !== 1);
+  return n.op === "reshape" && !sameShape(real(n.attrs.shape), real(n.operands[0]!.type.shape));
+}
 
 const sizeOf = (n: GraphNode): Dim => productOf(n.results[0]!.type.shape);
 
@@ -82,8 +95,11 @@ class Fuser {
   readonly #users = new Map<GraphNode, GraphNode[]>();
   readonly #results = new Set<GraphNode>();
   readonly #groups = new Map<GraphNode, Group>();
-  /** Reductions that a node depends on through pointwise ops. */
-  readonly #sources = new Map<GraphNode, ReadonlySet<GraphNode>>();
+  /** Shapes of what is reduced by the reductions that a node depends on through pointwise ops. */
+  readonly #sources = new Map<GraphNode, ReadonlySet<Shape>>();
+  readonly #shapes = new Map<string, Shape>();
+  /** Reshapes through which the node's group computes its indices, at most. */
+  readonly #reshapes = new Map<GraphNode, number>();
 
   constructor(g: Graph) {
     this.#graph = g;
@@ -93,7 +109,11 @@ class Fuser {
       this.#position.set(n, i);
       for (const s of definedSymbols(n)) finders.set(s.name, n);
     });
-    const use = (by: GraphNode, n: GraphNode) => this.#users.set(n, [...(this.#users.get(n) ?? []), by]);
+    const use = (by: GraphNode, n: GraphNode) => {
+      const users = this.#users.get(n);
+      if (users === undefined) this.#users.set(n, [by]);
+      else users.push(by);
+    };
     for (const n of this.#order) {
       const from = new Set(n.operands.flatMap((v) => (v.def.op === "param" ? [] : [v.def])));
       for (const d of from) use(n, d);
@@ -103,19 +123,26 @@ class Fuser {
     for (const n of this.#order) this.#sources.set(n, this.#sourcesOf(n));
   }
 
-  #sourcesOf(n: GraphNode): ReadonlySet<GraphNode> {
-    if (isReduce(n.op)) return new Set([n]);
-    const found = new Set<GraphNode>();
-    if (!isPointwise(n) && !isRepeatable(n)) return found;
-    for (const v of n.operands) {
-      if (v.def.op !== "param") for (const s of this.#sources.get(v.def) ?? []) found.add(s);
+  #sourcesOf(n: GraphNode): ReadonlySet<Shape> {
+    if (isReduce(n.op)) {
+      const { shape } = n.operands[0]!.type;
+      const key = shapeText(shape);
+      const known = this.#shapes.get(key) ?? shape;
+      this.#shapes.set(key, known);
+      return new Set([known]);
     }
-    return found;
+    if (!isPointwise(n) && !isRepeatable(n)) return new Set();
+    const [first = new Set<Shape>(), ...others] = new Set(
+      n.operands.flatMap((v) => (v.def.op === "param" ? [] : [this.#sources.get(v.def)!])),
+    );
+    return others.length === 0 ? first : new Set([first, ...others].flatMap((s) => [...s]));
   }
 
   run(): Graph {
-    for (const n of [...this.#order].reverse()) {
-      if (isRepeatable(n) || n.op === "constant") continue;
+    for (const n of this.#order.toReversed()) {
+      if (n.op === "constant") continue;
+      this.#reshapes.set(n, this.#reshapesAfter(n));
+      if (isRepeatable(n)) continue;
       if (isPointwise(n)) this.#placePointwise(n);
       else if (isReduce(n.op)) this.#placeReduction(n);
       else if (writers.has(n.op)) this.#start(n, { isWriter: true });
@@ -128,9 +155,20 @@ class Fuser {
     );
   }
 
+  /** Reshapes between the node and the results of its users' groups. */
+  #reshapesAfter(n: GraphNode): number {
+    let most = isScrambling(n) ? 1 : 0;
+    for (const u of this.#users.get(n) ?? []) {
+      const after = this.#reshapes.get(u) ?? 0;
+      most = Math.max(most, isScrambling(n) ? after + 1 : after);
+    }
+    return most;
+  }
+
   #start(n: GraphNode, { isWriter }: { readonly isWriter: boolean }): Group {
     const group: Group = { nodes: new Set([n]), full: sizeOf(n), isWriter };
     this.#groups.set(n, group);
+    this.#reshapes.set(n, 0);
     return group;
   }
 
@@ -159,7 +197,7 @@ class Fuser {
     return { groups, outside };
   }
 
-  /** Whether something outside the group both depends on the node and leads to the group. */
+  /** Whether something outside the group both depends on the node and leads to the group, or too much would have to be looked at. */
   #wouldCycle(n: GraphNode, group: Group): boolean {
     const last = Math.max(...[...group.nodes].map((m) => this.#position.get(m)!));
     const seen = new Set<GraphNode>();
@@ -171,6 +209,7 @@ class Fuser {
     };
     for (const u of this.#users.get(n) ?? []) if (!group.nodes.has(u)) push(u);
     for (let u = stack.pop(); u !== undefined; u = stack.pop()) {
+      if (seen.size > mostVisited) return true;
       // A group runs as a whole: whatever it computes comes after all that it reads.
       const unit = this.#groups.get(u)?.nodes ?? [u];
       for (const m of unit) {
@@ -189,7 +228,7 @@ class Fuser {
     const { groups, outside } = this.#usersOf(n);
     // One number of a reduction is not worth a kernel of its own: it comes along with the first group that can give it to the others.
     const isOne = dimEqual(sizeOf(n), 1) && this.#sources.get(n)!.size > 0;
-    const candidates = groups.size > 1 && !isOne ? [] : groups;
+    const candidates = (groups.size > 1 && !isOne) || this.#reshapes.get(n)! > mostReshapes ? [] : groups;
     const isRead = outside || groups.size > 1;
     for (const group of candidates) {
       const fits =
@@ -208,10 +247,8 @@ class Fuser {
     if (opOf(n).cost !== "expensive" || dimEqual(sizeOf(n), group.full)) return true;
     const { reduction } = group;
     if (group.isWriter) return true;
-    const rows = (s: GraphNode) => {
-      const shape = s.operands[0]!.type.shape;
-      return reduction === undefined ? dimEqual(productOf(shape), group.full) : sameShape(shape, reduction.shape);
-    };
+    const rows = (shape: Shape) =>
+      reduction === undefined ? dimEqual(productOf(shape), group.full) : sameShape(shape, reduction.shape);
     return [...this.#sources.get(n)!].some(rows);
   }
 
