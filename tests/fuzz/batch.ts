@@ -17,7 +17,7 @@ export interface Growing<P> {
   readonly show: (program: P) => string;
 }
 
-interface Recipe {
+export interface Recipe {
   readonly seed: number;
   readonly steps: readonly number[];
 }
@@ -60,7 +60,8 @@ export async function growAndCheck<P>(how: Growing<P>): Promise<void> {
   }
 }
 
-async function shrink(r: Recipe, wrong: (r: Recipe) => Promise<string | undefined>): Promise<Recipe> {
+/** The recipe without the steps that are not needed for it to be wrong. */
+export async function shrink(r: Recipe, wrong: (r: Recipe) => Promise<string | undefined>): Promise<Recipe> {
   let best = r;
   for (let size = Math.ceil(r.steps.length / 2); size >= 1; size = size === 1 ? 0 : Math.ceil(size / 2)) {
     for (let at = 0; at < best.steps.length; ) {

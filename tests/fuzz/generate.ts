@@ -4,7 +4,7 @@
  */
 
 import { ifOp, scanOp } from "../../ir/control-build.js";
-import { type Dim, dimAdd, dimMul, dimSub, dimSymbol } from "../../ir/dim.js";
+import { type Dim, dimAdd, dimMul, dimSub, dimSymbol, evaluateDim } from "../../ir/dim.js";
 import { type DType, isFloat, isInt } from "../../ir/dtype.js";
 import {
   type Attrs,
@@ -33,6 +33,18 @@ import { type Random, randomTensor, sampleTensor, seeded } from "../graph/random
 export interface RandomGraph {
   readonly graph: Graph;
   readonly feeds: readonly Tensor[];
+  /** Feeds of other sizes: drawn anew for parameters whose shapes the sizes decide. */
+  readonly feedsAt: (sizes: Sizes, seed: number) => readonly Tensor[];
+}
+
+/** Values of the symbols n (from 1) and m (from 0 to 40). */
+export type Sizes = Readonly<Record<"n" | "m", number>>;
+
+export interface GrowthOptions {
+  /** The share of inner values that are results too. Default 0: only those that nothing reads are. */
+  readonly results?: number;
+  /** Feeds without infinities, NaN and extremes. */
+  readonly mild?: boolean;
 }
 
 const n = dimSymbol("n");
@@ -58,12 +70,14 @@ class Growth {
   readonly feeds: Tensor[] = [];
   readonly values: Value[] = [];
   readonly #sizes: ReadonlyMap<string, number>;
+  readonly #mild: boolean;
   readonly #found = new Set<string>();
   readonly #facts: readonly OpFacts<string, Attrs>[];
   random: Random;
 
-  constructor(seed: number) {
+  constructor(seed: number, mild: boolean) {
     this.random = seeded(seed);
+    this.#mild = mild;
     this.#facts = [...ops.values()];
     this.#sizes = new Map([
       ["n", this.below(4) + 1],
@@ -96,17 +110,30 @@ class Growth {
 
   /** A new parameter. Now and then its values are special ones. */
   feed(dtype: DType, shape: Shape, value?: Tensor): Value {
-    const sizes = shape.map((d) => (typeof d === "number" ? d : this.#sizes.get(d.key)!));
-    const t = value ?? randomTensor(this.random, dtype, sizes);
-    if (value === undefined && isFloat(dtype) && this.chance(0.3)) {
-      const mixed = Array.from({ length: t.data.length }, () => this.pick(specials));
-      t.data.set(tensorFrom(dtype, sizes, mixed).data as never);
-    }
+    const t = value ?? this.#drawn(dtype, shape, this.#sizes);
     const p = param(`x${this.params.length}`, { dtype, shape });
     this.params.push(p);
     this.feeds.push(t);
     this.values.push(p);
     return p;
+  }
+
+  #drawn(dtype: DType, shape: Shape, symbols: ReadonlyMap<string, number>): Tensor {
+    const sizes = shape.map((d) => evaluateDim(d, symbols));
+    const t = randomTensor(this.random, dtype, sizes);
+    if (isFloat(dtype) && this.chance(0.3) && !this.#mild) {
+      const mixed = Array.from({ length: t.data.length }, () => this.pick(specials));
+      t.data.set(tensorFrom(dtype, sizes, mixed).data as never);
+    }
+    return t;
+  }
+
+  feedsAt(sizes: Sizes, seed: number): readonly Tensor[] {
+    this.random = seeded(seed);
+    const symbols = new Map(Object.entries(sizes));
+    return this.params.map(({ type }, i) =>
+      isStaticShape(type.shape) ? this.feeds[i]! : this.#drawn(type.dtype, type.shape, symbols),
+    );
   }
 
   /** The newest value that fits, often, so that graphs get deep and neighbours meet. */
@@ -371,15 +398,26 @@ class Growth {
   }
 }
 
-/** The graph that the steps grow: its results are the values that nothing else uses, at most eight. */
-export function growGraph(seed: number, steps: readonly number[]): RandomGraph {
-  const growth = new Growth(seed);
+/**
+ * The graph that the steps grow: its results are the values that nothing else uses, at most eight; with the option `results` some of
+ * the others too.
+ */
+export function growGraph(seed: number, steps: readonly number[], options: GrowthOptions = {}): RandomGraph {
+  const { results: share = 0, mild = false } = options;
+  const growth = new Growth(seed, mild);
   for (const s of steps) growth.step(s);
   const used = new Set<Value>(growth.values.flatMap((v) => (v.def.op === "param" ? [] : v.def.operands)));
-  const results = growth.values.filter((v) => v.def.op !== "param" && !used.has(v)).slice(-8);
+  const inner = growth.values.filter((v) => v.def.op !== "param");
+  const random = seeded(seed ^ 0x5eed);
+  const last = new Set(inner.filter((v) => !used.has(v)).slice(-8));
+  const results = inner.filter((v) => last.has(v) || (random() < share && used.has(v)));
   const made = results.length > 0 ? results : growth.values.slice(-1);
   const sizes = growth.values.flatMap((v) =>
     v.def.op !== "param" && v.index === 0 && definedSymbols(v.def).length > 0 ? [v] : [],
   );
-  return { graph: graph("fuzz", growth.params, made, undefined, undefined, sizes), feeds: growth.feeds };
+  return {
+    graph: graph("fuzz", growth.params, made, undefined, undefined, sizes),
+    feeds: growth.feeds,
+    feedsAt: (at, s) => growth.feedsAt(at, s),
+  };
 }

@@ -13,3 +13,7 @@ export function fuzzSeed(test: string): number {
 
 /** How many cases to try: a number in the environment variable, or the default. */
 export const fuzzRuns = (variable: string, usual: number): number => Number(process.env[variable] ?? usual);
+
+/** How long to try cases: seconds in the environment variable; else short, and longer in CI. */
+export const fuzzSeconds = (variable: string, usual: number, inCi: number): number =>
+  Number(process.env[variable] ?? (process.env.CI ? inCi : usual));

@@ -1,0 +1,39 @@
+/**
+ * The random DAGs for long sittings: `npx tsx tests/fuzz/long.ts [--minutes 20] [--seed N] [--steps 3-60]`. Each failure is shrunk and
+ * printed, and the run goes on; the exit code tells whether there were any. Node 20 runs the relaxed variants too with
+ * NODE_OPTIONS=--experimental-wasm-relaxed-simd.
+ */
+import { parseArgs } from "node:util";
+import { defaults } from "../../runtime/index.js";
+import buildWorker, { workerFile } from "../setup/build-worker.js";
+import { checkDag, growDag, showDag, teams } from "./dag.js";
+import { tryFor } from "./timed.js";
+
+const { values } = parseArgs({
+  options: {
+    minutes: { type: "string", default: "20" },
+    seed: { type: "string", default: String(Date.now() % 2 ** 31) },
+    steps: { type: "string", default: "3-60" },
+  },
+});
+await buildWorker();
+defaults.workerUrl = workerFile;
+const seed = Number(values.seed);
+const [fewest, most] = values.steps.split("-").map(Number) as [number, number];
+console.log(
+  `seed ${seed}; ${teams
+    .flat()
+    .map((e) => `${e.variant} on ${e.threads}`)
+    .join(", ")}`,
+);
+const tried = await tryFor({
+  seed,
+  seconds: 60 * Number(values.minutes),
+  steps: [fewest, most],
+  grow: growDag,
+  check: checkDag,
+  show: showDag,
+  onWrong: (report) => console.log(`\n${report}\n`),
+});
+console.log(`${tried.cases} DAGs from seed ${seed}: ${tried.refused} refused, ${tried.wrong} wrong`);
+process.exit(tried.wrong > 0 ? 1 : 0);
