@@ -17,10 +17,11 @@ import type { GraphPass } from "../../passes/pass.js";
 import { defaultPipeline, runPipeline } from "../../passes/pipeline.js";
 import { disagreement } from "../ops/accuracy.js";
 import { growGraph } from "./generate.js";
+import { fuzzRuns, fuzzSeed } from "./seed.js";
 import { perturbed, unexplained } from "./sensitivity.js";
 
-const runs = Number(process.env.WASMITH_FUZZ_RUNS ?? 2000);
-const seed = Number(process.env.WASMITH_FUZZ_SEED ?? 1);
+const runs = fuzzRuns("WASMITH_FUZZ_RUNS", 2000);
+const seed = fuzzSeed("passes");
 
 // Without bias: small seeds and short lists are no better here than others.
 const number = fc.noBias(fc.nat());

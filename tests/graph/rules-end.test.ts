@@ -29,6 +29,7 @@ import { fuse } from "../../passes/graph/fuse.js";
 import { graphPasses } from "../../passes/graph/index.js";
 import type { GraphPass } from "../../passes/pass.js";
 import { defaultPipeline, runPipeline } from "../../passes/pipeline.js";
+import { fuzzRuns, fuzzSeed } from "../fuzz/seed.js";
 import { disagreement } from "../ops/accuracy.js";
 import { type Random, randomTensor, seeded } from "./random.js";
 
@@ -174,7 +175,7 @@ const families: readonly (readonly string[])[] = [
 ];
 
 const seedOf = fc.noBias(fc.nat());
-const runs = { numRuns: 40, seed: 7 };
+const runs = { numRuns: fuzzRuns("WASMITH_FUZZ_RULES", 40), seed: fuzzSeed("rules") };
 
 describe("rules end", () => {
   for (const names of families) {
@@ -202,7 +203,7 @@ describe("rules end", () => {
         }
         check(growth.graph(), seed);
       }),
-      { ...runs, numRuns: 150 },
+      { ...runs, numRuns: 4 * runs.numRuns },
     );
   });
 
@@ -216,7 +217,7 @@ describe("rules end", () => {
     const constants = max(max(constant([], { value: row }), spread(c(1))), spread(c(2)));
     const out = runPipeline(defaultPipeline, graph("g", [x], [max(constants, x)]), { verify: true });
     expect(sameType(out.results[0]!.type, x.type)).toBe(true);
-    expect(graphNodes(out).filter((n) => n.op === "max")).toHaveLength(1);
+    expect(printGraph(out).match(/= max /g)).toHaveLength(1);
     expect([...evaluate(out, [tensorFrom("f32", [3], [0, 9, 0])])[0]!.data]).toEqual([2, 9, 2]);
   });
 });
