@@ -88,6 +88,16 @@ export class Block {
     this.push(B.callStmt(fn, args));
   }
 
+  /** Calls a function with arguments by the names of its parameters; names that it does not have are left over. */
+  callNamed(fn: LoopFunction, args: Readonly<Record<string, B.Operand>>): void {
+    const ordered = fn.params.map(({ name }) => {
+      const value = args[name];
+      if (value === undefined) throw new InternalError(`@${fn.name} needs an argument for ${name}`);
+      return value;
+    });
+    this.call(fn.name, ordered);
+  }
+
   return(value?: Expr): void {
     this.push(B.ret(value));
   }

@@ -428,7 +428,20 @@ export const ret = (value?: Expr): Stmt => (value === undefined ? { kind: "retur
 export const comment = (text: string): Stmt => ({ kind: "comment", text });
 
 /** A parameter that points to elements of a type. */
-export const pointer = (name: string, points: Elem): LoopParam => ({ name, type: "i32", points });
+/** A parameter whose name is known to the type checker. */
+export type NamedParam<N extends string> = LoopParam & { readonly name: N };
+
+export const pointer = <const N extends string>(name: N, points: Elem): NamedParam<N> => ({
+  name,
+  type: "i32",
+  points,
+});
+
+/** Parameters as variables, by their names. */
+export type Named<P extends readonly LoopParam[]> = { readonly [N in P[number]["name"]]: Expr };
+
+export const named = <const P extends readonly LoopParam[]>(params: P): Named<P> =>
+  Object.fromEntries(params.map((p) => [p.name, param(p)])) as Named<P>;
 
 export function func(
   name: string,

@@ -95,10 +95,10 @@ export const tileName = (lane: Lane, mr: number, nr: number, { vectors, cut, lan
 export class Helpers {
   readonly #functions = new Map<string, LoopFunction>();
 
-  /** Adds a function unless it is there; gives its name, to call it by. */
-  use(f: LoopFunction): string {
+  /** Adds a function unless it is there; gives it back, to call it. */
+  use(f: LoopFunction): LoopFunction {
     this.#functions.set(f.name, f);
-    return f.name;
+    return f;
   }
 
   list(): readonly LoopFunction[] {

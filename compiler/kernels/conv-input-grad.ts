@@ -12,7 +12,22 @@
 import type { Elem, Expr, LoopFunction, LoopParam } from "../../ir/loop.js";
 import { elemBytes } from "../../ir/loop.js";
 import { buildFunction } from "../../ir/loop-block.js";
-import { add, divS, fill, i32, leS, load, loadSplat, maxS, minS, mul, pointer, sub } from "../../ir/loop-build.js";
+import {
+  add,
+  divS,
+  fill,
+  i32,
+  leS,
+  load,
+  loadSplat,
+  maxS,
+  minS,
+  mul,
+  named,
+  param,
+  pointer,
+  sub,
+} from "../../ir/loop-build.js";
 import { coverColumns, existing, Helpers, panelsOf, sharedWidth, type TileWidth, tileName } from "./columns.js";
 import { segmentLoops, segmentParams } from "./conv.js";
 import { identity } from "./epilogue.js";
@@ -33,6 +48,11 @@ export interface ConvGradSpec {
 
 /** Parameters of `convInputGradient`; strides in elements. */
 export const inputGradientParams = (elem: Elem, loops: number): readonly LoopParam[] => [
+  ...ownParams(elem),
+  ...segmentParams(loops),
+];
+
+const ownParams = (elem: Elem) => [
   int("begin"),
   int("end"),
   pointer("dy", elem),
@@ -52,7 +72,6 @@ export const inputGradientParams = (elem: Elem, loops: number): readonly LoopPar
   int("stepD"),
   int("stepImage"), // elements of an image of dx
   int("run"),
-  ...segmentParams(loops),
 ];
 
 /** One row of output pixels of MR images against one panel: dx[image, pixel, column …] += dy[image, pixel] · w. */
@@ -74,22 +93,22 @@ function inputGradientRow(lane: Lane, mr: number, nr: number, width: TileWidth):
     int("columns"),
   ];
   const name = `${lane.name}_convinputgradrow_${tileName(lane, mr, nr, width)}`;
-  return buildFunction(name, params, undefined, (f, args) => {
-    const [dy, w, dx, pixels, k, dyPixel, dxPixel, dyImage, dxImage, columns] = args as readonly Expr[];
-    const dyPitch = f.let("dyPitch", mul(dyPixel!, bytes));
-    const dxPitch = f.let("dxPitch", mul(dxPixel!, bytes));
-    const dyStep = f.let("dyStep", mul(dyImage!, bytes));
-    const dxStep = f.let("dxStep", mul(dxImage!, bytes));
-    const dyRow = f.mut("dyRow", dy!);
-    const dxRow = f.mut("dxRow", dx!);
-    f.for("i", 0, pixels!, 1, () => {
+  return buildFunction(name, params, undefined, (f) => {
+    const { dy, w, dx, pixels, k, dyPixel, dxPixel, dyImage, dxImage, columns } = named(params);
+    const dyPitch = f.let("dyPitch", mul(dyPixel, bytes));
+    const dxPitch = f.let("dxPitch", mul(dxPixel, bytes));
+    const dyStep = f.let("dyStep", mul(dyImage, bytes));
+    const dxStep = f.let("dxStep", mul(dxImage, bytes));
+    const dyRow = f.mut("dyRow", dy);
+    const dxRow = f.mut("dxRow", dx);
+    f.for("i", 0, pixels, 1, () => {
       const acc = zeroTile(f, lane, mr, nv);
       const a: Expr[] = [];
       for (let r = 0; r < mr; r++) a.push(f.mut(`dy${r}`, r === 0 ? dyRow : add(a[r - 1]!, dyStep)));
-      const wAt = f.mut("wAt", w!);
+      const wAt = f.mut("wAt", w);
       reduction(
         f,
-        k!,
+        k,
         4,
         (u) =>
           tileStep(
@@ -113,7 +132,7 @@ function inputGradientRow(lane: Lane, mr: number, nr: number, width: TileWidth):
         params: [],
         at: () => ({ batch: i32(0), row: i32(0), column: i32(0) }),
         accumulate: true,
-        columns: existing(lane, width, columns!),
+        columns: existing(lane, width, columns),
       });
       f.assign(dyRow, add(dyRow, dyPitch));
       f.assign(dxRow, add(dxRow, dxPitch));
@@ -138,45 +157,44 @@ export function convInputGradient(spec: ConvGradSpec): InputGradientKernel {
   const panels = panelsOf(lane, nr, spec.n);
   const helpers = new Helpers();
   const name = `${lane.name}_convinputgrad_${loops}_${mr}x${nr}${panels.suffix}`;
-  const fn = buildFunction(name, inputGradientParams(elem, loops), undefined, (f, args) => {
-    const [begin, end, dy, w, dx, images, k, groups, dyGroup, dxGroup, dyPixel, outW, outH, outD] =
-      args as readonly Expr[];
-    const [stepW, stepH, stepD, stepImage, run, ...segmentArgs] = args.slice(14) as readonly Expr[];
-    const dyImage = f.let("dyImage", mul(mul(mul(outD!, outH!), outW!), dyPixel!));
-    const panelCount = f.let("panels", divS(add(run!, nr - 1), nr));
-    const panelBytes = f.let("panelBytes", mul(k!, nr * bytes));
-    const first = f.let("first", mul(begin!, mr));
-    const last = f.let("last", minS(mul(end!, mr), images!));
-    f.push(
-      fill(add(dx!, mul(mul(first, stepImage!), bytes)), 0, mul(mul(maxS(sub(last, first), 0), stepImage!), bytes)),
-    );
+  const fn = buildFunction(name, inputGradientParams(elem, loops), undefined, (f) => {
+    const p = named(ownParams(elem));
+    const { begin, end, dy, w, dx, images, k, groups, dyGroup, dxGroup, dyPixel, outW, outH, outD } = p;
+    const { stepW, stepH, stepD, stepImage, run } = p;
+    const segmentArgs = segmentParams(loops).map(param);
+    const dyImage = f.let("dyImage", mul(mul(mul(outD, outH), outW), dyPixel));
+    const panelCount = f.let("panels", divS(add(run, nr - 1), nr));
+    const panelBytes = f.let("panelBytes", mul(k, nr * bytes));
+    const first = f.let("first", mul(begin, mr));
+    const last = f.let("last", minS(mul(end, mr), images));
+    f.push(fill(add(dx, mul(mul(first, stepImage), bytes)), 0, mul(mul(maxS(sub(last, first), 0), stepImage), bytes)));
     const image = f.mut("image", first);
     for (const size of rowTiles(mr)) {
       f.while(leS(add(image, size), last), () => {
-        const wAt = f.mut("wAt", w!);
-        f.for("group", 0, groups!, 1, (group) => {
-          const dyAt = f.let("dyAt", add(dy!, mul(add(mul(image, dyImage), mul(group, dyGroup!)), bytes)));
-          const dxAt = f.let("dxAt", add(dx!, mul(add(mul(image, stepImage!), mul(group, dxGroup!)), bytes)));
+        const wAt = f.mut("wAt", w);
+        f.for("group", 0, groups, 1, (group) => {
+          const dyAt = f.let("dyAt", add(dy, mul(add(mul(image, dyImage), mul(group, dyGroup)), bytes)));
+          const dxAt = f.let("dxAt", add(dx, mul(add(mul(image, stepImage), mul(group, dxGroup)), bytes)));
           const wGroup = f.let("wGroup", wAt);
-          f.for("oz", 0, outD!, 1, (oz) => {
-            f.for("oy", 0, outH!, 1, (oy) => {
-              const dyRow = f.let("dyRow", add(dyAt, mul(mul(add(mul(oz, outH!), oy), outW!), mul(dyPixel!, bytes))));
-              const dxRow = f.let("dxRow", add(dxAt, mul(add(mul(oz, stepD!), mul(oy, stepH!)), bytes)));
+          f.for("oz", 0, outD, 1, (oz) => {
+            f.for("oy", 0, outH, 1, (oy) => {
+              const dyRow = f.let("dyRow", add(dyAt, mul(mul(add(mul(oz, outH), oy), outW), mul(dyPixel, bytes))));
+              const dxRow = f.let("dxRow", add(dxAt, mul(add(mul(oz, stepD), mul(oy, stepH)), bytes)));
               f.assign(wAt, wGroup);
               segmentLoops(f, segmentArgs, bytes, (offset) => {
-                coverColumns(f, lane, panels, i32(0), run!, (width, column, columns) => {
-                  f.call(helpers.use(inputGradientRow(lane, size, nr, sharedWidth(panels, width))), [
-                    dyRow,
-                    wAt,
-                    add(add(dxRow, offset), mul(column, bytes)),
-                    outW!,
-                    k!,
-                    dyPixel!,
-                    stepW!,
+                coverColumns(f, lane, panels, i32(0), run, (width, column, columns) => {
+                  f.callNamed(helpers.use(inputGradientRow(lane, size, nr, sharedWidth(panels, width))), {
+                    dy: dyRow,
+                    w: wAt,
+                    dx: add(add(dxRow, offset), mul(column, bytes)),
+                    pixels: outW,
+                    k,
+                    dyPixel,
+                    dxPixel: stepW,
                     dyImage,
-                    stepImage!,
+                    dxImage: stepImage,
                     columns,
-                  ]);
+                  });
                   f.assign(wAt, add(wAt, panelBytes));
                 });
               });

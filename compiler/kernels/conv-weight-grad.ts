@@ -26,7 +26,9 @@ import {
   maxS,
   minS,
   mul,
+  named,
   ne,
+  param,
   pointer,
   remS,
   select,
@@ -41,6 +43,11 @@ import { int, type Lane, lanes, partialVector, storeTile, tileStep, zeroTile } f
 
 /** Parameters of `convWeightGradient`; strides in elements. */
 export const weightGradientParams = (elem: Elem, loops: number): readonly LoopParam[] => [
+  ...ownParams(elem),
+  ...segmentParams(loops),
+];
+
+const ownParams = (elem: Elem) => [
   int("begin"),
   int("end"),
   pointer("x", elem), // padded
@@ -58,7 +65,6 @@ export const weightGradientParams = (elem: Elem, loops: number): readonly LoopPa
   int("stepD"),
   int("stepImage"),
   int("run"),
-  ...segmentParams(loops),
 ];
 
 /** Elements of x and dy that a block of output rows may touch, so that they stay in the cache while all tiles read them. */
@@ -77,8 +83,8 @@ function weightGradientTile(lane: Lane, mr: number, nr: number, width: TileWidth
   const { vectors: nv } = width;
   const bytes = elemBytes[elem];
   const L = lane.count;
-  const params = [
-    ...Array.from({ length: mr }, (_, r) => pointer(`x${r}`, elem)),
+  const starts = Array.from({ length: mr }, (_, r) => pointer(`x${r}`, elem));
+  const own = [
     pointer("dy", elem),
     pointer("dw", elem),
     int("first"),
@@ -96,15 +102,16 @@ function weightGradientTile(lane: Lane, mr: number, nr: number, width: TileWidth
     int("columns"),
   ];
   const name = `${lane.name}_convweightgradtile_${tileName(lane, mr, nr, width)}`;
-  return buildFunction(name, params, undefined, (f, args) => {
-    const xs = args.slice(0, mr) as readonly Expr[];
-    const [dy, dw, first, count, rows, n, dyPixel, outW, outH, outD, stepW, stepH, stepD, stepImage, columns] =
-      args.slice(mr) as readonly Expr[];
-    const exist = existing(lane, width, columns!);
+  return buildFunction(name, [...starts, ...own], undefined, (f) => {
+    const xs = starts.map(param);
+    const p = named(own);
+    const { dy, dw, first, count, rows, n, dyPixel, columns } = p;
+    const { outW, outH, outD, stepW, stepH, stepD, stepImage } = p;
+    const exist = existing(lane, width, columns);
     const acc = zeroTile(f, lane, mr, nv);
-    const dwRows: Expr[] = [dw!];
-    for (let r = 1; r < mr; r++) dwRows.push(f.let(`dw${r}`, add(dwRows[r - 1]!, mul(n!, bytes))));
-    f.if(ne(first!, 0), () => {
+    const dwRows: Expr[] = [dw];
+    for (let r = 1; r < mr; r++) dwRows.push(f.let(`dw${r}`, add(dwRows[r - 1]!, mul(n, bytes))));
+    f.if(ne(first, 0), () => {
       for (const [r, row] of acc.entries())
         for (const [v, x] of row.entries())
           f.assign(
@@ -114,19 +121,19 @@ function weightGradientTile(lane: Lane, mr: number, nr: number, width: TileWidth
               : load(lane.vector, elem, dwRows[r]!, 0, v * L),
           );
     });
-    const xStep = f.let("xStep", mul(stepW!, bytes));
-    const dyStep = f.let("dyStep", mul(dyPixel!, bytes));
-    const oy = f.mut("oy", remS(first!, outH!));
-    const planes = f.let("planes", divS(first!, outH!));
-    const oz = f.mut("oz", remS(planes, outD!));
-    const image = f.let("image", divS(planes, outD!));
-    const start = add(add(mul(image, stepImage!), mul(oz, stepD!)), mul(oy, stepH!));
+    const xStep = f.let("xStep", mul(stepW, bytes));
+    const dyStep = f.let("dyStep", mul(dyPixel, bytes));
+    const oy = f.mut("oy", remS(first, outH));
+    const planes = f.let("planes", divS(first, outH));
+    const oz = f.mut("oz", remS(planes, outD));
+    const image = f.let("image", divS(planes, outD));
+    const start = add(add(mul(image, stepImage), mul(oz, stepD)), mul(oy, stepH));
     const offset = f.mut("offset", mul(start, bytes));
-    const nextRow = f.let("nextRow", mul(stepH!, bytes));
-    const nextPlane = f.let("nextPlane", mul(sub(stepD!, mul(outH!, stepH!)), bytes));
-    const nextImage = f.let("nextImage", mul(sub(stepImage!, mul(outD!, stepD!)), bytes));
-    const dyRow = f.mut("dyRow", add(dy!, mul(mul(first!, outW!), dyStep)));
-    f.for("row", first!, add(first!, count!), 1, (row) => {
+    const nextRow = f.let("nextRow", mul(stepH, bytes));
+    const nextPlane = f.let("nextPlane", mul(sub(stepD, mul(outH, stepH)), bytes));
+    const nextImage = f.let("nextImage", mul(sub(stepImage, mul(outD, stepD)), bytes));
+    const dyRow = f.mut("dyRow", add(dy, mul(mul(first, outW), dyStep)));
+    f.for("row", first, add(first, count), 1, (row) => {
       const a = xs.map((x, r) => f.mut(`a_${r}`, add(x, offset)));
       const bAt = f.mut("b_", dyRow);
       const vector = (v: number) => load(lane.vector, elem, bAt, 0, v * L);
@@ -135,24 +142,24 @@ function weightGradientTile(lane: Lane, mr: number, nr: number, width: TileWidth
         for (const p of a) f.assign(p, add(p, xStep));
         f.assign(bAt, add(bAt, dyStep));
       };
-      if (exist === undefined) f.for("ox", 0, outW!, 1, () => step(vector));
+      if (exist === undefined) f.for("ox", 0, outW, 1, () => step(vector));
       else {
         // The last vector reads beyond its pixel: not at the very end of dy, and never where pixels are narrower than it.
-        const last = select(eq(row, sub(rows!, 1)), sub(outW!, 1), outW!);
-        const safe = f.let("safe", select(geS(dyPixel!, L), last, 0));
+        const last = select(eq(row, sub(rows, 1)), sub(outW, 1), outW);
+        const safe = f.let("safe", select(geS(dyPixel, L), last, 0));
         f.for("ox", 0, safe, 1, () => step(vector));
-        f.for("ox", safe, outW!, 1, () =>
+        f.for("ox", safe, outW, 1, () =>
           step((v) => (v < nv - 1 ? vector(v) : partialVector(f, lane, elem, bAt, v * L, exist))),
         );
       }
-      f.assign(dyRow, add(dyRow, mul(outW!, dyStep)));
+      f.assign(dyRow, add(dyRow, mul(outW, dyStep)));
       f.assign(offset, add(offset, nextRow));
       f.assign(oy, add(oy, 1));
-      f.if(eq(oy, outH!), () => {
+      f.if(eq(oy, outH), () => {
         f.assign(oy, 0);
         f.assign(offset, add(offset, nextPlane));
         f.assign(oz, add(oz, 1));
-        f.if(eq(oz, outD!), () => {
+        f.if(eq(oz, outD), () => {
           f.assign(oz, 0);
           f.assign(offset, add(offset, nextImage));
         });
@@ -185,28 +192,29 @@ export function convWeightGradient(spec: ConvGradSpec): WeightGradientKernel {
   const panels = panelsOf(lane, nr, spec.n);
   const helpers = new Helpers();
   const name = `${lane.name}_convweightgrad_${loops}_${mr}x${nr}${panels.suffix}`;
-  const fn = buildFunction(name, weightGradientParams(elem, loops), undefined, (f, args) => {
-    const [begin, end, x, dy, dw, rows, n, xGroup, dyPixel, outW, outH, outD] = args as readonly Expr[];
-    const [stepW, stepH, stepD, stepImage, run, ...segmentArgs] = args.slice(12) as readonly Expr[];
-    const k = f.mut("k", run!);
+  const fn = buildFunction(name, weightGradientParams(elem, loops), undefined, (f) => {
+    const p = named(ownParams(elem));
+    const { begin, end, x, dy, dw, rows, n, xGroup, dyPixel, outW, stepH, run } = p;
+    const segmentArgs = segmentParams(loops).map(param);
+    const k = f.mut("k", run);
     for (let i = 0; i < loops; i++) f.assign(k, mul(k, segmentArgs[2 * i]!));
     const blocks = f.let("blocks", divS(add(k, chunkK - 1), chunkK));
-    const perRow = f.let("perRow", add(mul(outW!, dyPixel!), maxS(stepH!, 1)));
+    const perRow = f.let("perRow", add(mul(outW, dyPixel), maxS(stepH, 1)));
     const blockRows = f.let("blockRows", maxS(divS(i32(blockElements), perRow), 1));
-    f.for("chunk", begin!, end!, 1, (chunk) => {
+    f.for("chunk", begin, end, 1, (chunk) => {
       const group = f.let("group", divS(chunk, blocks));
       const k0 = f.let("k0", mul(remS(chunk, blocks), chunkK));
       const k1 = f.let("k1", minS(add(k0, chunkK), k));
-      const xAt = f.let("xAt", add(x!, mul(mul(group, xGroup!), bytes)));
-      const dyAt = f.let("dyAt", add(dy!, mul(mul(group, n!), bytes)));
-      const dwAt = f.let("dwAt", add(dw!, mul(mul(mul(group, k), n!), bytes)));
+      const xAt = f.let("xAt", add(x, mul(mul(group, xGroup), bytes)));
+      const dyAt = f.let("dyAt", add(dy, mul(mul(group, n), bytes)));
+      const dwAt = f.let("dwAt", add(dw, mul(mul(mul(group, k), n), bytes)));
       const from = f.mut("from", i32(0));
       // At least one round, so that dw is written even without pixels.
-      f.while(ltS(from, maxS(rows!, 1)), () => {
-        const count = f.let("count", minS(sub(rows!, from), blockRows));
+      f.while(ltS(from, maxS(rows, 1)), () => {
+        const count = f.let("count", minS(sub(rows, from), blockRows));
         // Walks over the elements of K: their offsets within x.
-        const i = f.mut("i", remS(k0, run!));
-        const segment = f.let("segment", divS(k0, run!));
+        const i = f.mut("i", remS(k0, run));
+        const segment = f.let("segment", divS(k0, run));
         const indices: Expr[] = [];
         let rest: Expr = segment;
         let offset: Expr = mul(i, bytes);
@@ -220,9 +228,9 @@ export function convWeightGradient(spec: ConvGradSpec): WeightGradientKernel {
         const next = () => {
           f.assign(at, add(at, bytes));
           f.assign(i, add(i, 1));
-          f.if(eq(i, run!), () => {
+          f.if(eq(i, run), () => {
             f.assign(i, 0);
-            f.assign(at, add(at, mul(sub(segmentArgs[1]!, run!), bytes)));
+            f.assign(at, add(at, mul(sub(segmentArgs[1]!, run), bytes)));
             f.assign(indices[0]!, add(indices[0]!, 1));
             const carry = (l: number): void => {
               if (l + 1 >= loops) return;
@@ -245,25 +253,16 @@ export function convWeightGradient(spec: ConvGradSpec): WeightGradientKernel {
               pointers.push(f.let(`x${r}`, at));
               next();
             }
-            coverColumns(f, lane, panels, i32(0), n!, (width, column, columns) =>
-              f.call(helpers.use(weightGradientTile(lane, size, nr, width)), [
-                ...pointers,
-                add(dyAt, mul(column, bytes)),
-                add(dwAt, mul(add(mul(row, n!), column), bytes)),
-                from,
+            coverColumns(f, lane, panels, i32(0), n, (width, column, columns) =>
+              f.callNamed(helpers.use(weightGradientTile(lane, size, nr, width)), {
+                ...p,
+                ...Object.fromEntries(pointers.map((at, r) => [`x${r}`, at])),
+                dy: add(dyAt, mul(column, bytes)),
+                dw: add(dwAt, mul(add(mul(row, n), column), bytes)),
+                first: from,
                 count,
-                rows!,
-                n!,
-                dyPixel!,
-                outW!,
-                outH!,
-                outD!,
-                stepW!,
-                stepH!,
-                stepD!,
-                stepImage!,
                 columns,
-              ]),
+              }),
             );
             f.assign(row, add(row, size));
           });

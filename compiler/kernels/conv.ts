@@ -22,7 +22,21 @@ import { InternalError } from "../../ir/errors.js";
 import type { Elem, Expr, LoopFunction, LoopParam } from "../../ir/loop.js";
 import { elemBytes } from "../../ir/loop.js";
 import { type Block, buildFunction } from "../../ir/loop-block.js";
-import { add, divS, eq, geS, i32, minS, mul, pointer, remS, sub } from "../../ir/loop-build.js";
+import {
+  add,
+  divS,
+  eq,
+  geS,
+  i32,
+  minS,
+  mul,
+  type Named,
+  named,
+  param,
+  pointer,
+  remS,
+  sub,
+} from "../../ir/loop-build.js";
 import { coverColumns, existing, Helpers, panelsOf, sharedWidth, type TileWidth, tileName } from "./columns.js";
 import { type Epilogue, identity } from "./epilogue.js";
 import { type Kernel, rowTiles } from "./gemm.js";
@@ -118,7 +132,10 @@ export const convParams = (
   loops: number,
   yElem: Elem = xElem,
   wElem: Elem = xElem,
-): readonly LoopParam[] => [
+): readonly LoopParam[] => [...ownParams(xElem, yElem, wElem), ...segmentParams(loops)];
+
+/** Those that every convolution has. */
+const ownParams = (xElem: Elem, yElem: Elem, wElem: Elem) => [
   int("begin"),
   int("end"),
   pointer("x", xElem),
@@ -132,11 +149,10 @@ export const convParams = (
   int("yPixel"), // output channels in all: pixel pitch of y
   ...walkParams,
   int("run"),
-  ...segmentParams(loops),
 ];
 
 /** How the first elements of neighbouring output pixels lie in x. */
-const walkParams: readonly LoopParam[] = [
+const walkParams = [
   int("outW"),
   int("outH"),
   int("outD"),
@@ -178,9 +194,14 @@ export interface PixelWalk {
   readonly next: () => void;
 }
 
-/** Starts a walk at pixel number `first`; `walk` are the values of `walkParams`, `bytes` the size of an element. */
-export function pixelWalk(f: Block, x: Expr, first: Expr, walk: readonly Expr[], bytes: number): PixelWalk {
-  const [outW, outH, outD, stepW, stepH, stepD, stepImage] = walk as [Expr, Expr, Expr, Expr, Expr, Expr, Expr];
+/** Starts a walk at pixel number `first`; `bytes` is the size of an element. */
+export function pixelWalk(
+  f: Block,
+  x: Expr,
+  first: Expr,
+  { outW, outH, outD, stepW, stepH, stepD, stepImage }: Named<typeof walkParams>,
+  bytes: number,
+): PixelWalk {
   const px = f.mut("px", remS(first, outW));
   const rows = f.let("rows", divS(first, outW));
   const py = f.mut("py", remS(rows, outH));
@@ -240,7 +261,7 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
   const stepBytes = xBytes * lane.depth;
   const wBytes = elemBytes[s.wElem] * lane.depth;
   const L = lane.count;
-  const params = [
+  const own = [
     pointer("x", lane.operand),
     pointer("w", s.wElem),
     pointer("y", s.yElem),
@@ -249,19 +270,16 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
     int("yPixel"),
     ...walkParams,
     int("run"),
-    ...segmentParams(s.loops),
-    int("column"),
-    int("columns"),
-    ...s.epilogue.params,
   ];
-  return buildFunction(`${stem(s, "convstrip")}_${tileName(lane, mr, s.nr, width)}`, params, undefined, (f, args) => {
-    const [x, w, y, first, count, yPixel] = args as Expr[] as [Expr, Expr, Expr, Expr, Expr, Expr];
-    const walkArgs = args.slice(6, 13);
-    const run = args[13]!;
-    const segmentArgs = args.slice(14, 14 + 2 * s.loops);
-    const [column, columns, ...extra] = args.slice(14 + 2 * s.loops) as [Expr, Expr, ...Expr[]];
+  const place = [int("column"), int("columns")];
+  const params = [...own, ...segmentParams(s.loops), ...place, ...s.epilogue.params];
+  return buildFunction(`${stem(s, "convstrip")}_${tileName(lane, mr, s.nr, width)}`, params, undefined, (f) => {
+    const p = named(own);
+    const { x, w, y, first, count, yPixel, run } = p;
+    const { column, columns } = named(place);
+    const extra = s.epilogue.params.map(param);
     const exist = existing(lane, width, columns);
-    const walk = pixelWalk(f, x, first, walkArgs, xBytes);
+    const walk = pixelWalk(f, x, first, p, xBytes);
     const yBytes = elemBytes[s.yElem];
     const yPitch = f.let("yPitch", mul(yPixel, yBytes));
     const steps = f.let("steps", stepsOf(lane, run));
@@ -275,7 +293,7 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
       }
       const acc = zeroTile(f, lane, mr, nv);
       const wSegment = f.mut("wSegment", w);
-      segmentLoops(f, segmentArgs, xBytes, (offset) => {
+      segmentLoops(f, segmentParams(s.loops).map(param), xBytes, (offset) => {
         const xAt = pixels.map((p, r) => f.mut(`x${r}`, add(p, offset)));
         const wAt = f.mut("wAt", wSegment);
         reduction(
@@ -333,26 +351,27 @@ export function conv(spec: ConvSpec): ConvKernel {
   const panels = panelsOf(lane, nr, spec.n);
   const helpers = new Helpers();
   const name = `${stem(s, "conv")}_${mr}x${nr}${panels.suffix}`;
-  const params = [...convParams(lane.operand, loops, s.yElem, s.wElem), ...s.epilogue.params];
-  const fn = buildFunction(name, params, undefined, (f, args) => {
-    const [begin, end, x, w, y, pixels, n, groups, xGroup, wGroup, yPixel] = args as Expr[];
-    const shared = args.slice(11, 11 + walkParams.length + 1 + 2 * loops);
-    const run = shared[walkParams.length]!;
-    const extra = args.slice(11 + shared.length);
-    const columnBlocks = f.let("columnBlocks", divS(add(n!, chunkColumns - 1), chunkColumns));
+  const own = ownParams(lane.operand, s.yElem, s.wElem);
+  const params = [...own, ...segmentParams(loops), ...s.epilogue.params];
+  const fn = buildFunction(name, params, undefined, (f) => {
+    const p = named(own);
+    const { begin, end, x, w, y, pixels, n, groups, xGroup, wGroup, run } = p;
+    const segmentArgs = segmentParams(loops).map(param);
+    const passed = { ...p, ...named(segmentParams(loops)), ...named(s.epilogue.params) };
+    const columnBlocks = f.let("columnBlocks", divS(add(n, chunkColumns - 1), chunkColumns));
     const k = f.mut("k", mul(stepsOf(lane, run), lane.depth));
-    for (let i = 0; i < loops; i++) f.assign(k, mul(k, shared[walkParams.length + 1 + 2 * i]!));
-    f.for("chunk", begin!, end!, 1, (chunk) => {
+    for (let i = 0; i < loops; i++) f.assign(k, mul(k, segmentArgs[2 * i]!));
+    f.for("chunk", begin, end, 1, (chunk) => {
       const outer = f.let("outer", divS(chunk, columnBlocks));
       const column0 = f.let("column0", mul(remS(chunk, columnBlocks), chunkColumns));
       // Pixels run slowest, so that the groups of a pixel share cache lines.
-      const group = f.let("group", remS(outer, groups!));
-      const first = f.let("first", mul(divS(outer, groups!), chunkPixels));
-      const count = f.let("count", minS(sub(pixels!, first), chunkPixels));
-      const columnEnd = f.let("columnEnd", minS(n!, add(column0, chunkColumns)));
-      const xAt = f.let("xAt", add(x!, mul(mul(group, xGroup!), xBytes)));
-      const wAt = f.let("wAt", add(w!, mul(mul(group, wGroup!), wBytes)));
-      const channel0 = f.let("channel0", mul(group, n!));
+      const group = f.let("group", remS(outer, groups));
+      const first = f.let("first", mul(divS(outer, groups), chunkPixels));
+      const count = f.let("count", minS(sub(pixels, first), chunkPixels));
+      const columnEnd = f.let("columnEnd", minS(n, add(column0, chunkColumns)));
+      const xAt = f.let("xAt", add(x, mul(mul(group, xGroup), xBytes)));
+      const wAt = f.let("wAt", add(w, mul(mul(group, wGroup), wBytes)));
+      const channel0 = f.let("channel0", mul(group, n));
       coverColumns(f, lane, panels, column0, columnEnd, (width, column, columns) => {
         const wPanel = f.let("wPanel", add(wAt, mul(mul(column, k), wBytes)));
         const channel = f.let("channel", add(channel0, column));
@@ -362,18 +381,16 @@ export function conv(spec: ConvSpec): ConvKernel {
           const at = done;
           const left = f.let("left", sub(count, at));
           f.if(geS(left, size), () =>
-            f.call(tileFn, [
-              xAt,
-              wPanel,
-              add(y!, mul(channel, elemBytes[s.yElem])),
-              add(first, at),
-              left,
-              yPixel!,
-              ...shared,
-              channel,
+            f.callNamed(tileFn, {
+              ...passed,
+              x: xAt,
+              w: wPanel,
+              y: add(y, mul(channel, elemBytes[s.yElem])),
+              first: add(first, at),
+              count: left,
+              column: channel,
               columns,
-              ...extra,
-            ]),
+            }),
           );
           if (size > 1) done = f.let("done", sub(count, remS(left, size)));
         }

@@ -12,10 +12,10 @@
  */
 
 import { InternalError } from "../../ir/errors.js";
-import type { Elem, Expr, LoopFunction, LoopParam } from "../../ir/loop.js";
+import type { Elem, Expr, LoopFunction } from "../../ir/loop.js";
 import { elemBytes } from "../../ir/loop.js";
 import { buildFunction } from "../../ir/loop-block.js";
-import { add, divS, geS, gtS, i32, minS, mul, pointer, remS, select, sub } from "../../ir/loop-build.js";
+import { add, divS, geS, gtS, i32, minS, mul, named, param, pointer, remS, select, sub } from "../../ir/loop-build.js";
 import { coverColumns, existing, Helpers, panelsOf, sharedWidth, type TileWidth, tileName } from "./columns.js";
 import { type Epilogue, identity } from "./epilogue.js";
 import {
@@ -78,7 +78,7 @@ export interface GemmKernel extends Kernel {
 }
 
 /** Parameters of every GEMM entry, before those of the epilogue. */
-export const gemmParams = (aElem: Elem, bElem: Elem, cElem: Elem): readonly LoopParam[] => [
+export const gemmParams = (aElem: Elem, bElem: Elem, cElem: Elem) => [
   int("begin"),
   int("end"),
   pointer("a", aElem),
@@ -159,7 +159,7 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
   const aBytes = elemBytes[s.aElem] * lane.depth;
   const bBytes = elemBytes[s.bElem] * lane.depth;
   const cBytes = elemBytes[s.cElem];
-  const params = [
+  const own = [
     pointer("a", s.aElem),
     pointer("b", s.bElem),
     pointer("c", s.cElem),
@@ -173,24 +173,25 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
     int("row"),
     int("column"),
     int("columns"),
-    ...s.epilogue.params,
   ];
-  return buildFunction(`${stem(s, "gemmstrip")}_${tileName(lane, mr, s.nr, width)}`, params, undefined, (f, args) => {
-    const [a, b, c, rows, k, aRow, aColumn, bRow, cRow, batch, row, column, columns, ...extra] = args as Expr[];
-    const exist = existing(lane, width, columns!);
-    const aRowBytes = s.a === "columns" ? i32(aBytes) : f.let("aRowBytes", mul(aRow!, elemBytes[s.aElem]));
-    const aStep = s.a === "rows" ? i32(aBytes) : f.let("aStep", mul(aColumn!, aBytes));
-    const bStep = s.b === "packed" ? i32(s.nr * bBytes) : f.let("bStep", mul(bRow!, bBytes));
-    const cRowBytes = f.let("cRowBytes", mul(cRow!, cBytes));
-    const aTile = f.mut("aTile", a!);
-    const cTile = f.mut("cTile", c!);
-    f.for("i", 0, sub(rows!, mr - 1), mr, (i) => {
+  const params = [...own, ...s.epilogue.params];
+  return buildFunction(`${stem(s, "gemmstrip")}_${tileName(lane, mr, s.nr, width)}`, params, undefined, (f) => {
+    const { a, b, c, rows, k, aRow, aColumn, bRow, cRow, batch, row, column, columns } = named(own);
+    const extra = s.epilogue.params.map(param);
+    const exist = existing(lane, width, columns);
+    const aRowBytes = s.a === "columns" ? i32(aBytes) : f.let("aRowBytes", mul(aRow, elemBytes[s.aElem]));
+    const aStep = s.a === "rows" ? i32(aBytes) : f.let("aStep", mul(aColumn, aBytes));
+    const bStep = s.b === "packed" ? i32(s.nr * bBytes) : f.let("bStep", mul(bRow, bBytes));
+    const cRowBytes = f.let("cRowBytes", mul(cRow, cBytes));
+    const aTile = f.mut("aTile", a);
+    const cTile = f.mut("cTile", c);
+    f.for("i", 0, sub(rows, mr - 1), mr, (i) => {
       const acc = zeroTile(f, lane, mr, nv);
       // One pointer per row, or one for all where the rows of A are neighbours.
       const aAt: Expr[] = [];
       for (let r = 0; r < (s.a === "columns" ? 1 : mr); r++)
         aAt.push(f.mut(`a_${r}`, r === 0 ? aTile : add(aAt[r - 1]!, aRowBytes)));
-      const bAt = f.mut("b_", b!);
+      const bAt = f.mut("b_", b);
       // Neighbours along K are reached by constant offsets and their pointers move once a turn; others move every step.
       const loadA = (u: number) => (r: number) =>
         s.a === "columns"
@@ -209,17 +210,17 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
       };
       if (s.b === "rows" && exist !== undefined) {
         // A vector of the last rows of B may reach beyond the operand: these are read element by element.
-        const loose = select(geS(bRow!, L), i32(1), k!);
-        const safe = f.let("safe", select(gtS(k!, loose), sub(k!, loose), 0));
+        const loose = select(geS(bRow, L), i32(1), k);
+        const safe = f.let("safe", select(gtS(k, loose), sub(k, loose), 0));
         reduction(f, safe, unroll, step, advance);
         // A turn may have moved them further than its steps went.
         if (s.a === "rows")
           for (const [r, p] of aAt.entries()) f.assign(p, add(add(aTile, mul(aRowBytes, r)), mul(safe, aBytes)));
-        f.for("kk", safe, k!, 1, () => {
+        f.for("kk", safe, k, 1, () => {
           step(0, (v) => (v < nv - 1 ? vectorB(0)(v) : partialVector(f, lane, s.bElem, bAt, v * L, exist)));
           advance(1);
         });
-      } else reduction(f, stepsOf(lane, k!), unroll, step, advance);
+      } else reduction(f, stepsOf(lane, k), unroll, step, advance);
 
       const cAt: Expr[] = [cTile];
       for (let r = 1; r < mr; r++) cAt.push(f.let(`c_${r}`, add(cAt[r - 1]!, cRowBytes)));
@@ -228,7 +229,7 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
         rowPointer: (r) => cAt[r]!,
         epilogue: s.epilogue,
         params: extra,
-        at: (r) => ({ batch: batch!, row: add(add(row!, i), r), column: column! }),
+        at: (r) => ({ batch: batch, row: add(add(row, i), r), column: column }),
         columns: exist,
       });
       f.assign(aTile, add(aTile, mul(aRowBytes, mr)));
@@ -251,25 +252,27 @@ export function gemm(spec: GemmSpec): GemmKernel {
   const aBytes = elemBytes[s.aElem];
   const bBytes = elemBytes[s.bElem];
   const cBytes = elemBytes[s.cElem];
-  const params = [...gemmParams(s.aElem, s.bElem, s.cElem), ...s.epilogue.params];
-  const fn = buildFunction(name, params, undefined, (f, args) => {
-    const [begin, end, a, b, c, m, n, k, aRow, aColumn, bRow, cRow, aBatch, bBatch, cBatch, ...extra] = args as Expr[];
-    const rowBlocks = f.let("rowBlocks", divS(add(m!, chunkRows - 1), chunkRows));
-    const columnBlocks = f.let("columnBlocks", divS(add(n!, chunkColumns - 1), chunkColumns));
-    f.for("chunk", begin!, end!, 1, (chunk) => {
+  const own = gemmParams(s.aElem, s.bElem, s.cElem);
+  const fn = buildFunction(name, [...own, ...s.epilogue.params], undefined, (f) => {
+    const p = named(own);
+    const { begin, end, a, b, c, m, n, k, aRow, cRow, aBatch, bBatch, cBatch } = p;
+    const extra = named(s.epilogue.params);
+    const rowBlocks = f.let("rowBlocks", divS(add(m, chunkRows - 1), chunkRows));
+    const columnBlocks = f.let("columnBlocks", divS(add(n, chunkColumns - 1), chunkColumns));
+    f.for("chunk", begin, end, 1, (chunk) => {
       const outer = f.let("outer", divS(chunk, columnBlocks));
       const column0 = f.let("column0", mul(remS(chunk, columnBlocks), chunkColumns));
       const row0 = f.let("row0", mul(remS(outer, rowBlocks), chunkRows));
       const batch = f.let("batch", divS(outer, rowBlocks));
-      const rows = f.let("rows", minS(sub(m!, row0), chunkRows));
-      const columnEnd = f.let("columnEnd", minS(n!, add(column0, chunkColumns)));
-      const aRowStride = s.a === "columns" ? i32(1) : aRow!;
-      const aAt = f.let("aAt", add(a!, mul(add(mul(batch, aBatch!), mul(row0, aRowStride)), aBytes)));
-      const bAt = f.let("bAt", add(b!, mul(mul(batch, bBatch!), bBytes)));
-      const cAt = f.let("cAt", add(c!, mul(add(mul(batch, cBatch!), mul(row0, cRow!)), cBytes)));
+      const rows = f.let("rows", minS(sub(m, row0), chunkRows));
+      const columnEnd = f.let("columnEnd", minS(n, add(column0, chunkColumns)));
+      const aRowStride = s.a === "columns" ? i32(1) : aRow;
+      const aAt = f.let("aAt", add(a, mul(add(mul(batch, aBatch), mul(row0, aRowStride)), aBytes)));
+      const bAt = f.let("bAt", add(b, mul(mul(batch, bBatch), bBytes)));
+      const cAt = f.let("cAt", add(c, mul(add(mul(batch, cBatch), mul(row0, cRow)), cBytes)));
 
       coverColumns(f, lane, panels, column0, columnEnd, (width, column, columns) => {
-        const before = s.b === "packed" ? mul(column, mul(stepsOf(lane, k!), lane.depth)) : column;
+        const before = s.b === "packed" ? mul(column, mul(stepsOf(lane, k), lane.depth)) : column;
         const bPanel = f.let("bPanel", add(bAt, mul(before, bBytes)));
         let done: Expr = i32(0);
         for (const size of rowTiles(mr)) {
@@ -278,22 +281,18 @@ export function gemm(spec: GemmSpec): GemmKernel {
           const at = done;
           const left = f.let("left", sub(rows, at));
           f.if(geS(left, size), () =>
-            f.call(tileFn, [
-              add(aAt, mul(mul(at, aRowStride), aBytes)),
-              bPanel,
-              add(cAt, mul(add(mul(at, cRow!), column), cBytes)),
-              left,
-              k!,
-              aRow!,
-              aColumn!,
-              bRow!,
-              cRow!,
+            f.callNamed(tileFn, {
+              ...p,
+              ...extra,
+              a: add(aAt, mul(mul(at, aRowStride), aBytes)),
+              b: bPanel,
+              c: add(cAt, mul(add(mul(at, cRow), column), cBytes)),
+              rows: left,
               batch,
-              add(row0, at),
+              row: add(row0, at),
               column,
               columns,
-              ...extra,
-            ]),
+            }),
           );
           if (size > 1) done = f.let("done", sub(rows, remS(left, size)));
         }

@@ -9,10 +9,10 @@
 
 import { elemBytes } from "../../ir/loop.js";
 import { buildFunction } from "../../ir/loop-block.js";
-import { add, and, divS, fill, load, minS, mul, pointer, remS, shrU, sub } from "../../ir/loop-build.js";
+import { add, and, divS, fill, load, minS, mul, named, pointer, remS, shrU, sub } from "../../ir/loop-build.js";
 import type { Kernel } from "./gemm.js";
 import { packChunkPanels } from "./pack.js";
-import { int } from "./tile.js";
+import { int, ints } from "./tile.js";
 
 /** Elements of the packed form of `runs` runs of `length` elements by `n` columns. */
 export const packedPairsLength = (runs: number, length: number, n: number, nr: number): number =>
@@ -49,21 +49,21 @@ export function packPairsKernel(nr: number): Kernel {
     int("end"),
     pointer("b", "i16"),
     pointer("packed", "i16"),
-    ...["k", "n", "kStride", "nStride", "bBatch", "panels"].map(int),
+    ...ints("k", "n", "kStride", "nStride", "bBatch", "panels"),
   ];
-  const fn = buildFunction(`i16_pack_pairs_${nr}`, params, undefined, (f, args) => {
-    const [begin, end, b, packed, k, n, kStride, nStride, bBatch, panels] = args;
-    const perMatrix = f.let("perMatrix", divS(add(n!, nr - 1), nr));
-    const panelBytes = f.let("panelBytes", mul(and(add(k!, 1), -2), nr * bytes));
-    const nextRow = f.let("nextRow", mul(kStride!, bytes));
-    f.for("p", mul(begin!, packChunkPanels), minS(mul(end!, packChunkPanels), panels!), 1, (p) => {
-      const to = f.let("to", add(packed!, mul(p, panelBytes)));
+  const fn = buildFunction(`i16_pack_pairs_${nr}`, params, undefined, (f) => {
+    const { begin, end, b, packed, k, n, kStride, nStride, bBatch, panels } = named(params);
+    const perMatrix = f.let("perMatrix", divS(add(n, nr - 1), nr));
+    const panelBytes = f.let("panelBytes", mul(and(add(k, 1), -2), nr * bytes));
+    const nextRow = f.let("nextRow", mul(kStride, bytes));
+    f.for("p", mul(begin, packChunkPanels), minS(mul(end, packChunkPanels), panels), 1, (p) => {
+      const to = f.let("to", add(packed, mul(p, panelBytes)));
       const column0 = f.let("column0", mul(remS(p, perMatrix), nr));
-      const from = f.let("from", add(mul(divS(p, perMatrix), bBatch!), mul(column0, nStride!)));
+      const from = f.let("from", add(mul(divS(p, perMatrix), bBatch), mul(column0, nStride)));
       f.push(fill(to, 0, panelBytes));
-      f.for("j", 0, minS(sub(n!, column0), nr), 1, (j) => {
-        const src = f.mut("src", add(b!, mul(add(from, mul(j, nStride!)), bytes)));
-        f.for("i", 0, k!, 1, (i) => {
+      f.for("j", 0, minS(sub(n, column0), nr), 1, (j) => {
+        const src = f.mut("src", add(b, mul(add(from, mul(j, nStride)), bytes)));
+        f.for("i", 0, k, 1, (i) => {
           const step = add(mul(shrU(i, 1), nr), j);
           f.store("i16", to, add(mul(step, 2), and(i, 1)), load("i32", "i16", src, 0));
           f.assign(src, add(src, nextRow));

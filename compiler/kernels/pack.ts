@@ -8,13 +8,13 @@
  * unpacked.
  */
 
-import type { Elem, Expr, LoopParam } from "../../ir/loop.js";
+import type { Elem } from "../../ir/loop.js";
 import { elemBytes } from "../../ir/loop.js";
 import { buildFunction } from "../../ir/loop-block.js";
-import { add, constant, divS, load, minS, mul, pointer, remS, sub } from "../../ir/loop-build.js";
+import { add, constant, divS, load, minS, mul, named, pointer, remS, sub } from "../../ir/loop-build.js";
 import { elemKind } from "../../ir/loop-types.js";
 import type { Kernel } from "./gemm.js";
-import { int } from "./tile.js";
+import { int, ints } from "./tile.js";
 
 type Numbers = { readonly length: number; [i: number]: number } | { readonly length: number; [i: number]: bigint };
 
@@ -108,40 +108,36 @@ export const packChunkPanels = 4;
 export function packKernel(elem: Elem, nr: number): Kernel {
   const kind = elemKind[elem];
   const bytes = elemBytes[elem];
-  const sizes: readonly LoopParam[] = ["k1", "k2", "k1Stride", "k2Stride", "n1", "n2", "n1Stride", "n2Stride"].map(int);
-  const panel = buildFunction(
-    `${elem}_pack_panel_${nr}`,
-    [pointer("from", elem), pointer("to", elem), int("column0"), ...sizes],
-    undefined,
-    (f, args) => {
-      const [from, to, column0, k1, k2, k1Stride, k2Stride, n1, n2, n1Stride, n2Stride] = args as readonly Expr[];
-      const columns = f.let("columns", minS(sub(mul(n1!, n2!), column0!), nr));
-      const rowBytes = f.let("rowBytes", mul(k2Stride!, bytes));
-      f.for("j", 0, columns, 1, (j) => {
-        const column = f.let("column", add(column0!, j));
-        const src0 = f.let(
-          "src0",
-          add(from!, mul(add(mul(divS(column, n2!), n1Stride!), mul(remS(column, n2!), n2Stride!)), bytes)),
-        );
-        const dst = f.mut("dst", add(to!, mul(j, bytes)));
-        f.for("i1", 0, k1!, 1, (i1) => {
-          const src = f.mut("src", add(src0, mul(mul(i1, k1Stride!), bytes)));
-          f.for("i2", 0, k2!, 1, () => {
-            f.store(elem, dst, 0, load(kind, elem, src, 0));
-            f.assign(src, add(src, rowBytes));
-            f.assign(dst, add(dst, nr * bytes));
-          });
-        });
-      });
-      f.for("j", columns, nr, 1, (j) => {
-        const dst = f.mut("dst", add(to!, mul(j, bytes)));
-        f.for("i", 0, mul(k1!, k2!), 1, () => {
-          f.store(elem, dst, 0, constant(kind, 0));
+  const sizes = ints("k1", "k2", "k1Stride", "k2Stride", "n1", "n2", "n1Stride", "n2Stride");
+  const panelParams = [pointer("from", elem), pointer("to", elem), int("column0"), ...sizes];
+  const panel = buildFunction(`${elem}_pack_panel_${nr}`, panelParams, undefined, (f) => {
+    const { from, to, column0, k1, k2, k1Stride, k2Stride, n1, n2, n1Stride, n2Stride } = named(panelParams);
+    const columns = f.let("columns", minS(sub(mul(n1, n2), column0), nr));
+    const rowBytes = f.let("rowBytes", mul(k2Stride, bytes));
+    f.for("j", 0, columns, 1, (j) => {
+      const column = f.let("column", add(column0, j));
+      const src0 = f.let(
+        "src0",
+        add(from, mul(add(mul(divS(column, n2), n1Stride), mul(remS(column, n2), n2Stride)), bytes)),
+      );
+      const dst = f.mut("dst", add(to, mul(j, bytes)));
+      f.for("i1", 0, k1, 1, (i1) => {
+        const src = f.mut("src", add(src0, mul(mul(i1, k1Stride), bytes)));
+        f.for("i2", 0, k2, 1, () => {
+          f.store(elem, dst, 0, load(kind, elem, src, 0));
+          f.assign(src, add(src, rowBytes));
           f.assign(dst, add(dst, nr * bytes));
         });
       });
-    },
-  );
+    });
+    f.for("j", columns, nr, 1, (j) => {
+      const dst = f.mut("dst", add(to, mul(j, bytes)));
+      f.for("i", 0, mul(k1, k2), 1, () => {
+        f.store(elem, dst, 0, constant(kind, 0));
+        f.assign(dst, add(dst, nr * bytes));
+      });
+    });
+  });
   const params = [
     int("begin"),
     int("end"),
@@ -151,19 +147,18 @@ export function packKernel(elem: Elem, nr: number): Kernel {
     int("bBatch"),
     int("panels"),
   ];
-  const fn = buildFunction(`${elem}_pack_panels_${nr}`, params, undefined, (f, args) => {
-    const [begin, end, b, packed, ...rest] = args as Expr[] as [Expr, Expr, Expr, Expr, ...Expr[]];
-    const [k1, k2, , , n1, n2] = rest as Expr[];
-    const [bBatch, panels] = rest.slice(8) as [Expr, Expr];
-    const perMatrix = f.let("perMatrix", divS(add(mul(n1!, n2!), nr - 1), nr));
-    const panelBytes = f.let("panelBytes", mul(mul(k1!, k2!), nr * bytes));
-    f.for("p", mul(begin, packChunkPanels), minS(mul(end, packChunkPanels), panels), 1, (p) =>
-      f.call(panel.name, [
-        add(b, mul(mul(divS(p, perMatrix), bBatch), bytes)),
-        add(packed, mul(p, panelBytes)),
-        mul(remS(p, perMatrix), nr),
-        ...rest.slice(0, 8),
-      ]),
+  const fn = buildFunction(`${elem}_pack_panels_${nr}`, params, undefined, (f) => {
+    const p = named(params);
+    const { begin, end, b, packed, k1, k2, n1, n2, bBatch, panels } = p;
+    const perMatrix = f.let("perMatrix", divS(add(mul(n1, n2), nr - 1), nr));
+    const panelBytes = f.let("panelBytes", mul(mul(k1, k2), nr * bytes));
+    f.for("p", mul(begin, packChunkPanels), minS(mul(end, packChunkPanels), panels), 1, (at) =>
+      f.callNamed(panel, {
+        ...p,
+        from: add(b, mul(mul(divS(at, perMatrix), bBatch), bytes)),
+        to: add(packed, mul(at, panelBytes)),
+        column0: mul(remS(at, perMatrix), nr),
+      }),
     );
   });
   return { fn, helpers: [panel] };

@@ -29,7 +29,9 @@ import {
   maxS,
   minS,
   mul,
+  named,
   not,
+  param,
   pointer,
   remS,
   select,
@@ -38,7 +40,7 @@ import {
 import { elemKind } from "../../ir/loop-types.js";
 import { type Epilogue, identity } from "./epilogue.js";
 import type { Kernel } from "./gemm.js";
-import { int } from "./tile.js";
+import { int, ints } from "./tile.js";
 
 /** Depth, height, width; 1 (0 for padding) for axes that aren't there. */
 export type Axes = readonly [number, number, number];
@@ -55,7 +57,7 @@ export interface PoolSpec {
 }
 
 /** Sizes every pooling kernel takes, after its pointers; the chunk axes are given with the kernels. */
-export const sizes: readonly LoopParam[] = ["channels", "inD", "inH", "inW", "outD", "outH", "outW"].map(int);
+export const sizes = ints("channels", "inD", "inH", "inW", "outD", "outH", "outW");
 
 export interface Sizes {
   readonly channels: Expr;
@@ -63,10 +65,15 @@ export interface Sizes {
   readonly output: readonly [Expr, Expr, Expr];
 }
 
-export function sizesOf(args: readonly Expr[]): Sizes {
-  const [channels, inD, inH, inW, outD, outH, outW] = args as [Expr, Expr, Expr, Expr, Expr, Expr, Expr];
+/** The sizes of the kernel being built. */
+export function sizeVariables(): Sizes {
+  const { channels, inD, inH, inW, outD, outH, outW } = named(sizes);
   return { channels, input: [inD, inH, inW], output: [outD, outH, outW] };
 }
+
+/** What a call passes on of its own parameters. */
+export const passedOn = (...lists: readonly (readonly LoopParam[])[]): Readonly<Record<string, Expr>> =>
+  named(lists.flat());
 
 export interface PoolLane {
   readonly scalar: "i32" | "i64" | "f32" | "f64";
@@ -216,53 +223,47 @@ function rowKernel(
   ) => void,
 ): Kernel {
   const bytes = elemBytes[s.elem];
-  const helper = buildFunction(
-    `${name}_row`,
-    [...pointers, int("image"), int("oz"), int("oy"), int("outPixel0"), ...sizes, ...extra],
-    undefined,
-    (f, all) => {
-      const args = all as readonly Expr[];
-      const n = pointers.length;
-      const [image, oz, oy, outPixel0] = args.slice(n) as unknown as [Expr, Expr, Expr, Expr];
-      const z = sizesOf(args.slice(n + 4));
-      const [inD, inH, inW] = z.input;
-      const pixelBytes = f.let("pixelBytes", mul(z.channels, bytes));
-      const rangeZ = tapRange(f, s, 0, oz, inD);
-      const rangeY = tapRange(f, s, 1, oy, inH);
-      const y0 = sub(mul(oy, s.strides[1]), s.padLow[1]);
-      const z0 = sub(mul(oz, s.strides[0]), s.padLow[0]);
-      const planeRow = f.let("planeRow", mul(add(mul(z0, inH), y0), inW));
-      const imageAt = f.let("imageAt", add(args[0]!, mul(mul(image, mul(mul(inD, inH), inW)), pixelBytes)));
-      f.for("ox", 0, z.output[2], 1, (ox) => {
-        const plane0 = f.let("plane0", add(planeRow, sub(mul(ox, s.strides[2]), s.padLow[2])));
-        const origin = f.let("origin", add(imageAt, mul(plane0, pixelBytes)));
-        pixel(f, z, {
-          pointers: args.slice(0, n),
-          extra: args.slice(n + 4 + sizes.length),
-          row: add(outPixel0, ox),
-          outPixel: f.let("outPixel", mul(add(outPixel0, ox), z.channels)),
-          pixelBytes,
-          origin,
-          plane0,
-          ranges: [rangeZ, rangeY, tapRange(f, s, 2, ox, inW)],
-        });
+  const place = ints("image", "oz", "oy", "outPixel0");
+  const helper = buildFunction(`${name}_row`, [...pointers, ...place, ...sizes, ...extra], undefined, (f) => {
+    const pointerArgs = pointers.map(param);
+    const { image, oz, oy, outPixel0 } = named(place);
+    const z = sizeVariables();
+    const [inD, inH, inW] = z.input;
+    const pixelBytes = f.let("pixelBytes", mul(z.channels, bytes));
+    const rangeZ = tapRange(f, s, 0, oz, inD);
+    const rangeY = tapRange(f, s, 1, oy, inH);
+    const y0 = sub(mul(oy, s.strides[1]), s.padLow[1]);
+    const z0 = sub(mul(oz, s.strides[0]), s.padLow[0]);
+    const planeRow = f.let("planeRow", mul(add(mul(z0, inH), y0), inW));
+    const imageAt = f.let("imageAt", add(pointerArgs[0]!, mul(mul(image, mul(mul(inD, inH), inW)), pixelBytes)));
+    f.for("ox", 0, z.output[2], 1, (ox) => {
+      const plane0 = f.let("plane0", add(planeRow, sub(mul(ox, s.strides[2]), s.padLow[2])));
+      const origin = f.let("origin", add(imageAt, mul(plane0, pixelBytes)));
+      pixel(f, z, {
+        pointers: pointerArgs,
+        extra: extra.map(param),
+        row: add(outPixel0, ox),
+        outPixel: f.let("outPixel", mul(add(outPixel0, ox), z.channels)),
+        pixelBytes,
+        origin,
+        plane0,
+        ranges: [rangeZ, rangeY, tapRange(f, s, 2, ox, inW)],
       });
-    },
-  );
-  const fn = buildFunction(name, [int("begin"), int("end"), ...pointers, ...sizes, ...extra], undefined, (f, all) => {
-    const args = all as readonly Expr[];
-    const n = pointers.length;
-    const z = sizesOf(args.slice(2 + n));
-    f.for("r", args[0]!, args[1]!, 1, (r) => {
+    });
+  });
+  const range = [int("begin"), int("end")];
+  const fn = buildFunction(name, [...range, ...pointers, ...sizes, ...extra], undefined, (f) => {
+    const { begin, end } = named(range);
+    const z = sizeVariables();
+    f.for("r", begin, end, 1, (r) => {
       const planes = f.let("planes", divS(r, z.output[1]));
-      f.call(helper.name, [
-        ...args.slice(2, 2 + n),
-        divS(planes, z.output[0]),
-        remS(planes, z.output[0]),
-        remS(r, z.output[1]),
-        mul(r, z.output[2]),
-        ...args.slice(2 + n),
-      ]);
+      f.callNamed(helper, {
+        ...passedOn(pointers, sizes, extra),
+        image: divS(planes, z.output[0]),
+        oz: remS(planes, z.output[0]),
+        oy: remS(r, z.output[1]),
+        outPixel0: mul(r, z.output[2]),
+      });
     });
   });
   return { fn, helpers: [helper] };
@@ -295,8 +296,8 @@ function lowest(elem: Elem, type: LoopType): Expr {
  */
 export function maxPool(s: PoolSpec, options: { readonly indices: boolean }): Kernel {
   const lane = laneOf(s.elem, options.indices);
-  const pointers = [pointer("x", s.elem), pointer("y", s.elem)];
-  if (options.indices) pointers.push(pointer("indices", "i32"));
+  const indexPointer = options.indices ? [pointer("indices", "i32")] : [];
+  const pointers = [pointer("x", s.elem), pointer("y", s.elem), ...indexPointer];
   const float = lane.scalar === "f32" || lane.scalar === "f64";
   const unsigned = s.elem === "u32" || s.elem === "u64";
   return rowKernel(s, nameOf(s, options.indices ? "maxpool_indices" : "maxpool"), pointers, [], (f, z, p) => {

@@ -8,7 +8,7 @@
  * the tile an element falls into nor on how the work is cut.
  */
 
-import type { Elem, Expr, LoopParam, ScalarKind, VectorKind } from "../../ir/loop.js";
+import type { Elem, Expr, ScalarKind, VectorKind } from "../../ir/loop.js";
 import { elemBytes } from "../../ir/loop.js";
 import type { Block } from "../../ir/loop-block.js";
 import {
@@ -23,6 +23,7 @@ import {
   loadSplat,
   ltS,
   mul,
+  type NamedParam,
   replaceLane,
   shrU,
   splat,
@@ -210,4 +211,8 @@ function shift(at: Position, columns: number): Position {
   return { ...at, column: add(at.column, columns) };
 }
 
-export const int = (name: string): LoopParam => ({ name, type: "i32" });
+export const int = <const N extends string>(name: N): NamedParam<N> => ({ name, type: "i32" });
+
+/** Several sizes. */
+export const ints = <const N extends readonly string[]>(...names: N): readonly NamedParam<N[number]>[] =>
+  names.map((name: N[number]) => int(name));

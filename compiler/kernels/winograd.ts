@@ -17,10 +17,10 @@
 import type { Elem, Expr, LoopFunction } from "../../ir/loop.js";
 import { elemBytes } from "../../ir/loop.js";
 import { type Block, buildFunction } from "../../ir/loop-block.js";
-import { add, divS, fma, geS, i32, load, minS, mul, pointer, remS, sub } from "../../ir/loop-build.js";
+import { add, divS, fma, geS, i32, load, minS, mul, named, param, pointer, remS, sub } from "../../ir/loop-build.js";
 import { type Epilogue, identity } from "./epilogue.js";
 import { gemm, type Kernel } from "./gemm.js";
-import { int } from "./tile.js";
+import { int, ints } from "./tile.js";
 
 export interface WinogradSpec {
   readonly epilogue?: Epilogue;
@@ -120,8 +120,8 @@ function bothWays(
 /** V of one tile: x points to the tile's first pixel, v to its place in the first of the 36 matrices. */
 function inputTransform(): LoopFunction {
   const params = [pointer("x", "f32"), pointer("v", "f32"), int("channels"), int("xRow"), int("vPlane")];
-  return buildFunction("f32_winograd_input", params, undefined, (f, args) => {
-    const [x, v, channels, xRow, vPlane] = args as readonly Expr[] as readonly [Expr, Expr, Expr, Expr, Expr];
+  return buildFunction("f32_winograd_input", params, undefined, (f) => {
+    const { x, v, channels, xRow, vPlane } = named(params);
     const rowBytes = f.let("rowBytes", mul(xRow, bytes));
     const pixelBytes = f.let("pixelBytes", mul(channels, bytes));
     const planeBytes = f.let("planeBytes", mul(vPlane, bytes));
@@ -153,37 +153,38 @@ const suffixOf = (epilogue: Epilogue, yElem: Elem): string =>
 function outputTransform(epilogue: Epilogue, yElem: Elem): LoopFunction {
   const name = `f32_winograd_output${suffixOf(epilogue, yElem)}`;
   const yBytes = elemBytes[yElem];
-  const own = ["channels", "yRow", "mPlane", "pixel", "pixelRow", "rows", "columns"].map(int);
-  const params = [pointer("m", "f32"), pointer("y", yElem), ...own, ...epilogue.params];
-  return buildFunction(name, params, undefined, (f, args) => {
-    const [m, y, channels, yRow, mPlane, pixel, pixelRow, rows, columns, ...extra] = args as readonly Expr[];
-    const planeBytes = f.let("planeBytes", mul(mPlane!, bytes));
-    const pixelBytes = f.let("pixelBytes", mul(channels!, yBytes));
-    const rowBytes = f.let("rowBytes", mul(yRow!, yBytes));
-    f.for("c", 0, channels!, lanes, (c) => {
-      const from = f.mut("from", add(m!, mul(c, bytes)));
+  const sizes = ints("channels", "yRow", "mPlane", "pixel", "pixelRow", "rows", "columns");
+  const own = [pointer("m", "f32"), pointer("y", yElem), ...sizes];
+  return buildFunction(name, [...own, ...epilogue.params], undefined, (f) => {
+    const { m, y, channels, yRow, mPlane, pixel, pixelRow, rows, columns } = named(own);
+    const extra = epilogue.params.map(param);
+    const planeBytes = f.let("planeBytes", mul(mPlane, bytes));
+    const pixelBytes = f.let("pixelBytes", mul(channels, yBytes));
+    const rowBytes = f.let("rowBytes", mul(yRow, yBytes));
+    f.for("c", 0, channels, lanes, (c) => {
+      const from = f.mut("from", add(m, mul(c, bytes)));
       const all = rangeOf(winogradPoints).map(() => {
         const vector = f.let("m", load("f32x4", "f32", from, 0));
         f.assign(from, add(from, planeBytes));
         return vector;
       });
-      const first = f.let("first", add(y!, mul(c, yBytes)));
+      const first = f.let("first", add(y, mul(c, yBytes)));
       bothWays(
         (i, j) => all[i * patch + j]!,
         patch,
         (line) => outputRow(f, line as unknown as Six),
         (i, values) => {
           const put = (j: number) => {
-            const row = add(add(pixel!, mul(pixelRow!, i)), j);
+            const row = add(add(pixel, mul(pixelRow, i)), j);
             const value = epilogue.apply(f, values[j]!, { batch: i32(0), row, column: c }, extra);
             f.store(yElem, add(add(first, mul(rowBytes, i)), mul(pixelBytes, j)), 0, value);
           };
-          f.if(geS(rows!, i + 1), () => {
+          f.if(geS(rows, i + 1), () => {
             put(0);
             // The first pixel of a row is there, others may lie beyond the result.
             const next = (j: number): void => {
               if (j < values.length)
-                f.if(geS(columns!, j + 1), () => {
+                f.if(geS(columns, j + 1), () => {
                   put(j);
                   next(j + 1);
                 });
@@ -202,8 +203,8 @@ function outputTransform(epilogue: Epilogue, yElem: Elem): LoopFunction {
  */
 export function winogradWeights(): Kernel {
   const params = [int("begin"), int("end"), pointer("w", "f32"), pointer("u", "f32"), int("length")];
-  const fn = buildFunction("f32_winograd_weights", params, undefined, (f, args) => {
-    const [begin, end, w, u, length] = args as readonly Expr[] as readonly [Expr, Expr, Expr, Expr, Expr];
+  const fn = buildFunction("f32_winograd_weights", params, undefined, (f) => {
+    const { begin, end, w, u, length } = named(params);
     const last = f.let("last", minS(length, mul(end, winogradWeightChunk)));
     const planeBytes = f.let("planeBytes", mul(length, bytes));
     f.for("i", mul(begin, winogradWeightChunk), last, lanes, (i) => {
@@ -242,43 +243,69 @@ export function winograd(spec: WinogradSpec): Kernel {
   const yElem = spec.yElem ?? "f32";
   const output = outputTransform(epilogue, yElem);
   const name = `f32_winograd${suffixOf(epilogue, yElem)}_${spec.mr}x${spec.nr}_n${spec.n}`;
-  const sizes = ["tiles", "tilesH", "tilesW", "cin", "outH", "outW", "xRow", "xImage", "uPlane"].map(int);
   const pointers = [pointer("x", "f32"), pointer("u", "f32"), pointer("y", yElem), pointer("s", "f32")];
-  const params = [int("begin"), int("end"), ...pointers, ...sizes, ...epilogue.params];
-  const fn = buildFunction(name, params, undefined, (f, args) => {
-    const [begin, end, x, u, y, v, tiles, tilesH, tilesW, cin, outH, outW, xRow, xImage, uPlane, ...extra] =
-      args as readonly Expr[];
-    const vPlane = f.let("vPlane", add(mul(cin!, winogradTiles), planeGap));
+  const sizes = ints("tiles", "tilesH", "tilesW", "cin", "outH", "outW", "xRow", "xImage", "uPlane");
+  const own = [int("begin"), int("end"), ...pointers, ...sizes];
+  const fn = buildFunction(name, [...own, ...epilogue.params], undefined, (f) => {
+    const { begin, end, x, u, y, s: v, tiles, tilesH, tilesW, cin, outH, outW, xRow, xImage, uPlane } = named(own);
+    const extra = named(epilogue.params);
+    const vPlane = f.let("vPlane", add(mul(cin, winogradTiles), planeGap));
     const mPlane = winogradTiles * spec.n + planeGap;
-    const m = f.let("m", add(v!, mul(vPlane, winogradPoints * bytes)));
+    const m = f.let("m", add(v, mul(vPlane, winogradPoints * bytes)));
     const products = winogradPoints * Math.ceil(spec.n / product.chunkColumns);
-    f.for("chunk", begin!, end!, 1, (chunk) => {
+    f.for("chunk", begin, end, 1, (chunk) => {
       const first = f.let("first", mul(chunk, winogradTiles));
-      const count = f.let("count", minS(sub(tiles!, first), winogradTiles));
+      const count = f.let("count", minS(sub(tiles, first), winogradTiles));
       const eachTile = (body: (t: Expr, image: Expr, row: Expr, column: Expr) => void) =>
         f.for("t", 0, count, 1, (t) => {
           const tile = f.let("tile", add(first, t));
-          const line = f.let("line", divS(tile, tilesW!));
-          const column = f.let("column", mul(remS(tile, tilesW!), out));
-          const row = f.let("row", mul(remS(line, tilesH!), out));
-          body(t, f.let("image", divS(line, tilesH!)), row, column);
+          const line = f.let("line", divS(tile, tilesW));
+          const column = f.let("column", mul(remS(tile, tilesW), out));
+          const row = f.let("row", mul(remS(line, tilesH), out));
+          body(t, f.let("image", divS(line, tilesH)), row, column);
         });
       eachTile((t, image, row, column) => {
-        const at = add(add(mul(image, xImage!), mul(row, xRow!)), mul(column, cin!));
-        f.call(input.name, [add(x!, mul(at, bytes)), add(v!, mul(mul(t, cin!), bytes)), cin!, xRow!, vPlane]);
+        const at = add(add(mul(image, xImage), mul(row, xRow)), mul(column, cin));
+        f.callNamed(input, {
+          x: add(x, mul(at, bytes)),
+          v: add(v, mul(mul(t, cin), bytes)),
+          channels: cin,
+          xRow,
+          vPlane,
+        });
       });
-      const strides = [cin!, i32(1), i32(spec.nr), i32(spec.n), vPlane, uPlane!, i32(mPlane)];
-      f.call(product.fn.name, [i32(0), i32(products), v!, u!, m, count, i32(spec.n), cin!, ...strides]);
+      f.callNamed(product.fn, {
+        begin: 0,
+        end: products,
+        a: v,
+        b: u,
+        c: m,
+        m: count,
+        n: spec.n,
+        k: cin,
+        aRow: cin,
+        aColumn: 1,
+        bRow: spec.nr,
+        cRow: spec.n,
+        aBatch: vPlane,
+        bBatch: uPlane,
+        cBatch: mPlane,
+      });
       eachTile((t, image, row, column) => {
-        const pixel = f.let("pixel", add(mul(add(mul(image, outH!), row), outW!), column));
-        const to = add(y!, mul(pixel, spec.n * elemBytes[yElem]));
-        const left = [sub(outH!, row), sub(outW!, column)];
-        const from = add(m, mul(t, spec.n * bytes));
-        f.call(output.name, [
-          ...[from, to, i32(spec.n), mul(outW!, spec.n), i32(mPlane), pixel, outW!],
-          ...left,
+        const pixel = f.let("pixel", add(mul(add(mul(image, outH), row), outW), column));
+        const to = add(y, mul(pixel, spec.n * elemBytes[yElem]));
+        f.callNamed(output, {
+          m: add(m, mul(t, spec.n * bytes)),
+          y: to,
+          channels: spec.n,
+          yRow: mul(outW, spec.n),
+          mPlane,
+          pixel,
+          pixelRow: outW,
+          rows: sub(outH, row),
+          columns: sub(outW, column),
           ...extra,
-        ]);
+        });
       });
     });
   });
