@@ -6,6 +6,7 @@
 
 import type { Arena } from "../../compiler/plan/arena.js";
 import { bufferBytes } from "../../compiler/plan/liveness.js";
+import { unknownSymbols } from "../../compiler/plan/reads.js";
 import {
   type Buffer,
   type CopyStep,
@@ -297,12 +298,18 @@ export function lostValue(
   arena: Arena,
   sizes: ReadonlyMap<string, number>,
 ): string | undefined {
-  // Counters of loops are 0: addresses inside a buffer do not matter here.
+  const found = new Map<string, number>();
+  // Counters of loops are 0: addresses inside a buffer do not matter here. Sizes that the run finds are at their bounds.
   const sizeOf = (d: Dim): number => {
-    const value = dimSubstitute(d, (s) => sizes.get(s.name) ?? (s.bound === undefined ? 0 : sizeOf(s.bound)));
+    const value = dimSubstitute(
+      d,
+      (s) => sizes.get(s.name) ?? found.get(s.name) ?? (s.bound === undefined ? 0 : sizeOf(s.bound)),
+    );
     if (typeof value !== "number") throw new Error(`no size for ${dimText(d)}`);
     return value;
   };
+  for (const d of unknownSymbols(lowered)) found.set(dimText(d), sizeOf(d));
+  for (const { symbol, begin } of arena.stages) found.set(symbol, sizeOf(begin));
   const first = firstStores(lowered.steps);
   const meant = new Replay(new Apart(sizeOf), sizeOf, first);
   meant.run(lowered.steps, "");
