@@ -3,10 +3,14 @@
  * op suite, and whoever else compares with the reference, goes through the list.
  */
 
-import { type CompileOptions, compile } from "../../compiler/compile.js";
-import { type Graph, paramName } from "../../ir/graph.js";
+import { compile } from "../../compiler/compile.js";
+import { type Attrs, type Graph, graphSymbols, paramName } from "../../ir/graph.js";
+import type { OpFacts } from "../../ir/op.js";
+import { evaluate } from "../../ir/reference.js";
 import type { Tensor } from "../../ir/tensor.js";
-import { type Feeds, load } from "../../runtime/index.js";
+import { type Feeds, load, type VariantId } from "../../runtime/index.js";
+import { disagreement } from "./accuracy.js";
+import { joinGraphs, samplesOf, symbolicGraph } from "./draw.js";
 
 export interface Executor {
   readonly name: string;
@@ -15,11 +19,11 @@ export interface Executor {
 }
 
 /** Compiles the graph, loads the artefact and runs it once. */
-function compiled(name: string, threads: number, options: CompileOptions): Executor {
+function compiled(variant: VariantId, threads: number): Executor {
   return {
-    name,
+    name: variant,
     run: async (g, feeds) => {
-      const session = await load(await compile(g, options), { threads });
+      const session = await load(await compile(g, { variants: [variant] }), { threads, variant });
       try {
         const named = Object.fromEntries(g.params.map((p, i) => [paramName(p), feeds[i]!]));
         const outputs = await session.run(named as Feeds);
@@ -31,7 +35,58 @@ function compiled(name: string, threads: number, options: CompileOptions): Execu
   };
 }
 
-export const executors: readonly Executor[] = [
-  compiled("simd128", 1, { variants: ["simd128"] }),
-  compiled("simd128-threads", 2, { variants: ["simd128-threads"] }),
-];
+export const executors: readonly Executor[] = [compiled("simd128", 1), compiled("simd128-threads", 2)];
+
+/** Those of an engine with relaxed SIMD. */
+export const relaxedExecutors: readonly Executor[] = [compiled("relaxed", 1), compiled("relaxed-threads", 2)];
+
+/** A sample's graph, with sizes as they are or symbolic. */
+interface Case {
+  readonly label: string;
+  readonly graph: Graph;
+  readonly feeds: readonly Tensor[];
+}
+
+/**
+ * What is compiled together: all samples of an op with fixed sizes, all with symbolic ones. Samples that find a size of their
+ * own, or wait for one, stand alone.
+ */
+function batches(op: OpFacts<string, Attrs>): readonly (readonly Case[])[] {
+  const fixed: Case[] = [];
+  const open: Case[] = [];
+  const alone: Case[][] = [];
+  for (const drawn of samplesOf(op)) {
+    const { graph, feeds, index } = drawn;
+    const made = { label: `sample ${index}`, graph, feeds };
+    if (graphSymbols(graph).size > 0) alone.push([made]);
+    else fixed.push(made);
+    const symbolic = symbolicGraph(drawn);
+    if (symbolic === undefined || graphSymbols(symbolic).size === 0 || drawn.sample.attrs.defines !== undefined)
+      continue;
+    open.push({ label: `sample ${index} with symbolic sizes`, graph: symbolic, feeds });
+  }
+  return [fixed, open, ...alone].filter((b) => b.length > 0);
+}
+
+/** Where the results of an op's samples are further from the reference than the op allows. */
+export async function disagreements({ run }: Executor, op: OpFacts<string, Attrs>): Promise<readonly string[]> {
+  const found: string[] = [];
+  for (const batch of batches(op)) {
+    const joined = joinGraphs(
+      op.name,
+      batch.map((c) => c.graph),
+    );
+    const got = await run(
+      joined,
+      batch.flatMap((c) => c.feeds),
+    );
+    let at = 0;
+    for (const { graph, feeds, label } of batch) {
+      for (const want of evaluate(graph, feeds)) {
+        const problem = disagreement(got[at++]!, want, op.accuracy);
+        if (problem !== undefined) found.push(`${label}: ${problem}`);
+      }
+    }
+  }
+  return found;
+}

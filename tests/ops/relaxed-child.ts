@@ -1,0 +1,16 @@
+/**
+ * Run by relaxed.test.ts in an engine with relaxed SIMD: the op suite on the relaxed variants, a line of JSON for each op.
+ * Argument: URL of the worker's script.
+ */
+
+import { defaults } from "../../runtime/index.js";
+import { allOps } from "./draw.js";
+import { disagreements, relaxedExecutors } from "./executors.js";
+
+defaults.workerUrl = process.argv[2]!;
+for (const executor of relaxedExecutors) {
+  for (const [name, op] of allOps) {
+    const problems = await disagreements(executor, op).catch((error: unknown) => [String(error)]);
+    console.log(JSON.stringify({ executor: executor.name, op: name, problems }));
+  }
+}
