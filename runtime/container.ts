@@ -1,4 +1,5 @@
 /** Reads modules and manifests from bytes: custom sections, hashes. `encode.ts` is the inverse. */
+import { Complaint, explain } from "./complaint.js";
 import { corrupted } from "./errors.js";
 import { type Manifest, sections, type VariantId, variantIds } from "./format.js";
 import { validateManifest } from "./validate.js";
@@ -36,8 +37,12 @@ export interface DecodedModule {
 
 /** Reads an artefact's module. @throws ModelError if it is damaged, incomplete, newer, or not wasmith's. */
 export async function decodeModule(bytes: Uint8Array): Promise<DecodedModule> {
-  const { wasm, custom } = splitSections(plainBytes(bytes));
-  return decodeSections(wasm, custom);
+  try {
+    const { wasm, custom } = splitSections(plainBytes(bytes));
+    return await decodeSections(wasm, custom);
+  } catch (error) {
+    return explain(error);
+  }
 }
 
 /** Reads the sections that a compiled module carries. */
@@ -104,7 +109,7 @@ function parseJson(bytes: Uint8Array): unknown {
 /** Separates wasmith's custom sections from the module proper. */
 export function splitSections(bytes: Bytes): { wasm: Bytes; custom: Map<string, Bytes> } {
   if (bytes.length < 8 || [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0].some((b, i) => bytes[i] !== b)) {
-    throw corrupted("not a WebAssembly module");
+    throw new Complaint("file", [bytes.subarray(0, 64)]);
   }
   let at = 8;
   const end = bytes.length;

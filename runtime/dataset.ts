@@ -1,5 +1,6 @@
 /** Cuts data sets into batches. A module of its own, which is loaded by those who train or evaluate. */
-import type { modelError } from "./errors.js";
+import type { Complaint } from "./complaint.js";
+import { describe, type modelError } from "./errors.js";
 import { type Feed, type Feeds, type readFeed, signature } from "./feeds.js";
 import type { EntryInfo, TensorInfo } from "./format.js";
 import { arrayTypes, sizeOf, type Tensor, type TensorData } from "./tensor.js";
@@ -15,6 +16,7 @@ export type BatchSource = Iterable<Feeds> | AsyncIterable<Feeds>;
 export interface Tools {
   readonly modelError: typeof modelError;
   readonly readFeed: typeof readFeed;
+  readonly Complaint: typeof Complaint;
 }
 
 export interface Batches {
@@ -53,6 +55,10 @@ export function batchesOf(
   seed: number | null,
 ): Batches {
   const source = typeof dataset === "function" ? dataset() : dataset;
+  if (typeof source !== "object" || source === null || typeof (source as { then?: unknown }).then === "function") {
+    const hint = "pass arrays by input name, an iterable of batches, or a function that returns one";
+    throw tools.modelError("dataset", `expected arrays or batches, got ${describe(source)}`, hint);
+  }
   if (isBatchSource(source)) return { count: null, [Symbol.asyncIterator]: () => iterate(source) };
   return arrayBatches(tools, source, entry, batchDim, batchSize, seed);
 }
@@ -142,12 +148,12 @@ function gather(
   return buffer.subarray(0, n * row);
 }
 
-function columnOf({ modelError, readFeed }: Tools, input: TensorInfo, feed: Feed | undefined): Column {
+function columnOf({ modelError, readFeed, Complaint }: Tools, input: TensorInfo, feed: Feed | undefined): Column {
   const where = `input "${input.name}"`;
   const sample = input.shape.slice(1);
   const all = { ...input, shape: [{ dim: "samples", slot: 0 }, ...sample] };
   const { array: data, shape: given, problem } = readFeed(all, feed);
-  if (problem) throw modelError(where, problem.message, problem.hint);
+  if (problem) throw new Complaint("feeds", [[{ where, ...problem }], [input], { [input.name]: feed }]);
   if (input.shape.length === 0)
     throw modelError(where, "a scalar can't be cut into batches", "pass an iterable of batches");
   const shape = sample.map((d, i) => {

@@ -1,4 +1,5 @@
 /** Checks feeds against an entry's signature and finds the dims that they bind. */
+import { Complaint } from "./complaint.js";
 import { describe, ModelError, modelError, type Problem } from "./errors.js";
 import type { DType, EntryInfo, ManifestDim, TensorInfo } from "./format.js";
 import { arrayTypes, holds, sizeOf, type Tensor, type TensorData } from "./tensor.js";
@@ -53,7 +54,7 @@ export function bindFeeds(entry: EntryInfo, feeds: Feeds, given: Readonly<Record
     data.push(array);
     shapes.push(shape);
   }
-  if (problems.length > 0) throw new ModelError(problems);
+  if (problems.length > 0) throw new Complaint("feeds", [problems, entry.inputs, feeds]);
   const dims = bindDims(entry, data, shapes, given, problems);
   if (problems.length > 0) throw new ModelError(problems);
   return { data, shapes, dims };

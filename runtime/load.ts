@@ -1,5 +1,6 @@
 /** From a stored or just compiled artefact to a session. */
-import { modelError } from "./errors.js";
+import { explain } from "./complaint.js";
+import { describe, modelError } from "./errors.js";
 import { type ArtifactParts, type Manifest, pageBytes, type VariantId, variantIds } from "./format.js";
 import { Machine } from "./machine.js";
 import { importModule, isNode, obstacle, threadObstacle } from "./platform.js";
@@ -8,6 +9,7 @@ import { type Report, Session } from "./session.js";
 import { type BinarySource, type OpenArtifact, openArtifact, type Source } from "./source.js";
 import { byteSize } from "./tensor.js";
 import { TrainingSession } from "./train.js";
+import { checkOptions } from "./validate.js";
 
 export interface LoadOptions {
   /** How many threads run a model together, or "auto": as many as the machine has cores, at most 8. Default 1. */
@@ -45,7 +47,21 @@ export function load<S extends Session<never, unknown> = Session>(
   source: Source | Promise<Response>,
   options?: LoadOptions,
 ): Promise<S>;
-export async function load(source: Source | Promise<Response>, options: LoadOptions = {}): Promise<Session> {
+export function load(source: Source | Promise<Response>, options: LoadOptions = {}): Promise<Session> {
+  return open(source, options).catch(explain);
+}
+
+async function open(source: Source | Promise<Response>, options: LoadOptions): Promise<Session> {
+  checkOptions("load", options, {
+    threads: "any",
+    background: "boolean",
+    signal: "signal",
+    variant: "any",
+    deterministic: "boolean",
+    maxMemoryBytes: "size",
+    workerUrl: "any",
+    weights: "any",
+  });
   const { signal, maxMemoryBytes = 65536 * pageBytes } = options;
   const artifact = await openArtifact(source, options.weights, signal);
   const { manifest } = artifact;
@@ -85,7 +101,7 @@ async function countThreads(threads: number | "auto"): Promise<number> {
     return Math.min(8, cores);
   }
   if (Number.isInteger(threads) && threads >= 1 && threads <= 256) return threads;
-  throw modelError("option threads", `expected "auto" or an integer from 1 to 256, got ${threads}`);
+  throw modelError("option threads", `expected "auto" or an integer from 1 to 256, got ${describe(threads)}`);
 }
 
 /** The fastest variant that the engine runs; notes say why a faster one was passed over. */

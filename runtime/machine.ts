@@ -1,5 +1,5 @@
 /** One instance of a module with its memory and threads: lays out a run and executes ranges of its schedule. */
-import { InternalError, ModelError, modelError } from "./errors.js";
+import { corrupted, InternalError, ModelError, modelError } from "./errors.js";
 import {
   controlBytes,
   type EntryInfo,
@@ -17,6 +17,7 @@ import {
 } from "./format.js";
 import { canBlock, yieldToLoop } from "./platform.js";
 import { Pool } from "./pool.js";
+import { byteSize } from "./tensor.js";
 import { announce, join, joinLater, poison, type RunFunction, takePoison } from "./thread.js";
 
 export interface MachineOptions {
@@ -186,9 +187,11 @@ export class Machine {
     );
   }
 
-  /** The byte address of a tensor of the planned entry. */
-  address(t: TensorInfo): number {
-    return typeof t.offset === "number" ? t.offset : this.#table[t.offset.slot]! >>> 0;
+  /** The byte address of a tensor of the planned entry, which has so many bytes. @throws ModelError where it can't lie there */
+  address({ name, dtype, offset }: TensorInfo, bytes: number): number {
+    const at = typeof offset === "number" ? offset : this.#table[offset.slot]! >>> 0;
+    if (at + bytes > this.bytes.length || at % byteSize(dtype, [])) throw corrupted(`"${name}" can't lie at ${at}`);
+    return at;
   }
 
   /** The shape after plan; of outputs whose size lies in data, after the run. */

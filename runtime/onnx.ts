@@ -58,6 +58,11 @@ export function onnxFile(
   if (!onnx) throw error("exportOnnx", "the artefact holds no ONNX model", "compile the training step again");
   if ("problems" in onnx)
     throw error("exportOnnx", `ONNX can't express the model: ${onnx.problems}`, "use exportSafetensors");
+  const { offset, bytes: length, states } = onnx;
+  const lies =
+    [offset, length].every((n) => Number.isInteger(n) && n >= 0) && length >= 4 && offset + length <= bytes.length;
+  if (!lies || !Array.isArray(states) || !states.every((i) => manifest.state[i]))
+    throw error("artefact", "its ONNX model lies outside its memory", "compile the training step again");
   const template = bytes.subarray(onnx.offset, onnx.offset + onnx.bytes);
   const head = new DataView(bytes.buffer, onnx.offset).getUint32(0, true);
   const initializers = onnx.states.flatMap((index) => {

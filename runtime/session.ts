@@ -1,9 +1,11 @@
 /** A loaded model, ready to run. */
-import { describe, InternalError, modelError } from "./errors.js";
+import { explain } from "./complaint.js";
+import { describe, modelError } from "./errors.js";
 import { bindFeeds, type Feed, type Feeds, signature } from "./feeds.js";
 import type { DType, EntryInfo, TensorInfo, VariantId } from "./format.js";
 import type { Machine, Stop } from "./machine.js";
 import { arrayTypes, byteSize, bytesOf, sizeOf, type Tensor, viewOf } from "./tensor.js";
+import { checkOptions } from "./validate.js";
 
 /** What was chosen at load, and why not more. */
 export interface Report {
@@ -81,6 +83,14 @@ export class Session<I = Feeds, O = Results> {
    */
   async run(feeds: I, options: RunOptions = {}): Promise<O> {
     return this.enqueue(async () => {
+      checkOptions("run", options, {
+        entry: "string",
+        signal: "signal",
+        maxSeconds: "seconds",
+        outputs: "list",
+        reuse: "boolean",
+        dims: "object",
+      });
       const name = options.entry ?? this.#main;
       const { machine, entry } = this.#begin(name, feeds as Feeds, options);
       const wanted = options.outputs ?? entry.outputs.map((o) => o.name);
@@ -102,7 +112,7 @@ export class Session<I = Feeds, O = Results> {
       const { machine, entry, dims } = this.#begin(name, feeds, {});
       await this.#execute(machine, name, entry);
       const values = scalars.map(
-        (s) => viewOf("f32", machine.bytes.buffer, machine.address(outputOf(entry, s)), 1)[0] as number,
+        (s) => viewOf("f32", machine.bytes.buffer, machine.address(outputOf(entry, s), 4), 1)[0] as number,
       );
       return { values, size: dims[entry.dims.findIndex((d) => d.name === dim)] ?? 1 };
     });
@@ -110,7 +120,7 @@ export class Session<I = Feeds, O = Results> {
 
   /** Runs one thing after the other. */
   protected enqueue<T>(job: () => T | Promise<T>): Promise<T> {
-    const result = this.#tail.then(job);
+    const result = this.#tail.then(job).catch(explain);
     this.#tail = result.catch(() => {});
     return result;
   }
@@ -145,15 +155,13 @@ export class Session<I = Feeds, O = Results> {
           `expected ${signature(input)}, here [${shape.join(", ")}], got ${got}`,
         );
       }
-      machine.bytes.set(bytesOf(data), machine.address(input));
+      machine.bytes.set(bytesOf(data), machine.address(input, data.byteLength));
     });
     return { machine, entry, dims: bound.dims };
   }
 
   async #execute(machine: Machine, name: string, entry: EntryInfo, stop?: Stop): Promise<void> {
     const count = entry.steps.length;
-    const { maxSeconds = 1 } = stop ?? {};
-    if (!(maxSeconds > 0)) throw modelError("option maxSeconds", `expected seconds, got ${describe(maxSeconds)}`);
     machine.clearLimits(entry);
     await machine.run(name, 0, entry.mutatesFrom, stop);
     // State is changed as a whole or not at all.
@@ -161,11 +169,10 @@ export class Session<I = Feeds, O = Results> {
   }
 
   /** Times each step of `run`, as the least of `repeat` runs. */
-  profile(
-    feeds: I,
-    { repeat = 10, dims }: { repeat?: number; dims?: Readonly<Record<string, number>> } = {},
-  ): Promise<ProfileRow[]> {
+  profile(feeds: I, options: { repeat?: number; dims?: Readonly<Record<string, number>> } = {}): Promise<ProfileRow[]> {
     return this.enqueue(async () => {
+      checkOptions("profile", options, { repeat: "count", dims: "object" });
+      const { repeat = 10, dims } = options;
       const rows: ProfileRow[] = [];
       for (let i = 0; i < repeat; i++) {
         const { machine, entry } = this.#begin(this.#main, feeds as Feeds, { dims });
@@ -208,14 +215,12 @@ function outputOf(entry: EntryInfo, name: string): TensorInfo {
 function readTensor(machine: Machine, t: TensorInfo, reuse: boolean): Tensor {
   const shape = machine.shape(t.shape);
   const count = sizeOf(shape);
-  const at = machine.address(t);
-  const end = at + byteSize(t.dtype, shape);
-  if (shape.some((d) => d < 0) || end > machine.bytes.length)
-    throw new InternalError(`output "${t.name}" [${shape}] lies outside memory`);
+  const bytes = byteSize(t.dtype, shape);
+  const at = machine.address(t, shape.some((d) => d < 0) ? Infinity : bytes);
   // A slice of shared memory is not shared.
   const data = reuse
     ? viewOf(t.dtype, machine.bytes.buffer, at, count)
-    : new arrayTypes[t.dtype](machine.bytes.slice(at, end).buffer as ArrayBuffer);
+    : new arrayTypes[t.dtype](machine.bytes.slice(at, at + bytes).buffer as ArrayBuffer);
   return { dtype: t.dtype, shape, data } as Tensor;
 }
 

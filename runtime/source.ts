@@ -1,4 +1,6 @@
 /** Where an artefact comes from: paths, URLs, bytes, responses, compiled modules, the compiler's own object. */
+
+import { Complaint } from "./complaint.js";
 import { type Bytes, checkHash, type DecodedModule, decodeCompiled, decodeModule, plainBytes } from "./container.js";
 import { corrupted, describe, modelError } from "./errors.js";
 import type { ArtifactParts, Manifest, VariantId } from "./format.js";
@@ -90,13 +92,7 @@ async function compileModule(wasm: Uint8Array, file: string): Promise<WebAssembl
   try {
     return await WebAssembly.compile(plainBytes(wasm));
   } catch (error) {
-    if (!(error instanceof WebAssembly.CompileError)) throw error;
-    throw modelError(
-      "artefact",
-      `this engine rejects "${file}": ${error.message}`,
-      "compile for an older target",
-      error,
-    );
+    throw new Complaint("engine", [file, error as Error], error);
   }
 }
 
@@ -131,20 +127,25 @@ export async function read(
   signal?: AbortSignal,
 ): Promise<{ readonly bytes: Uint8Array; readonly base: URL | null }> {
   signal?.throwIfAborted();
+  if (source instanceof Response) return readResponse(source);
   if (source instanceof Uint8Array) return { bytes: source, base: null };
   if (source instanceof ArrayBuffer) return { bytes: new Uint8Array(source), base: null };
-  if (source instanceof Response) return readResponse(source);
   if (typeof source !== "string" && !(source instanceof URL)) {
     throw modelError("source", `expected a path, URL, Response, bytes, module or artefact, got ${describe(source)}`);
   }
-  const url = await resolve(source);
+  let url: URL;
+  try {
+    url = await resolve(source);
+  } catch (cause) {
+    throw modelError(String(source), "not a valid address", undefined, cause);
+  }
   if (isNode && url.protocol === "file:") {
     const { readFile } = await importModule<typeof import("node:fs/promises")>("node:fs/promises");
     try {
       return { bytes: await readFile(url, { signal }), base: url };
     } catch (error) {
       signal?.throwIfAborted();
-      throw modelError(decodeURI(url.pathname), `can't be read: ${(error as Error).message}`, undefined, error);
+      throw modelError(String(source), `can't be read: ${(error as Error).message}`, undefined, error);
     }
   }
   try {
@@ -159,7 +160,10 @@ export async function read(
 async function readResponse(response: Response): Promise<{ bytes: Uint8Array; base: URL | null }> {
   if (!response.ok)
     throw modelError(response.url || "response", `the server answered ${response.status} ${response.statusText}`);
-  return { bytes: new Uint8Array(await response.arrayBuffer()), base: response.url ? new URL(response.url) : null };
+  const bytes = await response.arrayBuffer().catch((cause) => {
+    throw modelError(response.url || "response", `can't be read: ${cause.message}`, undefined, cause);
+  });
+  return { bytes: new Uint8Array(bytes), base: response.url ? new URL(response.url) : null };
 }
 
 /** A string is a path in Node, relative to the working directory, and relative to the page in browsers. */

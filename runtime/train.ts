@@ -1,5 +1,6 @@
 /** A loaded training step: learns, measures, saves and restores. */
 import { decodeState, encodeState, stateBytes, writeAtomically } from "./checkpoint.js";
+import { Complaint, explain } from "./complaint.js";
 import type { Batches, Dataset } from "./dataset.js";
 import { describe, modelError } from "./errors.js";
 import { type Feeds, readFeed } from "./feeds.js";
@@ -11,6 +12,7 @@ import { readSafetensors } from "./safetensors.js";
 import { type Report, type Results, type RunOptions, Session } from "./session.js";
 import { type BinarySource, read } from "./source.js";
 import { arrayTypes, bytesOf, holds, type Tensor, type TensorData, viewOf } from "./tensor.js";
+import { checkOptions } from "./validate.js";
 
 /** Means over a batch or over a data set. */
 export interface Measures {
@@ -75,7 +77,21 @@ export class TrainingSession<I = Feeds, O = Results, B = Feeds> extends Session<
   }
 
   /** Trains on a data set. @returns one event an epoch. */
-  async fit(dataset: Dataset, options: FitOptions = {}): Promise<EpochEvent[]> {
+  fit(dataset: Dataset, options: FitOptions = {}): Promise<EpochEvent[]> {
+    return this.#fit(dataset, options).catch(explain);
+  }
+
+  async #fit(dataset: Dataset, options: FitOptions): Promise<EpochEvent[]> {
+    checkOptions("fit", options, {
+      epochs: "size",
+      firstEpoch: "size",
+      batchSize: "count",
+      shuffle: "seed",
+      validation: "any",
+      callbacks: "object",
+      signal: "signal",
+      progress: "boolean",
+    });
     const { epochs = 1, firstEpoch = 0, shuffle = 0, signal } = options;
     const callbacks = [options.callbacks ?? []].flat();
     const history: EpochEvent[] = [];
@@ -111,7 +127,9 @@ export class TrainingSession<I = Feeds, O = Results, B = Feeds> extends Session<
       } finally {
         bar?.stop();
       }
-      const validation = options.validation ? await this.evaluate(options.validation, options) : null;
+      const validation = options.validation
+        ? await this.#evaluate(options.validation, { batchSize: options.batchSize, signal })
+        : null;
       const event = { epoch, ...this.#measures(mean.values), validation, seconds: (performance.now() - begin) / 1000 };
       history.push(event);
       for (const c of callbacks) going = (await c.onEpoch?.(event)) !== false && going;
@@ -120,10 +138,13 @@ export class TrainingSession<I = Feeds, O = Results, B = Feeds> extends Session<
   }
 
   /** Measures loss and metrics on a data set without learning. @returns means weighted by the sizes of the batches. */
-  async evaluate(
-    dataset: Dataset,
-    { batchSize, signal }: Pick<FitOptions, "batchSize" | "signal"> = {},
-  ): Promise<Measures> {
+  evaluate(dataset: Dataset, options: Pick<FitOptions, "batchSize" | "signal"> = {}): Promise<Measures> {
+    return this.#evaluate(dataset, options).catch(explain);
+  }
+
+  async #evaluate(dataset: Dataset, options: Pick<FitOptions, "batchSize" | "signal">): Promise<Measures> {
+    checkOptions("evaluate", options, { batchSize: "count", signal: "signal" });
+    const { batchSize, signal } = options;
     const name = this.#training.evaluate;
     if (name === null)
       throw modelError("evaluate", "the artefact has no entry for it", "compile the training step with evaluation");
@@ -282,7 +303,7 @@ export class TrainingSession<I = Feeds, O = Results, B = Feeds> extends Session<
   ): Promise<Batches> {
     const { batchesOf } = await import("./dataset.js");
     const { machine } = this;
-    const tools = { modelError, readFeed };
+    const tools = { modelError, readFeed, Complaint };
     return batchesOf(tools, dataset, machine.manifest.entries[entry]!, this.#training.batch, batchSize, seed);
   }
 
@@ -293,7 +314,10 @@ export class TrainingSession<I = Feeds, O = Results, B = Feeds> extends Session<
 
 const isWeight = (s: StateInfo): boolean => s.role === "param" || s.role === "buffer";
 const isOneShot = (dataset: Dataset): boolean =>
-  typeof dataset !== "function" && "next" in dataset && (Symbol.iterator in dataset || Symbol.asyncIterator in dataset);
+  typeof dataset === "object" &&
+  dataset &&
+  "next" in dataset &&
+  (Symbol.iterator in dataset || Symbol.asyncIterator in dataset);
 
 /** A running mean of several values. */
 class Mean {

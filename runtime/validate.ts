@@ -1,4 +1,5 @@
 /** Checks that a parsed manifest is what `format.ts` says, down to what memory safety and clear errors rest on. */
+import { Complaint } from "./complaint.js";
 import { corrupted, describe, modelError } from "./errors.js";
 import { alignment, controlBytes, formatVersion, type Manifest, pageBytes, variantIds } from "./format.js";
 import { arrayTypes, byteSize } from "./tensor.js";
@@ -24,7 +25,27 @@ const leaves: Readonly<Record<string, (value: unknown) => boolean>> = {
   variant: member(variantIds),
   role: member(["param", "optimizer", "buffer", "rng", "counter", "hyper"]),
   option: (v) => typeof v !== "object",
+  // Of callers' options alone.
+  any: () => true,
+  count: (v) => leaves.size!(v) && v !== 0,
+  seconds: (v) => typeof v === "number" && v > 0,
+  seed: (v) => v === false || Number.isSafeInteger(v),
+  list: Array.isArray,
+  object: (v) => typeof v === "object" && v !== null,
+  signal: (v) => typeof (v as AbortSignal | null)?.aborted === "boolean",
 };
+
+/** Which check of `leaves` each option must pass. */
+export type OptionChecks<O> = { readonly [K in keyof O]-?: string };
+
+/** @throws Complaint where an option is unknown or not what it is to be */
+export function checkOptions<O extends object>(of: string, options: O, checks: OptionChecks<O>): void {
+  const table = checks as Readonly<Record<string, string>>;
+  const wrong = Object.entries(options ?? {}).flatMap(([name, value]) =>
+    Object.hasOwn(table, name) && (value === undefined || leaves[table[name]!]!(value)) ? [] : name,
+  );
+  if (wrong[0] !== undefined || !leaves.object!(options)) throw new Complaint("options", [of, options, table, wrong]);
+}
 
 const slot = "32-bit size";
 const sizeOrSlot = (v: unknown): Schema => (typeof v === "number" ? slot : { slot });

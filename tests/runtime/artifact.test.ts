@@ -7,7 +7,7 @@ import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { decodeModule, splitSections } from "../../runtime/container.js";
 import { contentHash, encodeFiles, encodeSingleFile, sealArtifact } from "../../runtime/encode.js";
-import type { ArtifactParts, Manifest } from "../../runtime/format.js";
+import { type ArtifactParts, formatVersion, type Manifest } from "../../runtime/format.js";
 import { load, type Source } from "../../runtime/index.js";
 import { validateManifest } from "../../runtime/validate.js";
 import { mainArtifact, mainExpected } from "./fixture.js";
@@ -160,9 +160,9 @@ describe("an artefact", () => {
   it("refuses a module that is not its own, and a newer format", async () => {
     const { wasm } = splitSections(single);
     await expect(load(wasm)).rejects.toThrow(/no section "wasmith": not compiled by wasmith, or incomplete/);
-    const newer = { ...artifact, manifest: { ...artifact.manifest, format: 3 } };
+    const newer = { ...artifact, manifest: { ...artifact.manifest, format: formatVersion + 1 } };
     await expect(load(newer)).rejects.toThrow(
-      /format version 3, this runtime reads version 2\n {2}→ use a newer wasmith runtime/,
+      /format version (\d), this runtime reads version \d\n {2}→ use a newer wasmith runtime/,
     );
   });
 

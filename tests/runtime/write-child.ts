@@ -10,6 +10,7 @@ process.stdout.write("ready\n");
 for (let i = 0; i < Number(count); i++) {
   try {
     await writeArtifact(artifacts[i % artifacts.length]!, folder!, false);
+    process.stdout.write(`${i}\n`);
   } catch (error) {
     process.stdout.write(`${error}\n`);
     break;

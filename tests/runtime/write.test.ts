@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { serialize } from "node:v8";
 import { build } from "esbuild";
@@ -57,8 +58,14 @@ function startWriter(count: number, prefix: readonly string[] = []): ChildProces
   return spawn(command!, args, { stdio: ["ignore", "pipe", "inherit"] });
 }
 const ended = (child: ChildProcess): Promise<number | null> => new Promise((resolve) => child.on("close", resolve));
-const heard = (child: ChildProcess): Promise<void> =>
-  new Promise((resolve) => child.stdout!.once("data", () => resolve()));
+/** The child's first line (it is ready), and one more for each write. */
+const heard = (child: ChildProcess, lines: number): Promise<void> =>
+  new Promise((resolve) => {
+    let missing = lines;
+    createInterface({ input: child.stdout! }).on("line", () => {
+      if (--missing === 0) resolve();
+    });
+  });
 
 /** Loads what is there, every variant and the weights, and runs it. */
 async function expectWhole(): Promise<ArtifactParts> {
@@ -102,8 +109,8 @@ describe("an artefact that replaces another", () => {
     for (let i = 0; i < kills; i++) {
       const child = startWriter(1000);
       const end = ended(child);
-      await heard(child);
-      await new Promise((resolve) => setTimeout(resolve, Math.random() * 60));
+      await heard(child, 1 + (i % 3));
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * 30));
       child.kill("SIGKILL");
       await end;
       seen.add(await expectWhole());
