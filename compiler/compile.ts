@@ -5,14 +5,27 @@ import { ModelError } from "../ir/errors.js";
 import type { Graph } from "../ir/graph.js";
 import { loopPassesWith, loopPipeline } from "../passes/loop/pipeline.js";
 import { defaultPipeline, type PassEvent, runPipeline } from "../passes/pipeline.js";
-import { checkName, encodeSingleFile, sealArtifact } from "../runtime/encode.js";
-import type { ArtifactParts, Manifest, TrainingInfo, VariantId } from "../runtime/format.js";
+import { encodeSingleFile, nameProblem, sealArtifact } from "../runtime/encode.js";
+import { type ArtifactParts, type Manifest, type TrainingInfo, type VariantId, variantIds } from "../runtime/format.js";
 import { type Assembled, assemble } from "./assemble.js";
 import { DebugLog } from "./debug.js";
 import { debugSettings } from "./env.js";
 import { KernelPool } from "./lower/core/kernel-builder.js";
 import { lowerGraph } from "./lower/lower.js";
 import { onnxTemplate } from "./onnx/export/template.js";
+import {
+  aBoolean,
+  aFunction,
+  aString,
+  atLeast,
+  type Checks,
+  checkOptions,
+  describe,
+  listOf,
+  oneOf,
+  seconds,
+  someOf,
+} from "./options.js";
 import type { Program, TrainingProgram } from "./program.js";
 import { version } from "./version.js";
 import { inlinableMath } from "./wasm/math.js";
@@ -44,6 +57,28 @@ export interface CompileOptions {
   readonly onStage?: (stage: string, ms: number) => void;
 }
 
+export const compileChecks: Checks<CompileOptions> = {
+  name: aString,
+  variants: someOf(variantIds),
+  deterministic: aBoolean,
+  maxThreads: atLeast(1, 256),
+  maxMemoryBytes: atLeast(1),
+  maxSeconds: seconds,
+  skipPasses: listOf(oneOf(...defaultPipeline.map((p) => p.name))),
+  onEntry: aFunction,
+  onPass: aFunction,
+  onStage: aFunction,
+};
+
+/** @throws ModelError where options, each of which is what it is to be, can't be had */
+export function checkCompileChoices({ name, variants, deterministic }: CompileOptions): void {
+  const problem = name === undefined ? undefined : nameProblem(name);
+  if (problem) throw new ModelError(problem);
+  const relaxed = variants?.find((id) => id.startsWith("relaxed"));
+  if (relaxed !== undefined && deterministic)
+    throw new ModelError({ where: "option variants", message: `"${relaxed}" contradicts deterministic: true` });
+}
+
 /** A compiled program in memory. */
 export interface Artifact extends ArtifactParts {
   readonly manifest: Manifest;
@@ -71,11 +106,19 @@ const baseline: readonly VariantId[] = ["simd128", "simd128-threads"];
 const all: readonly VariantId[] = [...baseline, "relaxed", "relaxed-threads"];
 
 function isProgram(input: Graph | Program): input is Program {
-  return "entries" in input;
+  const given: unknown = input;
+  if (typeof given === "object" && given !== null) {
+    if (Object.hasOwn(given, "entries")) return true;
+    if (Object.hasOwn(given, "params") && Object.hasOwn(given, "results")) return false;
+  }
+  throw new ModelError({
+    message: `expected a graph or a program to compile, got ${describe(given)}`,
+    hint: "pass what importOnnx, toGraph or trainStep returns",
+  });
 }
 
 /** A graph's name as the stem of files: names of imported graphs are what some exporter chose. */
-const fileNameOf = (name: string): string => name.replace(/[^\w.-]/g, "_").slice(0, 100) || "model";
+export const fileNameOf = (name: string): string => name.replace(/[^\w.-]/g, "_").slice(0, 100) || "model";
 
 /**
  * Compiles a graph (inference: entry `main`) or a program. Equal input and options give equal bytes.
@@ -85,6 +128,8 @@ const fileNameOf = (name: string): string => name.replace(/[^\w.-]/g, "_").slice
 export function compile(input: TrainingProgram, options?: CompileOptions): Promise<TrainingArtifact>;
 export function compile(input: Graph | Program, options?: CompileOptions): Promise<Artifact>;
 export async function compile(input: Graph | Program, options: CompileOptions = {}): Promise<Artifact> {
+  checkOptions("compile", options, compileChecks);
+  checkCompileChoices(options);
   const debug = new DebugLog(debugSettings());
   try {
     return await compileWith(input, options, debug);
@@ -98,7 +143,6 @@ async function compileWith(input: Graph | Program, options: CompileOptions, debu
   const names = Object.keys(program.entries);
   if (names.length === 0) throw new ModelError("the program has no entry");
   const name = options.name ?? fileNameOf(isProgram(input) ? "" : input.name);
-  checkName(name);
   const stages: Record<string, number> = {};
   const began = performance.now();
   const timed = <T>(stage: string, work: () => T): T => {

@@ -1,6 +1,8 @@
 /** Element types: what each is, how the host holds it, how it rounds. */
 
+import { ModelError } from "./errors.js";
 import { fromBf16, fromF16, toBf16, toF16 } from "./float-formats.js";
+import { dtypeCalled } from "./names.js";
 
 export const computeDtypes = [
   "f32",
@@ -94,6 +96,17 @@ const storageNames: ReadonlySet<string> = new Set(storageDtypes);
 
 export function isDType(name: string): name is DType {
   return names.has(name);
+}
+/** The dtype of a name that a user gave. @throws ModelError that says which one other libraries' names mean */
+export function requireDType(name: unknown, where?: string): DType {
+  if (typeof name === "string" && isDType(name)) return name;
+  const called = dtypeCalled(name);
+  const shown = typeof name === "string" ? JSON.stringify(name.slice(0, 60)) : String(name);
+  throw new ModelError({
+    where,
+    message: `there is no dtype ${shown}`,
+    hint: called === undefined ? `the dtypes are: ${dtypes.join(" ")}` : `wasmith calls it "${called}"`,
+  });
 }
 export function isStorageOnly(d: DType): d is StorageDType {
   return storageNames.has(d);

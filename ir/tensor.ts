@@ -1,6 +1,6 @@
 /** Dense host tensors: constants, feeds of the reference evaluator, stored weights. Row-major. */
 
-import { type DType, dtypeInfo, isFloat, roundFloat, type TensorData, wrapInt } from "./dtype.js";
+import { type DType, dtypeInfo, isFloat, requireDType, roundFloat, type TensorData, wrapInt } from "./dtype.js";
 import { ModelError } from "./errors.js";
 import { decodeE8M0, decodeFloat, encodeE8M0, encodeFloat } from "./float-formats.js";
 
@@ -24,7 +24,7 @@ export function stridesOf(shape: readonly number[]): number[] {
 
 /** A tensor over existing data. Throws ModelError when the length does not match the shape. */
 export function tensor(dtype: DType, shape: readonly number[], data: TensorData): Tensor {
-  const info = dtypeInfo[dtype];
+  const info = dtypeInfo[requireDType(dtype)];
   if (!(data instanceof info.array)) {
     throw new ModelError(`a ${dtype} tensor is held in ${info.array.name}, not ${data.constructor.name}`);
   }
@@ -36,7 +36,7 @@ export function tensor(dtype: DType, shape: readonly number[], data: TensorData)
 
 /** A tensor of zeros. */
 export function zeros(dtype: DType, shape: readonly number[]): Tensor {
-  return { dtype, shape, data: new dtypeInfo[dtype].array(elementCount(shape)) };
+  return { dtype, shape, data: new dtypeInfo[requireDType(dtype)].array(elementCount(shape)) };
 }
 
 /** A tensor of the given real numbers, rounded (floats) or wrapped (integers) to the dtype. */

@@ -1,6 +1,6 @@
 /** Writes artefacts: the compiler's half of the format, and the inverse of `container.ts`. Not part of the runtime's bundle. */
 import { type Bytes, concatBytes, sha256, toHex } from "./container.js";
-import { InternalError, modelError } from "./errors.js";
+import { InternalError, ModelError, modelError, type Problem } from "./errors.js";
 import {
   type ArtifactParts,
   formatVersion,
@@ -16,15 +16,16 @@ import { validateManifest } from "./validate.js";
 /** Longest name in UTF-8: what lies beside the module appends 38 bytes to it, and file systems end at 255. */
 const maxNameBytes = 200;
 
-/** @throws ModelError where files can't be called so */
-export function checkName(name: string): void {
+/** Why files can't be called so, if they can't. */
+export function nameProblem(name: string): Problem | undefined {
   const shown = JSON.stringify(String(name).slice(0, 40));
   if (typeof name !== "string" || !/^[^/\\:\p{Cc}\p{Cs}]+$/u.test(name)) {
-    throw modelError("name", `${shown} can't be a file name`, "choose one without / \\ : and control characters");
+    const hint = "choose one without / \\ : and control characters";
+    return { where: "name", message: `${shown} can't be a file name`, hint };
   }
   const bytes = text(name).length;
-  if (bytes > maxNameBytes)
-    throw modelError("name", `${shown}… has ${bytes} bytes`, `choose one of at most ${maxNameBytes}`);
+  if (bytes <= maxNameBytes) return undefined;
+  return { where: "name", message: `${shown}… has ${bytes} bytes`, hint: `choose one of at most ${maxNameBytes}` };
 }
 
 /** Characters of a hash that make a file name its own. */
@@ -50,7 +51,8 @@ export async function sealArtifact(
   weights: Uint8Array,
 ): Promise<ArtifactParts> {
   const { producer, name, memory, state, entries, training, sources, specialization } = draft;
-  checkName(name);
+  const problem = nameProblem(name);
+  if (problem) throw new ModelError(problem);
   const ids = variantIds.filter((id) => wasm[id]);
   const hashes = await Promise.all(ids.map((id) => hashOf(wasm[id]!)));
   const weightsHash = await hashOf(weights);

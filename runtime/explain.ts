@@ -35,8 +35,14 @@ function distance(a: string, b: string): number {
 /** The one of the names that was probably meant. */
 export function nearest(name: string, names: readonly string[]): string | undefined {
   const plain = (text: string) => text.toLowerCase().replace(/[^a-z0-9]/g, "");
+  const within = (a: string, b: string) => a.length > 2 && b.includes(a);
   if (name.length > 100) return undefined;
-  const [best] = names.map((n) => [n, distance(plain(name), plain(n))] as const).sort(([, a], [, b]) => a - b);
+  const [best] = names
+    .map((n) => {
+      const [a, b] = [plain(name), plain(n)];
+      return [n, within(a, b) || within(b, a) ? 1 : distance(a, b)] as const;
+    })
+    .sort(([, a], [, b]) => a - b);
   return best && best[1] <= Math.max(1, Math.floor(name.length / 3)) ? best[0] : undefined;
 }
 

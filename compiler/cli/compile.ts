@@ -1,5 +1,7 @@
 import { gzipSync } from "node:zlib";
 import { Command, InvalidArgumentError } from "commander";
+import { ModelError } from "../../ir/errors.js";
+import { nameProblem } from "../../runtime/encode.js";
 import { type VariantId, variantIds } from "../../runtime/format.js";
 import { compile } from "../compile.js";
 import { bytes, ms, table } from "./format.js";
@@ -24,8 +26,20 @@ export function variantList(text: string): readonly VariantId[] {
 
 export function positive(text: string): number {
   const n = Number(text);
-  if (!Number.isInteger(n) || n < 1) throw new InvalidArgumentError("give a whole number of at least 1");
+  if (!Number.isSafeInteger(n) || n < 1) throw new InvalidArgumentError("give a whole number of at least 1");
   return n;
+}
+
+export function integer(text: string): number {
+  const n = Number(text);
+  if (text.trim() === "" || !Number.isSafeInteger(n) || n < 0) throw new InvalidArgumentError("give a whole number");
+  return n;
+}
+
+export function tolerance(text: string): number {
+  const x = Number(text);
+  if (text.trim() === "" || !(x >= 0 && x < Infinity)) throw new InvalidArgumentError("give a number of at least 0");
+  return x;
 }
 
 /** Flags shared by the commands that compile. */
@@ -61,9 +75,12 @@ export function compileCommand(): Command {
         path: string,
         flags: CompileFlags & { out: string; dim?: DimOption; singleFile?: boolean; json?: boolean },
       ) => {
-        const model = await loadModel(path, flags.dim);
         const slash = flags.out.lastIndexOf("/");
         const stem = flags.out.slice(slash + 1).replace(/\.wasm$/, "");
+        // Before the work.
+        const problem = (flags.name ?? stem) === "" ? undefined : nameProblem(flags.name ?? stem);
+        if (problem) throw new ModelError(problem);
+        const model = await loadModel(path, flags.dim);
         const directory = slash < 0 ? "." : flags.out.slice(0, slash) || "/";
         const artifact = await compile(
           model.program,

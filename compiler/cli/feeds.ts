@@ -3,6 +3,7 @@
 import { readFile } from "node:fs/promises";
 import { type DType, dtypeInfo } from "../../ir/dtype.js";
 import { ModelError } from "../../ir/errors.js";
+import { choices } from "../../ir/names.js";
 import { elementCount, setElement, type Tensor, zeros } from "../../ir/tensor.js";
 import type { Signature } from "../../runtime/index.js";
 import { readSafetensors, storedDtype } from "../../runtime/safetensors.js";
@@ -39,6 +40,14 @@ export function uniform(seed: number): () => number {
 /** Random inputs of the signature: floats in [−1, 1), integers and bools of 0 and 1. Dims without a value are 1. */
 export function randomFeeds(inputs: readonly Signature[], dims: DimOption, seed: number): Record<string, Tensor> {
   const random = uniform(seed);
+  const names = [...new Set(inputs.flatMap((i) => i.shape.filter((d) => typeof d === "string")))];
+  for (const name of Object.keys(dims))
+    if (!names.includes(name))
+      throw new ModelError({
+        where: "--dim",
+        message: `the model has no dim "${name}"`,
+        hint: choices(name, names, "its dims are"),
+      });
   return Object.fromEntries(
     inputs.map(({ name, dtype, shape }) => {
       const sizes = shape.map((d) => {

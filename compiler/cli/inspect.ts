@@ -1,5 +1,4 @@
 import { readFile } from "node:fs/promises";
-import { dirname, resolve } from "node:path";
 import { Command, Option } from "commander";
 import { graphNodes } from "../../ir/graph.js";
 import { printGraph } from "../../ir/graph-print.js";
@@ -9,11 +8,10 @@ import type { EntryInfo, Manifest, TensorInfo } from "../../runtime/format.js";
 import { type Artifact, compile } from "../compile.js";
 import { factText } from "../late/facts.js";
 import { coverage, type OpUse } from "../onnx/coverage.js";
-import { readExternalDataFrom } from "../onnx/external-data-node.js";
 import { readOnnx } from "../onnx/model.js";
 import { planText } from "../plan/text.js";
 import { toWat } from "../wasm/module.js";
-import { type CompileFlags, compileOptions, withCompileFlags } from "./compile.js";
+import { type CompileFlags, compileOptions, integer, withCompileFlags } from "./compile.js";
 import { bytes, ms, table } from "./format.js";
 import { collectDim, type DimOption, type LoadedModel, loadModel } from "./load-model.js";
 
@@ -31,7 +29,7 @@ type InspectFlags = CompileFlags & {
 /** Exits with 1 where an op is missing. */
 async function inspectCoverage(path: string, json: boolean): Promise<void> {
   const model = readOnnx(new Uint8Array(await readFile(path)), {
-    externalData: readExternalDataFrom(dirname(resolve(path))),
+    path,
   });
   const uses = coverage(model);
   const missing = uses.filter((u) => u.problem);
@@ -58,7 +56,7 @@ export function inspectCommand(): Command {
     .description("show a model at any stage of compilation, or what an artefact holds")
     .argument("<model>", "a model, or an artefact's .wasm")
     .addOption(new Option("--stage <stage>", "what to show").choices([...stages]).default("summary"))
-    .option("--elide <n>", "cut constants of more elements in the text of graphs", Number, 16)
+    .option("--elide <n>", "cut constants of more elements in the text of graphs", integer, 16)
     .option("--coverage", "which ops of an ONNX file are supported, without compiling it")
     .option("--dim <name=value>", "size or range (lo..hi) of a dim of an ONNX file; repeatable", collectDim)
     .option("--json", "the summary as JSON")

@@ -1,13 +1,12 @@
 /** What the commands accept as a model: an ONNX file, graph text, a JavaScript or TypeScript module, or an artefact. */
 
 import { readFile } from "node:fs/promises";
-import { dirname, extname, resolve } from "node:path";
+import { extname, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { InvalidArgumentError } from "commander";
 import { ModelError } from "../../ir/errors.js";
 import type { Graph } from "../../ir/graph.js";
 import { parseGraph } from "../../ir/graph-parse.js";
-import { readExternalDataFrom } from "../onnx/external-data-node.js";
 import { importOnnx } from "../onnx/import.js";
 import type { Program } from "../program.js";
 
@@ -15,10 +14,13 @@ import type { Program } from "../program.js";
 export type DimOption = Readonly<Record<string, number | readonly [number, number]>>;
 
 export function collectDim(text: string, previous: DimOption = {}): DimOption {
-  const match = /^([A-Za-z_][\w.]*)=(\d+)(?:\.\.(\d+))?$/.exec(text);
+  const match = /^(.+)=(\d+)(?:\.\.(\d+))?$/.exec(text);
   if (!match) throw new InvalidArgumentError("write name=value or name=low..high, as in batch=1..64");
   const low = Number(match[2]);
-  return { ...previous, [match[1]!]: match[3] === undefined ? low : [low, Number(match[3])] };
+  if (match[3] === undefined) return { ...previous, [match[1]!]: low };
+  const high = Number(match[3]);
+  if (low > high) throw new InvalidArgumentError(`${low}..${high} is empty: write the smaller size first`);
+  return { ...previous, [match[1]!]: [low, high] };
 }
 
 const isGraph = (value: unknown): value is Graph =>
@@ -42,6 +44,12 @@ export async function loadModel(path: string, dims: DimOption = {}): Promise<Loa
   const extension = extname(path);
   const name = path.replace(/^.*[\\/]/, "").slice(0, -extension.length || undefined);
   const of = (graph: Graph): Program => ({ entries: { main: graph }, state: [] });
+  if (extension !== ".onnx" && Object.keys(dims).length > 0)
+    throw new ModelError({
+      where: "--dim",
+      message: `the sizes of a ${extension} file are what it says; only those of ONNX files can be fixed or bounded`,
+      hint: "change them in the file",
+    });
   switch (extension) {
     case ".graph":
       return { program: of(parseGraph(await readFile(path, "utf8"), path)), name, exports: {} };
@@ -49,9 +57,12 @@ export async function loadModel(path: string, dims: DimOption = {}): Promise<Loa
     case ".mjs":
     case ".ts":
     case ".mts": {
-      const exports = (await importModule(path, extension.endsWith("ts"))) as Record<string, unknown>;
+      const exports = (await ofUser(path, () => importModule(path, extension.endsWith("ts")))) as Record<
+        string,
+        unknown
+      >;
       const given = exports.default;
-      const value: unknown = typeof given === "function" ? await (given as () => unknown)() : given;
+      const value: unknown = typeof given === "function" ? await ofUser(path, given as () => unknown) : given;
       if (isProgram(value)) return { program: value, name, exports };
       if (isGraph(value)) return { program: of(value), name, exports };
       throw new ModelError({
@@ -62,7 +73,7 @@ export async function loadModel(path: string, dims: DimOption = {}): Promise<Loa
     }
     case ".onnx": {
       const bytes = new Uint8Array(await readFile(path));
-      const graph = importOnnx(bytes, { dims, externalData: readExternalDataFrom(dirname(resolve(path))) });
+      const graph = importOnnx(bytes, { dims, path });
       return { program: of(graph), name, exports: {} };
     }
     default:
@@ -71,6 +82,20 @@ export async function loadModel(path: string, dims: DimOption = {}): Promise<Loa
         message: `files of type "${extension}" are not understood`,
         hint: "give an .onnx, .graph, .js, .mjs or .ts file",
       });
+  }
+}
+
+const ownErrors: ReadonlySet<unknown> = new Set(["ModelError", "VerifyError", "InternalError"]);
+
+/** Runs the user's own code: what it throws is no bug of wasmith. @throws ModelError that says where it was thrown */
+export async function ofUser<T>(where: string, run: () => T | Promise<T>): Promise<T> {
+  try {
+    return await run();
+  } catch (cause) {
+    if (cause instanceof Error && ownErrors.has(cause.name)) throw cause;
+    const thrown =
+      cause instanceof Error ? (cause.stack ?? String(cause)).split("\n").slice(0, 4).join("\n") : String(cause);
+    throw new ModelError({ where, message: `its code threw ${thrown}` }, { cause });
   }
 }
 

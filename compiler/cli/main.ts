@@ -14,10 +14,16 @@ import { runCommand } from "./run.js";
 import { trainCommand } from "./train.js";
 import { verifyCommand } from "./verify.js";
 
+/** On one line, with what was probably meant. */
+const output = {
+  outputError: (text: string, write: (text: string) => void) => write(text.replace(/\n(?=\(Did you mean)/, " ")),
+};
+
 const program = new Command("wasmith")
   .description("Compiles neural networks to WebAssembly SIMD, runs and trains them.")
   .version(version)
-  .showHelpAfterError()
+  .showHelpAfterError("(see wasmith --help)")
+  .configureOutput(output)
   .exitOverride();
 for (const command of [
   compileCommand,
@@ -30,7 +36,10 @@ for (const command of [
   dumpCommand,
   optCommand,
 ]) {
-  program.addCommand(command().exitOverride().showHelpAfterError());
+  const made = command();
+  program.addCommand(
+    made.exitOverride().configureOutput(output).showHelpAfterError(`(see wasmith ${made.name()} --help)`),
+  );
 }
 
 /** Errors of the runtime are of its own class of the same name. */
@@ -46,8 +55,9 @@ try {
     console.error(`${pc.red("error:")} ${error.message}`);
     process.exitCode = 1;
   } else {
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code === "ENOENT" || code === "EACCES" || code === "EISDIR") {
+    const { syscall, message } = error as NodeJS.ErrnoException;
+    // Of the file system, about a file that the user named.
+    if (syscall !== undefined) {
       console.error(`${pc.red("error:")} ${message}`);
       process.exitCode = 1;
     } else {

@@ -2,7 +2,7 @@ import { Command } from "commander";
 import { writeSafetensors } from "../../runtime/safetensors.js";
 import { factText } from "../late/facts.js";
 import { writeWhole } from "../write.js";
-import { positive, withCompileFlags } from "./compile.js";
+import { integer, positive, withCompileFlags } from "./compile.js";
 import { randomFeeds, readTensors } from "./feeds.js";
 import { collectDim, type DimOption } from "./load-model.js";
 import { type OpenFlags, openSession } from "./open.js";
@@ -13,7 +13,7 @@ export function runCommand(): Command {
     .description("run a model or an artefact once and print or store its outputs")
     .argument("<model>", "an artefact's .wasm, or a model to compile")
     .option("--inputs <file>", "safetensors file with a tensor for each input")
-    .option("--random <seed>", "random inputs instead", Number)
+    .option("--random <seed>", "random inputs instead", integer)
     .option("--dim <name=value>", "size of a dim for random inputs, or of an ONNX file's dim; repeatable", collectDim)
     .option("--threads <n>", "threads", positive)
     .option("-o, --out <file>", "write the outputs to a safetensors file")

@@ -1,7 +1,6 @@
 /** Runs whatever was named with given tensors: an artefact, a model that is compiled as it is, or an ONNX file for what its feeds decide. */
 
 import { readFile } from "node:fs/promises";
-import { dirname, resolve } from "node:path";
 import { ModelError } from "../../ir/errors.js";
 import type { Graph } from "../../ir/graph.js";
 import type { Tensor } from "../../ir/tensor.js";
@@ -11,7 +10,6 @@ import { compile } from "../compile.js";
 import type { ModelValue } from "../late/binding.js";
 import { type CachedArtifact, ModelCache } from "../late/cache.js";
 import type { ModelFeed, ModelFeeds } from "../late/feeds.js";
-import { readExternalDataFrom } from "../onnx/external-data-node.js";
 import type { OnnxModel, OnnxType } from "../onnx/model.js";
 import { type CompileFlags, compileOptions } from "./compile.js";
 import { asStored } from "./feeds.js";
@@ -79,7 +77,7 @@ async function lateRunner(path: string, flags: RunnerFlags, dims: DimOption): Pr
   const cache = new ModelCache(new Uint8Array(await readFile(path)), {
     ...compileOptions(flags, name),
     dims,
-    externalData: readExternalDataFrom(dirname(resolve(path))),
+    path,
     onEvict: dispose,
   });
   return {

@@ -3,8 +3,8 @@ import { Command } from "commander";
 import { ModelError } from "../../ir/errors.js";
 import { type Dataset, load, type TrainingArtifact } from "../../runtime/index.js";
 import { compile } from "../compile.js";
-import { type CompileFlags, compileOptions, positive, withCompileFlags } from "./compile.js";
-import { loadModel } from "./load-model.js";
+import { type CompileFlags, compileOptions, integer, positive, withCompileFlags } from "./compile.js";
+import { loadModel, ofUser } from "./load-model.js";
 
 interface TrainFlags extends CompileFlags {
   readonly epochs: number;
@@ -24,14 +24,14 @@ export function trainCommand(): Command {
     .argument("<module>", ".js, .mjs or .ts file")
     .option("--epochs <n>", "passes over the data set", positive, 1)
     .option("--batch-size <n>", "samples a step", positive)
-    .option("--seed <n>", "seed of the order of samples", Number, 0)
+    .option("--seed <n>", "seed of the order of samples", integer, 0)
     .option("--threads <n>", "threads", positive)
     .option("--checkpoint <file>", "save weights and optimiser state here after each epoch and on interruption")
     .option("--resume", "go on from the checkpoint if it is there")
     .option("--json", "a line of JSON for each epoch")
     .action(async (path: string, flags: TrainFlags) => {
       const model = await loadModel(path);
-      const dataset = await given(model.exports.dataset);
+      const dataset = await given(path, model.exports.dataset);
       if (!model.program.training || dataset === undefined) {
         throw new ModelError({
           where: path,
@@ -39,7 +39,7 @@ export function trainCommand(): Command {
           hint: "export default trainStep(…), and export const dataset = { x, y } (or a function that returns it)",
         });
       }
-      const validation = await given(model.exports.validation);
+      const validation = await given(path, model.exports.validation);
       const artifact = (await compile(model.program, compileOptions(flags, model.name))) as unknown as TrainingArtifact;
       const session = await load(artifact, { threads: flags.threads ?? 1 });
       if (flags.resume && flags.checkpoint && existsSync(flags.checkpoint)) await session.restore(flags.checkpoint);
@@ -47,20 +47,23 @@ export function trainCommand(): Command {
       const stop = () => interrupt.abort(new ModelError("interrupted"));
       process.once("SIGINT", stop);
       try {
-        await session.fit(dataset, {
-          epochs: flags.epochs,
-          batchSize: flags.batchSize,
-          shuffle: flags.seed,
-          validation,
-          signal: interrupt.signal,
-          callbacks: {
-            onEpoch: async (event) => {
-              if (flags.checkpoint) await session.save(flags.checkpoint);
-              if (flags.json) console.log(JSON.stringify(event));
-              else console.log(epochLine(event));
+        // Data sets may be generators.
+        await ofUser(path, () =>
+          session.fit(dataset, {
+            epochs: flags.epochs,
+            batchSize: flags.batchSize,
+            shuffle: flags.seed,
+            validation,
+            signal: interrupt.signal,
+            callbacks: {
+              onEpoch: async (event) => {
+                if (flags.checkpoint) await session.save(flags.checkpoint);
+                if (flags.json) console.log(JSON.stringify(event));
+                else console.log(epochLine(event));
+              },
             },
-          },
-        });
+          }),
+        );
       } finally {
         process.removeListener("SIGINT", stop);
         if (flags.checkpoint) await session.save(flags.checkpoint);
@@ -69,8 +72,10 @@ export function trainCommand(): Command {
     });
 }
 
-async function given(value: unknown): Promise<Dataset | undefined> {
-  return (typeof value === "function" ? await (value as () => unknown)() : await value) as Dataset | undefined;
+async function given(path: string, value: unknown): Promise<Dataset | undefined> {
+  return (typeof value === "function" ? await ofUser(path, value as () => unknown) : await value) as
+    | Dataset
+    | undefined;
 }
 
 function epochLine(event: object): string {

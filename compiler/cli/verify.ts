@@ -12,7 +12,7 @@ import { load, type Session } from "../../runtime/index.js";
 import { compile } from "../compile.js";
 import { factText } from "../late/facts.js";
 import { compareTensors, type Difference, describeDifference, largestOf } from "./compare.js";
-import { type CompileFlags, compileOptions, positive, withCompileFlags } from "./compile.js";
+import { type CompileFlags, compileOptions, positive, tolerance, withCompileFlags } from "./compile.js";
 import { type Divergence, describeDivergence, findDivergence } from "./divergence.js";
 import { asStored, readTensors } from "./feeds.js";
 import { collectDim, type DimOption } from "./load-model.js";
@@ -131,8 +131,8 @@ export function verifyCommand(): Command {
     .argument("<model>", ".onnx, .graph, .js, .mjs or .ts file, or an artefact's .wasm")
     .requiredOption("--io <file>", "safetensors file with tensors named caseK.in.NAME and caseK.out.NAME")
     .option("--dim <name=value>", "size or range (lo..hi) of a dim of an ONNX file; repeatable", collectDim)
-    .option("--rtol <x>", "relative tolerance (default: stated in meta.json beside the file, else 1e-3)", Number)
-    .option("--atol <x>", "absolute tolerance (default: stated there, else 1e-4 of the largest value)", Number)
+    .option("--rtol <x>", "relative tolerance (default: stated in meta.json beside the file, else 1e-3)", tolerance)
+    .option("--atol <x>", "absolute tolerance (default: stated there, else 1e-4 of the largest value)", tolerance)
     .option("--threads <n>", "threads", positive)
     .option("--json", "report as JSON")
     .action(async (path: string, flags: VerifyFlags) => {

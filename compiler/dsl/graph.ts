@@ -1,10 +1,21 @@
 /** Models as graphs for inference, and what inputs look like. */
 
 import { type Dim, dimSymbol } from "../../ir/dim.js";
-import type { DType } from "../../ir/dtype.js";
+import { type DType, requireDType } from "../../ir/dtype.js";
 import { ModelError } from "../../ir/errors.js";
 import { type Graph, graph, param, type TensorType, type Value } from "../../ir/graph.js";
 import { constant } from "../../ir/ops/constant.js";
+import {
+  anObject,
+  aString,
+  type Checks,
+  checkOptions,
+  describe,
+  listOf,
+  oneOf,
+  recordOf,
+  sizeOrRange,
+} from "../options.js";
 import { Context } from "./context.js";
 import { located, type Module, type Variable } from "./module.js";
 
@@ -17,8 +28,8 @@ export type InputSpec = readonly DimSpec[] | { readonly dtype: DType; readonly s
 /** By name, in the order in which the model takes them. */
 export type Inputs = Readonly<Record<string, InputSpec>>;
 
-/** Ranges of named sizes, inclusive. Default: from 1 on. */
-export type DimRanges = Readonly<Record<string, readonly [min: number, max: number]>>;
+/** Ranges of named sizes, inclusive, or one value. Default: from 1 on. */
+export type DimRanges = Readonly<Record<string, number | readonly [min: number, max: number]>>;
 
 /** What a model may give: a value, a list of values, or values by name. */
 export type Outputs = Value | readonly Value[] | Readonly<Record<string, Value>>;
@@ -34,6 +45,14 @@ export interface GraphOptions {
   readonly weights?: "constants" | "params";
 }
 
+const graphChecks: Checks<GraphOptions> = {
+  inputs: anObject,
+  dims: recordOf(sizeOrRange),
+  name: aString,
+  outputs: listOf(aString),
+  weights: oneOf("constants", "params"),
+};
+
 /** Types of inputs, with one symbol for each name; `known` are symbols that exist already. */
 export function inputTypes(
   inputs: Inputs,
@@ -48,14 +67,21 @@ export function inputTypes(
     }
     const known = symbols.get(d);
     if (known !== undefined) return known;
-    const [min, max] = ranges[d] ?? [1, Infinity];
-    const symbol = dimSymbol(d, { min, max });
+    const range = Object.hasOwn(ranges, d) ? ranges[d]! : ([1, Infinity] as const);
+    const symbol = typeof range === "number" ? range : dimSymbol(d, { min: range[0], max: range[1] });
     symbols.set(d, symbol);
     return symbol;
   };
   const types = new Map(
     Object.entries(inputs).map(([name, spec]): [string, TensorType] => {
+      if (typeof spec !== "object" || spec === null || !("shape" in spec || Array.isArray(spec)))
+        throw new ModelError({
+          where: name,
+          message: `an input is a shape or { dtype, shape }, not ${describe(spec)}`,
+          hint: `such as ["batch", 3], or { dtype: "i64", shape: ["batch"] }`,
+        });
       const { dtype, shape } = "shape" in spec ? spec : { dtype: "f32" as const, shape: spec };
+      requireDType(dtype, name);
       return [name, located(name, name, () => ({ dtype, shape: shape.map(dim) }))];
     }),
   );
@@ -102,6 +128,7 @@ export function applyModel(model: AnyModule, ctx: Context, inputs: readonly Valu
  * ```
  */
 export function toGraph(model: AnyModule, options: GraphOptions): Graph {
+  checkOptions("toGraph", options, graphChecks);
   const { inputs, dims, outputs, weights = "constants", name = model.constructor.name } = options;
   const feeds = [...inputTypes(inputs, dims)].map(([n, type]) => param(n, type));
   const values = new Map<Variable, Value>();

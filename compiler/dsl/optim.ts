@@ -6,8 +6,10 @@
 import { type Arg, amax, asType, np, square, sum, where } from "../../ir/build.js";
 import { ModelError } from "../../ir/errors.js";
 import type { Value } from "../../ir/graph.js";
+import { choices } from "../../ir/names.js";
 import { scalarConstant } from "../../ir/ops/constant.js";
 import { abs, exp, expm1, log, mul, sqrt, sub } from "../../ir/ops/elementwise.js";
+import { describe } from "../options.js";
 
 /** What an update sees. */
 export interface Update {
@@ -72,11 +74,11 @@ function optimizer<O extends CommonOptions>(
 ): (options?: Grouped<O>) => Optimizer {
   return (given) => {
     const { groups = [], ...own } = given ?? ({} as Grouped<O>);
-    const base: Required<O> = { ...defaults, ...(own as unknown as O) };
-    check(name, base);
+    const base: Required<O> = { ...defaults, ...stated(own as unknown as O) };
+    check(name, base, defaults);
     const rules = groups.map((g) => {
-      const options = { ...base, ...g.options };
-      check(name, options);
+      const options = { ...base, ...stated(g.options) };
+      check(name, options, defaults);
       return { ...rule(options), lr: Number(options.lr) };
     });
     const common = { ...rule(base), lr: Number(base.lr) };
@@ -90,8 +92,25 @@ function optimizer<O extends CommonOptions>(
   };
 }
 
-function check(name: string, options: object): void {
+/** Without options that are undefined. */
+const stated = <O extends object>(options: O): O =>
+  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as O;
+
+/** Options are those that have defaults, of the same kind. */
+function check(name: string, options: object, defaults: object): void {
+  const sample = defaults as Readonly<Record<string, unknown>>;
   for (const [key, value] of Object.entries(options)) {
+    if (!Object.hasOwn(sample, key))
+      throw new ModelError({
+        where: `option ${key}`,
+        message: `${name} has no such option`,
+        hint: choices(key, [...Object.keys(sample), "groups"], "its options are"),
+      });
+    if (typeof sample[key] === "boolean" ? typeof value !== "boolean" : !Number.isFinite(value))
+      throw new ModelError({
+        where: `option ${key}`,
+        message: `${name} expects ${typeof sample[key] === "boolean" ? "true or false" : "a finite number"}, got ${describe(value)}`,
+      });
     if (typeof value === "number" && !(value >= 0))
       throw new ModelError(`${name}: ${key} is ${value}, but must be ≥ 0`);
   }

@@ -12,6 +12,18 @@ import { withResults } from "../../ir/graph-rebuild.js";
 import { elementCount, scalar, type Tensor, tensorFrom, zeros } from "../../ir/tensor.js";
 import { gradients } from "../../passes/graph/differentiate.js";
 import type { StateRole, TrainingInfo } from "../../runtime/format.js";
+import {
+  aFunction,
+  anObject,
+  anything,
+  aString,
+  atLeast,
+  type Checks,
+  checkOptions,
+  listOf,
+  recordOf,
+  sizeOrRange,
+} from "../options.js";
 import type { ProgramState, TrainingProgram } from "../program.js";
 import { Context } from "./context.js";
 import { type AnyModule, applyModel, type DimRanges, type Inputs, inputTypes, namedOutputs } from "./graph.js";
@@ -57,6 +69,21 @@ export interface GraphTrainOptions<O = Value> extends CommonOptions<O> {
   /** Which weights are learnt; the others stay as they are. Default: all. */
   readonly trainable?: Trainable;
 }
+
+const commonChecks: Checks<CommonOptions<unknown>> = {
+  targets: anObject,
+  dims: recordOf(sizeOrRange),
+  loss: aFunction,
+  optimizer: anObject,
+  metrics: recordOf(aFunction),
+  clip: aFunction,
+  accumulate: atLeast(1),
+  schedule: aFunction,
+  momentumSchedule: aFunction,
+  seed: atLeast(0),
+};
+const modelChecks: Checks<TrainOptions<unknown>> = { ...commonChecks, inputs: anObject, outputs: listOf(aString) };
+const graphChecks: Checks<GraphTrainOptions<unknown>> = { ...commonChecks, trainable: anything };
 
 /** What the entries take, in order, and how outputs without names are called. */
 interface Signature {
@@ -132,6 +159,7 @@ export function trainStep<O>(
   options: TrainOptions<O> | GraphTrainOptions<O>,
 ): TrainingProgram {
   if (model instanceof Module) {
+    checkOptions("trainStep of a model", options as TrainOptions<O>, modelChecks);
     const { inputs, outputs } = options as TrainOptions<O>;
     checkTargets(inputs, options.targets);
     const types = inputTypes({ ...inputs, ...options.targets }, options.dims);
@@ -142,6 +170,7 @@ export function trainStep<O>(
       outputs,
     });
   }
+  checkOptions("trainStep of a graph", options as GraphTrainOptions<O>, graphChecks);
   const inputs = new Map(model.params.map((p) => [paramName(p), p.type]));
   checkTargets(Object.fromEntries(inputs), options.targets);
   const symbols = new Map([...inputs.values()].flatMap(({ shape }) => shape.flatMap(namedSymbols)));

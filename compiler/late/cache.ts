@@ -8,11 +8,15 @@ import type { Graph } from "../../ir/graph.js";
 import { checkHash, concatBytes, decodeModule, sha256, toHex } from "../../runtime/container.js";
 import { encodeSingleFile } from "../../runtime/encode.js";
 import type { ArtifactParts, VariantId } from "../../runtime/format.js";
-import type { ExternalData } from "../onnx/external-data.js";
+import { checkCompileChoices } from "../compile.js";
+import { type ExternalData, externalReader } from "../onnx/external-data.js";
+import { type FileBytes, fileBytes } from "../onnx/file-bytes.js";
+import { nameProblems } from "../onnx/import-options.js";
 import { type OnnxModel, readOnnx } from "../onnx/model.js";
+import { aFunction, anObject, atLeast, type Checks, checkOptions } from "../options.js";
 import { version } from "../version.js";
 import { serves, type Terms, termsOf } from "./binding.js";
-import { bindingOf, flattenFor, type LateBinding, type LateOptions, specialize } from "./compile-for.js";
+import { bindingOf, flattenFor, type LateBinding, type LateOptions, lateChecks, specialize } from "./compile-for.js";
 import type { FlatFeeds, ModelFeeds } from "./feeds.js";
 
 /** Keeps bytes by key, such as files of a folder or records of IndexedDB. */
@@ -37,6 +41,14 @@ export interface ModelCacheOptions extends LateOptions {
   /** Told when the store fails, which then costs no more than compiling again. Without it, calls fail as the store does. */
   readonly onStoreError?: (error: unknown) => void;
 }
+
+const cacheChecks: Checks<ModelCacheOptions> = {
+  ...lateChecks,
+  maxArtifacts: atLeast(1),
+  store: anObject,
+  onEvict: aFunction,
+  onStoreError: aFunction,
+};
 
 const DEFAULT_MAX_ARTIFACTS = 8;
 /** Of a SHA-256 in hex, which the list of artefacts in a store begins with. */
@@ -68,22 +80,22 @@ export class ModelCache {
   private disposed = false;
 
   /** @throws ModelError if the bytes are no model that can be read */
-  constructor(bytes: Uint8Array, options: ModelCacheOptions = {}) {
+  constructor(file: FileBytes, options: ModelCacheOptions = {}) {
+    checkOptions("ModelCache", options, cacheChecks);
+    checkCompileChoices(options);
     this.options = options;
     this.most = options.maxArtifacts ?? DEFAULT_MAX_ARTIFACTS;
-    if (!Number.isInteger(this.most) || this.most < 1)
-      throw new ModelError({
-        where: "option maxArtifacts",
-        message: `expected a whole number of at least 1, got ${this.most}`,
-      });
+    const bytes = fileBytes(file);
     const parts = [bytes];
-    const external = options.externalData;
+    const external = externalReader(options);
     const recording: ExternalData = (reference) => {
       const data = external!(reference);
       parts.push(data);
       return data;
     };
     this.model = readOnnx(bytes, external && options.store ? { ...options, externalData: recording } : options);
+    const problems = nameProblems(this.model, options);
+    if (problems.length > 0) throw new ModelError(problems);
     this.parts = options.store ? parts : [];
   }
 
@@ -202,7 +214,19 @@ export class ModelCache {
 }
 
 /** Names of options that decide nothing of the artefact. */
-const HOOKS = ["store", "maxArtifacts", "onEvict", "onStoreError", "onEntry", "onPass", "onStage", "maxSeconds"];
+const HOOKS = [
+  "path",
+  "externalData",
+  "maxExternalBytes",
+  "store",
+  "maxArtifacts",
+  "onEvict",
+  "onStoreError",
+  "onEntry",
+  "onPass",
+  "onStage",
+  "maxSeconds",
+];
 
 function plain(key: string, value: unknown): unknown {
   if (HOOKS.includes(key)) return undefined;

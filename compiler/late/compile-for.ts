@@ -11,10 +11,20 @@ import { ModelError, type Need } from "../../ir/errors.js";
 import type { Graph } from "../../ir/graph.js";
 import type { Tensor } from "../../ir/tensor.js";
 import type { FixedFact, Manifest, OutputForm, Specialization } from "../../runtime/format.js";
-import { type Artifact, type CompileOptions, compile } from "../compile.js";
+import {
+  type Artifact,
+  type CompileOptions,
+  checkCompileChoices,
+  compile,
+  compileChecks,
+  fileNameOf,
+} from "../compile.js";
+import type { FileBytes } from "../onnx/file-bytes.js";
 import { importModel } from "../onnx/import.js";
+import { importChecks, nameProblems } from "../onnx/import-options.js";
 import type { ImportOptions, Structure } from "../onnx/importer.js";
 import { type OnnxModel, readOnnx } from "../onnx/model.js";
+import { type Checks, checkOptions, pick } from "../options.js";
 import {
   type BoundTensor,
   brokenSymbols,
@@ -32,6 +42,9 @@ export interface LateOptions extends Omit<ImportOptions, "narrowTo">, CompileOpt
   /** Time that each import and the compilation may take. */
   readonly maxSeconds?: number;
 }
+
+const { narrowTo: _, ...importerChecks } = importChecks;
+export const lateChecks: Checks<LateOptions> = { ...importerChecks, ...compileChecks };
 
 /** Between the values of a model and an artefact of it. */
 export interface LateBinding {
@@ -100,7 +113,10 @@ export async function specialize(model: OnnxModel, feeds: FlatFeeds, options: La
     const program = { entries: { main: graph }, state: [], specialization };
     let artifact: Artifact;
     try {
-      artifact = await compile(program, { ...options, name: options.name ?? graph.name });
+      artifact = await compile(program, {
+        ...pick(options, compileChecks),
+        name: options.name ?? fileNameOf(graph.name),
+      });
     } catch (error) {
       if (!(error instanceof ModelError)) throw error;
       // What can't be compiled for all sizes may be compiled for these.
@@ -142,11 +158,11 @@ export const flattenFor = (model: OnnxModel, feeds: ModelFeeds, options: ImportO
  *
  * @throws ModelError listing all problems of the feeds or the model
  */
-export async function compileFor(
-  bytes: Uint8Array,
-  feeds: ModelFeeds,
-  options: LateOptions = {},
-): Promise<LateArtifact> {
-  const model = readOnnx(bytes, options);
+export async function compileFor(file: FileBytes, feeds: ModelFeeds, options: LateOptions = {}): Promise<LateArtifact> {
+  checkOptions("compileFor", options, lateChecks);
+  checkCompileChoices(options);
+  const model = readOnnx(file, options);
+  const problems = nameProblems(model, options);
+  if (problems.length > 0) throw new ModelError(problems);
   return specialize(model, flattenFor(model, feeds, options), options);
 }

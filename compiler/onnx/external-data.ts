@@ -1,5 +1,7 @@
-/** Weights stored beside the model: what the file may refer to. Readers of folders are in external-data-node.ts. */
+/** Weights stored beside the model: what the file may refer to, and where they are read from. */
 import { ModelError } from "../../ir/errors.js";
+import { readExternalDataBeside } from "./external-data-node.js";
+import { type FileBytes, fileBytes } from "./file-bytes.js";
 import type { TensorProto } from "./proto-types.js";
 
 export interface ExternalReference {
@@ -13,6 +15,39 @@ export interface ExternalReference {
 
 /** Gives exactly `length` bytes at `offset` of the file, or throws ModelError. */
 export type ExternalData = (reference: ExternalReference) => Uint8Array;
+
+export interface ExternalDataOptions {
+  /** Path (or file URL) of the .onnx file, in Node: weights that are stored in files beside it are read there. */
+  readonly path?: string | URL | undefined;
+  /** Where there are no paths: the bytes of those files by name, or a function that reads them. */
+  readonly externalData?: ExternalData | Readonly<Record<string, FileBytes>> | undefined;
+  /** Most bytes to read from other files. Default 4 GiB, which is what a module can hold. */
+  readonly maxExternalBytes?: number | undefined;
+}
+
+/** Reads external data from where the options say, within their budget; undefined where they say nothing. */
+export function externalReader(options: ExternalDataOptions): ExternalData | undefined {
+  const { path, externalData, maxExternalBytes = 2 ** 32 } = options;
+  const read =
+    typeof externalData === "function"
+      ? externalData
+      : externalData
+        ? externalDataIn(externalData)
+        : path === undefined
+          ? undefined
+          : readExternalDataBeside(path);
+  if (!read) return undefined;
+  let left = maxExternalBytes;
+  return (reference) => {
+    left -= reference.length;
+    if (left >= 0) return read(reference);
+    throw new ModelError({
+      where: reference.where,
+      message: `its ${reference.length} bytes exceed what may be read from other files (${maxExternalBytes} bytes in all)`,
+      hint: "raise maxExternalBytes, if the file is to be trusted",
+    });
+  };
+}
 
 function entryNumber(text: string | undefined, key: string, where: string): number | undefined {
   if (text === undefined) return undefined;
@@ -46,15 +81,16 @@ export function externalReference(tensor: TensorProto, expected: number, where: 
 }
 
 /** External data given as bytes by file name, as a browser would have it. */
-export function externalDataIn(files: Readonly<Record<string, Uint8Array>>): ExternalData {
+export function externalDataIn(files: Readonly<Record<string, FileBytes>>): ExternalData {
   return ({ where, location, offset, length }) => {
-    const file = Object.hasOwn(files, location) ? files[location] : undefined;
-    if (!file)
+    const given = Object.hasOwn(files, location) ? files[location] : undefined;
+    if (!given)
       throw new ModelError({
         where,
         message: `external data file "${location}" was not given`,
         hint: `given: ${Object.keys(files).join(", ") || "none"}`,
       });
+    const file = fileBytes(given);
     if (offset + length > file.length)
       throw new ModelError({
         where,

@@ -3,7 +3,10 @@
 import { withinSeconds } from "../../ir/deadline.js";
 import { ModelError } from "../../ir/errors.js";
 import type { Graph } from "../../ir/graph.js";
+import { checkOptions } from "../options.js";
+import type { FileBytes } from "./file-bytes.js";
 import { inlineFunctions } from "./functions.js";
+import { importChecks, nameProblems } from "./import-options.js";
 import { type ImportedModel, Importer, type ImportOptions, MAX_NODES } from "./importer.js";
 import { type OnnxModel, readOnnx } from "./model.js";
 import { NarrowDim, statedRanges } from "./narrow.js";
@@ -46,12 +49,15 @@ function importWithin(model: OnnxModel, options: ImportOptions): ImportedModel {
 
 /**
  * Imports a `.onnx` file as a graph of the IR.
+ * @param file its bytes
  * @throws ModelError listing ALL problems
  */
-export function importOnnx(bytes: Uint8Array, options: ImportOptions = {}): Graph {
-  return withinSeconds(
-    options.maxSeconds ?? MAX_SECONDS,
-    WORK,
-    () => importModel(readOnnx(bytes, options), options).graph,
-  );
+export function importOnnx(file: FileBytes, options: ImportOptions = {}): Graph {
+  checkOptions("importOnnx", options, importChecks);
+  return withinSeconds(options.maxSeconds ?? MAX_SECONDS, WORK, () => {
+    const model = readOnnx(file, options);
+    const problems = nameProblems(model, options);
+    if (problems.length > 0) throw new ModelError(problems);
+    return importModel(model, options).graph;
+  });
 }

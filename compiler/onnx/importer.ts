@@ -89,13 +89,13 @@ export interface ImportedModel {
 }
 
 /** Names that exporters give to the length of a key/value cache, which has no entries at first. */
-const STARTS_EMPTY = /past|cache|history/i;
+export const STARTS_EMPTY = /past|cache|history/i;
 
 /** What exporters write for a size that they know nothing of, which makes no two sizes equal. */
-const NO_NAME = /^([^\p{L}\p{N}]*|-1|None)$/u;
+export const NO_NAME = /^([^\p{L}\p{N}]*|-1|None)$/u;
 
 /** The name with what a dim symbol may not contain replaced. */
-const legalName = (name: string): string => name.replace(/[^A-Za-z0-9_.]/g, "_").replace(/^(?![A-Za-z_])/, "_");
+export const legalName = (name: string): string => name.replace(/[^A-Za-z0-9_.]/g, "_").replace(/^(?![A-Za-z_])/, "_");
 
 /** Items of a sequence may differ in size: their dims' names say nothing. */
 const withoutNames = (type: OnnxType): OnnxType =>

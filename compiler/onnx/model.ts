@@ -9,7 +9,8 @@ import { ModelError, type Problem } from "../../ir/errors.js";
 import { describeNode, type OnnxAttribute } from "./attributes.js";
 import { checkGraph } from "./check.js";
 import { describeCode, dtypeOfCode, type OnnxDType } from "./dtype.js";
-import type { ExternalData } from "./external-data.js";
+import { type ExternalData, type ExternalDataOptions, externalReader } from "./external-data.js";
+import { type FileBytes, fileBytes } from "./file-bytes.js";
 import type * as proto from "./proto-types.js";
 import { DEFAULT_DECODE_LIMITS, type DecodeLimits, decodeModel } from "./protobuf.js";
 import { decodeSparseTensor, decodeTensor, type OnnxTensor } from "./tensor.js";
@@ -78,10 +79,8 @@ export interface OnnxModel {
   readonly metadata: ReadonlyMap<string, string>;
 }
 
-export interface ReadModelOptions {
+export interface ReadModelOptions extends ExternalDataOptions {
   readonly limits?: DecodeLimits;
-  /** Reads weights that are stored in other files. */
-  readonly externalData?: ExternalData | undefined;
   /** Keep initializers that are also listed as graph inputs as inputs. */
   readonly initializersAreInputs?: boolean;
   /** Largest dense form of a sparse initializer, in bytes. */
@@ -97,6 +96,8 @@ export const normaliseDomain = (domain: string | undefined): string => (domain =
 
 interface Context {
   readonly options: ReadModelOptions;
+  /** Reads weights that are stored in other files. */
+  readonly external: ExternalData | undefined;
   readonly irVersion: number;
   readonly problems: Problem[];
 }
@@ -172,7 +173,7 @@ function readAttribute(
   const place = `${where}, attribute "${attribute.name ?? ""}"`;
   if (!row)
     throw new ModelError({ where: place, message: `the attribute has an unknown type (${attribute.type ?? 0})` });
-  const external = context.options.externalData;
+  const { external } = context;
   const tensor = (t: proto.TensorProto | null | undefined) => decodeTensor(t ?? {}, place, external);
   const graph = (g: proto.GraphProto | null | undefined) => readGraph(g ?? {}, opsets, depth + 1, context);
   const type = (t: proto.TypeProto | null | undefined): OnnxType =>
@@ -208,7 +209,7 @@ function readAttribute(
 }
 
 function readSparse(sparse: proto.SparseTensorProto, where: string, context: Context): OnnxTensor {
-  return decodeSparseTensor(sparse, where, context.options.maxSparseBytes ?? 2 ** 30, context.options.externalData);
+  return decodeSparseTensor(sparse, where, context.options.maxSparseBytes ?? 2 ** 30, context.external);
 }
 
 function withoutTrailingAbsent(names: readonly string[]): readonly string[] {
@@ -266,7 +267,7 @@ function readGraph(
     if (tensor) initializers.set(name, tensor);
   };
   for (const proto of graph.initializer ?? [])
-    addInitializer(proto.name ?? "", (where) => decodeTensor(proto, where, options.externalData));
+    addInitializer(proto.name ?? "", (where) => decodeTensor(proto, where, context.external));
   for (const proto of graph.sparseInitializer ?? [])
     addInitializer(proto.values?.name ?? "", (where) => readSparse(proto, where, context));
   const inputs = (graph.input ?? []).map(readValueInfo);
@@ -335,7 +336,7 @@ function readMetadata(model: proto.ModelProto): Map<string, string> {
 export function readModel(model: proto.ModelProto, options: ReadModelOptions = {}): OnnxModel {
   const irVersion = Number(model.irVersion ?? 0);
   const problems: Problem[] = [];
-  const context: Context = { options, irVersion, problems };
+  const context: Context = { options, external: externalReader(options), irVersion, problems };
   if (irVersion < OLDEST_IR)
     problems.push({
       message: `the file has IR version ${irVersion}; versions ${OLDEST_IR} and later are supported`,
@@ -362,6 +363,6 @@ export function readModel(model: proto.ModelProto, options: ReadModelOptions = {
  * Decodes and reads a `.onnx` file.
  * @throws ModelError with everything that is wrong with it.
  */
-export function readOnnx(bytes: Uint8Array, options: ReadModelOptions = {}): OnnxModel {
-  return readModel(decodeModel(bytes, options.limits ?? DEFAULT_DECODE_LIMITS), options);
+export function readOnnx(file: FileBytes, options: ReadModelOptions = {}): OnnxModel {
+  return readModel(decodeModel(fileBytes(file), options.limits ?? DEFAULT_DECODE_LIMITS), options);
 }

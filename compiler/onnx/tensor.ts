@@ -182,7 +182,7 @@ export function decodeTensor(tensor: TensorProto, where: string, external?: Exte
       throw new ModelError({
         where,
         message: `the data is in the external file "${reference.location}", which was not given`,
-        hint: "pass the option `externalData` (or import by path), or store the weights inside the model",
+        hint: "pass importOnnx the option `path` (of the .onnx file, in Node) or `externalData` (bytes by file name)",
       });
     return { dtype, shape, data: fromRaw(dtype, external(reference), count, where) };
   }

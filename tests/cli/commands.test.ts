@@ -156,4 +156,79 @@ describe.runIf(existsSync(cli))("wasmith", () => {
     expect(wasmith("compile", "scores.graph", "--variants", "fast").status).toBe(2);
     expect(wasmith("--help").status).toBe(0);
   });
+
+  it("answers wrong usage with one line and where help is", () => {
+    const usage = (...args: string[]) => {
+      const { status, stdout, stderr } = wasmith(...args);
+      expect(status, args.join(" ")).toBe(2);
+      expect(stdout).toBe("");
+      const lines = stderr.trim().split("\n");
+      expect(lines, stderr).toHaveLength(2);
+      expect(lines[0]).toMatch(/^error: /);
+      expect(lines[1]).toMatch(/^\(see wasmith (\w+ )?--help\)$/);
+      return lines[0];
+    };
+    expect(usage("frobnicate")).toMatch(/unknown command 'frobnicate'/);
+    expect(usage("compile", "scores.graph", "--variant", "simd128")).toMatch(/unknown option '--variant'/);
+    expect(usage("compile")).toMatch(/missing required argument/);
+    expect(usage("compile", "scores.graph", "--variants", "")).toMatch(/choose from/);
+    expect(usage("compile", "scores.graph", "--max-threads", "-1")).toMatch(/whole number of at least 1/);
+    expect(usage("compile", "m.onnx", "--dim", "n=5..2")).toMatch(/5\.\.2 is empty/);
+    expect(usage("compile", "m.onnx", "--dim", "n=-1")).toMatch(/write name=value/);
+    expect(usage("train", "m.mjs", "--epochs", "-1")).toMatch(/at least 1/);
+    expect(usage("train", "m.mjs", "--seed", "x")).toMatch(/whole number/);
+    expect(usage("verify", "m.onnx", "--io", "a", "--rtol", "-1")).toMatch(/at least 0/);
+    expect(usage("inspect", "m.onnx", "--stage", "all")).toMatch(/choices/i);
+  });
+
+  it("names dims and names that a model does not have or take", () => {
+    expect(wasmith("export", "scores.graph", "-o", "dims.onnx").status).toBe(0);
+    const refused = (...args: string[]) => {
+      const { status, stderr } = wasmith(...args);
+      expect(status, stderr).toBe(1);
+      return stderr;
+    };
+    expect(refused("compile", "dims.onnx", "--dim", "m=4")).toMatch(/the model has no dim "m"\n {2}→ its dims are: n/);
+    expect(refused("compile", "dims.onnx", "--dim", "n=0")).toMatch(/"n" is 0/);
+    expect(refused("compile", "scores.graph", "--dim", "n=4")).toMatch(/--dim: .*only those of ONNX files/);
+    expect(refused("run", "scores.graph", "--random", "1", "--dim", "m=4")).toMatch(
+      /no dim "m"\n {2}→ its dims are: n/,
+    );
+    expect(refused("compile", "scores.graph", "--name", "x".repeat(4000))).toMatch(/has 4000 bytes/);
+    expect(refused("compile", "scores.graph", "-o", "bad.graph/x")).toMatch(
+      /can't be made: E\w+: .*\n {2}→ choose another folder/,
+    );
+    expect(refused("run", "dims.onnx/x.wasm")).toMatch(/can't be read/);
+    writeFileSync(join(folder, "page.onnx"), "<!DOCTYPE html>");
+    expect(refused("compile", "page.onnx")).toMatch(/HTML/);
+    writeFileSync(join(folder, "page.wasm"), "<!DOCTYPE html>");
+    expect(refused("run", "page.wasm")).toMatch(/but an HTML or XML page/);
+    expect(refused("inspect", "page.wasm")).toMatch(/but an HTML or XML page/);
+  });
+
+  it("tells what a user's own code throws from bugs of its own", () => {
+    const thrown = (file: string, text: string, command: string) => {
+      writeFileSync(join(folder, file), text);
+      const { status, stderr } = wasmith(command, file);
+      expect(status, stderr).toBe(1);
+      expect(stderr).not.toMatch(/bug in wasmith/);
+      return stderr;
+    };
+    expect(thrown("throws.mjs", "throw new TypeError('mine')", "compile")).toMatch(
+      /throws\.mjs: its code threw TypeError: mine\n.*throws\.mjs/,
+    );
+    expect(thrown("default.mjs", "export default () => { null.x }", "compile")).toMatch(
+      /default\.mjs: its code threw TypeError/,
+    );
+    expect(thrown("syntax.mjs", "export default {", "compile")).toMatch(/syntax\.mjs: its code threw SyntaxError/);
+    const step = `import { losses, nn, optim, trainStep } from ${JSON.stringify(new URL("../../dist/wasmith.js", import.meta.url).href)};
+      export default trainStep(nn.Linear(3, 2), { inputs: { x: ["n", 3] }, targets: { y: ["n", 2] }, loss: losses.mse(), optimizer: optim.SGD() });`;
+    expect(
+      thrown("data.mjs", `${step}\nexport const dataset = () => { throw new RangeError("no data"); };`, "train"),
+    ).toMatch(/data\.mjs: its code threw RangeError: no data/);
+    const generator = `{ *[Symbol.iterator]() { throw new RangeError("no batch"); } }`;
+    expect(thrown("batches.mjs", `${step}\nexport const dataset = ${generator};`, "train")).toMatch(
+      /batches\.mjs: its code threw RangeError: no batch/,
+    );
+  });
 });

@@ -12,6 +12,7 @@ import { type Graph, paramName } from "../../../ir/graph.js";
 import type { Tensor } from "../../../ir/tensor.js";
 import { stateNames } from "../../dsl/update.js";
 import { readWeights } from "../../dsl/weights-file.js";
+import { anObject, aString, atLeast, type Checks, checkOptions, recordOf } from "../../options.js";
 import type { Program } from "../../program.js";
 import { version } from "../../version.js";
 import { DIMS_KEY } from "../model.js";
@@ -45,6 +46,16 @@ export interface ExportOptions {
   /** metadata_props of the model. */
   readonly metadata?: Readonly<Record<string, string>>;
 }
+
+const exportChecks: Checks<ExportOptions> = {
+  weights: anObject,
+  entry: aString,
+  opset: atLeast(1),
+  producerName: aString,
+  producerVersion: aString,
+  docString: aString,
+  metadata: recordOf(aString),
+};
 
 /** IR version with which each opset came. */
 const IR_VERSIONS: readonly (readonly [opset: number, ir: number])[] = [
@@ -214,6 +225,7 @@ export function modelProto({ model, graph }: Drafted, proto: GraphProto, options
  * @throws ModelError listing ALL that ONNX can't express, with the layers
  */
 export function exportOnnx(input: Graph | Program, options: ExportOptions = {}): Uint8Array {
+  checkOptions("exportOnnx", options, exportChecks);
   const drafted = draft(input, options);
   const { model, graph, states, serializer } = drafted;
   const proto = serializer.graph(graph);

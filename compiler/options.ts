@@ -1,0 +1,114 @@
+/**
+ * Options of functions, checked at run time: callers write JavaScript too, and an option that is misspelt or of the wrong kind would
+ * silently do nothing. A function states a table of its options; the type asks for a row for each.
+ */
+
+import { isDType } from "../ir/dtype.js";
+import { ModelError, type Problem } from "../ir/errors.js";
+import { choices, dtypeCalled } from "../ir/names.js";
+
+/** What an option may be. `undefined` is always as if it were not given. */
+export interface Check {
+  readonly expected: string;
+  readonly fits: (value: unknown) => boolean;
+}
+
+export type Checks<O> = { readonly [K in keyof O]-?: Check };
+
+const check = (expected: string, fits: (value: unknown) => boolean): Check => ({ expected, fits });
+const isObject = (v: unknown): v is object => typeof v === "object" && v !== null;
+
+export const anything = check("anything", () => true);
+export const aBoolean = check("true or false", (v) => typeof v === "boolean");
+export const aString = check("a string", (v) => typeof v === "string");
+export const aFunction = check("a function", (v) => typeof v === "function");
+export const anObject = check("an object", (v) => isObject(v) && !Array.isArray(v));
+export const aNumber = check("a finite number", Number.isFinite);
+export const seconds = check("seconds", (v) => typeof v === "number" && v >= 0);
+export const aDType = check("a dtype such as f32", (v) => typeof v === "string" && isDType(v));
+
+/** A whole number from `min` on. */
+export const atLeast = (min: number, max = Number.MAX_SAFE_INTEGER): Check =>
+  check(
+    max === Number.MAX_SAFE_INTEGER ? `an integer of at least ${min}` : `an integer from ${min} to ${max}`,
+    (v) => Number.isSafeInteger(v) && (v as number) >= min && (v as number) <= max,
+  );
+
+export const oneOf = (...values: readonly unknown[]): Check =>
+  check(values.map((v) => JSON.stringify(v)).join(" or "), (v) => values.includes(v));
+
+export const listOf = (item: Check): Check =>
+  check(`a list of ${item.expected}`, (v) => Array.isArray(v) && v.every((x) => item.fits(x)));
+
+/** A list of some of the values, at least one, none twice. */
+export const someOf = (values: readonly string[]): Check =>
+  check(
+    `a list of at least one of ${values.join(", ")}`,
+    (v) =>
+      Array.isArray(v) && v.length > 0 && v.every((x) => values.includes(x as string)) && new Set(v).size === v.length,
+  );
+
+export const either = (...checks: readonly Check[]): Check =>
+  check(checks.map((c) => c.expected).join(", or "), (v) => checks.some((c) => c.fits(v)));
+
+export const recordOf = (item: Check): Check =>
+  check(
+    `an object whose values are ${item.expected}`,
+    (v) => anObject.fits(v) && Object.values(v as object).every(item.fits),
+  );
+
+/** A size or an inclusive range of sizes. */
+export const sizeOrRange = check("a size, or a range [low, high] of sizes with low ≤ high", (v) => {
+  const size = (n: unknown): n is number => Number.isSafeInteger(n) && (n as number) >= 0;
+  if (!Array.isArray(v)) return size(v);
+  const [low, high] = v as readonly unknown[];
+  return v.length === 2 && size(low) && (size(high) || high === Infinity) && low <= high;
+});
+
+/** A value in a few words. */
+export function describe(value: unknown): string {
+  if (typeof value === "string") return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
+  if (typeof value === "function") return value.name === "" ? "a function" : `the function ${value.name}`;
+  if (Array.isArray(value) && value.length <= 4 && value.every((v) => !isObject(v)))
+    return `[${value.map(describe).join(", ")}]`;
+  if (!isObject(value)) return String(value);
+  const name: unknown = value.constructor?.name;
+  const { length } = value as { length?: unknown };
+  return `${typeof name === "string" ? name : "an object"}${typeof length === "number" ? ` of length ${length}` : ""}`;
+}
+
+/** Problems of options, or of none. @param of whose they are, as in `compile` */
+export function optionProblems<O extends object>(of: string, options: O, checks: Checks<O>): readonly Problem[] {
+  if (!isObject(options) || Array.isArray(options) || ArrayBuffer.isView(options))
+    return [{ where: of, message: `expected an object of options, got ${describe(options)}` }];
+  const table = checks as Readonly<Record<string, Check>>;
+  return Object.entries(options).flatMap(([name, value]): readonly Problem[] => {
+    if (!Object.hasOwn(table, name))
+      return [
+        {
+          where: `option ${describe(name)}`,
+          message: `${of} has no such option`,
+          hint: choices(name, Object.keys(table), "its options are"),
+        },
+      ];
+    const expects = table[name]!;
+    if (value === undefined || expects.fits(value)) return [];
+    const called = dtypeCalled(value);
+    const hint = expects === aDType && called ? `wasmith calls this dtype "${called}"` : undefined;
+    return [{ where: `option ${name}`, message: `expected ${expects.expected}, got ${describe(value)}`, hint }];
+  });
+}
+
+/** @throws ModelError listing options that are unknown or not what they are to be */
+export function checkOptions<O extends object>(of: string, options: O, checks: Checks<O>): void {
+  const problems = optionProblems(of, options, checks);
+  if (problems.length > 0) throw new ModelError(problems);
+}
+
+/** The options of the table among others. */
+export function pick<O extends object>(
+  options: O,
+  checks: { readonly [K in keyof O]?: Check } | Checks<never>,
+): Partial<O> {
+  return Object.fromEntries(Object.entries(options).filter(([name]) => Object.hasOwn(checks, name))) as Partial<O>;
+}
