@@ -20,11 +20,12 @@ import { usesOf } from "./liveness.js";
 
 export function placeStateResults(schedule: Schedule): Schedule {
   const aliases = new Aliases(schedule);
+  const writes = writesOf(schedule.steps);
   const replaced = new Map<Buffer, Buffer>();
   const copies: CopyStep[] = [];
   for (const { state, value } of schedule.stateResults) {
     if (value.buffer === state) continue;
-    if (isWhole(schedule, state, value) && aliases.mayOverwrite(value.buffer, state)) {
+    if (isWhole(writes, state, value) && aliases.mayOverwrite(value.buffer, state)) {
       aliases.share(value.buffer, state);
       replaced.set(value.buffer, state);
     } else {
@@ -48,20 +49,32 @@ export function placeStateResults(schedule: Schedule): Schedule {
 function atOnce(schedule: Schedule, copies: readonly CopyStep[]): readonly CopyStep[] {
   let id = Math.max(0, ...allBuffers(schedule).map((b) => b.id));
   const ordered: CopyStep[] = [];
-  let pending = copies;
-  while (pending.length > 0) {
-    const isRead = (b: Buffer) => pending.some((c) => c.from.buffer === b);
-    const free = pending.find((c) => !isRead(c.to.buffer));
-    if (free !== undefined) {
-      ordered.push(free);
-      pending = pending.filter((c) => c !== free);
-      continue;
-    }
-    const { buffer } = pending[0]!.to;
-    const saved: Buffer = { id: ++id, dtype: buffer.dtype, shape: buffer.shape, source: { kind: "temp" } };
-    const [from, to] = [buffer, saved].map((b): View => ({ buffer: b, offset: 0 })) as [View, View];
+  const reads = new Map<Buffer, number>();
+  const pending = new Map(copies.map((c) => [c.to.buffer, c]));
+  const read = (b: Buffer, more: number) => reads.set(b, (reads.get(b) ?? 0) + more);
+  for (const c of copies) read(c.from.buffer, 1);
+  const isFree = (b: Buffer) => !reads.get(b);
+  const free = copies.filter((c) => isFree(c.to.buffer));
+  /** Where states are read that have been saved. */
+  const saved = new Map<Buffer, Buffer>();
+  const take = (c: CopyStep) => {
+    const { buffer } = c.from;
+    ordered.push({ ...c, from: renameView(c.from, saved) });
+    pending.delete(c.to.buffer);
+    read(buffer, -1);
+    const next = pending.get(buffer);
+    if (next !== undefined && isFree(buffer) && !saved.has(buffer)) free.push(next);
+  };
+  while (pending.size > 0) {
+    for (let c = free.pop(); c !== undefined; c = free.pop()) take(c);
+    const [stuck] = pending.values();
+    if (stuck === undefined) break;
+    const { buffer } = stuck.to;
+    const copy: Buffer = { id: ++id, dtype: buffer.dtype, shape: buffer.shape, source: { kind: "temp" } };
+    const [from, to] = [buffer, copy].map((b): View => ({ buffer: b, offset: 0 })) as [View, View];
     ordered.push({ kind: "copy", count: productOf(buffer.shape), from, to, loc: undefined });
-    pending = pending.map((c) => ({ ...c, from: renameView(c.from, new Map([[buffer, saved]])) }));
+    saved.set(buffer, copy);
+    take(stuck);
   }
   return ordered;
 }
@@ -76,14 +89,38 @@ export function allBuffers(schedule: Schedule): readonly Buffer[] {
   return [...found];
 }
 
+interface Writes {
+  /** Index of the first step that writes each buffer. */
+  readonly first: ReadonlyMap<Buffer, number>;
+  /** Written in control flow. */
+  readonly inside: ReadonlySet<Buffer>;
+  /** Index of the last step with a loop that may have no end. */
+  readonly lastEndless: number;
+}
+
+function writesOf(steps: readonly Step[]): Writes {
+  const first = new Map<Buffer, number>();
+  const inside = new Set<Buffer>();
+  for (const [i, step] of steps.entries()) {
+    const isControl = innerSteps(step).length > 0;
+    forEachStep([step], (s) => {
+      for (const { view, access } of usesOf(s)) {
+        if (access === "read") continue;
+        if (!first.has(view.buffer)) first.set(view.buffer, i);
+        if (isControl) inside.add(view.buffer);
+      }
+    });
+  }
+  return { first, inside, lastEndless: steps.findLastIndex(isEndless) };
+}
+
 /** The value is all of a temporary, as large as the state, that is made outside control flow. */
-function isWhole(schedule: Schedule, state: Buffer, value: View): boolean {
+function isWhole({ first, inside, lastEndless }: Writes, state: Buffer, value: View): boolean {
   const b = value.buffer;
   if (b.source.kind !== "temp" || value.offset !== 0 || b.dtype !== state.dtype) return false;
-  if (!dimEqual(productOf(b.shape), productOf(state.shape))) return false;
-  if (schedule.steps.some((step) => innerSteps(step).length > 0 && writesInside(step, b))) return false;
+  if (!dimEqual(productOf(b.shape), productOf(state.shape)) || inside.has(b)) return false;
   // What changes state runs to its end, so that no loop that may have none comes after it.
-  return !schedule.steps.slice(schedule.steps.findIndex((step) => writesInside(step, b))).some(isEndless);
+  return (first.get(b) ?? 0) > lastEndless;
 }
 
 /** Whether only the run can tell how many rounds a loop in the step makes. */
@@ -93,14 +130,6 @@ function isEndless(step: Step): boolean {
     endless ||= s.kind === "for" && (s.condition !== undefined || isView(s.count));
   });
   return endless;
-}
-
-function writesInside(step: Step, b: Buffer): boolean {
-  let writes = false;
-  forEachStep([step], (s) => {
-    writes ||= usesOf(s).some((u) => u.view.buffer === b && u.access !== "read");
-  });
-  return writes;
 }
 
 function renameView(v: View, replaced: ReadonlyMap<Buffer, Buffer>): View {

@@ -2,6 +2,7 @@
  * Models of n nodes, each large in one way: long chains, wide fans, many constants, many layers, many sizes, deep expressions, long
  * regions. Sizes of tensors are small, so that what counts is the number of nodes.
  */
+import { losses, nn, optim, trainStep } from "../../compiler/dsl/index.js";
 import type { GraphProto, NodeProto, TensorProto } from "../../compiler/onnx/proto-types.js";
 import { encodeModel } from "../../compiler/onnx/protobuf.js";
 import { model, node, tensorInfo } from "../onnx/build.js";
@@ -342,4 +343,11 @@ export const families: { readonly [name: string]: (n: number) => ScalingModel } 
       weights: [floats("zero", [], () => 0)],
     });
   },
+  training: (n) =>
+    trainStep(nn.sequential(...range(Math.ceil(n / 12), () => [nn.Linear(4, 4), nn.Tanh()]).flat()), {
+      inputs: { x: [2, 4] },
+      targets: { y: { dtype: "f32", shape: [2, 4] } },
+      loss: losses.mse(),
+      optimizer: optim.SGD({ lr: 0.01, momentum: 0.9 }),
+    }),
 };

@@ -13,6 +13,7 @@ export function orderNodes(graph: Graph): readonly GraphNode[] {
   // Data-dependent sizes order nodes besides operands: what finds a size runs before what mentions it.
   if (graph.donations === undefined || plain.some((n) => definedSymbols(n).length > 0)) return plain;
   const readers = readersOf(graph);
+  const position = new Map(plain.map((n, i) => [n, i]));
   const before = new Map<GraphNode, GraphNode[]>();
   const donated: Value[] = [];
   for (const [result, parameter] of graph.donations ?? []) {
@@ -22,7 +23,7 @@ export function orderNodes(graph: Graph): readonly GraphNode[] {
     if (value.def.op === "param") continue;
     donated.push(value);
     const writer = value.def;
-    const earlier = (readers.get(old) ?? []).filter((n) => n !== writer && !reaches(n, writer));
+    const earlier = (readers.get(old) ?? []).filter((n) => n !== writer && !reaches(n, writer, position));
     before.set(writer, [...(before.get(writer) ?? []), ...earlier]);
   }
   const roots = [...donated.reverse(), ...graph.results];
@@ -75,20 +76,25 @@ function readersOf(graph: Graph): Map<Value, GraphNode[]> {
     if (def.op === "param" || seen.has(def)) continue;
     seen.add(def);
     for (const v of def.operands) {
-      if (params.has(v)) readers.set(v, [...(readers.get(v) ?? []), def]);
+      if (params.has(v)) {
+        const list = readers.get(v);
+        if (list === undefined) readers.set(v, [def]);
+        else list.push(def);
+      }
       stack.push(v.def);
     }
   }
   return readers;
 }
 
-/** Whether `from` depends on `target`. */
-function reaches(from: GraphNode, target: GraphNode): boolean {
+/** Whether `from` depends on `target`, by the nodes that come after it in an order of all. */
+function reaches(from: GraphNode, target: GraphNode, position: ReadonlyMap<GraphNode, number>): boolean {
   const seen = new Set<GraphNode>();
   const stack: GraphNode[] = [from];
+  const least = position.get(target)!;
   for (let node = stack.pop(); node !== undefined; node = stack.pop()) {
     if (node === target) return true;
-    if (seen.has(node)) continue;
+    if (seen.has(node) || position.get(node)! < least) continue;
     seen.add(node);
     for (const v of node.operands) if (v.def.op !== "param") stack.push(v.def);
   }
