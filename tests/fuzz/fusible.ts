@@ -46,7 +46,11 @@ export interface Known {
 
 const n = dimSymbol("n", { min: 1, max: 70 });
 const m = dimSymbol("m", { min: 1, max: 300 });
-const largest = 2 ** 20;
+
+/** Whole numbers up to here are exact. */
+const exactUpTo = (dtype: DType): number => (dtype === "f16" ? 2 ** 11 : dtype === "bf16" ? 2 ** 8 : 2 ** 20);
+const narrowInts: Readonly<Partial<Record<DType, number>>> = { i8: 128, i16: 2 ** 15 };
+const dtypes: readonly DType[] = ["f32", "f32", "f32", "f32", "i32", "i32", "f64", "i8", "f16", "bf16", "i16", "i64"];
 
 const apply = (name: string, operands: readonly Value[], attrs: Attrs = {}): Value =>
   (makeNode(ops.get(name)!, operands, attrs) as unknown as GraphNode).results[0]!;
@@ -70,7 +74,7 @@ export class Growth {
   constructor(seed: number, options: FusibleOptions) {
     this.random = seeded(seed);
     this.#options = options;
-    const dtype = this.pick<DType>(["f32", "f32", "f32", "f32", "i32", "i32", "f64", "i8"]);
+    const dtype = this.pick(dtypes);
     const sizes: readonly Dim[] = options.symbolic ? [n, m, 1, 2, 3, 4, 6] : [1, 2, 3, 4, 5, 6, 8, 17, 40];
     const shape: Dim[] = [];
     for (let rank = 1 + this.below(4); rank > 0; rank--) {
@@ -118,10 +122,11 @@ export class Growth {
       ...(this.#options.control ? [this.#control] : []),
     ];
     const made = this.pick(kinds).call(this);
-    if (made === undefined || made.value.type.shape.length > 5 || !(made.bound <= largest)) return;
+    if (made === undefined) return;
+    const { dtype, shape } = made.value.type;
     // Narrow integers wrap, which is exact, but their bound is that of the type.
-    const narrow = made.value.type.dtype === "i8";
-    this.known.push(narrow ? { ...made, bound: Math.min(made.bound, 128) } : made);
+    const bound = Math.min(made.bound, narrowInts[dtype] ?? Infinity);
+    if (shape.length <= 5 && bound <= exactUpTo(dtype)) this.known.push({ ...made, bound });
   }
 
   #unary(): Known | undefined {
@@ -209,8 +214,7 @@ export class Growth {
     const x = this.any((k) => k.reach === 0);
     if (x === undefined) return undefined;
     const { dtype } = x.value.type;
-    const to = this.pick<DType>(dtype === "i8" ? ["i32", "f32"] : ["f32", "i32", "f64", "i64"]);
-    // Nothing here is computed on i64 but sums.
+    const to = this.pick<DType>(dtype in narrowInts ? ["i32", "f32"] : ["f32", "i32", "f64", "i64", "f16"]);
     return to === dtype ? undefined : { value: cast([x.value], { to }), bound: x.bound, reach: 0 };
   }
 
