@@ -7,11 +7,50 @@ interface Exception {
   readonly why: string;
 }
 
+/** Sizes of the result along the axes that a Resize names, where its scales or sizes are constants. */
+function resizedAxes({ inputs, attrs }: SingleOp): readonly { readonly from: number; readonly to: number }[] {
+  const shape = inputs[0]!.tensor.shape;
+  const axes = (attrs.axes as readonly number[] | undefined) ?? shape.map((_, i) => i);
+  const scales = inputs[2] ?? (inputs.length === 2 ? inputs[1] : undefined);
+  return axes.map((axis, i) => {
+    const from = shape.at(axis)!;
+    const to = scales
+      ? Math.floor(Math.fround(from * Number(scales.tensor.data[i])))
+      : Number(inputs[3]!.tensor.data[i]);
+    return { from, to };
+  });
+}
+
 export const EXCEPTIONS: readonly Exception[] = [
   {
     op: "ConvTranspose",
     when: ({ attrs }) => String(attrs.auto_pad).startsWith("SAME"),
     why: "the result of SAME has stride times the input's size; where windows leave gaps, ONNX Runtime gives what they reach",
+  },
+  {
+    op: "Squeeze",
+    when: ({ inputs }) => inputs[1]?.tensor.data.length === 0,
+    why: "axes that are there and empty name none, in ONNX's shape inference and in NumPy; ONNX Runtime then squeezes all axes of size 1",
+  },
+  {
+    op: "Resize",
+    when: (single) => resizedAxes(single).every(({ from, to }) => from === to),
+    why: "a scale that leaves the size as it is still moves the samples; ONNX Runtime copies the input",
+  },
+  {
+    op: "Resize",
+    when: (single) =>
+      single.attrs.coordinate_transformation_mode === "tf_crop_and_resize" &&
+      resizedAxes(single).some(({ from, to }) => from === to),
+    why: "a region is cut out along each axis; ONNX Runtime leaves an axis whole whose size stays the same",
+  },
+  {
+    op: "Resize",
+    when: ({ attrs }) =>
+      attrs.keep_aspect_ratio_policy !== undefined &&
+      attrs.keep_aspect_ratio_policy !== "stretch" &&
+      (attrs.axes as readonly number[]).some((axis) => axis < 0),
+    why: "negative axes count from the end; ONNX Runtime forgets that where it keeps the aspect ratio, and copies the input",
   },
 ];
 

@@ -14,6 +14,7 @@ import type { Tensor } from "../../../ir/tensor.js";
 import { load } from "../../../runtime/index.js";
 import { model, node, tensorInfo } from "../../onnx/build.js";
 import { compareTensors } from "../../onnx/compare.js";
+import { attributes } from "./attributes.js";
 import { Draw, type Generator, type SingleOp } from "./draw.js";
 import { elementwise } from "./elementwise.js";
 import { excused } from "./exceptions.js";
@@ -21,13 +22,22 @@ import { indexing } from "./indexing.js";
 import { layers } from "./layers.js";
 import { movement } from "./movement.js";
 import { products } from "./products.js";
+import { rare } from "./rare.js";
 
 type Tensors = Readonly<Record<string, Tensor>>;
 
 /** Runs the bytes of a model; undefined where the engine has no kernel for the node. */
 export type Oracle = (bytes: Uint8Array, feeds: Tensors) => Promise<Tensors | undefined>;
 
-const GENERATORS: readonly Generator[] = [...elementwise, ...movement, ...indexing, ...products, ...layers];
+const GENERATORS: readonly Generator[] = [
+  ...elementwise,
+  ...movement,
+  ...indexing,
+  ...products,
+  ...layers,
+  ...rare,
+  ...attributes,
+];
 
 export const generate = (seed: number): SingleOp => {
   const d = new Draw(seed);
