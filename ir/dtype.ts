@@ -56,40 +56,57 @@ export type TensorData =
   | BigInt64Array
   | BigUint64Array;
 
-interface DTypeInfo {
-  readonly kind: "float" | "int" | "bool";
-  /** Bytes per element in memory. */
-  readonly bytes: 1 | 2 | 4 | 8;
-  readonly bits: number;
-  readonly signed: boolean;
-  readonly array: new (length: number) => TensorData;
+/** Makes an array of so many zeros, or a view of elements in a buffer. */
+export interface ArrayType {
+  new (length: number): TensorData;
+  new (buffer: ArrayBuffer, byteOffset: number, length: number): TensorData;
+  readonly BYTES_PER_ELEMENT: number;
+  readonly name: string;
 }
 
-export const dtypeInfo: Readonly<Record<DType, DTypeInfo>> = {
-  f32: { kind: "float", bytes: 4, bits: 32, signed: true, array: Float32Array },
-  f64: { kind: "float", bytes: 8, bits: 64, signed: true, array: Float64Array },
-  f16: { kind: "float", bytes: 2, bits: 16, signed: true, array: Uint16Array },
-  bf16: { kind: "float", bytes: 2, bits: 16, signed: true, array: Uint16Array },
-  i8: { kind: "int", bytes: 1, bits: 8, signed: true, array: Int8Array },
-  u8: { kind: "int", bytes: 1, bits: 8, signed: false, array: Uint8Array },
-  i16: { kind: "int", bytes: 2, bits: 16, signed: true, array: Int16Array },
-  u16: { kind: "int", bytes: 2, bits: 16, signed: false, array: Uint16Array },
-  i32: { kind: "int", bytes: 4, bits: 32, signed: true, array: Int32Array },
-  u32: { kind: "int", bytes: 4, bits: 32, signed: false, array: Uint32Array },
-  i64: { kind: "int", bytes: 8, bits: 64, signed: true, array: BigInt64Array },
-  u64: { kind: "int", bytes: 8, bits: 64, signed: false, array: BigUint64Array },
-  bool: { kind: "bool", bytes: 1, bits: 1, signed: false, array: Uint8Array },
-  f8e4m3fn: { kind: "float", bytes: 1, bits: 8, signed: true, array: Uint8Array },
-  f8e4m3fnuz: { kind: "float", bytes: 1, bits: 8, signed: true, array: Uint8Array },
-  f8e5m2: { kind: "float", bytes: 1, bits: 8, signed: true, array: Uint8Array },
-  f8e5m2fnuz: { kind: "float", bytes: 1, bits: 8, signed: true, array: Uint8Array },
-  f8e8m0: { kind: "float", bytes: 1, bits: 8, signed: false, array: Uint8Array },
-  f4e2m1: { kind: "float", bytes: 1, bits: 4, signed: true, array: Uint8Array },
-  i4: { kind: "int", bytes: 1, bits: 4, signed: true, array: Int8Array },
-  u4: { kind: "int", bytes: 1, bits: 4, signed: false, array: Uint8Array },
-  i2: { kind: "int", bytes: 1, bits: 2, signed: true, array: Int8Array },
-  u2: { kind: "int", bytes: 1, bits: 2, signed: false, array: Uint8Array },
+interface Row {
+  readonly kind: "float" | "int" | "bool";
+  /** Bits of an element's own; memory has whole bytes of each. */
+  readonly bits: number;
+  readonly signed: boolean;
+  /** What holds elements on the host. */
+  readonly array: ArrayType;
+}
+
+interface DTypeInfo extends Row {
+  /** Bytes per element in memory. */
+  readonly bytes: 1 | 2 | 4 | 8;
+}
+
+const rows: Readonly<Record<DType, Row>> = {
+  f32: { kind: "float", bits: 32, signed: true, array: Float32Array },
+  f64: { kind: "float", bits: 64, signed: true, array: Float64Array },
+  f16: { kind: "float", bits: 16, signed: true, array: Uint16Array },
+  bf16: { kind: "float", bits: 16, signed: true, array: Uint16Array },
+  i8: { kind: "int", bits: 8, signed: true, array: Int8Array },
+  u8: { kind: "int", bits: 8, signed: false, array: Uint8Array },
+  i16: { kind: "int", bits: 16, signed: true, array: Int16Array },
+  u16: { kind: "int", bits: 16, signed: false, array: Uint16Array },
+  i32: { kind: "int", bits: 32, signed: true, array: Int32Array },
+  u32: { kind: "int", bits: 32, signed: false, array: Uint32Array },
+  i64: { kind: "int", bits: 64, signed: true, array: BigInt64Array },
+  u64: { kind: "int", bits: 64, signed: false, array: BigUint64Array },
+  bool: { kind: "bool", bits: 1, signed: false, array: Uint8Array },
+  f8e4m3fn: { kind: "float", bits: 8, signed: true, array: Uint8Array },
+  f8e4m3fnuz: { kind: "float", bits: 8, signed: true, array: Uint8Array },
+  f8e5m2: { kind: "float", bits: 8, signed: true, array: Uint8Array },
+  f8e5m2fnuz: { kind: "float", bits: 8, signed: true, array: Uint8Array },
+  f8e8m0: { kind: "float", bits: 8, signed: false, array: Uint8Array },
+  f4e2m1: { kind: "float", bits: 4, signed: true, array: Uint8Array },
+  i4: { kind: "int", bits: 4, signed: true, array: Int8Array },
+  u4: { kind: "int", bits: 4, signed: false, array: Uint8Array },
+  i2: { kind: "int", bits: 2, signed: true, array: Int8Array },
+  u2: { kind: "int", bits: 2, signed: false, array: Uint8Array },
 };
+
+export const dtypeInfo = Object.fromEntries(
+  Object.entries(rows).map(([name, row]) => [name, { ...row, bytes: row.array.BYTES_PER_ELEMENT }]),
+) as Readonly<Record<DType, DTypeInfo>>;
 
 const names: ReadonlySet<string> = new Set(dtypes);
 const storageNames: ReadonlySet<string> = new Set(storageDtypes);

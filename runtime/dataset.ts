@@ -2,8 +2,8 @@
 import type { Complaint } from "./complaint.js";
 import { describe, type modelError } from "./errors.js";
 import { type Feed, type Feeds, type readFeed, signature } from "./feeds.js";
-import type { EntryInfo, TensorInfo } from "./format.js";
-import { arrayTypes, sizeOf, type Tensor, type TensorData } from "./tensor.js";
+import { arrayTypes, type EntryInfo, type TensorInfo } from "./format.js";
+import { sizeOf, type Tensor, type TensorData } from "./tensor.js";
 
 /**
  * All samples in arrays, by input name (axis 0 runs over samples), or batches made by the caller: an iterable, or for more

@@ -1,8 +1,8 @@
 /** Checks feeds against an entry's signature and finds the dims that they bind. */
 import { Complaint } from "./complaint.js";
 import { describe, ModelError, modelError, type Problem } from "./errors.js";
-import type { DType, EntryInfo, ManifestDim, TensorInfo } from "./format.js";
-import { arrayTypes, holds, sizeOf, type Tensor, type TensorData } from "./tensor.js";
+import { arrayTypes, type DType, type EntryInfo, type ManifestDim, type TensorInfo } from "./format.js";
+import { holds, sizeOf, type Tensor, type TensorData } from "./tensor.js";
 
 /** A tensor, or its data alone where the shape follows from the length. */
 export type Feed = Tensor | TensorData;

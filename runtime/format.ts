@@ -105,34 +105,34 @@ export const sections = {
   weights: "wasmith.weights",
 } as const;
 
-/** Bytes per element of each dtype, in memory and in the caller's arrays alike. */
-export const dtypeBytes = {
-  f32: 4,
-  f64: 8,
-  f16: 2,
-  bf16: 2,
-  i8: 1,
-  u8: 1,
-  i16: 2,
-  u16: 2,
-  i32: 4,
-  u32: 4,
-  i64: 8,
-  u64: 8,
-  bool: 1,
-  i4: 1,
-  u4: 1,
-  i2: 1,
-  u2: 1,
-  f8e4m3fn: 1,
-  f8e4m3fnuz: 1,
-  f8e5m2: 1,
-  f8e5m2fnuz: 1,
-  f8e8m0: 1,
-  f4e2m1: 1,
-} as const satisfies Record<string, 1 | 2 | 4 | 8>;
+/** What holds elements of each dtype, in memory as in the caller's arrays. f16, bf16 and float8 are bit patterns; bool is 0 or 1; i4, u4, i2, u2 one element a byte. */
+export const arrayTypes = {
+  f32: Float32Array,
+  f64: Float64Array,
+  f16: Uint16Array,
+  bf16: Uint16Array,
+  i8: Int8Array,
+  u8: Uint8Array,
+  i16: Int16Array,
+  u16: Uint16Array,
+  i32: Int32Array,
+  u32: Uint32Array,
+  i64: BigInt64Array,
+  u64: BigUint64Array,
+  bool: Uint8Array,
+  i4: Int8Array,
+  u4: Uint8Array,
+  i2: Int8Array,
+  u2: Uint8Array,
+  f8e4m3fn: Uint8Array,
+  f8e4m3fnuz: Uint8Array,
+  f8e5m2: Uint8Array,
+  f8e5m2fnuz: Uint8Array,
+  f8e8m0: Uint8Array,
+  f4e2m1: Uint8Array,
+} as const;
 
-export type DType = keyof typeof dtypeBytes;
+export type DType = keyof typeof arrayTypes;
 
 /** In rising order of speed; `relaxed*` use relaxed SIMD, whose results may differ between machines. */
 export const variantIds = ["simd128", "simd128-threads", "relaxed", "relaxed-threads"] as const;

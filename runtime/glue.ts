@@ -1,7 +1,6 @@
 /** The typed glue beside an artefact: `NAME.js` loads it, `NAME.d.ts` says what goes in and comes out. */
 import { signature } from "./feeds.js";
-import type { EntryInfo, Manifest, TensorInfo } from "./format.js";
-import { arrayTypes } from "./tensor.js";
+import { arrayTypes, type EntryInfo, type Manifest, type TensorInfo } from "./format.js";
 
 export function glueModule(manifest: Manifest): string {
   return `// Written by ${oneLine(manifest.producer)}. Loads the artefact that lies beside this file.

@@ -3,8 +3,8 @@
  * `{name: {dtype, shape, data_offsets: [begin, end]}, "__metadata__": {…}}`, then the data.
  */
 import { describe, modelError } from "./errors.js";
-import type { DType } from "./format.js";
-import { arrayTypes, byteSize } from "./tensor.js";
+import { arrayTypes, type DType } from "./format.js";
+import { byteSize } from "./tensor.js";
 
 /** A tensor in a safetensors file; `data` is its bytes. */
 export interface StoredTensor {

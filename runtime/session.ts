@@ -2,9 +2,9 @@
 import { explain } from "./complaint.js";
 import { describe, modelError } from "./errors.js";
 import { bindFeeds, type Feed, type Feeds, signature } from "./feeds.js";
-import type { DType, EntryInfo, TensorInfo, VariantId } from "./format.js";
+import { arrayTypes, type DType, type EntryInfo, type TensorInfo, type VariantId } from "./format.js";
 import type { Machine, Stop } from "./machine.js";
-import { arrayTypes, byteSize, bytesOf, sizeOf, type Tensor, viewOf } from "./tensor.js";
+import { byteSize, bytesOf, sizeOf, type Tensor, viewOf } from "./tensor.js";
 import { checkOptions } from "./validate.js";
 
 /** What was chosen at load, and why not more. */

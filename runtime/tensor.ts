@@ -1,33 +1,6 @@
 /** Tensors as callers see them, and their element types. */
 import { describe } from "./errors.js";
-import type { DType } from "./format.js";
-
-/** The array type of each dtype. f16, bf16 and float8 are bit patterns; bool is 0 or 1; i4, u4, i2, u2 one element a byte. */
-export const arrayTypes = {
-  f32: Float32Array,
-  f64: Float64Array,
-  f16: Uint16Array,
-  bf16: Uint16Array,
-  i8: Int8Array,
-  u8: Uint8Array,
-  i16: Int16Array,
-  u16: Uint16Array,
-  i32: Int32Array,
-  u32: Uint32Array,
-  i64: BigInt64Array,
-  u64: BigUint64Array,
-  bool: Uint8Array,
-  i4: Int8Array,
-  u4: Uint8Array,
-  i2: Int8Array,
-  u2: Uint8Array,
-  f8e4m3fn: Uint8Array,
-  f8e4m3fnuz: Uint8Array,
-  f8e5m2: Uint8Array,
-  f8e5m2fnuz: Uint8Array,
-  f8e8m0: Uint8Array,
-  f4e2m1: Uint8Array,
-} as const satisfies Record<DType, unknown>;
+import { arrayTypes, type DType } from "./format.js";
 
 interface Arrays {
   Float32Array: Float32Array;

@@ -4,14 +4,14 @@ import { Complaint, explain } from "./complaint.js";
 import type { Batches, Dataset } from "./dataset.js";
 import { describe, modelError } from "./errors.js";
 import { type Feeds, readFeed } from "./feeds.js";
-import type { StateInfo, StateRole, TrainingInfo } from "./format.js";
+import { arrayTypes, type StateInfo, type StateRole, type TrainingInfo } from "./format.js";
 import type { Machine } from "./machine.js";
 import { yieldToLoop } from "./platform.js";
 import { startProgress } from "./progress.js";
 import { readSafetensors } from "./safetensors.js";
 import { type Report, type Results, type RunOptions, Session } from "./session.js";
 import { type BinarySource, read } from "./source.js";
-import { arrayTypes, bytesOf, holds, type Tensor, type TensorData, viewOf } from "./tensor.js";
+import { bytesOf, holds, type Tensor, type TensorData, viewOf } from "./tensor.js";
 import { checkOptions } from "./validate.js";
 
 /** Means over a batch or over a data set. */

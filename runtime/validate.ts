@@ -1,8 +1,8 @@
 /** Checks that a parsed manifest is what `format.ts` says, down to what memory safety and clear errors rest on. */
 import { Complaint } from "./complaint.js";
 import { corrupted, describe, modelError } from "./errors.js";
-import { alignment, controlBytes, formatVersion, type Manifest, pageBytes, variantIds } from "./format.js";
-import { arrayTypes, byteSize } from "./tensor.js";
+import { alignment, arrayTypes, controlBytes, formatVersion, type Manifest, pageBytes, variantIds } from "./format.js";
+import { byteSize } from "./tensor.js";
 
 /** A leaf's name, with `?` where null may stand; [S]: a list; { "*": S }: a dictionary; else an object with these fields; or what fits the value. */
 type Schema = string | readonly [Schema] | { readonly [field: string]: Schema } | ((value: unknown) => Schema);

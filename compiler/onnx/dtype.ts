@@ -1,12 +1,9 @@
 /** ONNX's element types (TensorProto.DataType) and wasmith's names for them. */
 
+import type { DType } from "../../ir/dtype.js";
+
 /** Every element type of an ONNX tensor that wasmith represents. Complex types and float6 are not among them. */
-export type OnnxDType =
-  | "f32" | "f64" | "f16" | "bf16"
-  | "i8" | "u8" | "i16" | "u16" | "i32" | "u32" | "i64" | "u64"
-  | "bool" | "string"
-  | "f8e4m3fn" | "f8e4m3fnuz" | "f8e5m2" | "f8e5m2fnuz" | "f8e8m0"
-  | "f4e2m1" | "i4" | "u4" | "i2" | "u2"; // biome-ignore format: a table
+export type OnnxDType = DType | "string";
 
 interface Row {
   readonly code: number;

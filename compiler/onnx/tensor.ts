@@ -1,5 +1,5 @@
 /** TensorProto ⇄ dense host tensors, for every element type and every place where ONNX stores elements. */
-import type { TensorData } from "../../ir/dtype.js";
+import { type DType, dtypeInfo, type TensorData } from "../../ir/dtype.js";
 import { InternalError, ModelError } from "../../ir/errors.js";
 import { codeOfDType, DTYPES, describeCode, dtypeOfCode, type OnnxDType } from "./dtype.js";
 import { type ExternalData, externalReference } from "./external-data.js";
@@ -18,41 +18,9 @@ export interface OnnxTensor {
   readonly data: NumericData | readonly string[];
 }
 
-type NumericDType = Exclude<OnnxDType, "string">;
-type ArrayType = {
-  new (buffer: ArrayBuffer, byteOffset: number, length: number): NumericData;
-  new (length: number): NumericData;
-};
-
-const ARRAYS = {
-  f32: Float32Array,
-  f64: Float64Array,
-  f16: Uint16Array,
-  bf16: Uint16Array,
-  i8: Int8Array,
-  u8: Uint8Array,
-  i16: Int16Array,
-  u16: Uint16Array,
-  i32: Int32Array,
-  u32: Uint32Array,
-  i64: BigInt64Array,
-  u64: BigUint64Array,
-  bool: Uint8Array,
-  f8e4m3fn: Uint8Array,
-  f8e4m3fnuz: Uint8Array,
-  f8e5m2: Uint8Array,
-  f8e5m2fnuz: Uint8Array,
-  f8e8m0: Uint8Array,
-  f4e2m1: Uint8Array,
-  i4: Int8Array,
-  u4: Uint8Array,
-  i2: Int8Array,
-  u2: Uint8Array,
-} as const satisfies { readonly [D in NumericDType]: ArrayType };
-
 /** A zeroed array of the kind that holds `length` elements of `dtype`. */
-export function allocate(dtype: NumericDType, length: number): NumericData {
-  return new ARRAYS[dtype](length);
+export function allocate(dtype: DType, length: number): NumericData {
+  return new dtypeInfo[dtype].array(length);
 }
 
 const utf8 = new TextDecoder();
@@ -92,7 +60,7 @@ function packBits(data: NumericData, bits: 2 | 4): Uint8Array {
   return out;
 }
 
-function fromRaw(dtype: NumericDType, raw: Uint8Array, count: number, where: string): NumericData {
+function fromRaw(dtype: DType, raw: Uint8Array, count: number, where: string): NumericData {
   const { bits } = DTYPES[dtype];
   const expected = Math.ceil((count * bits) / 8);
   if (raw.length !== expected)
@@ -102,7 +70,7 @@ function fromRaw(dtype: NumericDType, raw: Uint8Array, count: number, where: str
       hint: "the file is damaged; export it again",
     });
   if (bits === 4 || bits === 2) return unpackBits(raw, bits, dtype === "i4" || dtype === "i2", count);
-  const ArrayOfType = ARRAYS[dtype];
+  const ArrayOfType = dtypeInfo[dtype].array;
   const aligned = raw.byteOffset % ArrayOfType.BYTES_PER_ELEMENT === 0 ? raw : raw.slice();
   const data = new ArrayOfType(aligned.buffer as ArrayBuffer, aligned.byteOffset, count);
   // Bytes other than 0 and 1 are true as well.
@@ -111,7 +79,7 @@ function fromRaw(dtype: NumericDType, raw: Uint8Array, count: number, where: str
 }
 
 /** The typed field that ONNX prescribes for each element type. */
-function typedField(dtype: NumericDType, tensor: TensorProto): readonly Int[] {
+function typedField(dtype: DType, tensor: TensorProto): readonly Int[] {
   switch (dtype) {
     case "f32":
       return tensor.floatData ?? [];
@@ -127,7 +95,7 @@ function typedField(dtype: NumericDType, tensor: TensorProto): readonly Int[] {
   }
 }
 
-function fromTyped(dtype: NumericDType, values: readonly Int[], count: number, where: string): NumericData {
+function fromTyped(dtype: DType, values: readonly Int[], count: number, where: string): NumericData {
   const { bits } = DTYPES[dtype];
   if (bits === 4 || bits === 2) {
     // Each entry of int32_data holds one byte of packed elements.

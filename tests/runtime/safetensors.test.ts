@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { DType } from "../../runtime/format.js";
+import { arrayTypes, type DType } from "../../runtime/format.js";
 import {
   placeTensors,
   readSafetensors,
@@ -8,7 +8,7 @@ import {
   storedDtype,
   writeSafetensors,
 } from "../../runtime/safetensors.js";
-import { arrayTypes, byteSize, fromBFloat16, fromFloat16, toBFloat16, toFloat16 } from "../../runtime/tensor.js";
+import { byteSize, fromBFloat16, fromFloat16, toBFloat16, toFloat16 } from "../../runtime/tensor.js";
 
 const tensors = fc.uniqueArray(
   fc
