@@ -105,6 +105,13 @@ export function checkOptions<O extends object>(of: string, options: O, checks: C
   if (problems.length > 0) throw new ModelError(problems);
 }
 
+/** The options, checked; none are none. @throws ModelError as `checkOptions` */
+export function checked<O extends object>(of: string, options: O | undefined, checks: Checks<O>): O {
+  const given = options ?? ({} as O);
+  checkOptions(of, given, checks);
+  return given;
+}
+
 /** The options of the table among others. */
 export function pick<O extends object>(
   options: O,

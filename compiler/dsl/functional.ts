@@ -14,6 +14,7 @@ import { perChannel } from "../../ir/ops/normalize.js";
 import { averagePool, globalAveragePool, lpPool as lpPoolOp } from "../../ir/ops/pooling.js";
 import { maxPool as maxPoolOp, type PoolAttrs } from "../../ir/ops/window.js";
 import { tensorFrom } from "../../ir/tensor.js";
+import { aBoolean, anything, type Checks, checked, checkOptions } from "../options.js";
 
 /** One number for all spatial axes, or one for each. */
 export type Size = number | readonly number[];
@@ -115,6 +116,8 @@ export interface PoolOptions {
   readonly ceilMode?: boolean;
 }
 
+const poolChecks: Checks<PoolOptions> = { stride: anything, padding: anything, dilation: anything, ceilMode: aBoolean };
+
 interface Windows {
   readonly attrs: PoolAttrs;
   readonly overhang: readonly Dim[];
@@ -144,7 +147,7 @@ function windows(x: Value, kernel: Size, options: PoolOptions): Windows {
 
 /** Largest element of each window: x [N, C, …]. */
 export function maxPool(x: Value, kernel: Size, options: PoolOptions = {}): Value {
-  return maxPoolOp([x], windows(x, kernel, options).attrs)[0]!;
+  return maxPoolOp([x], windows(x, kernel, checked("maxPool", options, poolChecks)).attrs)[0]!;
 }
 
 export interface AvgPoolOptions extends Omit<PoolOptions, "dilation"> {
@@ -154,6 +157,8 @@ export interface AvgPoolOptions extends Omit<PoolOptions, "dilation"> {
 
 /** Mean of each window: x [N, C, …]. */
 export function avgPool(x: Value, kernel: Size, options: AvgPoolOptions = {}): Value {
+  const { dilation: _, ...checks } = poolChecks;
+  checkOptions("avgPool", options, { ...checks, countIncludePad: aBoolean });
   const { attrs, overhang } = windows(x, kernel, options);
   return averagePool([x], { ...attrs, overhang, countPadding: options.countIncludePad ?? true });
 }

@@ -172,6 +172,27 @@ describe("options", () => {
     expect(optim.SGD({ lr: undefined as never }).lr).toBe(1e-3);
   });
 
+  it("of layers", async () => {
+    await refused(
+      () => nn.Conv2d(1, 6, 5, { strides: 2 } as never),
+      /Conv2d has no such option\n {2}→ .*did you mean "stride"/,
+    );
+    await refused(() => nn.Conv2d(1, 6, 5, { bias: 1 } as never), /option bias: expected true or false, got 1/);
+    await refused(() => nn.Linear(3, 2, { Bias: false } as never), /Linear has no such option.*did you mean "bias"/s);
+    await refused(() => nn.LSTM(3, 2, { numLayers: 2 } as never), /LSTM has no such option.*did you mean "layers"/s);
+    await refused(() => nn.LSTM(3, 2, { layers: Number.NaN }), /option layers: expected an integer of at least 1/);
+    await refused(
+      () => nn.BatchNorm2d(3, { eps: 1e-3 } as never),
+      /BatchNorm has no such option\n {2}→ its options are: epsilon/,
+    );
+    await refused(
+      () => nn.TransformerEncoderLayer(8, 2, { activation: "silu" } as never),
+      /option activation: expected "relu" or "gelu"/,
+    );
+    const pool = nn.MaxPool2d(2, { strides: 2 } as never);
+    await refused(() => toGraph(pool, { inputs: { x: [1, 1, 4, 4] } }), /maxPool has no such option/);
+  });
+
   it("pass on what the caller's own functions throw", async () => {
     const own = new TypeError("mine");
     const fail = (): never => {

@@ -10,6 +10,7 @@ import { normalizeAxis } from "../../../ir/infer.js";
 import { dropout } from "../../../ir/ops/dropout.js";
 import { stopGradient } from "../../../ir/ops/gradient.js";
 import { gather } from "../../../ir/ops/indexing.js";
+import { aBoolean, aFunction, aNumber, checked } from "../../options.js";
 import type { Context } from "../context.js";
 import { type Initializer, normal, scaledUniform } from "../init.js";
 import { type Layer, Module, parameter, type Variable } from "../module.js";
@@ -48,7 +49,7 @@ export class LinearLayer extends Module {
   }
 }
 export const Linear = (inFeatures: number, outFeatures: number, options?: LinearOptions): LinearLayer =>
-  new LinearLayer(inFeatures, outFeatures, options);
+  new LinearLayer(inFeatures, outFeatures, checked("Linear", options, { bias: aBoolean, init: aFunction }));
 
 export interface EmbeddingOptions {
   /** Row that starts as zeros and gets no gradient. */
@@ -86,7 +87,7 @@ export class EmbeddingLayer extends Module {
   }
 }
 export const Embedding = (count: number, size: number, options?: EmbeddingOptions): EmbeddingLayer =>
-  new EmbeddingLayer(count, size, options);
+  new EmbeddingLayer(count, size, checked("Embedding", options, { paddingIndex: aNumber, init: aFunction }));
 
 /** A function without variables as a layer. */
 export class FunctionLayer extends Module {

@@ -7,6 +7,7 @@ import { typeText, type Value } from "../../../ir/graph.js";
 import { relu } from "../../../ir/ops/activation.js";
 import { tanh } from "../../../ir/ops/elementwise.js";
 import { gruStep, lstmStep } from "../../../ir/ops/recurrent.js";
+import { aBoolean, type Checks, checked, oneOf } from "../../options.js";
 import type { Context } from "../context.js";
 import { scaledUniform } from "../init.js";
 import { Module, parameter, type Variable } from "../module.js";
@@ -15,6 +16,7 @@ import { expectSize } from "./basic.js";
 export interface CellOptions {
   readonly bias?: boolean;
 }
+const cellChecks: Checks<CellOptions> = { bias: aBoolean };
 
 abstract class Cell<I extends readonly unknown[], O> extends Module<I, O> {
   readonly weight_ih: Variable;
@@ -64,8 +66,9 @@ export class RNNCellModule extends Cell<readonly [x: Value, h: Value], Value> {
 export const RNNCell = (
   input: number,
   hidden: number,
-  options: CellOptions & { readonly nonlinearity?: "tanh" | "relu" } = {},
-): RNNCellModule => new RNNCellModule(input, hidden, options);
+  options?: CellOptions & { readonly nonlinearity?: "tanh" | "relu" },
+): RNNCellModule =>
+  new RNNCellModule(input, hidden, checked("RNNCell", options, { ...cellChecks, nonlinearity: oneOf("tanh", "relu") }));
 
 export class LSTMCellModule extends Cell<
   readonly [x: Value, h: Value, c: Value],
@@ -80,8 +83,8 @@ export class LSTMCellModule extends Cell<
   }
 }
 /** `apply(ctx, x, h, c)` → the next state and cell. */
-export const LSTMCell = (input: number, hidden: number, options: CellOptions = {}): LSTMCellModule =>
-  new LSTMCellModule(input, hidden, options);
+export const LSTMCell = (input: number, hidden: number, options?: CellOptions): LSTMCellModule =>
+  new LSTMCellModule(input, hidden, checked("LSTMCell", options, cellChecks));
 
 export class GRUCellModule extends Cell<readonly [x: Value, h: Value], Value> {
   constructor(input: number, hidden: number, options: CellOptions) {
@@ -94,5 +97,5 @@ export class GRUCellModule extends Cell<readonly [x: Value, h: Value], Value> {
   }
 }
 /** `apply(ctx, x, h)` → the next state [batch, hidden]. */
-export const GRUCell = (input: number, hidden: number, options: CellOptions = {}): GRUCellModule =>
-  new GRUCellModule(input, hidden, options);
+export const GRUCell = (input: number, hidden: number, options?: CellOptions): GRUCellModule =>
+  new GRUCellModule(input, hidden, checked("GRUCell", options, cellChecks));

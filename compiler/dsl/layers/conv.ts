@@ -2,6 +2,7 @@
 
 import { ModelError } from "../../../ir/errors.js";
 import type { Value } from "../../../ir/graph.js";
+import { aBoolean, aFunction, anything, aString, atLeast, type Checks, checked } from "../../options.js";
 import type { Context } from "../context.js";
 import {
   type ConvOptions,
@@ -89,11 +90,29 @@ export class ConvTransposeLayer extends Module {
   }
 }
 
+const layerChecks: Checks<LayerOptions> = { bias: aBoolean, init: aFunction };
+const convChecks: Checks<ConvLayerOptions> = {
+  ...layerChecks,
+  stride: anything,
+  padding: anything,
+  dilation: anything,
+  groups: atLeast(1),
+  paddingMode: aString,
+};
+const transposeChecks: Checks<ConvTransposeLayerOptions> = {
+  ...layerChecks,
+  stride: anything,
+  padding: anything,
+  outputPadding: anything,
+  dilation: anything,
+  groups: atLeast(1),
+};
+
 type ConvOf = (input: number, output: number, kernel: Size, options?: ConvLayerOptions) => ConvLayer;
 const convOf =
   (axes: number): ConvOf =>
-  (input, output, kernel, options = {}) =>
-    new ConvLayer(axes, input, output, kernel, options);
+  (input, output, kernel, options) =>
+    new ConvLayer(axes, input, output, kernel, checked(`Conv${axes}d`, options, convChecks));
 export const Conv1d: ConvOf = convOf(1);
 export const Conv2d: ConvOf = convOf(2);
 export const Conv3d: ConvOf = convOf(3);
@@ -106,8 +125,8 @@ type ConvTransposeOf = (
 ) => ConvTransposeLayer;
 const convTransposeOf =
   (axes: number): ConvTransposeOf =>
-  (input, output, kernel, options = {}) =>
-    new ConvTransposeLayer(axes, input, output, kernel, options);
+  (input, output, kernel, options) =>
+    new ConvTransposeLayer(axes, input, output, kernel, checked(`ConvTranspose${axes}d`, options, transposeChecks));
 export const ConvTranspose1d: ConvTransposeOf = convTransposeOf(1);
 export const ConvTranspose2d: ConvTransposeOf = convTransposeOf(2);
 export const ConvTranspose3d: ConvTransposeOf = convTransposeOf(3);

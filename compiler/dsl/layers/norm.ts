@@ -13,6 +13,7 @@ import {
   lrn,
   rmsNorm,
 } from "../../../ir/ops/normalize.js";
+import { aBoolean, aNumber, type Checks, checked } from "../../options.js";
 import type { Context } from "../context.js";
 import { ones, zeros } from "../init.js";
 import { buffer, Module, parameter, type Variable } from "../module.js";
@@ -24,6 +25,8 @@ export interface NormOptions {
   /** Learn a scale and a bias. */
   readonly affine?: boolean;
 }
+
+const normChecks: Checks<NormOptions> = { epsilon: aNumber, affine: aBoolean };
 
 const given = (ctx: Context, ...variables: readonly (Variable | undefined)[]): readonly Value[] =>
   variables.filter((v) => v !== undefined).map((v) => ctx.value(v));
@@ -84,8 +87,12 @@ export class BatchNormLayer extends Module {
 type BatchNormOf = (channels: number, options?: BatchNormOptions) => BatchNormLayer;
 const batchNormOf =
   (...ranks: readonly number[]): BatchNormOf =>
-  (channels, options = {}) =>
-    new BatchNormLayer(ranks, channels, options);
+  (channels, options) =>
+    new BatchNormLayer(
+      ranks,
+      channels,
+      checked("BatchNorm", options, { ...normChecks, momentum: aNumber, trackRunningStats: aBoolean }),
+    );
 export const BatchNorm1d: BatchNormOf = batchNormOf(2, 3);
 export const BatchNorm2d: BatchNormOf = batchNormOf(4);
 export const BatchNorm3d: BatchNormOf = batchNormOf(5);
@@ -124,7 +131,7 @@ export class LayerNormLayer extends Module {
   }
 }
 export const LayerNorm = (shape: number | readonly number[], options?: LayerNormOptions): LayerNormLayer =>
-  new LayerNormLayer(shape, options);
+  new LayerNormLayer(shape, checked("LayerNorm", options, { ...normChecks, bias: aBoolean }));
 
 /** x / root mean square over the trailing axes, which have this shape. */
 export class RMSNormLayer extends Module {
@@ -146,7 +153,7 @@ export class RMSNormLayer extends Module {
 }
 /** The default epsilon is that of f32, as in PyTorch. */
 export const RMSNorm = (shape: number | readonly number[], options?: NormOptions): RMSNormLayer =>
-  new RMSNormLayer(shape, options);
+  new RMSNormLayer(shape, checked("RMSNorm", options, normChecks));
 
 /** Channels in groups, each normalised with all further axes. */
 export class GroupNormLayer extends Module {
@@ -172,7 +179,7 @@ export class GroupNormLayer extends Module {
   }
 }
 export const GroupNorm = (groups: number, channels: number, options?: NormOptions): GroupNormLayer =>
-  new GroupNormLayer(groups, channels, options);
+  new GroupNormLayer(groups, channels, checked("GroupNorm", options, normChecks));
 
 /** Each channel of each sample. By default without scale and bias, as in PyTorch. */
 export class InstanceNormLayer extends Module {
@@ -201,8 +208,8 @@ export class InstanceNormLayer extends Module {
 type InstanceNormOf = (channels: number, options?: NormOptions) => InstanceNormLayer;
 const instanceNormOf =
   (rank: number): InstanceNormOf =>
-  (channels, options = {}) =>
-    new InstanceNormLayer(rank, channels, options);
+  (channels, options) =>
+    new InstanceNormLayer(rank, channels, checked("InstanceNorm", options, normChecks));
 export const InstanceNorm1d: InstanceNormOf = instanceNormOf(3);
 export const InstanceNorm2d: InstanceNormOf = instanceNormOf(4);
 export const InstanceNorm3d: InstanceNormOf = instanceNormOf(5);
@@ -214,8 +221,17 @@ export interface LocalResponseNormOptions {
 }
 
 /** Over `size` neighbouring channels. */
-export const LocalResponseNorm = (size: number, options: LocalResponseNormOptions = {}): FunctionLayer =>
-  Lambda((x) => {
-    const { alpha = 1e-4, beta = 0.75, k = 1 } = options;
-    return lrn([x], { before: Math.floor(size / 2), after: Math.floor((size - 1) / 2), alpha, beta, bias: k });
+export const LocalResponseNorm = (size: number, options?: LocalResponseNormOptions): FunctionLayer => {
+  const {
+    alpha = 1e-4,
+    beta = 0.75,
+    k = 1,
+  } = checked("LocalResponseNorm", options, {
+    alpha: aNumber,
+    beta: aNumber,
+    k: aNumber,
   });
+  return Lambda((x) =>
+    lrn([x], { before: Math.floor(size / 2), after: Math.floor((size - 1) / 2), alpha, beta, bias: k }),
+  );
+};

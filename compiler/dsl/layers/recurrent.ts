@@ -6,6 +6,7 @@ import { typeText, type Value } from "../../../ir/graph.js";
 import { full } from "../../../ir/ops/constant.js";
 import { add } from "../../../ir/ops/elementwise.js";
 import { gru, lstm, rnn } from "../../../ir/ops/recurrent.js";
+import { aBoolean, aNumber, atLeast, type Checks, checked, oneOf } from "../../options.js";
 import type { Context } from "../context.js";
 import { scaledUniform } from "../init.js";
 import { Module, parameter, type Variable } from "../module.js";
@@ -20,6 +21,14 @@ export interface RecurrentOptions {
   /** Dropped between layers, while training. */
   readonly dropout?: number;
 }
+
+const recurrentChecks: Checks<RecurrentOptions> = {
+  layers: atLeast(1),
+  bidirectional: aBoolean,
+  batchFirst: aBoolean,
+  bias: aBoolean,
+  dropout: aNumber,
+};
 
 export interface RecurrentOutput {
   /** States of the last layer at all steps, both directions side by side; axes as those of x. */
@@ -151,8 +160,8 @@ export class RNNModule extends RecurrentModule<RecurrentOutput> {
   }
 }
 /** `apply(ctx, x)` or `apply(ctx, x, h0)` with h0 [layers · directions, batch, hidden]. */
-export const RNN = (input: number, hidden: number, options: RNNOptions = {}): RNNModule =>
-  new RNNModule(input, hidden, options);
+export const RNN = (input: number, hidden: number, options?: RNNOptions): RNNModule =>
+  new RNNModule(input, hidden, checked("RNN", options, { ...recurrentChecks, nonlinearity: oneOf("tanh", "relu") }));
 
 export class LSTMModule extends RecurrentModule<LSTMOutput> {
   constructor(input: number, hidden: number, options: RecurrentOptions) {
@@ -168,8 +177,8 @@ export class LSTMModule extends RecurrentModule<LSTMOutput> {
   }
 }
 /** `apply(ctx, x)` or `apply(ctx, x, h0, c0)`. */
-export const LSTM = (input: number, hidden: number, options: RecurrentOptions = {}): LSTMModule =>
-  new LSTMModule(input, hidden, options);
+export const LSTM = (input: number, hidden: number, options?: RecurrentOptions): LSTMModule =>
+  new LSTMModule(input, hidden, checked("LSTM", options, recurrentChecks));
 
 export class GRUModule extends RecurrentModule<RecurrentOutput> {
   constructor(input: number, hidden: number, options: RecurrentOptions) {
@@ -186,8 +195,8 @@ export class GRUModule extends RecurrentModule<RecurrentOutput> {
   }
 }
 /** `apply(ctx, x)` or `apply(ctx, x, h0)`. */
-export const GRU = (input: number, hidden: number, options: RecurrentOptions = {}): GRUModule =>
-  new GRUModule(input, hidden, options);
+export const GRU = (input: number, hidden: number, options?: RecurrentOptions): GRUModule =>
+  new GRUModule(input, hidden, checked("GRU", options, recurrentChecks));
 
 /** The last row of an axis: the state after the whole sequence. */
 export const lastStep = (x: Value, axis: number): Value => takeAt(x, axis, -1);

@@ -7,6 +7,7 @@ import { typeText, type Value } from "../../../ir/graph.js";
 import { gelu, relu } from "../../../ir/ops/activation.js";
 import { attention } from "../../../ir/ops/attention.js";
 import { not } from "../../../ir/ops/logic.js";
+import { aBoolean, aNumber, atLeast, type Checks, checked, oneOf } from "../../options.js";
 import type { Context } from "../context.js";
 import { xavierUniform, zeros } from "../init.js";
 import { Module, parameter, type Variable } from "../module.js";
@@ -77,8 +78,13 @@ export class MultiHeadAttentionModule extends Module<readonly [query: Value, inp
 export const MultiHeadAttention = (
   features: number,
   count: number,
-  options: AttentionOptions = {},
-): MultiHeadAttentionModule => new MultiHeadAttentionModule(features, count, options);
+  options?: AttentionOptions,
+): MultiHeadAttentionModule =>
+  new MultiHeadAttentionModule(
+    features,
+    count,
+    checked("MultiHeadAttention", options, { bias: aBoolean, batchFirst: aBoolean }),
+  );
 
 export interface TransformerOptions {
   /** Width of the feed-forward part. Default 2048. */
@@ -90,6 +96,15 @@ export interface TransformerOptions {
   readonly normFirst?: boolean;
   readonly epsilon?: number;
 }
+
+const transformerChecks: Checks<TransformerOptions> = {
+  feedForward: atLeast(1),
+  dropout: aNumber,
+  activation: oneOf("relu", "gelu"),
+  batchFirst: aBoolean,
+  normFirst: aBoolean,
+  epsilon: aNumber,
+};
 
 export interface EncoderInputs {
   readonly mask?: Value;
@@ -154,8 +169,9 @@ export class TransformerEncoderLayerModule extends TransformerLayer<readonly [x:
 export const TransformerEncoderLayer = (
   features: number,
   count: number,
-  options: TransformerOptions = {},
-): TransformerEncoderLayerModule => new TransformerEncoderLayerModule(features, count, options);
+  options?: TransformerOptions,
+): TransformerEncoderLayerModule =>
+  new TransformerEncoderLayerModule(features, count, checked("TransformerEncoderLayer", options, transformerChecks));
 
 export interface DecoderInputs extends EncoderInputs {
   readonly memoryMask?: Value;
@@ -187,8 +203,9 @@ export class TransformerDecoderLayerModule extends TransformerLayer<
 export const TransformerDecoderLayer = (
   features: number,
   count: number,
-  options: TransformerOptions = {},
-): TransformerDecoderLayerModule => new TransformerDecoderLayerModule(features, count, options);
+  options?: TransformerOptions,
+): TransformerDecoderLayerModule =>
+  new TransformerDecoderLayerModule(features, count, checked("TransformerDecoderLayer", options, transformerChecks));
 
 /** Encoder layers one after the other, and a norm at the end where one is given. */
 export class TransformerEncoderModule extends Module<readonly [x: Value, inputs?: EncoderInputs]> {
@@ -266,8 +283,12 @@ export class TransformerModule extends Module<
     return this.decoder.apply(ctx, target, this.encoder.apply(ctx, source, masks.source), masks.target);
   }
 }
-export const Transformer = (features: number, count: number, options: EncoderDecoderOptions = {}): TransformerModule =>
-  new TransformerModule(features, count, options);
+export const Transformer = (features: number, count: number, options?: EncoderDecoderOptions): TransformerModule =>
+  new TransformerModule(
+    features,
+    count,
+    checked("Transformer", options, { ...transformerChecks, encoderLayers: atLeast(1), decoderLayers: atLeast(1) }),
+  );
 
 /** A mask for attention from bool [batch, keys] that is true where a key is padding. */
 export const paddingMask = (isPadding: Value): Value => expandDims(not([isPadding]), 1, 2);
