@@ -8,7 +8,7 @@ import { type DType, isFloat } from "./dtype.js";
 import { ModelError } from "./errors.js";
 import type { NoAttrs } from "./graph.js";
 import { type Shape, sameShape, shapeText, typeText, type Value } from "./graph.js";
-import { broadcastShapes, normalizeAxes, normalizeAxis } from "./infer.js";
+import { broadcastShapes, normalizeAxes, normalizeAxis, spreadsLast } from "./infer.js";
 import type { Op } from "./op.js";
 import { cast } from "./ops/cast.js";
 import { constantLike, dimSize, full, iota, scalarConstant } from "./ops/constant.js";
@@ -28,7 +28,12 @@ export function broadcastTo(x: Value, shape: Shape): Value {
   if (sameShape(from, shape)) return x;
   const offset = shape.length - from.length;
   if (offset < 0) throw new ModelError(`${typeText(x.type)} does not broadcast to ${shapeText(shape)}: too many axes`);
-  return broadcast([x], { shape, axes: from.map((_, i) => i + offset) });
+  const axes = from.map((_, i) => i + offset);
+  const last = shape.findLastIndex((d) => d !== 1);
+  // Neighbours of which only the run tells whether they are copies are laid out before anything else is repeated.
+  if (!spreadsLast(x.type.shape, { shape, axes })) return broadcast([x], { shape, axes });
+  const row = from.map((d, i) => (axes[i] === last ? shape[last]! : d));
+  return broadcastTo(broadcast([x], { shape: row, axes: from.map((_, i) => i) }), shape);
 }
 
 function toValue(x: Arg, partner: Value): Value {

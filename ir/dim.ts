@@ -284,8 +284,8 @@ export function dimMin(a: Dim, b: Dim): Dim {
 export function dimMax(a: Dim, b: Dim): Dim {
   if (typeof a === "number" && typeof b === "number") return Math.max(a, b);
   const difference = dimBounds(dimSub(a, b));
-  if (difference.min >= 0) return a;
-  if (difference.max <= 0) return b;
+  if (difference.min >= 0 || maxArguments(a).some((d) => dimEqual(d, b))) return a;
+  if (difference.max <= 0 || maxArguments(b).some((d) => dimEqual(d, a))) return b;
   return dimText(a) < dimText(b) ? atomDim({ kind: "max", a, b }) : atomDim({ kind: "max", a: b, b: a });
 }
 
@@ -298,6 +298,14 @@ export function dimScaled(a: Dim, factor: number): Dim {
   if (Number.isInteger(factor)) return dimMul(a, factor);
   if (Number.isInteger(1 / factor) && Number.isInteger(Math.log2(factor))) return dimFloorDiv(a, 1 / factor);
   return atomDim({ kind: "scaled", a, factor });
+}
+
+/** What the larger is taken of, at any depth, where the expression is a maximum. */
+function maxArguments(d: Dim): readonly Dim[] {
+  const only = typeof d !== "number" && d.constant === 0 && d.terms.length === 1 ? d.terms[0]! : undefined;
+  const [atom] = only?.atoms ?? [];
+  if (only?.coefficient !== 1 || only.atoms.length !== 1 || atom?.kind !== "max") return [];
+  return [atom.a, atom.b].flatMap((x) => [x, ...maxArguments(x)]);
 }
 
 /** Provably equal. Two different expressions may still be equal for some values of their symbols. */

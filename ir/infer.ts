@@ -1,6 +1,17 @@
 /** Checks that inference functions share. All throw ModelError with what was expected. */
 
-import { type Dim, dimBounds, dimDiffers, dimEqual, dimSub, dimText } from "./dim.js";
+import {
+  type Dim,
+  dimBounds,
+  dimDiffers,
+  dimEqual,
+  dimMax,
+  dimMin,
+  dimMul,
+  dimSub,
+  dimSymbols,
+  dimText,
+} from "./dim.js";
 import { type DType, isFloat, isInt, isStorageOnly } from "./dtype.js";
 import { ModelError } from "./errors.js";
 import { type Shape, shapeText, type TensorType, typeText } from "./graph.js";
@@ -25,6 +36,10 @@ export function assumeEqual(a: Dim, b: Dim, text?: string): void {
   const { assumed } = scope();
   if (!assumed || dimEqual(a, b)) return;
   assumed({ value: dimSub(a, b), must: "be zero", text: text ?? `${dimText(a)} must equal ${dimText(b)}` });
+}
+
+export function assumeZero(value: Dim, text: string): void {
+  scope().assumed?.({ value, must: "be zero", text });
 }
 
 export function assumeNotNegative(d: Dim, text?: string): void {
@@ -167,10 +182,68 @@ export function normalizeAxes(axes: readonly number[], rank: number): readonly n
   return sorted;
 }
 
-/** Numpy's rule for two dims: equal, or one of them is 1. Undecidable symbolic pairs are taken to be equal. */
+/**
+ * How an axis of one size becomes one of another by broadcasting: its one element is repeated, it stays the same, or a run
+ * decides between these.
+ */
+export type Stretch = "repeats" | "same" | "either";
+
+const mayBeOne = (d: Dim): boolean => dimBounds(d).min <= 1 && dimBounds(d).max >= 1;
+
+/** Sizes that come from different inputs may well differ; those computed from one another are meant to be equal. */
+function areIndependent(a: Dim, b: Dim): boolean {
+  const symbols = dimSymbols(a);
+  return ![...dimSymbols(b).keys()].some((name) => symbols.has(name));
+}
+
+/** How an axis of size d broadcasts to one of size `to`; undefined where it never does. */
+export function stretchOf(d: Dim, to: Dim): Stretch | undefined {
+  if (dimEqual(d, to)) return "same";
+  if (d === 1) return "repeats";
+  const isOne = mayBeOne(d) && (areIndependent(d, to) || dimEqual(dimMax(d, to), to));
+  if (dimDiffers(d, to)) return isOne ? "repeats" : undefined;
+  return isOne && dimBounds(d).min === 1 && dimBounds(to).min >= 1 ? "either" : "same";
+}
+
+/** Throws, or leaves for the run to check, what `stretchOf` says. */
+export function requireStretch(d: Dim, to: Dim, describe: () => string): void {
+  switch (stretchOf(d, to)) {
+    case undefined:
+      throw new ModelError(describe());
+    case "same":
+      mergeDims(d, to, describe);
+      return;
+    case "repeats":
+      assumeEqual(d, 1);
+      return;
+    case "either":
+      assumeZero(dimMul(dimSub(d, 1), dimSub(d, to)), `${dimText(d)} must be 1 or ${dimText(to)}`);
+  }
+}
+
+/** Whether a run decides if the neighbouring elements of a broadcast's result are copies of one. */
+export function spreadsLast(from: Shape, to: { readonly shape: Shape; readonly axes: readonly number[] }): boolean {
+  const last = to.shape.findLastIndex((d) => d !== 1);
+  const i = to.axes.indexOf(last);
+  return i >= 0 && stretchOf(from[i]!, to.shape[last]!) === "either";
+}
+
+/** The number of elements between neighbours along an axis of size d ≥ 1 that is repeated where d is 1: 0 or 1. */
+export const spreadOf = (d: Dim): Dim => dimMin(dimSub(d, 1), 1);
+
+/**
+ * Numpy's rule for two dims: equal, or one of them is 1. Symbolic pairs that nothing decides: sizes computed from one another
+ * are taken to be equal, those of different inputs may each be 1 in a run.
+ */
 export function broadcastDims(a: Dim, b: Dim, describe?: () => string): Dim {
   if (a === 1) return b;
   if (b === 1) return a;
+  const [fromA, fromB] = [stretchOf(a, b), stretchOf(b, a)];
+  if (fromA === "repeats") return b;
+  if (fromB === "repeats") return a;
+  if (fromA === "either" && fromB === "either") return dimMax(a, b);
+  if (fromA === "either") return b;
+  if (fromB === "either") return a;
   return mergeDims(a, b, describe);
 }
 

@@ -2,12 +2,21 @@
 
 import { type Dim, dimAdd, dimBounds, dimMax, dimMin, dimMul, dimProduct, dimSub, dimText } from "../dim.js";
 import { ModelError } from "../errors.js";
-import { type Shape, shapeText, typeText } from "../graph.js";
-import { assumeEqual, assumeNotNegative, mergeDims, mergeShapes, normalizeAxis, requireAtLeast } from "../infer.js";
+import { type Shape, shapeText, typeText, type Value } from "../graph.js";
+import {
+  assumeEqual,
+  assumeNotNegative,
+  mergeShapes,
+  normalizeAxis,
+  requireAtLeast,
+  requireStretch,
+  stretchOf,
+} from "../infer.js";
 import { defineOp, type PrimitiveOp } from "../op.js";
 import { bool, f32, i64, of, sampleWith } from "../sample.js";
 import { forEachIndex, reshaped, setElement, stridesOf, zeros } from "../tensor.js";
-import { constantLike } from "./constant.js";
+import { constantLike, dimSize } from "./constant.js";
+import { eq, select } from "./logic.js";
 import { sum } from "./reduce.js";
 
 export const productOf: (shape: Shape) => Dim = dimProduct;
@@ -112,13 +121,9 @@ export const broadcast: PrimitiveOp<"broadcast", BroadcastAttrs> = defineOp<"bro
     ) {
       throw new ModelError(`axes [${axes}] do not place the axes of ${typeText(x!)} in ${shapeText(shape)}`);
     }
+    const text = () => `${typeText(x!)} does not broadcast to ${shapeText(shape)} by axes [${axes}]`;
     x!.shape.forEach((d, i) => {
-      if (d !== 1)
-        mergeDims(
-          d,
-          shape[axes[i]!]!,
-          () => `${typeText(x!)} does not broadcast to ${shapeText(shape)} by axes [${axes}]`,
-        );
+      requireStretch(d, shape[axes[i]!]!, text);
     });
     return { dtype: x!.dtype, shape };
   },
@@ -130,15 +135,18 @@ export const broadcast: PrimitiveOp<"broadcast", BroadcastAttrs> = defineOp<"bro
     });
     return out;
   },
-  vjp: ({ dy, operands: [x], attrs: { axes } }) => {
-    const reduced = dy.type.shape
-      .map((_, a) => a)
-      .filter((a) => {
-        const i = axes.indexOf(a);
-        return i < 0 || (x!.type.shape[i] === 1 && dy.type.shape[a] !== 1);
-      });
+  vjp: ({ dy, operands: [x], attrs: { shape, axes } }) => {
+    const own = x!.type.shape;
+    const stretch = (i: number) => stretchOf(own[i]!, shape[axes[i]!]!);
+    const reduced = shape.map((_, a) => a).filter((a) => !axes.includes(a) || stretch(axes.indexOf(a)) === "repeats");
     const summed = reduced.length === 0 ? dy : sum([dy], { axes: reduced, keepDims: false });
-    return [reshape([summed], { shape: x!.type.shape })];
+    // As long as dy where the run decides; there the sum goes to the one element, if there is but one.
+    const long = own.map((d, i) => (stretch(i) === "either" ? shape[axes[i]!]! : d));
+    let dx = reshape([summed], { shape: long });
+    own.forEach((d, i) => {
+      if (stretch(i) === "either") dx = sumIfOne(dx, i, d);
+    });
+    return [dx];
   },
   accuracy: "exact",
   samples: [
@@ -150,6 +158,16 @@ export const broadcast: PrimitiveOp<"broadcast", BroadcastAttrs> = defineOp<"bro
     sampleWith({ shape: [9, 2], axes: [0, 1] }, bool(1, 2)),
   ],
 });
+
+/** Along the axis the first d elements; where d is 1, the sum of all in place of the first. */
+function sumIfOne(v: Value, axis: number, d: Dim): Value {
+  const cut = v.type.shape.map((size, a) => (a === axis ? d : size));
+  const zero = cut.map(() => 0);
+  const first = slice([v], { starts: zero, sizes: cut, steps: cut.map(() => 1) });
+  const total = broadcast([sum([v], { axes: [axis], keepDims: true })], { shape: cut, axes: cut.map((_, a) => a) });
+  const isOne = eq([dimSize([], { size: d }), dimSize([], { size: 1 })]);
+  return select([broadcast([isOne], { shape: cut, axes: [] }), total, first]);
+}
 
 type SliceAttrs = {
   readonly starts: readonly Dim[];

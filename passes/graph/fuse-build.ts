@@ -13,6 +13,7 @@ import {
   withLoc,
 } from "../../ir/graph.js";
 import { remake, sizeFinders, withResults } from "../../ir/graph-rebuild.js";
+import { spreadsLast } from "../../ir/infer.js";
 import { fusion } from "../../ir/ops/fusion.js";
 
 /** Ops that take an epilogue. */
@@ -22,6 +23,7 @@ export const heavy: ReadonlySet<string> = new Set(["dotGeneral", "conv", "window
 export function isRepeatable(n: GraphNode): boolean {
   switch (n.op) {
     case "broadcast":
+      return !spreadsLast(n.operands[0]!.type.shape, n.attrs);
     case "reshape":
     case "iota":
     case "dimSize":

@@ -1,7 +1,9 @@
 /** Broadcasts made small and moved late, so that work is done before elements are repeated. */
 
+import { dimEqual } from "../../ir/dim.js";
 import { type Shape, sameShape, type Value } from "../../ir/graph.js";
 import { remake } from "../../ir/graph-rebuild.js";
+import { spreadsLast, stretchOf } from "../../ir/infer.js";
 import { elementwiseNames } from "../../ir/ops/classes.js";
 import { broadcast, invertPermutation, reshape, slice, transpose } from "../../ir/ops/movement.js";
 import { any, type NodeNamed, node, op, type Rule, rule, splatOf } from "../pattern.js";
@@ -13,8 +15,11 @@ const canonical: readonly Rule[] = [
   rule("broadcast-nothing", op("broadcast", [any("x")], "n"), ({ x, n }) =>
     sameShape(x.type.shape, n.attrs.shape) ? x : undefined,
   ),
+  // What is laid out first stays small.
   rule("broadcast-of-broadcast", op("broadcast", [op("broadcast", [any("x")], "inner")], "n"), ({ x, inner, n }) =>
-    broadcast([x], { shape: n.attrs.shape, axes: inner.attrs.axes.map((a) => n.attrs.axes[a]!) }),
+    spreadsLast(x.type.shape, inner.attrs)
+      ? undefined
+      : broadcast([x], { shape: n.attrs.shape, axes: inner.attrs.axes.map((a) => n.attrs.axes[a]!) }),
   ),
   // A broadcast that only adds axes of size 1 moves nothing.
   rule("broadcast-ones", op("broadcast", [any("x")], "n"), ({ x, n }) => {
@@ -55,10 +60,14 @@ const after: readonly Rule[] = [
   // slice(broadcast(x)) → broadcast(slice(x))
   rule("slice-of-broadcast", op("slice", [op("broadcast", [any("x")], "b")], "n"), ({ x, b, n }) => {
     const { axes } = b.attrs;
-    const repeated = (i: number) => x.type.shape[i] === 1;
+    const stretch = (i: number) => stretchOf(x.type.shape[i]!, b.attrs.shape[axes[i]!]!);
+    const repeated = (i: number) => stretch(i) === "repeats";
+    const isWhole = (a: number) => dimEqual(n.attrs.sizes[a]!, b.attrs.shape[a]!) && n.attrs.steps[a] === 1;
+    if (axes.some((a, i) => stretch(i) === "either" && !isWhole(a))) return undefined;
+    const size = (a: number, i: number) => (stretch(i) === "either" ? x.type.shape[i]! : n.attrs.sizes[a]!);
     const inner = slice([x], {
       starts: axes.map((a, i) => (repeated(i) ? 0 : n.attrs.starts[a]!)),
-      sizes: axes.map((a, i) => (repeated(i) ? 1 : n.attrs.sizes[a]!)),
+      sizes: axes.map((a, i) => (repeated(i) ? 1 : size(a, i))),
       steps: axes.map((a, i) => (repeated(i) ? 1 : n.attrs.steps[a]!)),
     });
     return broadcast([inner], { shape: n.attrs.sizes, axes });

@@ -7,6 +7,7 @@ import { type Dim, dimAdd, dimMul, dimText } from "../../../ir/dim.js";
 import { type DType, isFloat } from "../../../ir/dtype.js";
 import { InternalError } from "../../../ir/errors.js";
 import type { GraphNode, Value } from "../../../ir/graph.js";
+import { spreadOf, stretchOf } from "../../../ir/infer.js";
 import { isElementwise, isReduce } from "../../../ir/ops/classes.js";
 import { bigElement, element, type Tensor } from "../../../ir/tensor.js";
 import type { View } from "../../schedule.js";
@@ -102,7 +103,7 @@ export class Points {
           node.operands[0]!,
           Place.at(
             shape,
-            shape.map((d, a) => (d === 1 ? 0 : place.index[axes[a]!]!)),
+            shape.map((d, a) => stretched(d, node.attrs.shape[axes[a]!]!, place.index[axes[a]!]!)),
           ),
         );
       }
@@ -130,6 +131,18 @@ export class Points {
         if (isReduce(node.op)) throw new InternalError(`reduction ${node.op} inside a point`);
         throw new InternalError(`${node.op} can't be computed from its index`);
     }
+  }
+}
+
+/** The index along an axis of size d of what is at `index` after broadcasting to size `to`. */
+function stretched(d: Dim, to: Dim, index: Dim): Dim {
+  switch (stretchOf(d, to)) {
+    case "same":
+      return index;
+    case "either":
+      return dimMul(index, spreadOf(d));
+    default:
+      return 0;
   }
 }
 
