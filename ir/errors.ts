@@ -23,6 +23,10 @@ export interface Problem {
   readonly hint?: string | undefined;
   /** What would have to be known of the model's inputs for the problem not to arise. */
   readonly needs?: readonly Need[] | undefined;
+  /** Of a problem that says nothing of that: the sizes that the place works on, one of which may matter. */
+  readonly sizes?: readonly Need[] | undefined;
+  /** What would have to be known to tell whether the place is ever reached. */
+  readonly unless?: readonly Need[] | undefined;
 }
 
 function formatProblem(p: Problem): string {

@@ -22,7 +22,8 @@ import {
 import type { FileBytes } from "../onnx/file-bytes.js";
 import { importModel } from "../onnx/import.js";
 import { importChecks, nameProblems } from "../onnx/import-options.js";
-import type { ImportOptions, Structure } from "../onnx/importer.js";
+import type { Structure } from "../onnx/importer.js";
+import type { ImportOptions } from "../onnx/inputs.js";
 import { type OnnxModel, readOnnx } from "../onnx/model.js";
 import { type Checks, checkOptions, pick } from "../options.js";
 import {
@@ -38,7 +39,7 @@ import { Facts, withTooLarge } from "./facts.js";
 import { type FlatFeeds, flattenFeeds, type ModelFeeds } from "./feeds.js";
 
 /** Options of importing and of compiling. What they fix of the inputs goes over what the feeds say. */
-export interface LateOptions extends Omit<ImportOptions, "narrowTo">, CompileOptions {
+export interface LateOptions extends Omit<ImportOptions, "feeds">, CompileOptions {
   /** Time that each import and the compilation may take. */
   readonly maxSeconds?: number;
 }
@@ -73,10 +74,6 @@ export interface ImportedFor {
   readonly foundSizes: readonly Need[];
 }
 
-/** Whether one of the answers fixes something that was open. */
-const answerAll = (facts: Facts, needs: readonly Need[]): boolean =>
-  needs.map((need) => facts.answer(need)).some((fixed) => fixed);
-
 /** Imports with more and more facts, until the model is a program. */
 export function importFor(model: OnnxModel, facts: Facts, options: ImportOptions = {}): ImportedFor {
   for (;;)
@@ -86,8 +83,7 @@ export function importFor(model: OnnxModel, facts: Facts, options: ImportOptions
       return { graph, specialization: { fixed: facts.list, outputs: forms }, openSizes, foundSizes };
     } catch (error) {
       if (!(error instanceof ModelError)) throw error;
-      const needs = error.problems.flatMap((p) => p.needs ?? []);
-      if (!answerAll(facts, needs)) throw withTooLarge(error, facts.tooLarge);
+      if (!facts.resolve(error.problems)) throw withTooLarge(error, facts.tooLarge);
     }
 }
 
@@ -120,12 +116,12 @@ export async function specialize(model: OnnxModel, feeds: FlatFeeds, options: La
     } catch (error) {
       if (!(error instanceof ModelError)) throw error;
       // What can't be compiled for all sizes may be compiled for these.
-      if (![[...openSizes.values()], foundSizes].some((needs) => answerAll(facts, needs))) throw error;
+      if (![[...openSizes.values()], foundSizes].some((needs) => facts.answerAll(needs))) throw error;
       continue;
     }
     // Sizes that inference took to be equal, and are not here: an axis of size 1 that broadcasts, for one.
     const broken = brokenSymbols(termsOf(artifact.manifest), feeds).flatMap((symbol) => openSizes.get(symbol) ?? []);
-    if (answerAll(facts, broken)) continue;
+    if (facts.answerAll(broken)) continue;
     return { ...artifact, ...bindingOf(model, artifact.manifest, options), graph };
   }
 }

@@ -1,10 +1,10 @@
 /** What feeds decide of a program: facts about the model's inputs, as a set that grows while a model is imported. */
 
 import { isBig } from "../../ir/dtype.js";
-import { ModelError, type Need } from "../../ir/errors.js";
+import { ModelError, type Need, type Problem } from "../../ir/errors.js";
 import { elementCount, type Tensor, zeros } from "../../ir/tensor.js";
 import type { FixedFact, FixedTensor } from "../../runtime/format.js";
-import type { ImportOptions } from "../onnx/importer.js";
+import type { ImportOptions } from "../onnx/inputs.js";
 import type { OnnxDim } from "../onnx/model.js";
 import type { SizeNeed } from "../onnx/needs.js";
 import type { FlatFeeds } from "./feeds.js";
@@ -72,6 +72,8 @@ const placeOf = (fact: { readonly input: string; readonly what: string; readonly
 export class Facts {
   private readonly feeds: FlatFeeds;
   private readonly found = new Map<string, FixedFact>();
+  /** Places of facts that may not be needed, and what was there before. */
+  private readonly guesses = new Map<string, FixedFact | undefined>();
   /** Inputs whose values are needed but too large to be fixed. */
   readonly tooLarge = new Set<string>();
 
@@ -91,6 +93,39 @@ export class Facts {
 
   private set(fact: FixedFact): void {
     this.found.set(placeOf(fact), fact);
+    this.guesses.delete(placeOf(fact));
+  }
+
+  /**
+   * Fixes what problems need; else the sizes that they may be about; else, where that did not help, what decides whether their place
+   * is reached at all. False if there is nothing more to fix.
+   */
+  resolve(problems: readonly Problem[]): boolean {
+    if (this.answerAll(problems.flatMap((p) => p.needs ?? []))) return true;
+    if (this.guess(problems.flatMap((p) => p.sizes ?? []))) return true;
+    for (const [place, before] of this.guesses)
+      if (before) this.found.set(place, before);
+      else this.found.delete(place);
+    this.guesses.clear();
+    return this.answerAll(problems.flatMap((p) => p.unless ?? []));
+  }
+
+  /** Whether one of the answers fixes something that was open. */
+  answerAll(needs: readonly Need[]): boolean {
+    return needs.map((need) => this.answer(need)).some((fixed) => fixed);
+  }
+
+  private guess(sizes: readonly Need[]): boolean {
+    const before = new Map(sizes.map((need) => [placeOf(need), this.found.get(placeOf(need))]));
+    const fixed = sizes.filter((need) => this.answer(need));
+    for (const need of fixed) this.guesses.set(placeOf(need), before.get(placeOf(need)));
+    return fixed.length > 0;
+  }
+
+  private isAnswerable(need: Need): boolean {
+    const tensor = this.feeds.tensors.get(need.input);
+    if (need.what === "value") return tensor !== undefined && elementCount(tensor.shape) <= MAX_FIXED_ELEMENTS;
+    return tensor !== undefined || need.what === "present" || need.what === "length";
   }
 
   /** Answers a need from the feeds; whether that fixes something that was open. */
@@ -158,7 +193,11 @@ export class Facts {
       structures: { ...structures, ...options.structures },
       shapes: { ...shapes, ...options.shapes },
       overrides: [...this.feeds.overridden, ...(options.overrides ?? [])],
-      narrowTo: (size, range) => this.narrow(size, range),
+      feeds: {
+        sizeOf: ({ input, axis }) => this.feeds.tensors.get(input)?.shape[axis],
+        canAnswer: (needs) => needs.length > 0 && needs.every((need) => this.isAnswerable(need)),
+        narrow: (size, range) => this.narrow(size, range),
+      },
     };
   }
 }

@@ -6,6 +6,7 @@
 import { type DType, dtypeInfo, isDType, type TensorData } from "../../ir/dtype.js";
 import { ModelError, type Problem } from "../../ir/errors.js";
 import { elementCount, type Tensor } from "../../ir/tensor.js";
+import { sizeName, withoutNames } from "../onnx/inputs.js";
 import type { OnnxDim, OnnxType, OnnxValueInfo } from "../onnx/model.js";
 
 /** A tensor, the elements of one whose shape follows from the model, the items of a sequence, or an optional that is absent. */
@@ -144,18 +145,18 @@ class Flattening implements FlatFeeds {
     }
     this.tensors.set(name, tensor);
     shape.forEach((size, axis) => {
-      const dim = stated?.[axis] ?? null;
-      if (typeof dim === "number") return;
-      const known = dim === null ? undefined : this.named.get(dim);
-      if (dim !== null && known === undefined) this.named.set(dim, size);
+      const stands = stated?.[axis] ?? null;
+      if (typeof stands === "number") return;
+      const own = sizeName(null, name, axis);
+      let dim = sizeName(stands, name, axis);
       // A name that stands for two sizes means nothing: the size is the axis's own.
-      const own = known !== undefined && known !== size;
-      if (own) {
+      if ((this.named.get(dim) ?? size) !== size) {
         const open = this.shapes.get(name) ?? [...stated!];
         open[axis] = null;
         this.shapes.set(name, open);
-      }
-      if (size === 0) this.emptyAxes.push({ input: name, axis, dim: own || dim === null ? `${name}_${axis}` : dim });
+        dim = own;
+      } else this.named.set(dim, size);
+      if (size === 0) this.emptyAxes.push({ input: name, axis, dim });
     });
   }
 
@@ -169,7 +170,9 @@ class Flattening implements FlatFeeds {
   shapeBare(): void {
     for (const [name, data] of this.bare) {
       const type = this.types.get(name)!;
-      const sizes = type.shape?.map((d) => (typeof d === "string" ? (this.named.get(d) ?? d) : d));
+      const sizes = type.shape?.map((d, axis) =>
+        typeof d === "number" ? d : (this.named.get(sizeName(d, name, axis)) ?? d),
+      );
       const open = sizes?.flatMap((d, i) => (typeof d === "number" ? [] : [i])) ?? [];
       if (!sizes || open.length > 1) {
         this.wrong(
@@ -194,9 +197,6 @@ const isStrings = (feed: ModelFeed): boolean => {
   const { dtype, data } = (feed ?? {}) as { readonly dtype?: unknown; readonly data?: unknown };
   return dtype === "string" || (Array.isArray(data) && typeof data[0] === "string");
 };
-
-const withoutNames = (type: OnnxType): OnnxType =>
-  type.kind === "tensor" ? { ...type, shape: type.shape?.map((d) => (typeof d === "string" ? null : d)) } : type;
 
 export interface FlattenOptions {
   /** Inputs that options give a value to; they need no feed. */

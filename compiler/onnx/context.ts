@@ -102,6 +102,8 @@ export interface ImportServices {
   tentatively<T>(body: () => T): T | undefined;
   /** Runs `body`, which builds a region: sizes that it finds belong to the region. */
   inRegion<T>(body: () => T): T;
+  /** Runs `body`, which builds a branch that runs by the condition. */
+  underCondition<T>(condition: Value, body: () => T): T;
   /** Results of DequantizeLinear, and what they are made of. */
   readonly dequantized: Map<Value, QuantizedOrigin>;
   /** A number that this import gives out once. */

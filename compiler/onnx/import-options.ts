@@ -18,7 +18,7 @@ import {
   seconds,
   sizeOrRange,
 } from "../options.js";
-import { type ImportOptions, legalName, NO_NAME, STARTS_EMPTY } from "./importer.js";
+import { type ImportOptions, legalName, NO_NAME, STARTS_EMPTY } from "./inputs.js";
 import type { OnnxModel, OnnxType } from "./model.js";
 
 const aFile: Check = {
@@ -39,7 +39,7 @@ export const importChecks: Checks<ImportOptions> = {
   values: recordOf(anObject),
   structures: recordOf(either(atLeast(0), aBoolean)),
   overrides: listOf(aString),
-  narrowTo: aFunction,
+  feeds: anObject,
   maxUnknownSize: atLeast(1),
   maxNodes: atLeast(1),
   maxSeconds: seconds,

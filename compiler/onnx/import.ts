@@ -7,11 +7,12 @@ import { checkOptions } from "../options.js";
 import type { FileBytes } from "./file-bytes.js";
 import { inlineFunctions } from "./functions.js";
 import { importChecks, nameProblems } from "./import-options.js";
-import { type ImportedModel, Importer, type ImportOptions, MAX_NODES } from "./importer.js";
+import { type ImportedModel, Importer, MAX_NODES } from "./importer.js";
+import type { ImportOptions } from "./inputs.js";
 import { type OnnxModel, readOnnx } from "./model.js";
 import { NarrowDim, statedRanges } from "./narrow.js";
 
-export type { ImportOptions } from "./importer.js";
+export type { ImportOptions } from "./inputs.js";
 
 const MAX_SECONDS = 60;
 const WORK = "importing the model";
@@ -42,7 +43,7 @@ function importWithin(model: OnnxModel, options: ImportOptions): ImportedModel {
           hint: `fix it with the option dims: { ${JSON.stringify(dim)}: … }`,
           needs: [error.size],
         });
-      const to = options.narrowTo?.(error.size, error.range) ?? error.range;
+      const to = options.feeds?.narrow(error.size, error.range) ?? error.range;
       narrowed[dim] = typeof to === "number" ? to : to[0] === to[1] ? to[0] : to;
     }
 }

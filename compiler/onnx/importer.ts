@@ -6,23 +6,21 @@
  */
 
 import { checkTime } from "../../ir/deadline.js";
-import { type Dim, type DimExpr, dimSub, dimSymbol, dimText } from "../../ir/dim.js";
+import { type Dim, type DimExpr, dimSub, dimSymbols, dimText, evaluateDim } from "../../ir/dim.js";
 import { ModelError, type Need, type Problem } from "../../ir/errors.js";
 import {
   type Graph,
   graphNodes,
   graphSymbols,
   graph as makeGraph,
-  param,
   typeText,
   type Value,
   withLoc,
 } from "../../ir/graph.js";
 import { dimSize } from "../../ir/ops/constant.js";
 import { bindDim, unknownSize } from "../../ir/ops/dynamic.js";
-import type { Tensor } from "../../ir/tensor.js";
 import { describeNode } from "./attributes.js";
-import { bindTensor, host } from "./build.js";
+import { bindTensor } from "./build.js";
 import {
   type Bound,
   type ImportOp,
@@ -32,41 +30,12 @@ import {
   type QuantizedOrigin,
   Scope,
 } from "./context.js";
-import type { OnnxDim, OnnxGraph, OnnxModel, OnnxNode, OnnxType, OnnxValueInfo, ReadModelOptions } from "./model.js";
+import { GraphInputs, type ImportOptions, legalName } from "./inputs.js";
+import type { OnnxGraph, OnnxModel, OnnxNode } from "./model.js";
 import { NarrowDim, rangeOfZero } from "./narrow.js";
 import { Deciders, type SizeNeed } from "./needs.js";
 import { onBytes } from "./ops/dequantized.js";
 import { findOp, type UnsupportedUse } from "./ops/index.js";
-
-export interface ImportOptions extends ReadModelOptions {
-  /** Fixes a named dimension, or bounds it (inclusive). */
-  readonly dims?: Readonly<Record<string, number | readonly [number, number]>>;
-  /** Shapes of inputs, over what the file says: sizes, names of dimensions, or null for a size of its own. */
-  readonly shapes?: Readonly<Record<string, readonly OnnxDim[]>>;
-  /**
-   * Values of inputs that become constants of the program, such as target shapes and axes. These inputs disappear from the
-   * signature.
-   */
-  readonly values?: Readonly<Record<string, Tensor>>;
-  /**
-   * What inputs that are sequences or optionals hold, since a program has a fixed signature: a sequence's length, or whether an
-   * optional is there. The tensors become inputs of their own: `name.0`, `name.1` …, or `name`.
-   */
-  readonly structures?: Readonly<Record<string, number | boolean>>;
-  /**
-   * Sizes of an input's axis with which the import may go on, where the model is one program only for some (`range`): a size or a
-   * range. The default is that range.
-   */
-  readonly narrowTo?: (size: SizeNeed, range: readonly [number, number]) => number | readonly [number, number];
-  /** Initializers that are listed as inputs too, and are to be inputs. */
-  readonly overrides?: readonly string[];
-  /** Upper bound of run-time sizes of which nothing else is known, such as a loop's number of steps. Default 4096. */
-  readonly maxUnknownSize?: number;
-  /** Nodes after unrolling and inlining. Default 500,000. */
-  readonly maxNodes?: number;
-  /** Time that importing may take. Default 60. */
-  readonly maxSeconds?: number;
-}
 
 /** Nodes after inlining and unrolling that a model may have, if the caller does not say. */
 export const MAX_NODES = 500_000;
@@ -88,19 +57,6 @@ export interface ImportedModel {
   readonly foundSizes: readonly Need[];
 }
 
-/** Names that exporters give to the length of a key/value cache, which has no entries at first. */
-export const STARTS_EMPTY = /past|cache|history/i;
-
-/** What exporters write for a size that they know nothing of, which makes no two sizes equal. */
-export const NO_NAME = /^([^\p{L}\p{N}]*|-1|None)$/u;
-
-/** The name with what a dim symbol may not contain replaced. */
-export const legalName = (name: string): string => name.replace(/[^A-Za-z0-9_.]/g, "_").replace(/^(?![A-Za-z_])/, "_");
-
-/** Items of a sequence may differ in size: their dims' names say nothing. */
-const withoutNames = (type: OnnxType): OnnxType =>
-  type.kind === "tensor" ? { ...type, shape: type.shape?.map((d) => (typeof d === "string" ? null : d)) } : type;
-
 const FAILED: Bound = { kind: "failed" };
 
 export class Importer implements ImportServices {
@@ -109,13 +65,14 @@ export class Importer implements ImportServices {
   readonly dequantized = new Map<Value, QuantizedOrigin>();
   readonly unsupported = new Map<string, UnsupportedUse>();
   private readonly options: ImportOptions;
-  private readonly symbols = new Map<string, Dim>();
   private serial = 0;
   /** Finders of sizes of the graph or region that is being built. */
   private finders = new Map<string, Value>();
   /** Expressions that are taken as 0 in the region that is being built, with the size whose bound 0 makes them so. */
   private assumed = new Map<string, DimExpr>();
   private regions = 0;
+  /** Conditions of the branches that are being built, outermost first. */
+  private readonly conditions: Value[] = [];
   private nodes = 0;
 
   constructor(options: ImportOptions) {
@@ -127,8 +84,9 @@ export class Importer implements ImportServices {
     const graph: OnnxGraph = { ...model.graph, inputs: [...model.graph.inputs, ...overridden] };
     const scope = new Scope();
     const params: Value[] = [];
+    const inputs = new GraphInputs(this.options, this.needs, () => this.serialNumber());
     for (const input of graph.inputs) {
-      scope.set(input.name, this.attempt(`input "${input.name}"`, () => this.graphInput(input, params)) ?? FAILED);
+      scope.set(input.name, this.attempt(`input "${input.name}"`, () => inputs.bind(input, params)) ?? FAILED);
     }
     this.body(graph, scope);
     const results: Value[] = [];
@@ -166,82 +124,18 @@ export class Importer implements ImportServices {
   }
 
   /**
-   * Runs `build`; a ModelError is noted (at `where`, unless it says where itself) and gives undefined. `needs`: of problems that do
-   * not say what they need.
+   * Runs `build`; a ModelError is noted (at `where`, unless it says where itself) and gives undefined. `sizes`: what may matter for
+   * problems that do not say what they need.
    */
-  private attempt<T>(where: string, build: () => T, needs: () => readonly Need[] = () => []): T | undefined {
+  private attempt<T>(where: string, build: () => T, sizes: () => readonly Need[] = () => []): T | undefined {
     try {
       return build();
     } catch (error) {
       if (!(error instanceof ModelError)) throw error;
-      const noted = error.problems.map((p) => ({ ...p, where: p.where ?? where, needs: p.needs ?? needs() }));
-      this.problems.push(...noted);
+      for (const p of error.problems)
+        this.problems.push({ ...p, where: p.where ?? where, ...(p.needs?.length ? {} : { sizes: sizes() }) });
       return undefined;
     }
-  }
-
-  private graphInput({ name, type }: OnnxValueInfo, params: Value[]): Bound {
-    if (!type) throw new ModelError({ message: "the file states no type" });
-    return this.inputOf(name, type, params);
-  }
-
-  private inputOf(name: string, type: OnnxType, params: Value[]): Bound {
-    const { values, shapes, structures } = this.options;
-    if (values && Object.hasOwn(values, name)) return host(values[name]!);
-    const structure = structures && Object.hasOwn(structures, name) ? structures[name] : undefined;
-    const ask = (what: "length" | "present", kind: string, example: string): ModelError =>
-      new ModelError({
-        message: `a program's inputs are tensors, but this is ${kind}`,
-        hint: `say what it holds with the option structures: { ${JSON.stringify(name)}: ${example} }`,
-        needs: [{ input: name, what }],
-      });
-    if (type.kind === "sequence") {
-      if (typeof structure !== "number") throw ask("length", "a sequence", "its length");
-      const items = Array.from({ length: structure }, (_, i) =>
-        this.inputOf(`${name}.${i}`, withoutNames(type.element), params),
-      );
-      return { kind: "sequence", items };
-    }
-    if (type.kind === "optional") {
-      if (structure === undefined) throw ask("present", "an optional", "true or false");
-      return structure === false ? { kind: "absent" } : this.inputOf(name, type.element, params);
-    }
-    if (type.kind === "unsupported")
-      throw new ModelError({ message: `inputs that are ${type.what} are not supported` });
-    if (type.dtype === undefined) throw new ModelError({ message: "the file states no element type" });
-    if (type.dtype === "string") throw new ModelError({ message: "inputs of strings are not supported" });
-    const shape = (shapes && Object.hasOwn(shapes, name) ? shapes[name] : undefined) ?? type.shape;
-    if (!shape)
-      throw new ModelError({
-        message: "the file does not say how many axes it has",
-        hint: `pass the option shapes: { ${JSON.stringify(name)}: [ … ] }`,
-        needs: [{ input: name, what: "rank" }],
-      });
-    const made = param(name, { dtype: type.dtype, shape: shape.map((dim, axis) => this.dim(dim, name, axis)) });
-    this.needs.input(name, made);
-    params.push(made);
-    return made;
-  }
-
-  private dim(dim: OnnxDim, input: string, axis: number): Dim {
-    if (typeof dim === "number") return dim;
-    const name = dim === null || NO_NAME.test(dim) ? `${input}_${axis}` : dim;
-    const known = this.symbols.get(name);
-    if (known !== undefined) return known;
-    const legal = legalName(name);
-    let unique = legal;
-    while ([...this.symbols.values()].some((d) => typeof d !== "number" && d.key === unique))
-      unique = `${legal}_${++this.serial}`;
-    const { dims } = this.options;
-    const option =
-      dims && (Object.hasOwn(dims, name) ? dims[name] : Object.hasOwn(dims, legal) ? dims[legal] : undefined);
-    const made =
-      typeof option === "number"
-        ? option
-        : dimSymbol(unique, option ? { min: option[0], max: option[1] } : { min: STARTS_EMPTY.test(name) ? 0 : 1 });
-    this.symbols.set(name, made);
-    if (typeof made !== "number") this.needs.size(made.key, { input, what: "size", axis, dim: name });
-    return made;
   }
 
   findSize<T extends Value | readonly Value[]>(
@@ -361,12 +255,47 @@ export class Importer implements ImportServices {
   }
 
   assumeZero(expression: Dim): void {
-    // Whoever knows the sizes decides.
-    if (this.options.narrowTo) this.narrow(expression);
+    this.askFeeds(expression);
     const key = dimText(expression);
     if (this.assumed.has(key)) return;
     const found = this.findSize("assumed", 0, (defines) => bindDim([dimSize([], { size: expression })], { defines }));
     this.assumed.set(key, found.size);
+  }
+
+  /** Where feeds contradict that an expression is 0, what they say decides, or whether its branch runs at all. */
+  private askFeeds(expression: Dim): void {
+    const { feeds } = this.options;
+    if (!feeds) return;
+    const sizes = new Map<string, number>();
+    for (const { name } of dimSymbols(expression).values()) {
+      const place = this.needs.openSizes.get(name);
+      const size = place && feeds.sizeOf(place);
+      if (size === undefined) return;
+      sizes.set(name, size);
+    }
+    if (evaluateDim(expression, sizes) === 0) return;
+    if (this.conditions.length === 0) {
+      this.narrow(expression);
+      return;
+    }
+    const needs = this.conditions.flatMap((c) => this.needs.ofValue(c));
+    if (feeds.canAnswer(needs))
+      throw new ModelError({ message: "its branch is for other sizes, and may run or not", needs });
+  }
+
+  underCondition<T>(condition: Value, body: () => T): T {
+    const before = this.problems.length;
+    this.conditions.push(condition);
+    try {
+      return body();
+    } finally {
+      this.conditions.pop();
+      const unless = this.problems.length > before ? this.needs.ofValue(condition) : [];
+      for (let i = before; i < this.problems.length; i++) {
+        const problem = this.problems[i]!;
+        this.problems[i] = { ...problem, unless: [...(problem.unless ?? []), ...unless] };
+      }
+    }
   }
 
   assumedOne(dim: Dim): DimExpr | undefined {

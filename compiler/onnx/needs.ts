@@ -49,7 +49,7 @@ export class Deciders {
   /** What decides the sizes that are found in the data. */
   ofFinders(): readonly Need[] {
     const walk = new Walk();
-    for (const finder of this.finders.values()) this.value(finder, walk);
+    for (const finder of this.finders.values()) this.found(finder, walk);
     return walk.needs();
   }
 
@@ -79,8 +79,14 @@ export class Deciders {
       const size = this.sizes.get(name);
       const finder = this.finders.get(name);
       if (size) walk.add(size);
-      else if (finder) this.value(finder, walk);
+      else if (finder) this.found(finder, walk);
     }
+  }
+
+  /** What decides the size that a value finds. */
+  private found(finder: Value, walk: Walk): void {
+    const { def } = finder;
+    for (const v of def.op === "param" ? [finder] : def.operands) this.value(v, walk);
   }
 
   private value(root: Value, walk: Walk): void {

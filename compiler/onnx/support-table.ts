@@ -26,6 +26,8 @@ export function supportTables(): string {
     domainTable(""),
     `### ai.onnx.preview: ${count("ai.onnx.preview")}`,
     domainTable("ai.onnx.preview"),
+    `### ai.onnx.preview.training: ${count("ai.onnx.preview.training")}`,
+    domainTable("ai.onnx.preview.training"),
     `### ai.onnx.ml: ${count("ai.onnx.ml")}`,
     domainTable("ai.onnx.ml"),
     `### com.microsoft`,

@@ -101,6 +101,40 @@ describe("what is fixed", () => {
     expect(plain((await runFor(two, { x: iota(1, 2) })).y)).toEqual({ shape: [1, 2], data: [0, 1] });
   });
 
+  it("what a condition depends on, where one of its branches is for other feeds", async () => {
+    const branch = (name: string, perm: readonly number[]): GraphProto => ({
+      name,
+      input: [],
+      output: [tensorInfo(`${name}_y`, undefined)],
+      node: [node("Transpose", ["x"], [`${name}_y`], { perm })],
+    });
+    const graph: GraphProto = {
+      input: [tensorInfo("x", undefined), tensorInfo("kind", [1], INT64)],
+      output: [tensorInfo("y", undefined)],
+      initializer: [ints("two", 2)],
+      node: [
+        node("Equal", ["kind", "two"], ["flat"]),
+        node("If", ["flat"], ["y"], {
+          then_branch: { type: 5, g: branch("yes", [1, 0]) },
+          else_branch: { type: 5, g: branch("no", [2, 0, 1]) },
+        }),
+      ],
+    };
+    for (const [kind, x, shape] of [
+      [2, iota(2, 3), [3, 2]],
+      [3, iota(2, 3, 4), [4, 2, 3]],
+    ] as const) {
+      const feeds = { x, kind: i64(kind) };
+      const artifact = await late(graph, feeds);
+      expect(artifact.fixed.map((f) => [f.input, f.what])).toEqual([
+        ["x", "rank"],
+        ["kind", "value"],
+      ]);
+      expect((await runFor(artifact, feeds)).y).toMatchObject({ shape });
+    }
+    await expect(late(graph, { x: iota(2, 3), kind: i64(3) })).rejects.toThrow(/Transpose node of "no_y"/);
+  });
+
   it("sizes that were taken to be equal and are not", async () => {
     const graph: GraphProto = {
       input: [tensorInfo("x", ["n", "w"]), tensorInfo("mask", ["m", "w"])],

@@ -2,10 +2,7 @@
 
 const BF16 = "bf16 has 8 bits of precision; rounding in between differs from ONNX's by more than its tolerance of 1e-3";
 const IMAGES = "decoding image files is the application's business";
-const TRAINING = "training steps are made by the compiler (trainStep), not by the ops of ai.onnx.preview.training";
-const TREES = "ops on trees and labels (ai.onnx.ml) are not supported";
 const STRINGS = "the IR has no strings";
-const TFIDF = "text vectorisation is not supported";
 const ALIGNED =
   "align_corners by the length before rounding; ONNX Runtime and PyTorch, whose models these are, align the corners of what there is";
 
@@ -17,17 +14,9 @@ export const EXPECTED_FAILURES: Readonly<Record<string, string>> = {
   "node-next/test_attention_4d_padded_kv_bf16": BF16,
   "node-next/test_attention_4d_padded_kv_bf16_expanded": BF16,
   "node-next/test_image_decoder_decode_jpeg2k_rgb": IMAGES,
-  "node/test_adagrad": TRAINING,
-  "node/test_adagrad_multiple": TRAINING,
-  "node/test_adam": TRAINING,
-  "node/test_adam_multiple": TRAINING,
-  "node/test_ai_onnx_ml_array_feature_extractor": TREES,
-  "node/test_ai_onnx_ml_binarizer": TREES,
   "node/test_ai_onnx_ml_label_encoder_string_int": STRINGS,
   "node/test_ai_onnx_ml_label_encoder_string_int_no_default": STRINGS,
   "node/test_ai_onnx_ml_label_encoder_tensor_mapping": STRINGS,
-  "node/test_ai_onnx_ml_tree_ensemble_set_membership": TREES,
-  "node/test_ai_onnx_ml_tree_ensemble_single_tree": TREES,
   "node/test_equal_string_broadcast": STRINGS,
   "node/test_image_decoder_decode_bmp_rgb": IMAGES,
   "node/test_image_decoder_decode_jpeg2k_rgb": IMAGES,
@@ -35,10 +24,8 @@ export const EXPECTED_FAILURES: Readonly<Record<string, string>> = {
   "node/test_image_decoder_decode_jpeg_rgb": IMAGES,
   "node/test_image_decoder_decode_png_rgb": IMAGES,
   "node/test_image_decoder_decode_webp_rgb": IMAGES,
-  "node/test_momentum": TRAINING,
   "node/test_resize_downsample_scales_cubic_align_corners": ALIGNED,
   "node/test_resize_downsample_scales_linear_align_corners": ALIGNED,
-  "node/test_nesterov_momentum": TRAINING,
   "node/test_regex_full_match_basic": STRINGS,
   "node/test_regex_full_match_email_domain": STRINGS,
   "node/test_string_concat": STRINGS,
@@ -53,13 +40,6 @@ export const EXPECTED_FAILURES: Readonly<Record<string, string>> = {
   "node/test_strnormalizer_export_monday_casesensintive_upper": STRINGS,
   "node/test_strnormalizer_export_monday_empty_output": STRINGS,
   "node/test_strnormalizer_export_monday_insensintive_upper_twodim": STRINGS,
-  "node/test_tfidfvectorizer_tf_batch_onlybigrams_skip5": TFIDF,
-  "node/test_tfidfvectorizer_tf_only_bigrams_skip0": TFIDF,
-  "node/test_tfidfvectorizer_tf_onlybigrams_levelempty": TFIDF,
-  "node/test_tfidfvectorizer_tf_onlybigrams_skip5": TFIDF,
-  "node/test_tfidfvectorizer_tf_uniandbigrams_skip5": TFIDF,
-  "simple/test_gradient_of_add": TRAINING,
-  "simple/test_gradient_of_add_and_mul": TRAINING,
   "simple/test_strnorm_model_monday_casesensintive_nochangecase": STRINGS,
   "simple/test_strnorm_model_monday_casesensintive_upper": STRINGS,
   "simple/test_strnorm_model_monday_empty_output": STRINGS,

@@ -44,7 +44,9 @@ const ifRow: ImportOp = (c): readonly Bound[] => {
   const known = c.facts(0)?.[0]?.exact;
   if (typeof known === "number") return c.services.inline(known !== 0 ? branches[0] : branches[1], [], c.scope);
   const condition = reshapeTo(asType(c.input(0), "bool"), []);
-  const [yes, no] = branches.map((g) => trace(c, [], () => c.services.inline(g, [], c.scope)));
+  const [yes, no] = branches.map((g) =>
+    c.services.underCondition(condition, () => trace(c, [], () => c.services.inline(g, [], c.scope))),
+  );
   if (!yes || !no) return [];
   if (JSON.stringify(yes.shells.map(kindOf)) !== JSON.stringify(no.shells.map(kindOf)))
     throw c.error(

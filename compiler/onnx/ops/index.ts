@@ -26,6 +26,9 @@ import { regions } from "./roi-align.js";
 import { sequences } from "./sequence.js";
 import { shape } from "./shape.js";
 import { signal } from "./signal.js";
+import { text } from "./text.js";
+import { training } from "./training.js";
+import { trees } from "./trees.js";
 
 const STRINGS: OpRow = {
   unsupported: "strings are not supported",
@@ -37,7 +40,6 @@ const unsupported = {
   StringConcat: STRINGS,
   StringNormalizer: STRINGS,
   StringSplit: STRINGS,
-  TfIdfVectorizer: STRINGS,
   ImageDecoder: {
     unsupported: "image files are not decoded",
     hint: "decode the image in the application (createImageBitmap, sharp …), and give the model its pixels",
@@ -69,12 +71,15 @@ const onnx = {
   ...sequences,
   ...shape,
   ...signal,
+  ...text,
 } satisfies { readonly [N in OnnxOpName]: OpRow };
 
 /** All rows, by domain. */
 export const DOMAIN_TABLES: { readonly [domain: string]: { readonly [op: string]: OpRow | undefined } } = {
   "": onnx,
+  "ai.onnx.ml": trees,
   "ai.onnx.preview": preview,
+  "ai.onnx.preview.training": training,
   "com.microsoft": contrib,
 };
 
