@@ -44,7 +44,7 @@ export interface LateOptions extends Omit<ImportOptions, "feeds">, CompileOption
   readonly maxSeconds?: number;
 }
 
-const { narrowTo: _, ...importerChecks } = importChecks;
+const { feeds: _, ...importerChecks } = importChecks;
 export const lateChecks: Checks<LateOptions> = { ...importerChecks, ...compileChecks };
 
 /** Between the values of a model and an artefact of it. */
