@@ -57,15 +57,20 @@ const forms: readonly (readonly [string, (g: Graph) => Graph, RunOptions])[] = [
   ["as one fusion, kernels as lowered, on two threads", fusedWhole, { threads: 2 }],
 ];
 
-describe.each([false, true])("random groups, symbolic %s", (symbolic) => {
-  it.each(forms)("%s", { timeout: 900_000 }, async (name, prepare, options) => {
+describe.each([
+  ["static", { symbolic: false }],
+  ["symbolic", { symbolic: true }],
+  ["symbolic or empty", { symbolic: true, empty: true }],
+] as const)("random groups, %s", (sizes, options) => {
+  it.each(forms)("%s", { timeout: 900_000 }, async (form, prepare, how) => {
     await growAndCheck({
-      name: `groups ${name}`,
+      name: `groups of ${sizes} sizes, ${form}`,
       count,
       batch: 20,
       steps: 14,
-      grow: (seed, steps) => growFusible(seed, steps, { symbolic, writers: seed % 4 === 0 }),
-      check: (list) => check(list, prepare, options),
+      grow: (seed, steps) =>
+        growFusible(seed, steps, { ...options, writers: seed % 4 === 0, products: seed % 3 === 0 }),
+      check: (list) => check(list, prepare, how),
       show: ({ graph }) => printGraph(prepare(graph)),
     });
   });

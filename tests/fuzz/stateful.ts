@@ -9,7 +9,8 @@ import { full } from "../../ir/ops/constant.js";
 import { max, min } from "../../ir/ops/elementwise.js";
 import type { Tensor } from "../../ir/tensor.js";
 import { seeded } from "../graph/random.js";
-import { feedsFor, Growth, type Known } from "./fusible.js";
+import { feedsFor } from "./fusible.js";
+import { Growth, type Known } from "./fusible-steps.js";
 
 /** A program of the entries `main`, which changes the states, and `read`, which gives them. */
 export interface Stateful {
