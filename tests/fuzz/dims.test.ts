@@ -32,7 +32,7 @@ import { emitDimOp } from "../../ir/loop-dim.js";
 import { interpretLoop } from "../../ir/loop-interpret.js";
 import { fuzzRuns, fuzzSeed } from "./seed.js";
 
-const runs = fuzzRuns("WASMITH_FUZZ_DIMS", 4000);
+const runs = fuzzRuns("WASMITH_FUZZ_DIMS", 2000, 20_000);
 
 type Recipe =
   | { readonly op: "number"; readonly value: number }

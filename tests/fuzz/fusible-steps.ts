@@ -6,15 +6,7 @@
 import { ifOp, scanOp } from "../../ir/control-build.js";
 import { type Dim, dimBounds, dimMul, dimSub, dimSymbol } from "../../ir/dim.js";
 import type { DType } from "../../ir/dtype.js";
-import {
-  type Attrs,
-  type GraphNode,
-  param,
-  type Shape,
-  sameShape,
-  sameType,
-  type Value,
-} from "../../ir/graph.js";
+import { type Attrs, type GraphNode, param, type Shape, sameShape, sameType, type Value } from "../../ir/graph.js";
 import { makeNode } from "../../ir/op.js";
 import { cast } from "../../ir/ops/cast.js";
 import { constant, full, iota } from "../../ir/ops/constant.js";

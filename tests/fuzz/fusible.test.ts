@@ -18,7 +18,7 @@ import { growAndCheck } from "./batch.js";
 import { type Fusible, fusedWhole, growFusible } from "./fusible.js";
 import { fuzzRuns } from "./seed.js";
 
-const count = fuzzRuns("WASMITH_FUZZ_GROUPS", 60);
+const count = fuzzRuns("WASMITH_FUZZ_GROUPS", 20, 200);
 const passes = loopPassesWith(inlinableMath);
 const optimize: RunOptions["optimize"] = (fn) => loopPipeline(fn, { passes });
 

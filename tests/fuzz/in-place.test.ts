@@ -21,7 +21,7 @@ import { growAndCheck } from "./batch.js";
 import { fusedWhole, growFusible } from "./fusible.js";
 import { fuzzRuns } from "./seed.js";
 
-const count = fuzzRuns("WASMITH_FUZZ_IN_PLACE", 150);
+const count = fuzzRuns("WASMITH_FUZZ_IN_PLACE", 60, 300);
 const passes = loopPassesWith(inlinableMath);
 /** Bytes of all that a kernel touches: the interpreter is slow. */
 const most = 20_000;

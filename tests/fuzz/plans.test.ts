@@ -18,7 +18,7 @@ import { growGraph } from "./generate.js";
 import { fuzzRuns } from "./seed.js";
 import { growStateful } from "./stateful.js";
 
-const count = fuzzRuns("WASMITH_FUZZ_PLANS", 150);
+const count = fuzzRuns("WASMITH_FUZZ_PLANS", 50, 300);
 
 interface Planned {
   readonly graph: Graph;

@@ -11,8 +11,9 @@ export function fuzzSeed(test: string): number {
   return seed;
 }
 
-/** How many cases to try: a number in the environment variable, or the default. */
-export const fuzzRuns = (variable: string, usual: number): number => Number(process.env[variable] ?? usual);
+/** How many cases to try: a number in the environment variable; else few, and more in CI. */
+export const fuzzRuns = (variable: string, usual: number, inCi = usual): number =>
+  Number(process.env[variable] ?? (process.env.CI ? inCi : usual));
 
 /** How long to try cases: seconds in the environment variable; else short, and longer in CI. */
 export const fuzzSeconds = (variable: string, usual: number, inCi: number): number =>

@@ -14,7 +14,7 @@ import { growAndCheck } from "./batch.js";
 import { fuzzRuns } from "./seed.js";
 import { growStateful, type Stateful } from "./stateful.js";
 
-const count = fuzzRuns("WASMITH_FUZZ_STATE", 60);
+const count = fuzzRuns("WASMITH_FUZZ_STATE", 25, 150);
 
 type Named = Record<string, Tensor>;
 
