@@ -87,4 +87,40 @@ describe("a slice", () => {
     }
     session.dispose();
   });
+
+  it.each([1, 2, -1, -3, 2147483647, -2147483648])("by %d whose ends come with the run is NumPy's", async (step) => {
+    const ints = (name: string, value: number) => ({ name, dataType: 7, dims: [1], int64Data: [BigInt(value)] });
+    const bytes = encodeModel(
+      model({
+        input: [tensorInfo("x", ["n"]), tensorInfo("s", [1], 7), tensorInfo("e", [1], 7)],
+        output: [tensorInfo("y", undefined)],
+        initializer: [ints("a", 0), ints("t", step)] as never,
+        node: [node("Slice", ["x", "s", "e", "a", "t"], ["y"])],
+      }),
+    );
+    const g = importOnnx(bytes, { dims: { n: [0, 6] } });
+    const session = await load(await compile(g, { variants: ["simd128"] }), { threads: 1 });
+    for (const n of [0, 1, 6])
+      for (const [start, end] of [
+        [0, 6],
+        [-1, -9],
+        [4, 1],
+        [1, -1],
+        [9, -2147483648],
+      ] as const) {
+        const bound = (v: number, low: number, high: number) => Math.min(Math.max(v < 0 ? v + n : v, low), high);
+        const want: number[] = [];
+        if (step > 0) for (let i = bound(start, 0, n); i < bound(end, 0, n); i += step) want.push(i);
+        else for (let i = bound(start, 0, n - 1); i > bound(end, -1, n - 1); i += step) want.push(i);
+        const x = tensorFrom(
+          "f32",
+          [n],
+          Array.from({ length: n }, (_, i) => i),
+        );
+        const feeds = { x, s: tensorFrom("i64", [1], [start]), e: tensorFrom("i64", [1], [end]) };
+        expect([...evaluate(g, feeds)[0]!.data]).toEqual(want);
+        expect([...(await session.run(feeds as never)).y!.data]).toEqual(want);
+      }
+    session.dispose();
+  });
 });

@@ -180,9 +180,18 @@ const splitRow: ImportOp = (c) => {
 /** Sizes fit an i32: a step of this much never takes a second element. */
 const LONGEST_AXIS = 2 ** 31 - 1;
 
+/** Whether a step reaches past any second element. */
+const isLong = (step: number, size: Dim): boolean => Math.abs(step) >= Math.min(dimBounds(size).max, LONGEST_AXIS);
+
+interface SliceRange {
+  readonly first: Dim;
+  readonly count: Dim;
+  readonly step: number;
+}
+
 /** A step that reaches past the axis, as one that takes the same elements and stays small: the axis ends after the first. */
-function sliceRange(size: Dim, start: Dim, end: Dim, step: number): { first: Dim; count: Dim; step: number } {
-  if (Math.abs(step) < Math.min(dimBounds(size).max, LONGEST_AXIS)) return { ...rangeOf(size, start, end, step), step };
+function sliceRange(size: Dim, start: Dim, end: Dim, step: number): SliceRange {
+  if (!isLong(step, size)) return { ...rangeOf(size, start, end, step), step };
   const { first, count } = rangeOf(size, start, end, Math.sign(step));
   return { first, count: dimMin(count, 1), step: 1 };
 }
@@ -208,15 +217,19 @@ function rangeOf(size: Dim, start: Dim, end: Dim, step: number): { first: Dim; c
 }
 
 /** The range of a slice whose start or end only the running program knows; both, and the count, are found there. */
-function runtimeRange(c: NodeContext, size: Dim, start: Value, end: Value, step: number): { first: Dim; count: Dim } {
-  if (step < 0) throw c.error("a negative step needs starts and ends that are known when compiling");
+function runtimeRange(c: NodeContext, size: Dim, start: Value, end: Value, step: number): SliceRange {
   const whole = dimScalar(size, "i64");
-  const absolute = (v: Value) => clamp(where(np.lt(v, 0), np.add(v, whole), v), 0, whole);
-  const [from, to] = [absolute(start), absolute(end)];
-  const length = np.div(np.add(np.max(np.sub(to, from), 0), step - 1), step);
+  const top = np.sub(whole, 1);
+  const absolute = (v: Value) => where(np.lt(v, 0), np.add(v, whole), v);
+  const forward = step > 0;
+  const from = forward ? clamp(absolute(start), 0, whole) : np.min(np.max(absolute(start), 0), top);
+  const to = forward ? clamp(absolute(end), 0, whole) : np.min(np.max(absolute(end), -1), top);
+  const stride = Math.min(Math.abs(step), LONGEST_AXIS);
+  const span = np.max(forward ? np.sub(to, from) : np.sub(from, to), 0);
+  const length = np.div(np.add(span, stride - 1), stride);
   const find = (v: Value): Dim =>
     dimOf(factOf(v)) ?? c.services.findSize("slice", size, (defines) => bindDim([v], { defines })).size;
-  return { first: find(np.min(from, np.max(np.sub(whole, 1), 0))), count: find(length) };
+  return { first: find(np.max(np.min(from, top), 0)), count: find(length), step: isLong(step, size) ? 1 : step };
 }
 
 const sliceRow: ImportOp = (c) => {
@@ -248,7 +261,7 @@ const sliceRow: ImportOp = (c) => {
     const at = (input: number) => asType(takeAt(c.input(input), 0, i), "i64");
     const part =
       start === undefined || end === undefined
-        ? { ...runtimeRange(c, size, at(1), at(2), step), step }
+        ? runtimeRange(c, size, at(1), at(2), step)
         : sliceRange(size, start, end, step);
     first[axis] = part.count === 0 ? 0 : part.first;
     counts[axis] = part.count;

@@ -28,6 +28,19 @@ export const EXCEPTIONS: readonly Exception[] = [
     why: "the result of SAME has stride times the input's size; where windows leave gaps, ONNX Runtime gives what they reach",
   },
   {
+    op: "LSTM",
+    when: ({ attrs }) => attrs.clip !== undefined,
+    why: "clip bounds what goes into each activation; ONNX Runtime does not bound the cell before the last one",
+  },
+  {
+    op: "Slice",
+    when: ({ inputs: [, , ends, , steps] }) =>
+      [...(steps?.tensor.data ?? [])].some(
+        (step, i) => Number(step) < 0 && Number(ends!.tensor.data[i]) >= 2 ** 31 - 1,
+      ),
+    why: "an end of 2³¹ − 1 is behind every element, so that steps backwards reach none; ONNX Runtime takes it as before the first",
+  },
+  {
     op: "Squeeze",
     when: ({ inputs }) => inputs[1]?.tensor.data.length === 0,
     why: "axes that are there and empty name none, in ONNX's shape inference and in NumPy; ONNX Runtime then squeezes all axes of size 1",
