@@ -3,9 +3,10 @@
  * silently do nothing. A function states a table of its options; the type asks for a row for each.
  */
 
-import { isDType } from "../ir/dtype.js";
+import { dtypeInfo, dtypes, isDType } from "../ir/dtype.js";
 import { ModelError, type Problem } from "../ir/errors.js";
-import { choices, dtypeCalled } from "../ir/names.js";
+import { choices, dtypeCalled, foreignTensorHint } from "../ir/names.js";
+import { elementCount } from "../ir/tensor.js";
 
 /** What an option may be. `undefined` is always as if it were not given. */
 export interface Check {
@@ -64,6 +65,28 @@ export const sizeOrRange = check("a size, or a range [low, high] of sizes with l
   const [low, high] = v as readonly unknown[];
   return v.length === 2 && size(low) && (size(high) || high === Infinity) && low <= high;
 });
+
+/** What is wrong with a tensor that a caller gave, if anything is. */
+export function tensorProblem(value: unknown): Problem | undefined {
+  const tensor = "expected a tensor { dtype, shape, data }";
+  if (!isObject(value) || !("dtype" in value && "shape" in value && "data" in value))
+    return { message: `${tensor}, got ${describe(value)}`, hint: foreignTensorHint(value) };
+  const { dtype, shape, data } = value as Readonly<Record<string, unknown>>;
+  if (typeof dtype !== "string" || !isDType(dtype)) {
+    const called = dtypeCalled(dtype);
+    const hint = called === undefined ? `the dtypes are: ${dtypes.join(" ")}` : `wasmith calls it "${called}"`;
+    return { message: `there is no dtype ${describe(dtype)}`, hint };
+  }
+  const { array } = dtypeInfo[dtype];
+  if (!Array.isArray(shape) || !shape.every((d) => Number.isSafeInteger(d) && d >= 0))
+    return { message: `${tensor}, got shape ${describe(shape)}` };
+  if (!(data instanceof (array as unknown as new (length: number) => ArrayLike<unknown>)))
+    return { message: `${dtype} elements come in a ${array.name}, got ${describe(data)}` };
+  const count = elementCount(shape as readonly number[]);
+  return data.length === count
+    ? undefined
+    : { message: `shape [${shape}] has ${count} elements, the data ${data.length}` };
+}
 
 /** A value in a few words. */
 export function describe(value: unknown): string {

@@ -53,3 +53,12 @@ export function dtypeCalled(name: unknown): string | undefined {
   const [, kind, bits] = /^(float|bfloat|int|uint)(\d+)$/.exec(plain) ?? [];
   return kind === undefined ? undefined : `${kinds[kind]}${bits}`;
 }
+
+/** How to pass a tensor of another library (ONNX Runtime's has `type` and `dims`), if it looks like one. */
+export function foreignTensorHint(value: unknown): string | undefined {
+  if (typeof value !== "object" || value === null || !("data" in value) || !("type" in value) || "dtype" in value)
+    return undefined;
+  const dtype = dtypeCalled(value.type) ?? "f32";
+  const shape = "dims" in value ? "t.dims" : "t.shape";
+  return `this looks like a tensor of another library (ONNX Runtime): pass { dtype: "${dtype}", shape: ${shape}, data: t.data }`;
+}

@@ -42,6 +42,12 @@ for (const command of [
   );
 }
 
+// Whoever reads the output may have had enough (`wasmith inspect … | head`).
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error;
+  process.exit();
+});
+
 /** Errors of the runtime are of its own class of the same name. */
 const isModelError = (error: unknown): error is Error =>
   error instanceof ModelError || (error instanceof Error && error.name === "ModelError");

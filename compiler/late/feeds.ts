@@ -5,6 +5,7 @@
 
 import { type DType, dtypeInfo, isDType, type TensorData } from "../../ir/dtype.js";
 import { ModelError, type Problem } from "../../ir/errors.js";
+import { foreignTensorHint } from "../../ir/names.js";
 import { elementCount, type Tensor } from "../../ir/tensor.js";
 import { sizeName, withoutNames } from "../onnx/inputs.js";
 import type { OnnxDim, OnnxType, OnnxValueInfo } from "../onnx/model.js";
@@ -111,7 +112,8 @@ class Flattening implements FlatFeeds {
     }
     const { dtype, shape, data } = (feed ?? {}) as Partial<Tensor>;
     if (data === undefined || !Array.isArray(shape)) {
-      this.wrong(name, `${expected}, got ${describe(feed)}`, "pass { dtype, shape, data } or a typed array");
+      const hint = foreignTensorHint(feed) ?? "pass { dtype, shape, data } or a typed array";
+      this.wrong(name, `${expected}, got ${describe(feed)}`, hint);
     } else if (dtype !== type.dtype) {
       const known = typeof dtype === "string" && isDType(dtype);
       const hint = known ? "convert the data to the model's dtype" : `its dtype is called "${type.dtype}"`;

@@ -17,6 +17,7 @@ import {
   recordOf,
   seconds,
   sizeOrRange,
+  tensorProblem,
 } from "../options.js";
 import { type ImportOptions, legalName, NO_NAME, STARTS_EMPTY } from "./inputs.js";
 import type { OnnxModel, OnnxType } from "./model.js";
@@ -87,6 +88,10 @@ export function nameProblems(model: OnnxModel, options: NamedOptions): readonly 
       const hint = choices(name, inputs, "its inputs are");
       problems.push({ where: `option ${key}`, message: `the model has no input ${describe(name)}`, hint });
     }
+  }
+  for (const [name, value] of Object.entries(options.values ?? {})) {
+    const problem = tensorProblem(value);
+    if (problem) problems.push({ ...problem, where: `option values, input ${describe(name)}` });
   }
   const known = dimNames(model, options);
   for (const name of Object.keys(options.dims ?? {})) {

@@ -84,6 +84,20 @@ describe("options", () => {
     [{ values: { q: tensor("f32", [1], Float32Array.of(1)) } }, /option values: the model has no input "q"/],
     [{ structures: { q: 1 } }, /option structures: the model has no input "q"/],
     [{ shapes: { x: [Number.NaN] } }, /option shapes/],
+    [
+      { values: { x: { type: "int64", dims: [1], data: 0 } } },
+      /values, input "x": expected a tensor .*\n {2}→ .*ONNX Runtime\): pass \{ dtype: "i64", shape: t\.dims/,
+    ],
+    [
+      { values: { x: { dtype: "float32", shape: [1], data: 0 } } },
+      /there is no dtype "float32"\n {2}→ wasmith calls it "f32"/,
+    ],
+    [
+      { values: { x: { dtype: "f32", shape: [2], data: new Float32Array(1) } } },
+      /shape \[2\] has 2 elements, the data 1/,
+    ],
+    [{ values: { x: { dtype: "f32", shape: [1], data: [1] } } }, /f32 elements come in a Float32Array, got \[1\]/],
+    [{ values: { x: 5 } }, /option values/],
     [{ maxNodes: Number.NaN }, /option maxNodes: expected an integer of at least 1, got NaN/],
     [{ maxSeconds: "1" }, /option maxSeconds: expected seconds, got "1"/],
     [{ maxUnknownSize: -4 }, /option maxUnknownSize/],
