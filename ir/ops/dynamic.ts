@@ -9,7 +9,7 @@
  * - Planning: buffers whose shape mentions the symbol get room for its bound.
  * - Kernels: the finder's kernel writes the count to the symbol's place in the dims table, before anything reads it; elements
  *   are laid out for the actual count (not the bound). Kernels that run later read the table as for any symbolic dim.
- * - A run-time value outside [min, bound] is an error of the input: the reference throws ModelError, kernels clamp.
+ * - A run-time value outside [min, bound] is an error of the input: the reference throws ModelError, a run ends there in one.
  *
  * What shapes computed at run time need (ONNX's Slice, Expand, Reshape, Tile, TopK with computed operands): compute the size as
  * an i64 scalar with ordinary ops, `bindDim` it, and use the symbol in the attribute of the static op.

@@ -112,7 +112,8 @@ type BroadcastAttrs = { readonly shape: Shape; readonly axes: readonly number[] 
 export const broadcast: PrimitiveOp<"broadcast", BroadcastAttrs> = defineOp<"broadcast", BroadcastAttrs>({
   name: "broadcast",
   operands: ["x"],
-  summary: "x repeated along new axes and along axes of size 1. Axis i of x becomes axis axes[i] of the result.",
+  summary:
+    "x repeated along new axes and along axes of size 1; a symbolic size may turn out to be 1 in a run. Axis i of x becomes axis axes[i] of the result.",
   attrs: { shape: "shape of the result", axes: "increasing; one axis of the result for each axis of x" },
   infer: ([x], { shape, axes }) => {
     if (
