@@ -1,6 +1,6 @@
 /** Ops that find a size at run time: they store it in the dims table, clamped into the range that was planned for. */
 
-import { type Dim, dimBounds, dimSub, dimSymbols, dimText } from "../../../ir/dim.js";
+import { type Dim, dimBounds, dimMin, dimSub, dimSymbols, dimText } from "../../../ir/dim.js";
 import { dimUpperBound } from "../../../ir/dim-upper.js";
 import { type DType, dtypeInfo, isFloat, isInt } from "../../../ir/dtype.js";
 import { InternalError } from "../../../ir/errors.js";
@@ -55,11 +55,11 @@ function storeSize(k: Kernel, attrs: DefinesAttrs, value: Expr): void {
   k.block.store("i32", k.builder.sizeSlot(symbolOf(attrs).name), 0, value);
 }
 
-/** Upper bound of the size, as planned. */
+/** Upper bound of the size, as planned: a size is an i32, whatever the bound. */
 const boundOf = (k: Kernel, attrs: DefinesAttrs): Expr => {
   const symbol = symbolOf(attrs);
   if (symbol.bound === undefined) throw new InternalError(`size ${symbol.name} has no bound`);
-  return k.size(dimUpperBound(symbol.bound));
+  return k.size(dimMin(dimUpperBound(symbol.bound), 2 ** 31 - 1));
 };
 
 export function lowerBindDim(ctx: LowerContext, node: Node<"bindDim">): void {
