@@ -1,6 +1,6 @@
 /** Building one kernel: its parameters and the arguments a step passes for them grow together, and equal kernels are shared. */
 
-import { type Dim, dimMul, dimText } from "../../../ir/dim.js";
+import { type Dim, dimEqual, dimMul, dimText } from "../../../ir/dim.js";
 import type { DType } from "../../../ir/dtype.js";
 import { InternalError } from "../../../ir/errors.js";
 import {
@@ -196,9 +196,8 @@ export class KernelBuilder implements KernelHost {
 
   /** Index into `args` of the step, for `inPlace`. */
   argIndex(view: View, access: Access): number {
-    const index = this.#args.findIndex(
-      (a) => a.kind === "view" && a.access === access && a.view.buffer === view.buffer && a.view.offset === view.offset,
-    );
+    const isAsked = (v: View) => v.buffer === view.buffer && dimEqual(v.offset, view.offset);
+    const index = this.#args.findIndex((a) => a.kind === "view" && a.access === access && isAsked(a.view));
     if (index < 0) throw new InternalError("the view is not an argument of the kernel");
     return index;
   }

@@ -1,13 +1,12 @@
 /** Groups without reductions: one loop nest that computes each result element from its index. */
 
-import { type Dim, dimEqual } from "../../../ir/dim.js";
-import { dtypeInfo } from "../../../ir/dtype.js";
+import type { Dim } from "../../../ir/dim.js";
 import type { Shape } from "../../../ir/graph.js";
 import { opOf } from "../../../ir/ops/index.js";
-import type { View } from "../../schedule.js";
 import type { LowerContext } from "../core/context.js";
 import { KernelBuilder } from "../core/kernel-builder.js";
 import { type Point, pointDims, visitPoints } from "../core/point.js";
+import { inPlacePairs } from "./in-place.js";
 import { chunkPlan, coefficient, collapse, type Loop, loopsOf, nest, substituted, variable } from "./loops.js";
 import { PointEmitter, type Store } from "./point-emit.js";
 
@@ -60,37 +59,4 @@ export function emitMap(
     e.storeAll(stores);
   });
   ctx.add(kernel.step(ctx.pool, name, loc, inPlacePairs(kernel, stores, points)));
-}
-
-/**
- * A store may go over an operand of equal element size that is only read at the very element being stored: all values of a
- * round are computed before the first is stored.
- */
-function inPlacePairs(
-  kernel: KernelBuilder,
-  stores: readonly Store[],
-  points: readonly Point[],
-): readonly (readonly [number, number])[] {
-  const reads = new Map<string, { readonly view: View; readonly at: Dim[] }>();
-  visitPoints(points, (p) => {
-    if (p.kind !== "load") return;
-    const key = `${p.view.buffer.id}`;
-    const known = reads.get(key);
-    if (known === undefined) reads.set(key, { view: p.view, at: [p.at] });
-    else {
-      known.at.push(p.at);
-      // Two views of one buffer: their indices can't be compared.
-      if (!dimEqual(known.view.offset, p.view.offset)) known.at.push(Number.NaN);
-    }
-  });
-  const pairs: (readonly [number, number])[] = [];
-  for (const s of stores) {
-    for (const { view, at } of reads.values()) {
-      if (dtypeInfo[view.buffer.dtype].bytes !== dtypeInfo[s.to.buffer.dtype].bytes) continue;
-      if (at.every((d) => dimEqual(d, s.at))) {
-        pairs.push([kernel.argIndex(s.to, "write"), kernel.argIndex(view, "read")]);
-      }
-    }
-  }
-  return pairs;
 }

@@ -19,6 +19,7 @@ import type { LowerContext } from "../core/context.js";
 import { elemOf, KernelBuilder, registerOf } from "../core/kernel-builder.js";
 import type { Point } from "../core/point.js";
 import { combine, neutral } from "../elementwise/elementwise.js";
+import { inPlacePairs } from "../elementwise/in-place.js";
 import { chunkPlan, freshLoop, type Loop, nest, variable } from "../elementwise/loops.js";
 import { loadElement, PointEmitter, storeElement } from "../elementwise/point-emit.js";
 import { isRecomputable } from "../elementwise/recompute.js";
@@ -33,7 +34,6 @@ import {
   unchunked,
   variesWith,
 } from "./reduce-group.js";
-import { inPlaceKept } from "./reduce-in-place.js";
 
 /** Columns of a tile. */
 export const tileColumns = 256;
@@ -79,7 +79,9 @@ export function emitColumns(ctx: LowerContext, g: ReduceGroup): void {
   e.plan(roots);
   const arrays = new Arrays(kernel, g, width);
   nest(e, loops, plan, { vectorize: false, roots }, () => new Tile(kernel, e, g, arrays, tiling).emit());
-  ctx.add(kernel.step(ctx.pool, g.name, g.loc, inPlaceKept(kernel, g)));
+  // What is kept is stored last, and nobody else looks there.
+  const kept = g.outputs.filter((o) => !o.full);
+  ctx.add(kernel.step(ctx.pool, g.name, g.loc, inPlacePairs(kernel, kept, roots)));
 }
 
 /** Scratch of a tile's width for what a row kernel keeps in registers. */

@@ -6,11 +6,11 @@ import type { LowerContext } from "../core/context.js";
 import { elemOf, KernelBuilder, registerOf } from "../core/kernel-builder.js";
 import type { Point } from "../core/point.js";
 import { combine, neutral } from "../elementwise/elementwise.js";
+import { inPlacePairs } from "../elementwise/in-place.js";
 import { chunkPlan, nest } from "../elementwise/loops.js";
 import { loadElement, PointEmitter } from "../elementwise/point-emit.js";
 import { settle } from "../elementwise/registers.js";
 import { contains, hasVectorForm, type ReduceGroup, unchunked } from "./reduce-group.js";
-import { inPlaceKept, inPlaceRows } from "./reduce-in-place.js";
 
 export function emitRows(ctx: LowerContext, g: ReduceGroup): void {
   const plan = chunkPlan(g.kept, g.reducedSize === 0 ? 1 : g.reducedSize);
@@ -86,5 +86,13 @@ export function emitRows(ctx: LowerContext, g: ReduceGroup): void {
       e.storeAll(kept);
     },
   );
-  ctx.add(kernel.step(ctx.pool, g.name, g.loc, [...inPlaceRows(kernel, g), ...inPlaceKept(kernel, g)]));
+  // A row's last round reads before it writes; what is kept is stored after it.
+  const points = [...operands, ...g.outputs.map((o) => o.point)];
+  const overRows = inPlacePairs(
+    kernel,
+    full,
+    points,
+    kept.map((o) => o.point),
+  );
+  ctx.add(kernel.step(ctx.pool, g.name, g.loc, [...overRows, ...inPlacePairs(kernel, kept, points)]));
 }
