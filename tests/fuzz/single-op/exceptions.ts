@@ -42,7 +42,8 @@ export const EXCEPTIONS: readonly Exception[] = [
   },
   {
     op: "Squeeze",
-    when: ({ inputs }) => inputs[1]?.tensor.data.length === 0,
+    when: ({ inputs, attrs }) =>
+      inputs[1]?.tensor.data.length === 0 || (attrs.axes as readonly number[] | undefined)?.length === 0,
     why: "axes that are there and empty name none, in ONNX's shape inference and in NumPy; ONNX Runtime then squeezes all axes of size 1",
   },
   {
