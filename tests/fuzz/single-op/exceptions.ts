@@ -27,6 +27,13 @@ export const EXCEPTIONS: readonly Exception[] = [
     when: ({ attrs }) => String(attrs.auto_pad).startsWith("SAME"),
     why: "the result of SAME has stride times the input's size; where windows leave gaps, ONNX Runtime gives what they reach",
   },
+  ...["MaxPool", "AveragePool", "LpPool"].map((op) => ({
+    op,
+    when: ({ attrs }: SingleOp) =>
+      String(attrs.auto_pad).startsWith("SAME") &&
+      ((attrs.dilations as readonly number[] | undefined) ?? []).some((d) => d > 1),
+    why: "the result of SAME has the input's size over the stride, rounded up; ONNX Runtime pads as if the window were not dilated",
+  })),
   {
     op: "LSTM",
     when: ({ attrs }) => attrs.clip !== undefined,
