@@ -157,7 +157,7 @@ describe("TreeEnsemble", () => {
   it("is refused where its trees have no end or its parts do not fit", () => {
     const [tree] = [drawTree(1, 1, 1)];
     const whole = attributesOf([tree!]);
-    const refused = (change: Partial<typeof whole>) => () =>
+    const refused = (change: Partial<typeof whole> & { n_targets?: number }) => () =>
       run(
         { op: "TreeEnsemble", domain: "ai.onnx.ml", input: [["n", 1], 1], attributes: { ...whole, ...change } },
         tensorFrom("f32", [1, 1], [0]),
@@ -165,6 +165,7 @@ describe("TreeEnsemble", () => {
     const none = whole.nodes_trueleafs.map(() => 0);
     const root = none.map(() => 0);
     expect(refused({ nodes_trueleafs: none, nodes_truenodeids: root })).toThrow(/has a circle/);
+    expect(refused({ n_targets: 2 ** 31 })).toThrow(/targets/);
     expect(refused({ tree_roots: [99] })).toThrow(/do not belong together/);
     expect(refused({ nodes_falsenodeids: root.map(() => 99) })).toThrow(/which is not there/);
   });
@@ -208,5 +209,22 @@ describe("TfIdfVectorizer", () => {
       const y = run({ op: "TfIdfVectorizer", input: [["n", "c"], 7], attributes }, x);
       expect(y, `seed ${SEED}, case ${k}`).toEqual({ shape: [rows, all.length], data: expected });
     }
+  });
+
+  it("is refused where its n-grams have no place", () => {
+    const attributes = (indexes: readonly number[]) => ({
+      min_gram_length: 1,
+      max_gram_length: 1,
+      max_skip_count: 0,
+      ngram_counts: [0],
+      ngram_indexes: indexes,
+      pool_int64s: [1],
+      mode: "TF",
+    });
+    const given = (indexes: readonly number[]) => () =>
+      run({ op: "TfIdfVectorizer", input: [["c"], 7], attributes: attributes(indexes) }, tensorFrom("i64", [1], [1]));
+    expect(given([0])()).toEqual({ shape: [1], data: [1] });
+    expect(given([2 ** 31])).toThrow(/make 2147483649 results of 1 n-grams/);
+    expect(given([])).toThrow(/pool does not divide/);
   });
 });

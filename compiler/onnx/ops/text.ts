@@ -9,6 +9,9 @@ import { host, vector } from "../build.js";
 import type { ImportOp, NodeContext, OpRow } from "../context.js";
 import { matmul } from "./products.js";
 
+/** N-grams by results: the matrix that puts the counts in their places. */
+const MAX_CELLS = 2 ** 24;
+
 interface Grams {
   /** Terms in each of them. */
   readonly length: number;
@@ -65,6 +68,9 @@ const tfIdf: ImportOp = (c) => {
   const skips = c.attrs.requiredInt("max_skip_count");
   const grams = readGrams(c);
   const width = Math.max(...grams.flatMap((g) => g.outputs)) + 1;
+  const cells = Math.max(...grams.map((g) => g.outputs.length)) * width;
+  if (!(width >= 1 && cells <= MAX_CELLS))
+    throw c.error(`ngram_indexes make ${width} results of ${grams.flatMap((g) => g.outputs).length} n-grams`);
   let counts = np.mul(sum(asType(x, "f32"), 1, { keepDims: true }), 0);
   for (const g of grams.filter(({ length, outputs }) => length >= least && length <= most && outputs.length > 0)) {
     const place = new Array<number>(g.outputs.length * width).fill(0);

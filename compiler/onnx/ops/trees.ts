@@ -38,6 +38,10 @@ const binarizer: ImportOp = (c) => {
 const MODES = [np.le, np.lt, np.ge, np.gt, np.eq, np.ne] as const;
 const MEMBER = 6;
 
+/** Results of a row, and values of the sets of all nodes. */
+const MAX_TARGETS = 2 ** 16;
+const MAX_MEMBERS = 2 ** 24;
+
 /** Longest way from a root to a leaf; the file may be damaged so that there is none. */
 const MAX_DEPTH = 1000;
 
@@ -85,6 +89,8 @@ function memberSets(c: NodeContext, modes: readonly number[]): readonly (readonl
     if (Number.isNaN(v)) sets.push([]);
     else sets.at(-1)!.push(v);
   const longest = Math.max(1, ...sets.map((s) => s.length));
+  if (longest * modes.length > MAX_MEMBERS)
+    throw c.error(`sets of up to ${longest} values for ${modes.length} nodes are too many`);
   let next = 0;
   return modes.map((mode) => {
     const own = mode === MEMBER ? (sets[next++] ?? []) : [];
@@ -155,6 +161,7 @@ const treeEnsemble: ImportOp = (c) => {
   const [nodes, leaves, roots] = [modes.length, weights.length, c.attrs.requiredInts("tree_roots")];
   if (nodes === 0 || roots.length === 0 || roots.some((r) => !(r >= 0 && r < nodes)) || targets.length !== leaves)
     throw c.error("its roots, nodes or leaves do not belong together");
+  if (!(count >= 1 && count <= MAX_TARGETS)) throw c.error(`it has ${count} targets; 1 to ${MAX_TARGETS} make sense`);
   const { yes, no, depth } = readEnsemble(c, roots, nodes, leaves);
   const features = [...c.attrs.requiredInts("nodes_featureids"), ...Array<number>(leaves).fill(0)];
   const rows = x.type.shape[0]!;
