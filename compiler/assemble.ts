@@ -271,7 +271,7 @@ function stepInfo(s: Step): StepInfo {
 /** Bytes of memory at the largest dims; null where there is no bound, or sizes that data decide could pass the limit. */
 function largestRun({ arena, end }: Placement, table: EntryTable, limit: number): number | null {
   const placed = largestValue(table.placed(end));
-  if (placed === null || arena.stages.length === 0) return placed;
+  if (placed === null || placed > limit || arena.stages.length === 0) return placed;
   const most = arena.stages.reduce((n, s) => n + (largestValue(s.bytes) ?? Infinity), placed);
   return most <= limit ? most : null;
 }

@@ -126,6 +126,8 @@ export interface ForStep {
   /** A bool scalar that is read before each round: the loop ends where it is false. */
   readonly condition: View | undefined;
   readonly body: readonly Step[];
+  /** Buffers that the rounds fill, each a part: what they held before is never read. */
+  readonly fills: readonly Buffer[];
   readonly loc: string | undefined;
 }
 

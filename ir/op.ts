@@ -202,13 +202,25 @@ export function makeNode<N extends string, A extends Attrs>(
   return node;
 }
 
-/** Runs `body` and tells which nodes it made: how a region finds out what it captured from outside. */
-export function recordNodes<T>(body: () => T): { readonly value: T; readonly made: ReadonlySet<GraphNode> } {
+/**
+ * Runs `body` and tells which nodes it made: how a region finds out what it captured from outside. `own`: without those that were
+ * made for regions inside.
+ */
+export function recordNodes<T>(body: () => T): {
+  readonly value: T;
+  readonly made: ReadonlySet<GraphNode>;
+  readonly own: ReadonlySet<GraphNode>;
+} {
   const outer = scope().made;
   const made = new Set<GraphNode>();
-  const value = inScope({ made: (node) => made.add(node) }, body);
-  if (outer) for (const node of made) outer(node);
-  return { value, made };
+  const own = new Set<GraphNode>();
+  const record = (node: GraphNode, inner = false) => {
+    made.add(node);
+    if (!inner) own.add(node);
+  };
+  const value = inScope({ made: record }, body);
+  if (outer) for (const node of made) outer(node, true);
+  return { value, made, own };
 }
 
 /** More are a damaged file: loop nests and index arithmetic grow with each. */

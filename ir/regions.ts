@@ -18,11 +18,11 @@ export function traceRegion(
   params: readonly Value[],
   body: (params: readonly Value[]) => readonly Value[],
 ): TracedRegion {
-  const { value: results, made } = recordNodes(() => body(params));
+  const { value: results, made, own } = recordNodes(() => body(params));
   const inside = new Set(params);
   const captured = new Set<Value>();
   const done = new Set<GraphNode>();
-  const sizes = [...made].filter((n) => definedSymbols(n).length > 0).map((n) => n.results[0]!);
+  const sizes = [...own].filter((n) => definedSymbols(n).length > 0).map((n) => n.results[0]!);
   const stack = [...sizes, ...results].reverse();
   while (stack.length > 0) {
     const v = stack.pop()!;

@@ -17,8 +17,8 @@ export interface Deadline {
 export interface Scope {
   /** Location that new nodes get. */
   readonly loc?: Loc;
-  /** Told every new node. */
-  readonly made?: (node: GraphNode) => void;
+  /** Told every new node; `inner`: made while recording within this recording. */
+  readonly made?: (node: GraphNode, inner?: boolean) => void;
   /** Told every assumption of inference. */
   readonly assumed?: (assumption: Assumption) => void;
   readonly deadline?: Deadline;

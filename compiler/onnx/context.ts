@@ -112,6 +112,8 @@ export interface ImportServices {
   readonly needs: Deciders;
   /** Upper bound of sizes of which nothing else is known. */
   readonly maxUnknownSize: number;
+  /** For how many rounds a loop that says nothing of their number has room. */
+  readonly unknownRounds: number;
 }
 
 /** Vectors of more sizes than this are no shapes. */

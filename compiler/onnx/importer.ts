@@ -313,6 +313,10 @@ export class Importer implements ImportServices {
   }
 
   get maxUnknownSize(): number {
+    return this.options.maxUnknownSize ?? 2 ** 31 - 1;
+  }
+
+  get unknownRounds(): number {
     return this.options.maxUnknownSize ?? 4096;
   }
 }

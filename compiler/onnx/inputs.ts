@@ -37,7 +37,10 @@ export interface ImportOptions extends ReadModelOptions {
   readonly feeds?: FeedFacts;
   /** Initializers that are listed as inputs too, and are to be inputs. */
   readonly overrides?: readonly string[];
-  /** Upper bound of run-time sizes of which nothing else is known, such as a loop's number of steps. Default 4096. */
+  /**
+   * Upper bound of run-time sizes of which nothing else is known. Default: none, memory is the limit; but a loop that does not say
+   * how many rounds it makes has room for 4096 of what it collects.
+   */
   readonly maxUnknownSize?: number;
   /** Nodes after unrolling and inlining. Default 500,000. */
   readonly maxNodes?: number;

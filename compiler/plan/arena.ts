@@ -28,8 +28,8 @@ export interface Arena {
   readonly bytes: Dim;
   /** What is placed when the run has found its sizes, in the order in which that happens. */
   readonly stages: readonly Stage[];
-  /** Of the steps, as `Stage.reservedAt` counts them. */
   readonly positions: ReadonlyMap<Step, number>;
+  readonly found: FoundSizes;
 }
 
 interface Block extends Life {
@@ -42,8 +42,9 @@ interface Block extends Life {
 export function planArena(schedule: Schedule, maxThreads: number): Arena {
   const live = liveness(schedule);
   const memories = memoriesOf(schedule, live);
+  const found = new FoundSizes(schedule, live);
   const { offsets, bytes, stages, blocks } = inStages(
-    new FoundSizes(schedule, live),
+    found,
     (isSettled) => blocksOf(schedule, live, memories, maxThreads, isSettled),
     (list) => packStatic(list) ?? packPools(list),
   );
@@ -53,7 +54,7 @@ export function planArena(schedule: Schedule, maxThreads: number): Arena {
     for (const b of block.buffers) ofBuffer.set(b, offsets[i]!);
     if (block.scratch) ofScratch.set(block.scratch, { offset: offsets[i]!, bytes: block.bytes, stride: block.stride });
   });
-  return { offsets: ofBuffer, scratch: ofScratch, bytes, stages, positions: live.positions };
+  return { offsets: ofBuffer, scratch: ofScratch, bytes, stages, positions: live.positions, found };
 }
 
 const inArena = (b: Buffer) => b.source.kind === "temp" || b.source.kind === "input";

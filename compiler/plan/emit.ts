@@ -123,10 +123,13 @@ export class EntryEmitter {
     const largest = b.v("largest", "f64");
     statements.push(b.mut("largest", this.#table.inDoubles(total)));
     // What depends on sizes that data decide is evaluated when they are found.
-    const later = new Set(unknownSymbols(this.#schedule).map(dimText));
+    const unknown = unknownSymbols(this.#schedule);
+    const later = new Set(unknown.map(dimText));
+    for (const d of unknown) statements.push(...this.#keep(d, 0, largest));
+    // On ways that find not all sizes, stages lie as if the others were 0.
     for (const { symbol, begin } of this.#placement.arena.stages) {
       if (dependsOn(begin, later)) later.add(symbol);
-      else statements.push(...this.#keep(dimSymbol(symbol), begin, largest));
+      statements.push(...this.#keep(dimSymbol(symbol), begin, largest));
     }
     for (const { value } of this.#table.derived())
       if (!dependsOn(value, later)) statements.push(...this.#keep(value, value, largest));

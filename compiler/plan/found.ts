@@ -74,9 +74,17 @@ export class FoundSizes {
     return this.#finders.keys();
   }
 
-  /** Positions of the steps that find the size, in order. */
-  positions(symbol: string): readonly number[] {
-    return (this.#finders.get(symbol) ?? []).map((f) => f.position);
+  /**
+   * Whether one of the sizes is not found up to the step at this position, but is on every way from there: what depends on all of
+   * them need not be evaluated yet.
+   */
+  awaits(symbols: Iterable<string>, position: number): boolean {
+    const here = [...this.#finders.values()].flat().find((f) => f.position === position)?.inside ?? [];
+    const isSure = (f: Finder) => f.position > position && f.inside.every((span) => here.includes(span));
+    return [...symbols].some((s) => {
+      const finders = this.#finders.get(s) ?? [];
+      return finders.every((f) => f.position > position) && finders.some(isSure);
+    });
   }
 
   /** Whether the size has its value when the block begins to live, and keeps it as long as it does. */
@@ -100,6 +108,12 @@ export class FoundSizes {
       (loop) => contains(loop, start) && start > loop.of && finders.some((f) => contains(loop, f.position)),
     );
     return Math.max(-1, ...before, ...loops.map((loop) => loop.of));
+  }
+
+  /** The position of the first step before the block that finds the size: from there on the block may be placed, on some way. */
+  settledSince(symbol: string, block: Living): number {
+    const finders = this.#finders.get(symbol) ?? [];
+    return Math.min(...finders.filter((f) => this.#isBefore(f, block)).map((f) => f.position));
   }
 
   /**

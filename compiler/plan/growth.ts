@@ -6,6 +6,7 @@ import * as b from "../../ir/loop-build.js";
 import { planRefused, wordStop } from "../../runtime/format.js";
 import { setWord } from "./leaving.js";
 import type { Placement } from "./placement.js";
+import type { Stage } from "./stages.js";
 import type { EntryTable } from "./table.js";
 
 export const dependsOn = (d: Dim, symbols: ReadonlySet<string>) =>
@@ -22,21 +23,29 @@ export function afterFinding(
   position: number,
   fresh: (hint: string) => string,
 ): readonly Stmt[] {
-  const { stages } = placement.arena;
+  const { stages, found } = placement.arena;
+  const sizesOf = new Map(stages.map((s) => [s.symbol, s.sizes]));
   const changed = new Set(sizes);
+  /** Depends on what was found, and on nothing that is going to be. */
+  const isDue = (d: Dim) =>
+    dependsOn(d, changed) &&
+    !found.awaits(new Set([...dimSymbols(d).keys()].flatMap((s) => [...(sizesOf.get(s) ?? [s])])), position);
   const largestName = fresh("largest");
   const largest: Expr = b.v(largestName, "f64");
   const out: Stmt[] = [b.mut(largestName, b.f64(0))];
-  for (const { symbol, begin } of stages) {
-    if (!dependsOn(begin, changed)) continue;
-    changed.add(symbol);
-    out.push(...table.keep(table.slot(dimSymbol(symbol)), table.inDoubles(begin), largest, fresh("stage")));
+  const keep = (key: Dim, value: Dim) =>
+    out.push(...table.keep(table.slot(key), table.inDoubles(value), largest, fresh("d")));
+  const placed: Stage[] = [];
+  for (const stage of stages) {
+    if (isDue(stage.begin)) {
+      keep(dimSymbol(stage.symbol), stage.begin);
+      changed.add(stage.symbol);
+    }
+    if (isDue(stage.end)) placed.push(stage);
   }
-  for (const { slot, value } of table.derived())
-    if (dependsOn(value, changed)) out.push(...table.keep(slot, table.inDoubles(value), largest, fresh("d")));
+  for (const { value } of table.derived()) if (isDue(value)) keep(value, value);
   // Without stages, room for the bounds was planned before the run.
   if (stages.length === 0) return out;
-  const placed = stages.filter((s) => s.reservedAt.has(position));
   const ends = placed.map((s) => table.inDoubles(placement.endOf(s)));
   const most = ends.reduce<Expr>((x, y) => b.max(x, y), b.f64(0));
   const needName = fresh("need");

@@ -126,9 +126,11 @@ function localBuffers(steps: readonly Step[]): Set<Buffer> {
   return new Set([...firstAccesses(steps)].filter(([, access]) => access === "write").map(([b]) => b));
 }
 
-/** How the steps first access each buffer. "write": all of it, whatever way they go. */
+/** How the steps first access each buffer. "write": all of it, whatever way they go, unless they never read it. */
 function firstAccesses(steps: readonly Step[]): ReadonlyMap<Buffer, Access> {
   const first = new Map<Buffer, Access>();
+  const users = new Map<Buffer, number>();
+  for (const step of steps) for (const b of touched([step])) users.set(b, (users.get(b) ?? 0) + 1);
   const add = (b: Buffer, access: Access) => {
     if (!first.has(b)) first.set(b, access);
   };
@@ -141,9 +143,17 @@ function firstAccesses(steps: readonly Step[]): ReadonlyMap<Buffer, Access> {
     }
     if (step.kind === "if") {
       const [yes, no] = [firstAccesses(step.then), firstAccesses(step.else)];
-      for (const b of [...yes.keys(), ...no.keys()])
-        add(b, yes.get(b) === "write" && no.get(b) === "write" ? "write" : "readWrite");
-    } else for (const b of touched(innerSteps(step).flat())) add(b, "readWrite");
+      // A branch that leaves a buffer alone leaves it as it was, which matters to those who come after.
+      const other = (b: Buffer): Access => (users.get(b) === 1 ? "write" : "readWrite");
+      for (const b of [...yes.keys(), ...no.keys()]) {
+        const writes = [yes, no].every((branch) => (branch.get(b) ?? other(b)) === "write");
+        add(b, writes ? "write" : "readWrite");
+      }
+    } else if (step.kind === "for") {
+      // There may be no round that writes.
+      for (const [b, access] of firstAccesses(step.body))
+        add(b, step.fills.includes(b) || (access === "write" && users.get(b) === 1) ? "write" : "readWrite");
+    }
   }
   return first;
 }

@@ -23,8 +23,8 @@ export interface Stage {
   readonly begin: Dim;
   readonly end: Dim;
   readonly bytes: Dim;
-  /** Positions of the steps after which memory must reach to the end of the stage. */
-  readonly reservedAt: ReadonlySet<number>;
+  /** The sizes that the beginning depends on. */
+  readonly sizes: ReadonlySet<string>;
 }
 
 /** Offsets of blocks from where the first of them may lie, in the order of the blocks. */
@@ -36,7 +36,9 @@ export interface Packing {
 type Sized = Living & { readonly bytes: Dim };
 
 interface Part<B> {
+  /** From which position on the blocks are placed, whatever way the run takes; and on the one that finds their sizes first. */
   readonly at: number;
+  readonly since: number;
   readonly blocks: readonly B[];
   readonly life: Interval;
 }
@@ -63,7 +65,11 @@ function place<B extends Sized>(
 ): (Packing & { readonly stages: readonly Stage[] }) | { readonly moves: string } {
   const known = new Set(found.symbols);
   const sizesOf = (d: Dim) => [...dimSymbols(d).keys()].filter((s) => known.has(s));
-  const parts = partition(blocks, (b) => Math.max(-1, ...sizesOf(b.bytes).map((s) => found.settledAt(s, b))));
+  const parts = partition(blocks, (b) => {
+    const settled = sizesOf(b.bytes).map((s) => ({ at: found.settledAt(s, b), since: found.settledSince(s, b) }));
+    const at = Math.max(-1, ...settled.map((s) => s.at));
+    return { at, since: Math.min(at, ...settled.filter((s) => s.at === at).map((s) => s.since)) };
+  });
   const offsets = new Map<B, Dim>();
   const stages: Stage[] = [];
   /** Of each part: its end, and the sizes that this depends on. */
@@ -80,11 +86,12 @@ function place<B extends Sized>(
     // The first part holds what was fed and may be asked for again.
     const below = parts
       .slice(0, k)
-      .flatMap((p, j) => (p.at < 0 || (p.life.end > part.at && p.life.start <= part.life.end) ? [j] : []));
+      .flatMap((p, j) => (p.at < 0 || (p.life.end > part.since && p.life.start <= part.life.end) ? [j] : []));
     const over = new Set(below.flatMap((j) => [j, ...ends[j]!.over]));
     const highest = below.filter((j) => !below.some((i) => ends[i]!.over.has(j)));
     const begin = highest.map((j) => ends[j]!.end).reduce<Dim>((a, b) => dimMax(a, b), 0);
-    const sizes = new Set(below.flatMap((j) => [...ends[j]!.sizes]));
+    const beginSizes = new Set(below.flatMap((j) => [...ends[j]!.sizes]));
+    const sizes = new Set(beginSizes);
     for (const b of part.blocks) for (const s of sizesOf(b.bytes)) sizes.add(s);
     for (const block of part.blocks) {
       const moving = [...sizes].find((s) => !found.isSettled(s, block));
@@ -94,7 +101,7 @@ function place<B extends Sized>(
     const start = symbolDim(stageSymbol(symbol));
     for (const [i, b] of part.blocks.entries()) offsets.set(b, dimAdd(start, packing.offsets[i]!));
     const end = dimAdd(start, packing.bytes);
-    stages.push({ symbol, begin, end, bytes: packing.bytes, reservedAt: completions(found, sizes) });
+    stages.push({ symbol, begin, end, bytes: packing.bytes, sizes: beginSizes });
     ends.push({ end, sizes, over });
   }
   return { offsets: blocks.map((b) => offsets.get(b)!), bytes, stages };
@@ -103,28 +110,28 @@ function place<B extends Sized>(
 const stageSymbol = (name: string) => [...dimSymbols(dimSymbol(name, { min: 0 })).values()][0]!;
 
 /** Blocks by the position from which on they can be placed, in order of it; the first part is there even if it is empty. */
-function partition<B extends Sized>(blocks: readonly B[], settledAt: (block: B) => number): readonly Part<B>[] {
-  const at = new Map<number, B[]>([[-1, []]]);
+function partition<B extends Sized>(
+  blocks: readonly B[],
+  settled: (block: B) => { readonly at: number; readonly since: number },
+): readonly Part<B>[] {
+  const parts = new Map<number, { blocks: B[]; since: number }>([[-1, { blocks: [], since: -1 }]]);
   for (const b of blocks) {
-    const position = settledAt(b);
-    const list = at.get(position);
-    if (list === undefined) at.set(position, [b]);
-    else list.push(b);
+    const { at, since } = settled(b);
+    const part = parts.get(at);
+    if (part === undefined) parts.set(at, { blocks: [b], since });
+    else {
+      part.blocks.push(b);
+      part.since = Math.min(part.since, since);
+    }
   }
-  return [...at]
+  return [...parts]
     .sort(([a], [b]) => a - b)
-    .map(([position, list]) => ({
-      at: position,
-      blocks: list,
+    .map(([at, part]) => ({
+      at,
+      ...part,
       life: {
-        start: Math.min(...list.map((b) => b.interval.start)),
-        end: Math.max(...list.map((b) => b.interval.end)),
+        start: Math.min(...part.blocks.map((b) => b.interval.start)),
+        end: Math.max(...part.blocks.map((b) => b.interval.end)),
       },
     }));
-}
-
-/** The steps that find one of the sizes when all others have been found. */
-function completions(found: FoundSizes, sizes: ReadonlySet<string>): ReadonlySet<number> {
-  const positions = [...sizes].map((s) => found.positions(s));
-  return new Set(positions.flat().filter((at) => positions.every((list) => list.some((p) => p <= at))));
 }

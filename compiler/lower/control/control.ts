@@ -16,7 +16,6 @@ import {
   dimSymbols,
   dimText,
 } from "../../../ir/dim.js";
-import { dimUpperBound } from "../../../ir/dim-upper.js";
 import { ModelError } from "../../../ir/errors.js";
 import type { Graph, Shape, Value } from "../../../ir/graph.js";
 import { copyGraph } from "../../../ir/graph-rebuild.js";
@@ -86,7 +85,7 @@ function checkFit(
         found.set(symbol.name, size);
         const text = `${dimText(size)} must be ${symbol.min} to ${dimText(symbol.bound)} here`;
         assumeNotNegative(dimSub(size, symbol.min), text);
-        assumeNotNegative(dimSub(dimUpperBound(symbol.bound), size), text);
+        assumeNotNegative(dimSub(symbol.bound, size), text);
       });
     });
   });
@@ -132,10 +131,11 @@ export function lowerIf(ctx: LowerContext, node: Node<"if">): void {
       const shapes = lowered.region.results.map((v) => v.type.shape);
       const wanted = node.attrs.shapes ?? node.results.map((r) => r.type.shape);
       checkFit(ctx, wanted, shapes, node.loc);
-      lowered.results.forEach((from, i) => {
-        copy(ctx, from, results[i]!, sizeOf(shapes[i]!), node.loc);
-      });
+      // Sizes first: the results' memory is placed by them.
       bindSizes(ctx, node.attrs.shapes ?? [], shapes, node.loc);
+      lowered.results.forEach((from, i) => {
+        copy(ctx, from, results[i]!, sizeOf(wanted[i]!), node.loc);
+      });
     });
   const [yes, no] = node.regions as readonly [Graph, Graph];
   ctx.add({ kind: "if", condition: ctx.view(condition), then: branch(yes), else: branch(no), loc: node.loc });
@@ -182,7 +182,8 @@ export function lowerScan(ctx: LowerContext, node: Node<"scan">): void {
     const carriedShapes = shared.params.slice(0, carried).map((p) => p.type.shape);
     finishRound(ctx, region.results, results, { states, carried: carriedShapes, scanned }, round, node.loc);
   });
-  ctx.add({ kind: "for", symbol: name, count: length, reverse, condition: undefined, body, loc: node.loc });
+  const fills = scanned.map((v) => v.buffer);
+  ctx.add({ kind: "for", symbol: name, count: length, reverse, condition: undefined, body, fills, loc: node.loc });
   node.results.slice(0, carried).forEach((r, i) => {
     ctx.define(r, states[i]!);
   });
@@ -277,7 +278,8 @@ export function lowerLoop(ctx: LowerContext, node: Node<"loop">): void {
       loc,
     );
   });
-  ctx.add({ kind: "for", symbol: name, count, reverse: false, condition: goOn, body, loc });
+  const fills = scanned.map((v) => v.buffer);
+  ctx.add({ kind: "for", symbol: name, count, reverse: false, condition: goOn, body, fills, loc });
   if (trips !== undefined && typeof trips !== "number") {
     const wanted = scanned.length === 0 ? undefined : ctx.view(tripCount);
     bindTrips(ctx, { trips, made, wanted, goOn, loc });
@@ -316,10 +318,16 @@ function rounds(ctx: LowerContext, tripCount: Value, trips: Dim | undefined, loc
   const cut = ctx.temp("i64", []);
   const k = new KernelBuilder();
   const given = k.block.let("given", B.load("i64", "i64", k.pointer(view, "read"), 0));
-  const room = k.block.let("room", B.convert("i64.from_i32S", k.size(dimUpperBound(trips), "room")));
+  const room = k.block.let("room", B.convert("i64.from_i32S", k.size(roomOf(trips), "room")));
   k.block.store("i64", k.pointer(cut, "write"), 0, B.select(B.ltS(given, room), given, room));
   ctx.add(k.step(ctx.pool, "cut_count", loc));
   return cut;
+}
+
+/** For how many rounds there is room in stacked results. */
+function roomOf(trips: Dim): Dim {
+  const [symbol] = dimSymbols(trips).values();
+  return symbol?.bound ?? trips;
 }
 
 interface Rounds {
@@ -339,7 +347,7 @@ function bindTrips(ctx: LowerContext, { trips, made, wanted, goOn, loc }: Rounds
   const k = new KernelBuilder();
   const count = k.block.let("count", B.load("i64", "i64", k.pointer(made, "read"), 0));
   if (wanted) {
-    const most = dimUpperBound(trips);
+    const most = roomOf(trips);
     const room = B.convert("i64.from_i32S", k.size(most, "room"));
     const open = B.ne(B.load("i32", "u8", k.pointer(goOn, "read"), 0), 0);
     const more = B.gtS(B.load("i64", "i64", k.pointer(wanted, "read"), 0), count);

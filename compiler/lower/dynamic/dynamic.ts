@@ -1,18 +1,20 @@
-/** Ops that find a size at run time: they store it in the dims table, clamped into the range that was planned for. */
+/**
+ * Ops that find a size at run time: they store it in the dims table, clamped into the range that is allowed. Where a result has
+ * that size, one kernel finds it and another makes the result, whose memory is placed in between.
+ */
 
 import { type Dim, dimBounds, dimMin, dimSub, dimSymbols, dimText } from "../../../ir/dim.js";
-import { dimUpperBound } from "../../../ir/dim-upper.js";
 import { type DType, dtypeInfo, isFloat, isInt } from "../../../ir/dtype.js";
 import { InternalError } from "../../../ir/errors.js";
 import type { Value } from "../../../ir/graph.js";
 import type { Expr } from "../../../ir/loop.js";
 import * as B from "../../../ir/loop-build.js";
 import type { DefinesAttrs } from "../../../ir/ops/dynamic.js";
-import type { Limit } from "../../schedule.js";
+import type { Limit, View } from "../../schedule.js";
 import type { LowerContext } from "../core/context.js";
 import { sizeOf, stridesOf } from "../core/place.js";
 import { same, settle } from "../elementwise/registers.js";
-import { Kernel, type Node } from "../elementwise/structured.js";
+import { Kernel, mapKernel, type Node, type Operand } from "../elementwise/structured.js";
 
 function symbolOf({ defines }: DefinesAttrs) {
   const [symbol] = dimSymbols(defines).values();
@@ -55,11 +57,11 @@ function storeSize(k: Kernel, attrs: DefinesAttrs, value: Expr): void {
   k.block.store("i32", k.builder.sizeSlot(symbolOf(attrs).name), 0, value);
 }
 
-/** Upper bound of the size, as planned: a size is an i32, whatever the bound. */
+/** Upper bound of the size, which is an i32, whatever the bound. */
 const boundOf = (k: Kernel, attrs: DefinesAttrs): Expr => {
   const symbol = symbolOf(attrs);
   if (symbol.bound === undefined) throw new InternalError(`size ${symbol.name} has no bound`);
-  return k.size(dimMin(dimUpperBound(symbol.bound), 2 ** 31 - 1));
+  return k.size(dimMin(symbol.bound, 2 ** 31 - 1));
 };
 
 export function lowerBindDim(ctx: LowerContext, node: Node<"bindDim">): void {
@@ -84,21 +86,29 @@ function isNonZero(x: Expr): Expr {
 
 export function lowerNonZero(ctx: LowerContext, node: Node<"nonZero">): void {
   const [x] = node.operands as [Value];
-  const y = node.results[0]!;
   const n = sizeOf(x.type.shape);
-  const strides = stridesOf(x.type.shape);
   const k = new Kernel(ctx);
   const xs = k.read(x);
-  const ys = k.write(y, "readWrite");
   const count = k.block.mut("count", B.i32(0));
   k.loop(n, (_, at) => {
     k.poll(at);
     k.block.if(isNonZero(k.loadFlat(xs, at)), () => k.block.assign(count, B.add(count, 1)));
   });
-  const total = withinBound(k, node, k.block.let("total", count), n);
-  storeSize(k, node.attrs, total);
+  storeSize(k, node.attrs, withinBound(k, node, k.block.let("total", count), n));
+  k.finish(`count_nonzero_${x.type.dtype}`, node.loc);
+  writeNonZero(ctx, node);
+}
+
+/** The places of the elements that are not 0, as many as were counted. */
+function writeNonZero(ctx: LowerContext, node: Node<"nonZero">): void {
+  const [x] = node.operands as [Value];
+  const strides = stridesOf(x.type.shape);
+  const k = new Kernel(ctx);
+  const xs = k.read(x);
+  const ys = k.write(node.results[0]!);
+  const total = k.size(node.attrs.defines);
   const next = k.block.mut("next", B.i32(0));
-  k.loop(n, (_, at) => {
+  k.loop(sizeOf(x.type.shape), (_, at) => {
     k.poll(at);
     k.block.if(B.and(B.ltS(next, total), isNonZero(k.loadFlat(xs, at))), () => {
       let left = at;
@@ -117,8 +127,7 @@ export function lowerNonZero(ctx: LowerContext, node: Node<"nonZero">): void {
 
 export function lowerRange(ctx: LowerContext, node: Node<"range">): void {
   const [start, limit, delta] = node.operands as [Value, Value, Value];
-  const y = node.results[0]!;
-  const { dtype } = y.type;
+  const { dtype } = node.results[0]!.type;
   const k = new Kernel(ctx);
   const b = k.block;
   const from = b.let("from", k.loadFlat(k.read(start), 0));
@@ -148,14 +157,17 @@ export function lowerRange(ctx: LowerContext, node: Node<"range">): void {
       b.assign(count, B.convert("i32.from_i64", B.select(B.gtS(all, high), high, all)));
     });
   }
-  const size = b.let("size", B.maxS(B.minS(count, bound), 0));
-  storeSize(k, node.attrs, size);
-  const ys = k.write(y);
-  b.for("i", 0, size, 1, (i) => {
-    k.poll(i);
-    k.storeFlat(ys, i, settle(dtype, B.add(from, B.mul(numberOf(dtype, i), step))));
+  storeSize(k, node.attrs, B.maxS(B.minS(count, bound), 0));
+  k.finish(`count_${dtype}_range`, node.loc);
+  mapKernel(ctx, node, `${dtype}_range`, [node.attrs.defines], 1, (fill) => {
+    const first = fill.block.let("from", fill.loadFlat(fill.read(start), 0));
+    const by = fill.block.let("step", fill.loadFlat(fill.read(delta), 0));
+    const ys = fill.write(node.results[0]!);
+    return ([i]) => {
+      const at = fill.e.index(i!);
+      fill.storeFlat(ys, at, settle(dtype, B.add(first, B.mul(numberOf(dtype, at), by))));
+    };
   });
-  k.finish(`${dtype}_range`, node.loc);
 }
 
 /** An i32 count as a number of the dtype, in its register. */
@@ -179,25 +191,22 @@ function order(dtype: DType, a: Expr, b: Expr): Expr {
 }
 
 /**
- * Distinct slices by insertion: each slice is looked for among the distinct ones found so far, by bisection in their order.
- * `sorted` lists the ids of the distinct slices in ascending order; an id is the order of first occurrence.
+ * Distinct slices by insertion: each slice is looked for among the distinct ones found so far, by bisection in their order. An id is
+ * the order of first occurrence.
  */
 export function lowerUnique(ctx: LowerContext, node: Node<"unique">): void {
   const [x] = node.operands as [Value];
-  const [values, firsts, inverse, counts] = node.results as [Value, Value, Value, Value];
-  const { axis, sorted } = node.attrs;
-  const { dtype, shape } = x.type;
+  const { axis } = node.attrs;
+  const { shape } = x.type;
   const n = axis === undefined ? sizeOf(shape) : shape[axis]!;
   const outer = axis === undefined ? 1 : sizeOf(shape.slice(0, axis));
   const inner = axis === undefined ? 1 : sizeOf(shape.slice(axis + 1));
   const k = new Kernel(ctx);
   const b = k.block;
   const xs = { ...k.read(x), shape: [outer, n, inner] };
-  const ids = k.scratch("i32", n, false);
-  const origin = k.scratch("i32", n, false);
+  const views = Array.from({ length: 4 }, () => ctx.temp("i32", [n]));
+  const [ids, origin, idOf, occurs] = views.map((v) => i32Of(k, v, "write")) as [Operand, Operand, Operand, Operand];
   const found = b.mut("found", B.i32(0));
-  const idOf = k.scratch("i32", n, false);
-  const occurs = k.scratch("i32", n, false);
 
   k.loop(n, (_, i) => {
     k.poll(i, 64);
@@ -252,8 +261,43 @@ export function lowerUnique(ctx: LowerContext, node: Node<"unique">): void {
       },
     );
   });
-  const count = withinBound(k, node, b.let("count", found), n);
-  storeSize(k, node.attrs, count);
+  storeSize(k, node.attrs, withinBound(k, node, b.let("count", found), n));
+  k.finish(`count_unique${suffixOf(node)}`, node.loc);
+  writeUnique(ctx, node, { n, outer, inner }, views);
+}
+
+const suffixOf = ({ attrs: { axis }, operands: [x] }: Node<"unique">): string =>
+  `${axis === undefined ? "" : "_slices"}_${x!.type.dtype}`;
+
+const i32Of = (k: Kernel, view: View, access: "read" | "write"): Operand => ({
+  dtype: "i32",
+  shape: view.buffer.shape,
+  pointer: k.builder.pointer(view, access),
+});
+
+interface Slices {
+  readonly n: Dim;
+  readonly outer: Dim;
+  readonly inner: Dim;
+}
+
+/**
+ * The results, of what was found: ids of the distinct slices in ascending order, where each first occurs, the id of each slice, and
+ * how often each id occurs.
+ */
+function writeUnique(
+  ctx: LowerContext,
+  node: Node<"unique">,
+  { n, outer, inner }: Slices,
+  views: readonly View[],
+): void {
+  const [values, firsts, inverse, counts] = node.results as [Value, Value, Value, Value];
+  const { sorted, defines } = node.attrs;
+  const k = new Kernel(ctx);
+  const b = k.block;
+  const xs = k.read(node.operands[0]!);
+  const [ids, origin, idOf, occurs] = views.map((v) => i32Of(k, v, "read")) as [Operand, Operand, Operand, Operand];
+  const count = k.size(defines);
   const ys = k.write(values);
   const fs = k.write(firsts);
   const is = k.write(inverse);
@@ -278,7 +322,7 @@ export function lowerUnique(ctx: LowerContext, node: Node<"unique">): void {
     const id = k.loadFlat(idOf, i);
     k.storeFlat(is, i, wide(rank ? k.loadFlat(rank, b.let("id", id)) : id));
   });
-  k.finish(`unique${axis === undefined ? "" : "_slices"}_${dtype}${sorted ? "_sorted" : ""}`, node.loc);
+  k.finish(`unique${suffixOf(node)}${sorted ? "_sorted" : ""}`, node.loc);
 }
 
 function compareSlices(

@@ -1,10 +1,11 @@
 /** If, Loop and Scan. Conditions and trip counts that are known decide at compile time. */
-import { asType, concatenate, full, moveAxis, reshapeTo, stack } from "../../../ir/build.js";
+import { asType, concatenate, full, moveAxis, np, reshapeTo, stack, where } from "../../../ir/build.js";
 import { type Dim, type DimExpr, dimEqual, dimMax, dimMul, dimSub } from "../../../ir/dim.js";
 import { dimUpperBound } from "../../../ir/dim-upper.js";
 import { param, type Shape, typeText, type Value } from "../../../ir/graph.js";
 import { iota, scalarConstant } from "../../../ir/ops/constant.js";
 import { ifElse, loop, scan } from "../../../ir/ops/control.js";
+import { bindDim } from "../../../ir/ops/dynamic.js";
 import { closeRegion, type TracedRegion, unionOfCaptures } from "../../../ir/regions.js";
 import { constantOf, dimOf, factOf } from "../../../passes/values/index.js";
 import { capturedNames, subgraphsOf } from "../check.js";
@@ -284,10 +285,22 @@ function whileLoop(
   const regions = [closeRegion("body", region, captures)];
   const operands = [tripCount, condition, ...state, ...captures];
   if (results === state.length) return loop(operands, { carried: state.length }, regions);
-  const trips = c.services.newSize("trips", limit ?? c.services.maxUnknownSize);
+  const trips = c.services.newSize("trips", limit ?? roomFor(c, count));
   const made = loop(operands, { carried: state.length, trips, defines: [trips] }, regions);
   c.services.foundBy(trips, made[0]!);
   return made;
+}
+
+/** A number of rounds up to this is believed; larger ones mean "until the condition says so". */
+const MAX_STATED = 2 ** 24;
+
+/** For how many rounds the results that a loop collects have room, where its trip count is not known when compiling. */
+function roomFor(c: NodeContext, count: Value | undefined): Dim {
+  const { maxUnknownSize, unknownRounds } = c.services;
+  if (count === undefined || constantOf(count) !== undefined) return unknownRounds;
+  const believed = Math.min(MAX_STATED, maxUnknownSize);
+  const most = where(np.gt(count, believed), full("i64", [], unknownRounds), np.max(count, 0));
+  return c.services.findSize("rounds", believed, (defines) => bindDim([most], { defines })).size;
 }
 
 export const control = {
