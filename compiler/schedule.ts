@@ -26,7 +26,7 @@ export type BufferSource =
 export interface Buffer {
   readonly id: number;
   readonly dtype: DType;
-  /** Sizes that data decides stand as their symbols; the plan reserves their bounds. */
+  /** Sizes that data decide stand as their symbols. */
   readonly shape: Shape;
   readonly source: BufferSource;
 }

@@ -3,7 +3,7 @@
  * sizes and offsets into the table, and `run_E`, which makes the calls. Both are plain Loop IR.
  */
 
-import { type Dim, dimSymbol, dimText, foldDim, symbolDim } from "../../ir/dim.js";
+import { type Dim, dimSymbol, foldDim, symbolDim } from "../../ir/dim.js";
 import { InternalError } from "../../ir/errors.js";
 import type { Expr, LoopFunction, Stmt } from "../../ir/loop.js";
 import * as b from "../../ir/loop-build.js";
@@ -20,7 +20,7 @@ import {
   type Step,
   type View,
 } from "../schedule.js";
-import { afterFinding, dependsOn } from "./growth.js";
+import { afterFinding } from "./growth.js";
 import { Hazards } from "./hazards.js";
 import { canLeave, Leaving, leaveIfAsked, setWord, word } from "./leaving.js";
 import type { Placement } from "./placement.js";
@@ -122,17 +122,12 @@ export class EntryEmitter {
     const statements: Stmt[] = [];
     const largest = b.v("largest", "f64");
     statements.push(b.mut("largest", this.#table.inDoubles(total)));
-    // What depends on sizes that data decide is evaluated when they are found.
-    const unknown = unknownSymbols(this.#schedule);
-    const later = new Set(unknown.map(dimText));
-    for (const d of unknown) statements.push(...this.#keep(d, 0, largest));
-    // On ways that find not all sizes, stages lie as if the others were 0.
-    for (const { symbol, begin } of this.#placement.arena.stages) {
-      if (dependsOn(begin, later)) later.add(symbol);
+    // Sizes that data decide are 0 until they are found. What depends on them is evaluated anew then; a way through branches that
+    // does not find some of them leaves these at 0.
+    for (const d of unknownSymbols(this.#schedule)) statements.push(...this.#keep(d, 0, largest));
+    for (const { symbol, begin } of this.#placement.arena.stages)
       statements.push(...this.#keep(dimSymbol(symbol), begin, largest));
-    }
-    for (const { value } of this.#table.derived())
-      if (!dependsOn(value, later)) statements.push(...this.#keep(value, value, largest));
+    for (const { value } of this.#table.derived()) statements.push(...this.#keep(value, value, largest));
     if (requirements.length > 0)
       statements.push(
         ...this.#checks(requirements),

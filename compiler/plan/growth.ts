@@ -9,8 +9,7 @@ import type { Placement } from "./placement.js";
 import type { Stage } from "./stages.js";
 import type { EntryTable } from "./table.js";
 
-export const dependsOn = (d: Dim, symbols: ReadonlySet<string>) =>
-  [...dimSymbols(d).keys()].some((s) => symbols.has(s));
+const dependsOn = (d: Dim, symbols: ReadonlySet<string>) => [...dimSymbols(d).keys()].some((s) => symbols.has(s));
 
 /**
  * For one thread, after the step at `position` has found `sizes`. Where memory can't be had, the word `wordStop` is set.

@@ -6,7 +6,8 @@
  *
  * - Order: a node that mentions the symbol runs after the node that finds it (topologicalOrder sees to it). Where no result
  *   depends on the finder except through the symbol, the graph lists the finder's result in `sizes`, so that it stays alive.
- * - Planning: buffers whose shape mentions the symbol get room for its bound.
+ * - Planning: buffers whose shape mentions the symbol are placed when it is found; those that live by then, as values that a loop carries,
+ *   get room for its bound.
  * - Kernels: the finder's kernel writes the count to the symbol's place in the dims table, before anything reads it; elements
  *   are laid out for the actual count (not the bound). Kernels that run later read the table as for any symbolic dim.
  * - A run-time value outside [min, bound] is an error of the input: the reference throws ModelError, a run ends there in one.
