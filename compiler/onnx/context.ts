@@ -209,6 +209,18 @@ export class NodeContext {
     throw this.dependsOnData(i, what);
   }
 
+  /** How many axes a vector with an element for each speaks of. */
+  rankOf(vector: Value): number {
+    const [length] = vector.type.shape;
+    if (vector.type.shape.length !== 1 || typeof length !== "number")
+      throw this.error(
+        `a vector with an element for each axis should have a fixed length, but is ${typeText(vector.type)}`,
+      );
+    if (length > MAX_RANK)
+      throw this.error(`a vector with an element for each axis has ${length}; at most ${MAX_RANK} axes make sense`);
+    return length;
+  }
+
   /**
    * Elements of an integer vector as dims; what only the running program knows becomes a size that it finds, at most
    * `bound(i)` (which must be at least 0) and what is known of it.
@@ -216,11 +228,7 @@ export class NodeContext {
   dimsWithin(i: number, bound: (k: number) => Dim = () => this.services.maxUnknownSize): readonly Dim[] {
     const value = this.input(i);
     const facts = this.facts(i);
-    const [length] = value.type.shape;
-    if (typeof length !== "number")
-      throw this.error(`input ${i} should have a fixed length, but is ${typeText(value.type)}`);
-    if (length > MAX_RANK) throw this.error(`input ${i} has ${length} sizes; at most ${MAX_RANK} axes make sense`);
-    return Array.from({ length }, (_, k) => {
+    return Array.from({ length: this.rankOf(value) }, (_, k) => {
       const known = dimOf(facts?.[k]);
       if (known !== undefined) return known;
       const scalar = asType(takeAt(value, 0, k), "i64");

@@ -118,6 +118,35 @@ describe("doubling", () => {
   });
 });
 
+describe("vectors with an element for each axis", () => {
+  it.each([
+    ["Reshape", []],
+    ["Expand", []],
+    ["Tile", []],
+    ["Pad", []],
+    ["ConstantOfShape", []],
+    ["Slice", ["v"]],
+    ["Resize", ["", "v"]],
+    ["CenterCropPad", []],
+    ["ReduceSum", []],
+    ["Squeeze", []],
+    ["Unsqueeze", []],
+    ["TopK", []],
+    ["Split", []],
+    ["SplitToSequence", []],
+    ["Col2Im", ["v"]],
+    ["AffineGrid", []],
+    ["RandomNormal", []],
+  ])("%s takes no billions of them", { timeout: 20_000 }, async (op, more) => {
+    for (const length of [2 ** 31, 100_000]) {
+      const inputs = op === "ConstantOfShape" ? ["v"] : op === "Resize" ? ["x", ...more] : ["x", "v", ...more];
+      const input = [tensorInfo("x", [2, 3]), tensorInfo("v", [length], 7)];
+      const result = await attempt(one([node(op, inputs, ["y"])], { input }), { maxSeconds: 5 });
+      expect(result).not.toMatch(/longer than/);
+    }
+  });
+});
+
 describe("sizes", () => {
   const sized =
     (...nodes: NodeProto[]) =>

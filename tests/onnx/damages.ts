@@ -140,7 +140,8 @@ export const damages: readonly ((graph: GraphProto, pick: Pick, model: ModelProt
   (g, pick, model) => {
     const other = any(graphsOf(model), pick);
     const node = any(g.node, pick);
-    if (node && other?.node) other.node.splice(pick(other.node.length + 1), 0, node);
+    // A copy, for the other graph may be inside of this very node.
+    if (node && other?.node) other.node.splice(pick(other.node.length + 1), 0, structuredClone(node));
   },
   (g, pick) => {
     any([g.input, g.output], pick)?.splice(pick(3), pick(2));

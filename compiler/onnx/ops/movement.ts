@@ -73,8 +73,7 @@ export function resolveReshape(c: NodeContext, x: Value, target: readonly Dim[],
  */
 function runtimeTarget(c: NodeContext, x: Value, allowZero: boolean): readonly Dim[] {
   const given = asType(c.input(1), "i64");
-  const [length] = given.type.shape;
-  if (typeof length !== "number") throw c.error(`the target shape ${typeText(given.type)} should have a fixed length`);
+  const length = c.rankOf(given);
   const own = dimVector(Array.from({ length }, (_, i) => x.type.shape[i] ?? -2));
   const copied = allowZero ? given : where(np.eq(given, 0), own, given);
   const isOpen = np.eq(copied, -1);
@@ -238,10 +237,9 @@ const sliceRow: ImportOp = (c) => {
   const old = c.since < 10;
   const known = (i: number, name: string): readonly (Dim | undefined)[] => {
     if (old) return c.attrs.requiredInts(name);
-    const [length] = c.input(i).type.shape;
-    if (typeof length !== "number") throw c.dependsOnData(i, `the ${name}`);
+    if (typeof c.input(i).type.shape[0] !== "number") throw c.dependsOnData(i, `the ${name}`);
     const facts = c.facts(i);
-    return Array.from({ length }, (_, k) => dimOf(facts?.[k]));
+    return Array.from({ length: c.rankOf(c.input(i)) }, (_, k) => dimOf(facts?.[k]));
   };
   const starts = known(1, "starts");
   const ends = known(2, "ends");
