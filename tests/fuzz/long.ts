@@ -34,6 +34,7 @@ const tried = await tryFor({
   check: checkDag,
   show: showDag,
   onWrong: (report) => console.log(`\n${report}\n`),
+  onMinute: (so) => console.error(`${so.cases} DAGs, ${so.refused} refused, ${so.wrong} wrong`),
 });
 console.log(`${tried.cases} DAGs from seed ${seed}: ${tried.refused} refused, ${tried.wrong} wrong`);
 process.exit(tried.wrong > 0 ? 1 : 0);

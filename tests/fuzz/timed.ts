@@ -14,6 +14,8 @@ export interface Timed<P> {
   readonly show: (program: P) => string;
   /** Told of a program that is wrong; without it, that ends the run in an Error. */
   readonly onWrong?: (report: string) => void;
+  /** Told every minute how far it has got. */
+  readonly onMinute?: (tried: Tried) => void;
 }
 
 export interface Tried {
@@ -38,7 +40,12 @@ export async function tryFor<P>(how: Timed<P>): Promise<Tried> {
     return found === "refused" ? undefined : found;
   };
   let [cases, refused, wrong] = [0, 0, 0];
+  let minute = performance.now() + 60_000;
   for (const end = performance.now() + 1000 * how.seconds; performance.now() < end; cases++) {
+    if (performance.now() >= minute) {
+      how.onMinute?.({ cases, refused, wrong });
+      minute += 60_000;
+    }
     const recipe: Recipe = {
       seed: number(),
       steps: Array.from({ length: fewest + (number() % (most - fewest + 1)) }, number),
