@@ -2,6 +2,7 @@
 
 import { isFloat } from "../../ir/dtype.js";
 import type { Value } from "../../ir/graph.js";
+import { normalizeAxis } from "../../ir/infer.js";
 import { div, mul } from "../../ir/ops/elementwise.js";
 import { broadcast } from "../../ir/ops/movement.js";
 import { layerNorm, rmsNorm } from "../../ir/ops/normalize.js";
@@ -88,7 +89,7 @@ export const normRules: readonly Rule[] = [
     for (const [y, s] of [n.operands, n.operands.toReversed()] as [Value, Value][]) {
       const { def } = y;
       if ((def.op !== "layerNorm" && def.op !== "rmsNorm") || def.operands.length > 1 || splatOf(s)) continue;
-      const scale = trailingPart(s, def.attrs.axis);
+      const scale = trailingPart(s, normalizeAxis(def.attrs.axis, s.type.shape.length));
       if (scale !== undefined)
         return (def.op === "layerNorm" ? layerNorm : rmsNorm)([def.operands[0]!, scale], def.attrs);
     }
@@ -99,7 +100,7 @@ export const normRules: readonly Rule[] = [
     for (const [y, b] of [n.operands, n.operands.toReversed()] as [Value, Value][]) {
       const { def } = y;
       if (def.op !== "layerNorm" || def.operands.length !== 2 || splatOf(b)) continue;
-      const bias = trailingPart(b, def.attrs.axis);
+      const bias = trailingPart(b, normalizeAxis(def.attrs.axis, b.type.shape.length));
       if (bias !== undefined) return layerNorm([...def.operands, bias], def.attrs);
     }
     return undefined;
