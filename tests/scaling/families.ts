@@ -148,6 +148,25 @@ export const families: { readonly [name: string]: (n: number) => ScalingModel } 
         ),
       ],
     }),
+  "one value read by all": (n) =>
+    file([2, 8], {
+      nodes: [
+        node("Softmax", ["x"], ["s"]),
+        ...chain(n, (a, b, i) => node(i % 7 ? "Add" : "Softmax", i % 7 ? [a, "s"] : [a], [b])),
+      ],
+    }),
+  "wide symbolic": (n) =>
+    file(["a", 8], {
+      nodes: [
+        ...range(n, (i) => node("Softmax", [i < 3 ? "x" : `s${i - 3}`], [`s${i}`])),
+        node(
+          "Concat",
+          range(n, (i) => `s${i}`),
+          ["y"],
+          { axis: 0 },
+        ),
+      ],
+    }),
   "many outputs": (n) =>
     file([2, 8], {
       nodes: chain(n, (a, b) => node("Tanh", [a], [b])),
