@@ -35,6 +35,11 @@ export const EXCEPTIONS: readonly Exception[] = [
     why: "the result of SAME has the input's size over the stride, rounded up; ONNX Runtime pads as if the window were not dilated",
   })),
   {
+    op: "Gemm",
+    when: ({ inputs, attrs }) => inputs[0]!.tensor.shape[attrs.transA === 1 ? 0 : 1] === 0,
+    why: "without inner elements the product is 0 and β·C remains; ONNX Runtime then leaves out β",
+  },
+  {
     op: "LSTM",
     when: ({ attrs }) => attrs.clip !== undefined,
     why: "clip bounds what goes into each activation; ONNX Runtime does not bound the cell before the last one",
@@ -55,7 +60,11 @@ export const EXCEPTIONS: readonly Exception[] = [
   },
   {
     op: "Resize",
-    when: (single) => resizedAxes(single).every(({ from, to }) => from === to),
+    when: (single) => {
+      const stays = resizedAxes(single).map(({ from, to }) => from === to);
+      // With antialiasing it does so axis by axis.
+      return single.attrs.antialias === 1 ? stays.includes(true) : !stays.includes(false);
+    },
     why: "a scale that leaves the size as it is still moves the samples; ONNX Runtime copies the input",
   },
   {
