@@ -95,11 +95,27 @@ function build(constant: number, terms: readonly Term[]): Dim {
     const rest = kept.map(([, t]) => t).filter((t) => t !== m && t !== least);
     return dimAdd(build(constant, rest), dimMul(dimAdd(atom.a, atom.b), m.coefficient));
   }
+  // k·a − k·b·floordiv(a, b) = k·mod(a, b) and k·a − k·mod(a, b) = k·b·floordiv(a, b)
+  for (const [, t] of kept) {
+    const atom = t.atoms[0]!;
+    if (t.atoms.length > 1 || (atom.kind !== "floordiv" && atom.kind !== "mod") || typeof atom.b !== "number") continue;
+    const k = atom.kind === "mod" ? -t.coefficient : -t.coefficient / atom.b;
+    if (!Number.isInteger(k)) continue;
+    const whole = parts(dimMul(atom.a, k));
+    if (!whole.terms.every((w) => byProduct.get(productKey(w.atoms))?.coefficient === w.coefficient)) continue;
+    const gone = new Set([productKey(t.atoms), ...whole.terms.map((w) => productKey(w.atoms))]);
+    const rest = kept.flatMap(([key, other]) => (gone.has(key) ? [] : [other]));
+    const made =
+      atom.kind === "mod"
+        ? atomDim({ kind: "floordiv", a: atom.a, b: atom.b })
+        : atomDim({ kind: "mod", a: atom.a, b: atom.b });
+    return dimAdd(build(constant - whole.constant, rest), dimMul(made, atom.kind === "mod" ? k * atom.b : k));
+  }
   kept.sort(([a], [b]) => (a < b ? -1 : 1));
   const sorted = kept.map(([, t]) => t);
-  const parts = sorted.map(termText);
-  if (constant !== 0) parts.push(String(constant));
-  return { kind: "dim", constant, terms: sorted, key: parts.join(" + ").replaceAll("+ -", "- ") };
+  const texts = sorted.map(termText);
+  if (constant !== 0) texts.push(String(constant));
+  return { kind: "dim", constant, terms: sorted, key: texts.join(" + ").replaceAll("+ -", "- ") };
 }
 
 export function atomDim(a: Atom): Dim {
@@ -262,6 +278,18 @@ export function dimMod(a: Dim, b: Dim): Dim {
   if (typeof b === "number") {
     if (b === 1 || divisible(a, b)) return 0;
     if (isWithin(a, b)) return a;
+    // mod(mod(x, b) + y, b) = mod(x + y, b)
+    const inner = parts(a).terms.find(
+      ({ atoms: [m] }) => m!.kind === "mod" && typeof m!.b === "number" && m!.b % b === 0,
+    );
+    const [within] = inner?.atoms.length === 1 ? inner.atoms : [];
+    if (inner !== undefined && within?.kind === "mod") {
+      const less = build(
+        parts(a).constant,
+        parts(a).terms.filter((t) => t !== inner),
+      );
+      return dimMod(dimAdd(less, dimMul(within.a, inner.coefficient)), b);
+    }
     const p = parts(a);
     const reduced = build(
       p.constant - b * Math.floor(p.constant / b),
@@ -275,17 +303,15 @@ export function dimMod(a: Dim, b: Dim): Dim {
 
 export function dimMin(a: Dim, b: Dim): Dim {
   if (typeof a === "number" && typeof b === "number") return Math.min(a, b);
-  const difference = dimBounds(dimSub(a, b));
-  if (difference.max <= 0) return a;
-  if (difference.min >= 0) return b;
+  if (isNeverNegative(dimSub(b, a))) return a;
+  if (isNeverNegative(dimSub(a, b))) return b;
   return dimText(a) < dimText(b) ? atomDim({ kind: "min", a, b }) : atomDim({ kind: "min", a: b, b: a });
 }
 
 export function dimMax(a: Dim, b: Dim): Dim {
   if (typeof a === "number" && typeof b === "number") return Math.max(a, b);
-  const difference = dimBounds(dimSub(a, b));
-  if (difference.min >= 0 || maxArguments(a).some((d) => dimEqual(d, b))) return a;
-  if (difference.max <= 0 || maxArguments(b).some((d) => dimEqual(d, a))) return b;
+  if (isNeverNegative(dimSub(a, b)) || maxArguments(a).some((d) => dimEqual(d, b))) return a;
+  if (isNeverNegative(dimSub(b, a)) || maxArguments(b).some((d) => dimEqual(d, a))) return b;
   return dimText(a) < dimText(b) ? atomDim({ kind: "max", a, b }) : atomDim({ kind: "max", a: b, b: a });
 }
 
@@ -370,6 +396,35 @@ export function dimBounds(d: Dim): Bounds {
     max += b.max;
   }
   return { min, max };
+}
+
+/** Steps of relaxation, and what they may branch into. */
+const MOST_RELAXED = 6;
+
+/**
+ * Whether d ≥ 0 is proven for all values of the symbols: by its bounds, or with ⌊x / c⌋ between (x − c + 1) / c and x / c, and a
+ * smallest or largest one of its two, so that what they have in common with the rest of the expression cancels.
+ */
+export function isNeverNegative(d: Dim, steps = MOST_RELAXED): boolean {
+  const { min, max } = dimBounds(d);
+  if (min >= 0) return true;
+  if (max < 0 || typeof d === "number" || steps === 0) return false;
+  for (const t of d.terms) {
+    const [atom] = t.atoms;
+    if (t.atoms.length > 1 || atom!.kind === "symbol" || atom!.kind === "scaled" || atom!.kind === "mod") continue;
+    const { kind, a, b } = atom as DimOperation;
+    const k = t.coefficient;
+    const rest = dimSub(d, build(0, [t]));
+    const holds = (e: Dim): boolean => isNeverNegative(dimAdd(rest, dimMul(e, k)), steps - 1);
+    if (kind === "floordiv") {
+      if (typeof b !== "number") continue;
+      const limit = k > 0 ? dimSub(a, b - 1) : a;
+      return isNeverNegative(dimAdd(dimMul(rest, b), dimMul(limit, k)), steps - 1);
+    }
+    // The smaller of two times a positive number is known by neither alone; times a negative one by either.
+    return (kind === "min") === k > 0 ? holds(a) && holds(b) : holds(a) || holds(b);
+  }
+  return false;
 }
 
 export function dimText(d: Dim): string {

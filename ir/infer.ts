@@ -11,6 +11,7 @@ import {
   dimSub,
   dimSymbols,
   dimText,
+  isNeverNegative,
 } from "./dim.js";
 import { type DType, isFloat, isInt, isStorageOnly } from "./dtype.js";
 import { ModelError } from "./errors.js";
@@ -44,7 +45,7 @@ export function assumeZero(value: Dim, text: string): void {
 
 export function assumeNotNegative(d: Dim, text?: string): void {
   const { assumed } = scope();
-  if (!assumed || dimBounds(d).min >= 0) return;
+  if (!assumed || isNeverNegative(d)) return;
   assumed({ value: d, must: "not be negative", text: text ?? `${dimText(d)} must not be negative` });
 }
 

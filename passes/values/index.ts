@@ -14,6 +14,7 @@ import { evaluateValues } from "../../ir/reference.js";
 import { elementCount, type Tensor } from "../../ir/tensor.js";
 import { type Contents, contentsOfTensor, elementsOf, fewElements, tensorOf, unknownContents } from "./contents.js";
 import { dimOf, type Fact } from "./fact.js";
+import { exactOf, fractionOf, multiplyFractions } from "./ratio.js";
 import { hasSymbols } from "./structure.js";
 import { needsOf, resultContents } from "./table.js";
 
@@ -80,6 +81,20 @@ export function factOf(v: Value): Fact | undefined {
 
 /** The elements of a small value as integers or expressions over sizes; undefined where they are not known. */
 export const dimsOf = (v: Value): readonly (Dim | undefined)[] | undefined => factsOf(v)?.map(dimOf);
+
+/** A size times a number that comes of sizes, where that is whole but for rounding. */
+export function sizeTimes(size: Dim, { exact }: Fact): Dim | undefined {
+  const fraction = exact === undefined ? undefined : fractionOf(exact);
+  if (fraction === undefined) return undefined;
+  const made = exactOf(multiplyFractions({ num: size, den: 1 }, fraction));
+  return typeof made === "number"
+    ? Number.isInteger(made)
+      ? made
+      : undefined
+    : made?.kind === "dim"
+      ? made
+      : undefined;
+}
 
 /** Larger values are computed for their contents only by passes, within budgets. */
 const MOST_FOLDED = 1 << 16;

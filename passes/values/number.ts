@@ -12,6 +12,7 @@ import {
   factOfNumber,
   factWithin,
   type Interval,
+  isShort,
   limitsOf,
   MOST_EXACT,
 } from "./fact.js";
@@ -31,12 +32,11 @@ export function integer(n: GraphNode, d: Dim | undefined, within: Interval, most
   // Sizes that no memory holds do not count: an expression without bounds does not wrap 32 bits.
   const unbounded = bits >= 32;
   if (d !== undefined) {
-    const fact = factOfDim(d, within);
+    const { min, max } = dimBounds(d);
     const fits =
-      (fact.low >= low || (unbounded && signed && fact.low === -Infinity)) &&
-      (fact.high <= high || (unbounded && fact.high === Infinity));
-    if (fits && (fact.exact !== undefined || typeof d !== "number"))
-      return { ...fact, low: Math.max(fact.low, low), high: Math.min(fact.high, high) };
+      (min >= low || (unbounded && signed && min === -Infinity)) && (max <= high || (unbounded && max === Infinity));
+    const limits = { low: Math.max(within.low, low), high: Math.min(within.high, high) };
+    if (fits && isShort(d)) return factOfDim(d, limits);
   }
   // Doubles of 64 bits are too coarse at the ends.
   const inside = bits === 64 ? within.low > low && within.high < high : within.low >= low && within.high <= high;
