@@ -1,9 +1,18 @@
 /** Sequences and optionals. Their structure is known when compiling: lengths and positions are constants. */
 import { concatenate, dimScalar, full, moveAxis, rankOf, reshapeTo, split, squeeze, stack } from "../../../ir/build.js";
-import { type Dim, dimMul } from "../../../ir/dim.js";
+import { type Dim, dimBounds, dimFloorDiv, dimMod, dimMul, dimSub, dimText, isNeverNegative } from "../../../ir/dim.js";
 import type { Value } from "../../../ir/graph.js";
 import { gather } from "../../../ir/ops/indexing.js";
-import { type Bound, type ImportOp, isValue, type NodeContext, type OpRow, type SequenceValue } from "../context.js";
+import { contentsOf, dimOf } from "../../../passes/values/index.js";
+import {
+  type Bound,
+  type ImportOp,
+  isValue,
+  type NodeContext,
+  type OpRow,
+  type SequenceValue,
+  type StackedValue,
+} from "../context.js";
 
 /** A program holds each item of a sequence apart. */
 const MAX_ITEMS = 4096;
@@ -69,23 +78,45 @@ const concatFromSequence: ImportOp = (c) => {
   return c.attrs.flag("new_axis", false) ? stack(items, axis) : concatenate(items, axis);
 };
 
+/** Parts of one size, of which only the run knows how many there are. `keep`: their axis of size 1 stays. */
+function equalParts(x: Value, axis: number, count: Dim, each: Dim, keep: boolean): StackedValue {
+  const shape = x.type.shape.flatMap((d, a) => (a !== axis ? [d] : keep ? [count, each] : [count]));
+  return { kind: "stacked", value: moveAxis(reshapeTo(x, shape), axis, 0) };
+}
+
 const splitToSequence: ImportOp = (c) => {
   const x = c.input(0);
   const axis = c.axis(c.attrs.int("axis", 0), x.type.shape.length);
   const size = x.type.shape[axis]!;
-  const parts = (): readonly Dim[] => {
-    if (c.has(1) && c.input(1).type.shape.length === 1) return c.dims(1, "the sizes of the parts");
-    const each = c.has(1) ? c.scalar(1, "the size of the parts") : 1;
-    if (typeof size !== "number")
-      throw c.error("splitting a dynamic axis into a sequence needs the sizes of the parts");
-    if (!(each >= 1)) throw c.error(`parts of size ${each} do not make a sequence`);
+  const keep = c.has(1) || c.attrs.flag("keepdims", true);
+  const items = (parts: readonly Dim[]): SequenceValue => {
+    const pieces = split(x, axis, parts);
+    return sequence(keep ? pieces : pieces.map((p) => squeeze(p, axis)));
+  };
+  if (c.has(1) && rankOf(c.input(1)) === 1) {
+    const [count] = c.input(1).type.shape as [Dim];
+    if (typeof count === "number") return items(c.dimsWithin(1, () => size));
+    const each = dimOf(contentsOf(c.input(1)).each);
+    if (each === undefined) throw c.dependsOnData(1, "the sizes of the parts");
+    return equalParts(x, axis, count, each, keep);
+  }
+  const each = c.has(1) ? dimOf(c.fact(1)) : 1;
+  if (each === undefined) throw c.dependsOnData(1, "the size of the parts");
+  if (dimBounds(each).max < 1) throw c.error(`parts of size ${dimText(each)} do not make a sequence`);
+  if (typeof size === "number" && typeof each === "number") {
     const whole = Math.floor(size / each);
     if (whole > MAX_ITEMS) throw c.error(`${whole} parts are too many for a sequence (at most ${MAX_ITEMS})`);
     const rest = size - whole * each;
-    return [...Array<number>(whole).fill(each), ...(rest > 0 ? [rest] : [])];
-  };
-  const pieces = split(x, axis, parts());
-  return sequence(!c.has(1) && !c.attrs.flag("keepdims", true) ? pieces.map((p) => squeeze(p, axis)) : pieces);
+    return items([...Array<number>(whole).fill(each), ...(rest > 0 ? [rest] : [])]);
+  }
+  if (isNeverNegative(dimSub(each, size))) return items([size]);
+  if (typeof each === "number" && dimMod(size, each) === 0)
+    return equalParts(x, axis, dimFloorDiv(size, each), each, keep);
+  throw c.error(
+    `an axis of size ${dimText(size)} in parts of ${dimText(each)} makes a sequence of a length that is not known, whose last part may be smaller`,
+    "fix the size with the option dims, or split into parts of one size",
+    c.services.needs.ofDims([size, each]),
+  );
 };
 
 /** The body once for each item. */
