@@ -8,6 +8,7 @@ import { indexingRules } from "../rules/indexing.js";
 import { logicRules } from "../rules/logic.js";
 import { movementRules } from "../rules/movement.js";
 import { reduceRules } from "../rules/reduce.js";
+import { valueRules } from "../rules/values.js";
 
 export const simplify = rewritePass("simplify", [
   ...movementRules,
@@ -17,4 +18,5 @@ export const simplify = rewritePass("simplify", [
   ...logicRules,
   ...controlRules,
   ...indexingRules,
+  ...valueRules,
 ]);
