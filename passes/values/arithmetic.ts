@@ -10,6 +10,7 @@ import {
   dimMin,
   dimMul,
   dimNeg,
+  dimScaled,
   dimSub,
 } from "../../ir/dim.js";
 import { isFloat } from "../../ir/dtype.js";
@@ -106,9 +107,20 @@ const multiplication = arithmetic({
   most: (a, b) => (a.low >= 0 && b.low >= 0 ? bothMost(dimMul)(a, b) : undefined),
 });
 
+/** ⌊size · factor⌋ as sizes of Resize are defined. */
+function scaledFloor(a: Fact, b: Fact): Dim | undefined {
+  const [size, factor] = typeof a.exact === "number" ? [dimOf(b), a.exact] : [dimOf(a), b.exact];
+  return size !== undefined && typeof factor === "number" && factor > 0 && Math.fround(factor) === factor
+    ? dimScaled(size, factor)
+    : undefined;
+}
+
 export const mul: Rule = (facts, n) => {
   const zero = facts.some((f) => f.exact === 0 && f.computed === undefined);
-  return zero && !isFloat(resultType(n)) ? factOfNumber(0) : multiplication(facts, n);
+  if (zero && !isFloat(resultType(n))) return factOfNumber(0);
+  const made = multiplication(facts, n);
+  const floor = resultType(n) === "f32" && made.computed ? scaledFloor(facts[0]!, facts[1]!) : undefined;
+  return floor === undefined ? made : { ...made, computed: { ...made.computed!, floor } };
 };
 
 const floatDivision = arithmetic({
@@ -249,7 +261,7 @@ export const rounding =
     if (a!.whole) return a!;
     const x = fractionOf(a!);
     const within = { low: number(a!.low), high: number(a!.high) };
-    const d = settled([a!], x && dim(x), number);
+    const d = (number === Math.floor ? a!.computed?.floor : undefined) ?? settled([a!], x && dim(x), number);
     if (d !== undefined) return factOfDim(d, within);
     return { ...within, whole: false, ...mostOf(a!) };
   };

@@ -78,7 +78,8 @@ function truncated(a: Fact, to: DType): Fact {
   const { low, high } = limitsOf(to);
   const limit = (x: number): number => Math.min(Math.max(Math.trunc(x), low), high);
   const x = fractionOf(a);
-  const d = a.whole ? dimOf(a) : settled([a], x && exact.truncOf(x), Math.trunc);
+  const floor = a.low >= 0 ? a.computed?.floor : undefined;
+  const d = a.whole ? dimOf(a) : (floor ?? settled([a], x && exact.truncOf(x), Math.trunc));
   const within = { low: limit(a.low), high: limit(a.high) };
   if (typeof d === "object" && (a.low >= low || a.low === -Infinity) && (a.high <= high || a.high === Infinity))
     return factOfDim(d, within);

@@ -19,6 +19,8 @@ export interface Computed {
   readonly symbols: ReadonlyMap<string, DimSymbol>;
   /** Operations that `at` takes. */
   readonly cost: number;
+  /** The whole part below it, where an expression says just what floats make of it. */
+  readonly floor?: Dim;
 }
 
 /** What holds of a number, or of every element of a tensor. */
