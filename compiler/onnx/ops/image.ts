@@ -13,7 +13,7 @@ import {
   takeAt,
   where,
 } from "../../../ir/build.js";
-import { type Dim, dimText } from "../../../ir/dim.js";
+import { type Dim, dimAdd, dimFloorDiv, dimText } from "../../../ir/dim.js";
 import { typeText, type Value } from "../../../ir/graph.js";
 import { iota } from "../../../ir/ops/constant.js";
 import { convInputGrad } from "../../../ir/ops/conv.js";
@@ -192,7 +192,7 @@ const affineGrid: ImportOp = (c) => {
 /** Column blocks added back into an image: the adjoint of taking them, which is a convolution with one-hot weights. */
 const col2im: ImportOp = (c) => {
   const x = c.input(0);
-  const imageSize = c.dims(1, "the image size");
+  const imageSize = c.dimsWithin(1);
   const block = c.ints(2, "the block size");
   const axes = block.length;
   const taps = block.reduce((p, k) => p * k, 1);
@@ -203,9 +203,8 @@ const col2im: ImportOp = (c) => {
   if (typeof rows !== "number" || rows % taps !== 0) throw c.error(`${dimText(rows)} rows are not blocks of ${taps}`);
   const channels = rows / taps;
   const positions = imageSize.map((d, a): Dim => {
-    if (typeof d !== "number") throw c.error("the image size must be fixed");
-    const room = d + pads[a]! + pads[a + axes]! - dilations[a]! * (block[a]! - 1) - 1;
-    return Math.floor(room / strides[a]!) + 1;
+    const room = dimAdd(d, pads[a]! + pads[a + axes]! - dilations[a]! * (block[a]! - 1) - 1);
+    return dimAdd(dimFloorDiv(room, strides[a]!), 1);
   });
   const weight = new Float32Array(channels * taps * taps);
   for (let o = 0; o < channels * taps; o++) weight[o * taps + (o % taps)] = 1;

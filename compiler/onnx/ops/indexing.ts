@@ -96,6 +96,22 @@ const reverseSequenceRow: ImportOp = (c) => {
   );
 };
 
+/** Where the depth of the index tuples is not stated, the ranks tell it. */
+const scatterNDRow: ImportOp = (c) => {
+  const [x, given, updates] = [c.input(0), c.input(1), c.input(2)];
+  const depth = rankOf(given) - 1 + rankOf(x) - rankOf(updates);
+  const stated = given.type.shape.at(-1);
+  if (stated !== undefined && typeof stated !== "number" && (depth < 0 || depth > rankOf(x)))
+    throw c.error(
+      `updates ${typeText(updates.type)} do not fit indices ${typeText(given.type)} of ${typeText(x.type)}`,
+    );
+  const indices =
+    stated === undefined || typeof stated === "number"
+      ? given
+      : reshapeTo(given, [...given.type.shape.slice(0, -1), depth]);
+  return scatterND([x, indices, updates], { reduction: c.attrs.oneOf("reduction", REDUCTIONS, "none") });
+};
+
 /** New cache entries written at a position per batch, linearly or round a ring. */
 const tensorScatter: ImportOp = (c) => {
   const [cache, update] = [c.input(0), c.input(1)];
@@ -120,8 +136,7 @@ export const indexing = {
   GatherND: (c) => gatherND([c.input(0), c.input(1)], { batchDims: c.attrs.int("batch_dims", 0) }),
   Scatter: scatterElementsRow,
   ScatterElements: scatterElementsRow,
-  ScatterND: (c) =>
-    scatterND([c.input(0), c.input(1), c.input(2)], { reduction: c.attrs.oneOf("reduction", REDUCTIONS, "none") }),
+  ScatterND: scatterNDRow,
   TensorScatter: tensorScatter,
   OneHot: oneHotRow,
   TopK: topKRow,

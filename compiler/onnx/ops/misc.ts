@@ -1,7 +1,6 @@
 /** Ops that stand alone: determinants, deformable and causal convolution, linear and flexible attention, gated activations. */
 import {
   asType,
-  broadcastTo,
   concatenate,
   expandDims,
   full,
@@ -13,57 +12,23 @@ import {
   squeeze,
   stack,
   takeAt,
-  where,
 } from "../../../ir/build.js";
 import { scanOp } from "../../../ir/control-build.js";
 import { type Dim, dimFloorDiv, dimMul, dimSub } from "../../../ir/dim.js";
-import { typeText, type Value } from "../../../ir/graph.js";
+import type { Value } from "../../../ir/graph.js";
 import { silu } from "../../../ir/ops/activation.js";
 import { iota } from "../../../ir/ops/constant.js";
 import { conv } from "../../../ir/ops/conv.js";
-import { abs, exp, mul, sigmoid } from "../../../ir/ops/elementwise.js";
-import { gatherElements } from "../../../ir/ops/indexing.js";
-import { productOf } from "../../../ir/ops/movement.js";
+import { exp, sigmoid } from "../../../ir/ops/elementwise.js";
 import { softmax } from "../../../ir/ops/normalize.js";
-import { argMax } from "../../../ir/ops/reduce.js";
 import { type Bound, type ImportOp, isValue, type OpRow } from "../context.js";
 import { dtypeOfCode } from "../dtype.js";
 import { joinHeads, splitHeads } from "./attention.js";
 import { addBias } from "./conv.js";
+import { det } from "./det.js";
 import { fetchInterpolated, type Plane } from "./image.js";
 import { matmul } from "./products.js";
 import { perAxis, perPads } from "./window.js";
-
-/** Gaussian elimination with the largest pivot of each column; the determinant is the product of the pivots. */
-const det: ImportOp = (c) => {
-  const x = c.input(0);
-  const [n, m] = x.type.shape.slice(-2);
-  if (typeof n !== "number" || n !== m)
-    throw c.error(`the matrices should be square and of fixed size, but are ${typeText(x.type)}`);
-  if (n > 32) throw c.error(`matrices of ${n} rows are too large (at most 32)`);
-  const batch = x.type.shape.slice(0, -2);
-  const count = productOf(batch);
-  const { dtype } = x.type;
-  let rest = reshapeTo(x, [count, n, n]);
-  let product = full(dtype, [count], 1);
-  for (let size = n; size > 0; size--) {
-    const column = takeAt(rest, 2, 0);
-    const at = reshapeTo(argMax([abs([column])], { axis: 1, keepDims: false }), [count, 1, 1]);
-    const pivotRow = gatherElements([rest, broadcastTo(at, [count, 1, size])], { axis: 1 });
-    const firstRow = sliceAxis(rest, 1, 0, 1);
-    const pivot = takeAt(takeAt(pivotRow, 1, 0), 1, 0);
-    const swapped = np.ne(reshapeTo(at, [count]), 0);
-    product = mul([product, where(swapped, np.sub(np.mul(pivot, 0), pivot), pivot)]);
-    if (size === 1) break;
-    // The first row takes the pivot row's place; the pivot row leaves.
-    const row = iota([], { dtype: "i64", shape: [1, size, 1], axis: 1 });
-    const others = sliceAxis(where(np.eq(row, at), firstRow, rest), 1, 1, size - 1);
-    const safe = where(np.eq(pivot, 0), 1, pivot);
-    const factors = np.div(sliceAxis(others, 2, 0, 1), reshapeTo(safe, [count, 1, 1]));
-    rest = sliceAxis(np.sub(others, np.mul(factors, pivotRow)), 2, 1, size - 1);
-  }
-  return reshapeTo(product, batch);
-};
 
 /** Convolution whose taps are moved by learned offsets and weighed by a mask. */
 const deformConv: ImportOp = (c) => {
