@@ -7,6 +7,7 @@ import {
   dimEqual,
   dimMax,
   dimMin,
+  dimMod,
   dimMul,
   dimSub,
   dimSymbols,
@@ -65,6 +66,14 @@ export function requireAtLeast(d: Dim, bound: Dim, text?: () => string): void {
 /** The same for d at most `bound`. */
 export const requireAtMost = (d: Dim, bound: Dim, text?: () => string): void =>
   requireAtLeast(bound, d, text ?? (() => `${dimText(d)} must be at most ${dimText(bound)}`));
+
+/** States that d is a multiple of `factor`, as `requireAtLeast` does. */
+export function requireMultiple(d: Dim, factor: Dim, text: () => string): void {
+  const rest = dimMod(d, factor);
+  const { min, max } = dimBounds(rest);
+  if (min > 0) throw new ModelError(text());
+  if (max > 0) assumeZero(rest, text());
+}
 
 /** Which dtypes an operand may have. `any` includes the storage-only types. */
 export type DTypeClass =

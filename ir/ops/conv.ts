@@ -4,11 +4,11 @@
  * with one factor taken out. `convInputGrad` is what frameworks call transposed convolution.
  */
 
-import { type Dim, dimBounds, dimFloorDiv, dimMod, dimMul, dimText } from "../dim.js";
+import { type Dim, dimFloorDiv, dimMul, dimText } from "../dim.js";
 import { isInt } from "../dtype.js";
 import { ModelError } from "../errors.js";
 import { type Attrs, type Shape, shapeText, type TensorType, typeText } from "../graph.js";
-import { mergeDims } from "../infer.js";
+import { mergeDims, requireMultiple } from "../infer.js";
 import { defineOp, type PrimitiveOp, type Sample, type SampleOperand } from "../op.js";
 import { f32, of, within } from "../sample.js";
 import { tensorFrom, toFloat64 } from "../tensor.js";
@@ -59,8 +59,7 @@ function kernelOf(w: TensorType, attrs: ConvAttrs): readonly number[] {
 
 function checkGroups(groups: number, channels: Dim, what: string): void {
   if (!Number.isInteger(groups) || groups < 1) throw new ModelError(`groups ${groups} must be an integer ≥ 1`);
-  const rest = dimBounds(dimMod(channels, groups));
-  if (rest.min > 0) throw new ModelError(`${dimText(channels)} ${what} cannot be split into ${groups} groups`);
+  requireMultiple(channels, groups, () => `${dimText(channels)} ${what} cannot be split into ${groups} groups`);
 }
 
 /** Types of x, w and dy fit together. Returns batch, channels and spatial sizes. */
