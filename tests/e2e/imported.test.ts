@@ -245,9 +245,9 @@ describe("a session of an imported model", () => {
   it("fits, evaluates, predicts, saves and goes on from what it saved bit for bit", { timeout: 60_000 }, async () => {
     const session = await open();
     const options = { batchSize: 4, progress: false } as const;
-    const before = await session.evaluate(data, options);
+    const before = await session.evaluate(data, { batchSize: 4 });
     const history = await session.fit(data, { ...options, epochs: 10 });
-    const after = await session.evaluate(data, options);
+    const after = await session.evaluate(data, { batchSize: 4 });
     expect(after.loss).toBeLessThan(before.loss * 0.8);
     const { logits } = (await session.predict({ x } as never)) as Record<string, Tensor>;
     expect(logits!.shape).toEqual([12, 3]);
