@@ -26,6 +26,8 @@ const regrouped: ReadonlySet<string> = new Set(["add", "sub", "mul", "div"]);
  */
 export function perturbed(g: Graph, feeds: readonly Tensor[], seed: number): readonly Tensor[] | undefined {
   const random = seeded(seed);
+  // The first moves everything one way: what goes to and fro may come back to where it was.
+  const up = seed === 1 ? 1 : 0.5;
   const known = new Map<Value, Tensor>();
   const dims: DimBindings = new Map();
   g.params.forEach((p, i) => {
@@ -38,7 +40,7 @@ export function perturbed(g: Graph, feeds: readonly Tensor[], seed: number): rea
     if (accuracy === "exact") return;
     if ("rtol" in accuracy) overflows ||= node.operands.some((v) => hasLarge(known.get(v)!));
     made.forEach((t, i) => {
-      if (isFloat(t.dtype)) known.set(node.results[i]!, moved(t, accuracy, random));
+      if (isFloat(t.dtype)) known.set(node.results[i]!, moved(t, accuracy, random, up));
     });
   });
   return overflows ? undefined : g.results.map((r) => known.get(r) ?? results[0]!);
@@ -61,7 +63,7 @@ function hasLarge(t: Tensor): boolean {
   return false;
 }
 
-function moved(t: Tensor, accuracy: Exclude<Accuracy, "exact">, random: Random): Tensor {
+function moved(t: Tensor, accuracy: Exclude<Accuracy, "exact">, random: Random, up: number): Tensor {
   const dtype = t.dtype as FloatName;
   const out = tensorFrom(
     t.dtype,
@@ -74,8 +76,9 @@ function moved(t: Tensor, accuracy: Exclude<Accuracy, "exact">, random: Random):
     if (!Number.isFinite(x)) continue;
     const reach =
       "ulp" in accuracy ? accuracy.ulp * ulpOf(dtype, x) : scale * (accuracy.atol + accuracy.rtol * Math.abs(x));
-    // To either end: less may round to the number itself.
-    setElement(out, i, x + (random() < 0.5 ? reach : -reach));
+    // To either end: less may round to the number itself. Wide reaches vary, so that two moves on one way do not cancel.
+    const part = "ulp" in accuracy ? 1 : 0.6 + 0.4 * random();
+    setElement(out, i, x + part * (random() < up ? reach : -reach));
   }
   return out;
 }
