@@ -1,6 +1,6 @@
 /** What control flow asks of its regions. All throw ModelError with what was expected. */
 
-import { type DimSymbol, dimSymbols } from "../dim.js";
+import { type Dim, type DimSymbol, dimSymbols } from "../dim.js";
 import { ModelError } from "../errors.js";
 import { definedSymbols, type Graph, graphNodes, paramName, type TensorType, typeText } from "../graph.js";
 import { mergeShapes } from "../infer.js";
@@ -19,12 +19,19 @@ export function requireFit(given: TensorType, wanted: TensorType, what: string):
   mergeShapes(given.shape, wanted.shape);
 }
 
-export function requireParams(region: Graph, given: readonly TensorType[]): void {
+/** The same where the run sets sizes that stand alone as an unknown in what is wanted: those take any size. */
+export function requireResizable(given: TensorType, wanted: TensorType, what: string): void {
+  const isSet = (d: Dim) => typeof d !== "number" && dimSymbols(d).get(d.key)?.bound !== undefined;
+  const shape = wanted.shape.map((d, axis) => (isSet(d) ? (given.shape[axis] ?? d) : d));
+  requireFit(given, { dtype: wanted.dtype, shape }, what);
+}
+
+export function requireParams(region: Graph, given: readonly TensorType[], fit = requireFit): void {
   if (region.params.length !== given.length) {
     throw new ModelError(`region ${region.name} takes ${region.params.length} values, but gets ${given.length}`);
   }
   region.params.forEach((p, i) => {
-    requireFit(given[i]!, p.type, `parameter ${paramName(p)} of region ${region.name}`);
+    fit(given[i]!, p.type, `parameter ${paramName(p)} of region ${region.name}`);
   });
 }
 

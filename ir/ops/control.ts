@@ -17,7 +17,7 @@ import { bool, exactly, f32, i32, i64, of } from "../sample.js";
 import { bigElement, elementCount, scalar, type Tensor, zeros } from "../tensor.js";
 import { constantLike, scalarConstant } from "./constant.js";
 import { dotGeneral } from "./contraction.js";
-import { requireFit, requireKnownSizes, requireParams, requireRegions } from "./control-check.js";
+import { requireFit, requireKnownSizes, requireParams, requireRegions, requireResizable } from "./control-check.js";
 import { add, mul, neg, sin, tanh } from "./elementwise.js";
 import { lt } from "./logic.js";
 import { broadcast, concat, reshape, slice } from "./movement.js";
@@ -124,11 +124,8 @@ export const loop: PrimitiveOp<"loop", LoopAttrs, "many"> = defineMultiOp<"loop"
     const { carried, trips } = attrs;
     const [body] = requireRegions(regions, 1) as [Graph];
     // Sizes of carried values that change are set anew each round.
-    const carry = (check: () => void): void => {
-      if (attrs.shapes === undefined) check();
-      else recordAssumptions(check);
-    };
-    carry(() => requireParams(body, [scalarOf("i64"), scalarOf("bool"), ...values]));
+    const fit = attrs.shapes === undefined ? requireFit : requireResizable;
+    requireParams(body, [scalarOf("i64"), scalarOf("bool"), ...values], fit);
     const [next, ...results] = body.results;
     if (next === undefined || results.length < carried)
       throw new ModelError(`region ${body.name} must give a condition and ${carried} carried values`);
@@ -138,7 +135,7 @@ export const loop: PrimitiveOp<"loop", LoopAttrs, "many"> = defineMultiOp<"loop"
         if (trips === undefined) throw new ModelError("a loop with scanned values needs the attribute trips");
         return resized({ dtype: r.type.dtype, shape: [trips, ...r.type.shape] }, i, attrs);
       }
-      carry(() => requireFit(r.type, body.params[i + 2]!.type, `carried value ${i}`));
+      fit(r.type, body.params[i + 2]!.type, `carried value ${i}`);
       return resized(
         attrs.shapes === undefined
           ? { dtype: r.type.dtype, shape: mergeShapes(values[i]!.shape, r.type.shape) }

@@ -1,17 +1,17 @@
 /** If, Loop and Scan. Conditions and trip counts that are known decide at compile time. */
-import { asType, concatenate, full, moveAxis, np, reshapeTo, stack, where } from "../../../ir/build.js";
+import { asType, concatenate, full, moveAxis, reshapeTo, stack } from "../../../ir/build.js";
 import { type Dim, type DimExpr, dimEqual, dimMax, dimMul, dimSub } from "../../../ir/dim.js";
 import { dimUpperBound } from "../../../ir/dim-upper.js";
 import { param, type Shape, typeText, type Value } from "../../../ir/graph.js";
 import { iota, scalarConstant } from "../../../ir/ops/constant.js";
 import { ifElse, loop, scan } from "../../../ir/ops/control.js";
-import { bindDim } from "../../../ir/ops/dynamic.js";
 import { closeRegion, type TracedRegion, unionOfCaptures } from "../../../ir/regions.js";
 import { constantOf, dimOf, factOf } from "../../../passes/values/index.js";
 import { capturedNames, subgraphsOf } from "../check.js";
 import { type Bound, type ImportOp, isValue, type NodeContext, type OpRow } from "../context.js";
 import type { OnnxGraph, OnnxNode } from "../model.js";
 import { failed, rebuild, type Shell, trace } from "./region.js";
+import { resizedLoop, roomFor } from "./resized-loop.js";
 import { scanRow } from "./scan.js";
 
 /** Bodies are repeated in place up to this many times, where a loop can't be a loop of the IR. */
@@ -212,7 +212,7 @@ const loopRow: ImportOp = (c): readonly Bound[] => {
   ];
   const counts = count ? [count, condition] : [condition];
   for (const [k, p] of params.entries()) c.services.needs.origin(p, k === 0 ? counts : [...counts, ...state]);
-  const attempt = () => trace(c, params, (ps) => c.services.inline(core, ps, c.scope));
+  const attempt = (ps: readonly Value[] = params) => trace(c, ps, (inner) => c.services.inline(core, inner, c.scope));
   // A body that needs its iteration number when compiling (a position in a sequence) can be written out.
   const constant = [condition, ...state].every((v) => constantOf(v));
   const short = (typeof limit === "number" && limit <= MAX_UNROLL) || (unlimited && constant);
@@ -224,7 +224,13 @@ const loopRow: ImportOp = (c): readonly Bound[] => {
   const changed = state.findIndex((v, i) => !fits(v, results[i]!));
   if (changed >= 0) {
     const [from, to] = [state[changed]!, results[changed]!].map((v) => typeText(v.type));
-    return written(`carried value ${changed} changes from ${from} to ${to}`);
+    const reason = `carried value ${changed} changes from ${from} to ${to}`;
+    // Written out, sizes stay known when compiling.
+    const unrolled = short ? c.services.tentatively(() => written(reason)) : undefined;
+    if (unrolled) return unrolled;
+    const loopInputs = { params, state, results, count, condition, limit };
+    const resized = c.services.tentatively(() => resizedLoop(c, loopInputs, attempt));
+    return resized ? finish(resized) : written(reason);
   }
   const endless = isTrue(condition) && (isTrue(next) || next === params[1]);
   const made =
@@ -232,20 +238,24 @@ const loopRow: ImportOp = (c): readonly Bound[] => {
       ? counted(region, limit, state)
       : whileLoop(c, region, count, condition, limit, state, results.length);
 
-  const carried = made.slice(0, state.length);
-  const scanned = made.slice(state.length);
-  const appended = scanned.slice(scanned.length - found.length);
-  const rest = carried.values();
-  const final = initial.map((b, at): Bound => {
-    const index = found.findIndex((f) => f.at === at);
-    if (index < 0) return rest.next().value as Value;
-    const { axis } = found[index]!;
-    if (axis !== undefined) return joinScanned(b as Value, appended[index]!, axis);
-    if (!isValue(b) && b.kind === "sequence" && b.items.length === 0)
-      return { kind: "stacked", value: appended[index]! };
-    throw c.error("it appends to a sequence that is not empty at first");
-  });
-  return [...final, ...scanned.slice(0, scanned.length - found.length)];
+  return finish(made);
+
+  function finish(made: readonly Value[]): readonly Bound[] {
+    const carried = made.slice(0, state.length);
+    const scanned = made.slice(state.length);
+    const appended = scanned.slice(scanned.length - found.length);
+    const rest = carried.values();
+    const final = initial.map((b, at): Bound => {
+      const index = found.findIndex((f) => f.at === at);
+      if (index < 0) return rest.next().value as Value;
+      const { axis } = found[index]!;
+      if (axis !== undefined) return joinScanned(b as Value, appended[index]!, axis);
+      if (!isValue(b) && b.kind === "sequence" && b.items.length === 0)
+        return { kind: "stacked", value: appended[index]! };
+      throw c.error("it appends to a sequence that is not empty at first");
+    });
+    return [...final, ...scanned.slice(0, scanned.length - found.length)];
+  }
 };
 
 /** Whether a carried value keeps its dtype and shape. */
@@ -289,18 +299,6 @@ function whileLoop(
   const made = loop(operands, { carried: state.length, trips, defines: [trips] }, regions);
   c.services.foundBy(trips, made[0]!);
   return made;
-}
-
-/** A number of rounds up to this is believed; larger ones mean "until the condition says so". */
-const MAX_STATED = 2 ** 24;
-
-/** For how many rounds the results that a loop collects have room, where its trip count is not known when compiling. */
-function roomFor(c: NodeContext, count: Value | undefined): Dim {
-  const { maxUnknownSize, unknownRounds } = c.services;
-  if (count === undefined || constantOf(count) !== undefined) return unknownRounds;
-  const believed = Math.min(MAX_STATED, maxUnknownSize);
-  const most = where(np.gt(count, believed), full("i64", [], unknownRounds), np.max(count, 0));
-  return c.services.findSize("rounds", believed, (defines) => bindDim([most], { defines })).size;
 }
 
 export const control = {
