@@ -64,11 +64,11 @@ function termText(t: Term): string {
   return t.coefficient === 1 ? product : `${t.coefficient}*${product}`;
 }
 
-function productKey(atoms: readonly Atom[]): string {
+export function productKey(atoms: readonly Atom[]): string {
   return atoms.map(atomKey).join("*");
 }
 
-function build(constant: number, terms: readonly Term[]): Dim {
+export function build(constant: number, terms: readonly Term[]): Dim {
   const byProduct = new Map<string, Term>();
   for (const t of terms) {
     const key = productKey(t.atoms);
@@ -486,144 +486,4 @@ export function evaluateDim(d: Dim, env: DimEnv): number {
   });
   if (typeof value !== "number") throw new InternalError(`dimension ${dimText(d)} did not evaluate to a number`);
   return value;
-}
-
-/** Walks the canonical form: how code generation and serialisation read an expression. */
-export function foldDim<T>(
-  d: Dim,
-  on: {
-    constant: (value: number) => T;
-    symbol: (symbol: DimSymbol) => T;
-    add: (a: T, b: T) => T;
-    mul: (a: T, b: T) => T;
-    op: (operation: DimOperation, a: T, b: T) => T;
-    scaled: (a: T, factor: number) => T;
-  },
-): T {
-  if (typeof d === "number") return on.constant(d);
-  const atom = (a: Atom): T => {
-    if (a.kind === "symbol") return on.symbol(a);
-    if (a.kind === "scaled") return on.scaled(foldDim(a.a, on), a.factor);
-    return on.op(a, foldDim(a.a, on), foldDim(a.b, on));
-  };
-  let sum: T | undefined;
-  for (const t of d.terms) {
-    let product: T | undefined;
-    for (const a of t.atoms) {
-      const factor = atom(a);
-      product = product === undefined ? factor : on.mul(product, factor);
-    }
-    if (product === undefined) throw new InternalError("a dimension term has no atoms");
-    if (t.coefficient !== 1) product = on.mul(product, on.constant(t.coefficient));
-    sum = sum === undefined ? product : on.add(sum, product);
-  }
-  if (sum === undefined) return on.constant(d.constant);
-  return d.constant === 0 ? sum : on.add(sum, on.constant(d.constant));
-}
-
-/** One product of `splitDim`: coefficient · factors. */
-export interface DimPart {
-  readonly coefficient: Dim;
-  readonly factors: readonly Atom[];
-  /** The product itself. */
-  readonly value: Dim;
-}
-
-/**
- * The expression as rest + Σ coefficient · factors, where `inner` symbols occur in factors only. How code generation tells
- * loop variables (inner) from sizes.
- */
-export function splitDim(d: Dim, inner: (symbol: DimSymbol) => boolean): { rest: Dim; parts: readonly DimPart[] } {
-  if (typeof d === "number") return { rest: d, parts: [] };
-  const isInner = (a: Atom): boolean =>
-    a.kind === "symbol"
-      ? inner(a)
-      : atomOperands(a).some((operand) => [...dimSymbols(operand).values()].some((symbol) => inner(symbol)));
-  let rest: Dim = d.constant;
-  const parts = new Map<string, DimPart>();
-  for (const t of d.terms) {
-    const factors = t.atoms.filter(isInner);
-    const outer = t.atoms.filter((a) => !isInner(a));
-    const coefficient = build(
-      outer.length === 0 ? t.coefficient : 0,
-      outer.length === 0 ? [] : [{ ...t, atoms: outer }],
-    );
-    if (factors.length === 0) rest = dimAdd(rest, coefficient);
-    else {
-      const key = productKey(factors);
-      const sum = dimAdd(parts.get(key)?.coefficient ?? 0, coefficient);
-      parts.set(key, { coefficient: sum, factors, value: dimMul(sum, build(0, [{ coefficient: 1, atoms: factors }])) });
-    }
-  }
-  return { rest, parts: [...parts.values()] };
-}
-
-/** Parses the text of `dimText`. Symbols are looked up by name. Throws ModelError with the offending text. */
-export function parseDim(text: string, symbol: (name: string) => Dim): Dim {
-  let at = 0;
-  const fail = (what: string): never => {
-    throw new ModelError(`bad dimension "${text}": ${what} at column ${at + 1}`);
-  };
-  const skip = () => {
-    while (text[at] === " ") at++;
-  };
-  const take = (c: string): boolean => {
-    skip();
-    if (text[at] !== c) return false;
-    at++;
-    return true;
-  };
-  const primary = (): Dim => {
-    skip();
-    if (take("(")) {
-      const d = sum();
-      if (!take(")")) fail("expected )");
-      return d;
-    }
-    const number = /^-?\d+/.exec(text.slice(at));
-    if (number) {
-      at += number[0].length;
-      return Number(number[0]);
-    }
-    const name = /^[A-Za-z_][\w.]*/.exec(text.slice(at))?.[0];
-    if (name === undefined) return fail("expected a number, name or (");
-    at += name.length;
-    if (name === "floordiv" || name === "mod" || name === "min" || name === "max") {
-      if (!take("(")) fail("expected (");
-      const a = sum();
-      if (!take(",")) fail("expected ,");
-      const b = sum();
-      if (!take(")")) fail("expected )");
-      return applyAtom(name, a, b);
-    }
-    if (name === "scaled") {
-      if (!take("(")) fail("expected (");
-      const a = sum();
-      if (!take(",")) fail("expected ,");
-      skip();
-      const factor = /^\d+(\.\d+)?(e[+-]?\d+)?/.exec(text.slice(at))?.[0];
-      if (factor === undefined || Math.fround(Number(factor)) !== Number(factor)) return fail("expected an f32");
-      at += factor.length;
-      if (!take(")")) fail("expected )");
-      return dimScaled(a, Number(factor));
-    }
-    return symbol(name);
-  };
-  const product = (): Dim => {
-    let d = primary();
-    while (take("*")) d = dimMul(d, primary());
-    return d;
-  };
-  const sum = (): Dim => {
-    let d = product();
-    for (;;) {
-      if (take("+")) d = dimAdd(d, product());
-      else if (take("-")) d = dimSub(d, product());
-      else return d;
-    }
-  };
-  const d = sum();
-  skip();
-  if (at !== text.length) fail("unexpected text");
-  return d;
 }

@@ -1,6 +1,7 @@
 /** Reads the text of `printGraph`. Types are written and inferred anew, so reading checks them. The grammar is in docs/IR.md. */
 
-import { type Dim, dimSymbol, parseDim } from "./dim.js";
+import { type Dim, dimSymbol } from "./dim.js";
+import { parseDim } from "./dim-parse.js";
 import { type DType, isDType } from "./dtype.js";
 import { ModelError } from "./errors.js";
 import {

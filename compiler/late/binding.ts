@@ -1,6 +1,7 @@
 /** Between the values of a model and the tensors of an artefact that was specialised to feeds. */
 
-import { dimSymbol, dimSymbols, evaluateDim, parseDim } from "../../ir/dim.js";
+import { dimSymbol, dimSymbols, evaluateDim } from "../../ir/dim.js";
+import { parseDim } from "../../ir/dim-parse.js";
 import type { DType } from "../../ir/dtype.js";
 import { ModelError } from "../../ir/errors.js";
 import { elementCount, type Tensor, tensor } from "../../ir/tensor.js";

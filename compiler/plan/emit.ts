@@ -3,7 +3,8 @@
  * sizes and offsets into the table, and `run_E`, which makes the calls. Both are plain Loop IR.
  */
 
-import { type Dim, dimSymbol, foldDim, symbolDim } from "../../ir/dim.js";
+import { type Dim, dimSymbol, symbolDim } from "../../ir/dim.js";
+import { foldDim } from "../../ir/dim-read.js";
 import { InternalError } from "../../ir/errors.js";
 import type { Expr, LoopFunction, Stmt } from "../../ir/loop.js";
 import * as b from "../../ir/loop-build.js";

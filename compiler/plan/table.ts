@@ -1,6 +1,7 @@
 /** Slots of the dims table: where each size and address that is not a constant stands at run time. */
 
-import { type Dim, type DimSymbol, dimSubstitute, dimSymbols, dimText, foldDim, symbolDim } from "../../ir/dim.js";
+import { type Dim, type DimSymbol, dimSubstitute, dimSymbols, dimText, symbolDim } from "../../ir/dim.js";
+import { foldDim } from "../../ir/dim-read.js";
 import { InternalError } from "../../ir/errors.js";
 import type { Expr, Stmt } from "../../ir/loop.js";
 import * as b from "../../ir/loop-build.js";

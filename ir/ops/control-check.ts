@@ -26,12 +26,12 @@ export function requireResizable(given: TensorType, wanted: TensorType, what: st
   requireFit(given, { dtype: wanted.dtype, shape }, what);
 }
 
-export function requireParams(region: Graph, given: readonly TensorType[], fit = requireFit): void {
+export function requireParams(region: Graph, given: readonly TensorType[], fits: typeof requireFit = requireFit): void {
   if (region.params.length !== given.length) {
     throw new ModelError(`region ${region.name} takes ${region.params.length} values, but gets ${given.length}`);
   }
   region.params.forEach((p, i) => {
-    fit(given[i]!, p.type, `parameter ${paramName(p)} of region ${region.name}`);
+    fits(given[i]!, p.type, `parameter ${paramName(p)} of region ${region.name}`);
   });
 }
 

@@ -124,8 +124,8 @@ export const loop: PrimitiveOp<"loop", LoopAttrs, "many"> = defineMultiOp<"loop"
     const { carried, trips } = attrs;
     const [body] = requireRegions(regions, 1) as [Graph];
     // Sizes of carried values that change are set anew each round.
-    const fit = attrs.shapes === undefined ? requireFit : requireResizable;
-    requireParams(body, [scalarOf("i64"), scalarOf("bool"), ...values], fit);
+    const fits = attrs.shapes === undefined ? requireFit : requireResizable;
+    requireParams(body, [scalarOf("i64"), scalarOf("bool"), ...values], fits);
     const [next, ...results] = body.results;
     if (next === undefined || results.length < carried)
       throw new ModelError(`region ${body.name} must give a condition and ${carried} carried values`);
@@ -135,7 +135,7 @@ export const loop: PrimitiveOp<"loop", LoopAttrs, "many"> = defineMultiOp<"loop"
         if (trips === undefined) throw new ModelError("a loop with scanned values needs the attribute trips");
         return resized({ dtype: r.type.dtype, shape: [trips, ...r.type.shape] }, i, attrs);
       }
-      fit(r.type, body.params[i + 2]!.type, `carried value ${i}`);
+      fits(r.type, body.params[i + 2]!.type, `carried value ${i}`);
       return resized(
         attrs.shapes === undefined
           ? { dtype: r.type.dtype, shape: mergeShapes(values[i]!.shape, r.type.shape) }

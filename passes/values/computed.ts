@@ -3,7 +3,8 @@
  * sizes but for rounding, whether it is that expression is tried at many sizes.
  */
 
-import { type Dim, type DimEnv, type DimExpr, type DimSymbol, dimScaled, dimSymbols, foldDim } from "../../ir/dim.js";
+import { type Dim, type DimEnv, type DimExpr, type DimSymbol, dimScaled, dimSymbols } from "../../ir/dim.js";
+import { foldDim } from "../../ir/dim-read.js";
 import { InternalError } from "../../ir/errors.js";
 import type { Computed, Exact, Fact } from "./fact.js";
 

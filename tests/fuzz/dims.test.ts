@@ -21,10 +21,9 @@ import {
   dimSymbol,
   dimText,
   evaluateDim,
-  foldDim,
-  parseDim,
-  splitDim,
 } from "../../ir/dim.js";
+import { parseDim } from "../../ir/dim-parse.js";
+import { foldDim, splitDim } from "../../ir/dim-read.js";
 import type { Expr, LoopFunction, Stmt } from "../../ir/loop.js";
 import { Block } from "../../ir/loop-block.js";
 import * as B from "../../ir/loop-build.js";

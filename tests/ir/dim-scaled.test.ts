@@ -3,17 +3,8 @@ import { compile } from "../../compiler/compile.js";
 import { exportOnnx } from "../../compiler/onnx/export/export.js";
 import { readOnnx } from "../../compiler/onnx/model.js";
 import { broadcastTo } from "../../ir/build.js";
-import {
-  dimBounds,
-  dimEqual,
-  dimFloorDiv,
-  dimMul,
-  dimScaled,
-  dimSymbol,
-  dimText,
-  evaluateDim,
-  parseDim,
-} from "../../ir/dim.js";
+import { dimBounds, dimEqual, dimFloorDiv, dimMul, dimScaled, dimSymbol, dimText, evaluateDim } from "../../ir/dim.js";
+import { parseDim } from "../../ir/dim-parse.js";
 import { graph as makeGraph, param } from "../../ir/graph.js";
 import { load } from "../../runtime/index.js";
 

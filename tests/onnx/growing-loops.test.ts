@@ -34,7 +34,7 @@ async function runs(bytes: Uint8Array, feeds: readonly Feeds[]): Promise<readonl
   for (const threads of [1, 2]) {
     const session = await load(artifact, { threads });
     const results: Tensor[] = [];
-    for (const f of feeds) results.push((await session.run(f))["y"] as Tensor);
+    for (const f of feeds) results.push((await session.run(f)).y as Tensor);
     session.dispose();
     all.push(results);
   }

@@ -10,8 +10,8 @@ import {
   dimMul,
   dimSubstitute,
   dimSymbol,
-  splitDim,
 } from "../../../ir/dim.js";
+import { splitDim } from "../../../ir/dim-read.js";
 import { InternalError } from "../../../ir/errors.js";
 import type { Shape } from "../../../ir/graph.js";
 import type { Expr } from "../../../ir/loop.js";

@@ -8,13 +8,12 @@ import {
   atomOperands,
   type Dim,
   type DimOperation,
-  type DimPart,
   dimAdd,
   dimSubstitute,
   dimSymbols,
   dimText,
-  splitDim,
 } from "../../../ir/dim.js";
+import { type DimPart, splitDim } from "../../../ir/dim-read.js";
 import { type DType, isFloat } from "../../../ir/dtype.js";
 import { InternalError } from "../../../ir/errors.js";
 import type { Value } from "../../../ir/graph.js";
