@@ -1,6 +1,17 @@
 /** Loops whose carried values change their sizes. */
 import { full, np, where } from "../../../ir/build.js";
-import { type Dim, type DimExpr, dimAdd, dimEqual, dimMax, dimMul, dimSub, dimSymbols } from "../../../ir/dim.js";
+import {
+  type Dim,
+  type DimExpr,
+  dimAdd,
+  dimBounds,
+  dimEqual,
+  dimMax,
+  dimMul,
+  dimSub,
+  dimSubstitute,
+  dimSymbols,
+} from "../../../ir/dim.js";
 import { param, type Value } from "../../../ir/graph.js";
 import { scalarConstant } from "../../../ir/ops/constant.js";
 import { loop } from "../../../ir/ops/control.js";
@@ -24,6 +35,9 @@ export function roomFor(c: NodeContext, count: Value | undefined): Dim {
   return c.services.findSize("rounds", believed, (defines) => bindDim([most], { defines })).size;
 }
 
+/** No value is longer. */
+const MOST_SIZE = 2 ** 31 - 1;
+
 interface Resizing {
   readonly params: readonly Value[];
   readonly state: readonly Value[];
@@ -36,8 +50,7 @@ interface Resizing {
 
 /**
  * A loop whose carried values change their sizes: each size that changes is found anew in every round. There is room for what
- * all rounds add where each adds the same, else for as much as for rounds without a stated number. Undefined where the loop
- * has no such form.
+ * all rounds add. Undefined where the loop has no such form.
  */
 export function resizedLoop(
   c: NodeContext,
@@ -65,14 +78,25 @@ export function resizedLoop(
   const alike = (v: Value, i: number) =>
     v.type.dtype === results[i]!.type.dtype && v.type.shape.length === results[i]!.type.shape.length;
   if (!state.every(alike)) return undefined;
-  const first = sized(() => c.services.unknownRounds);
+  const first = sized(() => MOST_SIZE);
   if (!first.traced) return undefined;
-  const { sizes: names, traced } = sized((at, axis) => {
-    const [before, after] = [first.sizes[at]![axis]!, first.traced!.region.results[at + 1]!.type.shape[axis]!];
-    const grown = dimSub(after, before);
-    const isFixed = [...dimSymbols(grown).values()].every((s) => s.bound === undefined);
-    return isFixed ? dimAdd(state[at]!.type.shape[axis]!, dimMul(rounds, dimMax(grown, 0))) : c.services.unknownRounds;
-  });
+  const firstNames = new Set(first.sizes.flat().flatMap((n) => n?.key ?? []));
+  /** What a round adds at most: the same in every round, or there is no telling how large the value becomes. */
+  const grown = state.map((v, at) =>
+    v.type.shape.map((_, axis): Dim | undefined => {
+      const before = first.sizes[at]![axis];
+      if (before === undefined) return 0;
+      const after = first.traced!.region.results[at + 1]!.type.shape[axis]!;
+      const added = dimSub(largest(after, firstNames), before);
+      if (![...dimSymbols(added).keys()].some((s) => firstNames.has(s))) return added;
+      const { max } = dimBounds(added);
+      return max <= MAX_STATED ? max : undefined;
+    }),
+  );
+  if (grown.flat().includes(undefined)) return undefined;
+  const { sizes: names, traced } = sized((at, axis) =>
+    dimAdd(state[at]!.type.shape[axis]!, dimMul(rounds, dimMax(grown[at]![axis]!, 0))),
+  );
   if (!traced || traced.shells.some((s) => s.kind !== "value")) return undefined;
   const { region } = traced;
   const made = region.results.slice(1);
@@ -101,4 +125,9 @@ export function resizedLoop(
   );
   for (const size of defines) c.services.foundBy(size, values[0]!);
   return values;
+}
+
+/** The expression with sizes that a round finds at their bounds, those of the names as they are. */
+function largest(d: Dim, names: ReadonlySet<string>): Dim {
+  return dimSubstitute(d, (s) => (s.bound === undefined || names.has(s.name) ? undefined : largest(s.bound, names)));
 }
