@@ -22,6 +22,10 @@ export function castExpr(b: Block, x: Expr, from: DType, to: DType, saturate: bo
   return isFloat(to) ? intToFloat(b, x, from, to) : intToInt(x, from, to);
 }
 
+/** Whether the same code converts a vector of four. 32-bit integers become half floats by way of f64, of which a vector has two. */
+export const castsLanes = (from: DType, to: DType): boolean =>
+  !(isHalf(to) && !isFloat(from) && from !== "bool" && dtypeInfo[from].bits > 16);
+
 function toBool(x: Expr, from: DType): Expr {
   if (isFloat(from)) return B.ne(x, same(x, 0));
   return B.convert(x.type === "i64" ? "mask.from_i64" : "mask.from_i32", x);

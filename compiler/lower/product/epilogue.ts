@@ -13,6 +13,7 @@ import type { Access, Arg, View } from "../../schedule.js";
 import { elemOf, type KernelHost, type KernelPool, registerOf } from "../core/kernel-builder.js";
 import { Place } from "../core/place.js";
 import { type Leaf, type Point, Points, visitPoints } from "../core/point.js";
+import { castsLanes } from "../elementwise/cast.js";
 import { coefficient, freshLoop, variable } from "../elementwise/loops.js";
 import { PointEmitter, vectorOf } from "../elementwise/point-emit.js";
 import { settle } from "../elementwise/registers.js";
@@ -151,6 +152,7 @@ function isVectorizable(point: Point, own: Place, columnOne: boolean): boolean {
         return;
       case "apply":
         if (!isLane(p.dtype) || p.node.operands.some((v) => !isLane(v.type.dtype))) fits = false;
+        if (p.node.op === "cast" && !castsLanes(p.node.operands[0]!.type.dtype, p.dtype)) fits = false;
         if (p.node.op === "bitcast" || (scalarOnly.has(p.node.op) && !isFloat(p.dtype))) fits = false;
         return;
     }
