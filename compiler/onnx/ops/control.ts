@@ -11,7 +11,7 @@ import { capturedNames, subgraphsOf } from "../check.js";
 import { type Bound, type ImportOp, isValue, type NodeContext, type OpRow } from "../context.js";
 import type { OnnxGraph, OnnxNode } from "../model.js";
 import { failed, rebuild, type Shell, trace } from "./region.js";
-import { resizedLoop, roomFor } from "./resized-loop.js";
+import { resizedLoop, roomFor, tripCountOf } from "./resized-loop.js";
 import { scanRow } from "./scan.js";
 
 /** Bodies are repeated in place up to this many times, where a loop can't be a loop of the IR. */
@@ -290,10 +290,9 @@ function whileLoop(
   state: readonly Value[],
   results: number,
 ): readonly Value[] {
-  const tripCount = count ?? scalarConstant("i64", (1n << 63n) - 1n);
   const captures = region.captured;
   const regions = [closeRegion("body", region, captures)];
-  const operands = [tripCount, condition, ...state, ...captures];
+  const operands = [tripCountOf(count), condition, ...state, ...captures];
   if (results === state.length) return loop(operands, { carried: state.length }, regions);
   const trips = c.services.newSize("trips", limit ?? roomFor(c, count));
   const made = loop(operands, { carried: state.length, trips, defines: [trips] }, regions);

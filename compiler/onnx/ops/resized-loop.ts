@@ -38,6 +38,9 @@ export function roomFor(c: NodeContext, count: Value | undefined): Dim {
 /** No value is longer. */
 const MOST_SIZE = 2 ** 31 - 1;
 
+/** The trip count of a loop; without one, the largest there is. */
+export const tripCountOf = (count: Value | undefined): Value => count ?? scalarConstant("i64", (1n << 63n) - 1n);
+
 interface Resizing {
   readonly params: readonly Value[];
   readonly state: readonly Value[];
@@ -57,7 +60,9 @@ export function resizedLoop(
   { params, state, results, count, condition, limit }: Resizing,
   attempt: (params: readonly Value[]) => Traced | undefined,
 ): readonly Value[] | undefined {
-  const rounds = limit ?? roomFor(c, count);
+  const alike = (v: Value, i: number) =>
+    v.type.dtype === results[i]!.type.dtype && v.type.shape.length === results[i]!.type.shape.length;
+  if (!state.every(alike)) return undefined;
   const sized = (boundOf: (at: number, axis: number) => Dim) => {
     const sizes = state.map((v, at) =>
       v.type.shape.map((d, axis) =>
@@ -75,12 +80,9 @@ export function resizedLoop(
     });
     return { sizes, traced: attempt(own) };
   };
-  const alike = (v: Value, i: number) =>
-    v.type.dtype === results[i]!.type.dtype && v.type.shape.length === results[i]!.type.shape.length;
-  if (!state.every(alike)) return undefined;
   const first = sized(() => MOST_SIZE);
   if (!first.traced) return undefined;
-  const firstNames = new Set(first.sizes.flat().flatMap((n) => n?.key ?? []));
+  const firstNames = namesOf(first.sizes);
   /** What a round adds at most: the same in every round, or there is no telling how large the value becomes. */
   const grown = state.map((v, at) =>
     v.type.shape.map((_, axis): Dim | undefined => {
@@ -88,44 +90,49 @@ export function resizedLoop(
       if (before === undefined) return 0;
       const after = first.traced!.region.results[at + 1]!.type.shape[axis]!;
       const added = dimSub(largest(after, firstNames), before);
-      if (![...dimSymbols(added).keys()].some((s) => firstNames.has(s))) return added;
+      if (!mentions(added, firstNames)) return added;
       const { max } = dimBounds(added);
       return max <= MAX_STATED ? max : undefined;
     }),
   );
   if (grown.flat().includes(undefined)) return undefined;
-  const { sizes: names, traced } = sized((at, axis) =>
-    dimAdd(state[at]!.type.shape[axis]!, dimMul(rounds, dimMax(grown[at]![axis]!, 0))),
-  );
+  const rounds = limit ?? roomFor(c, count);
+  const boundOf = (at: number, axis: number) =>
+    dimAdd(state[at]!.type.shape[axis]!, dimMul(rounds, dimMax(grown[at]![axis]!, 0)));
+  const { sizes, traced } = sized(boundOf);
   if (!traced || traced.shells.some((s) => s.kind !== "value")) return undefined;
   const { region } = traced;
   const made = region.results.slice(1);
   // Those of the rounds, and then those of the results.
-  const defines: DimExpr[] = names.flat().flatMap((n) => n ?? []);
-  const isInner = (d: Dim) => [...dimSymbols(d).keys()].some((s) => names.flat().some((n) => n?.key === s));
+  const defines: DimExpr[] = sizes.flat().flatMap((n) => n ?? []);
+  const names = namesOf(sizes);
   // Rows that a loop collects have one shape.
-  if (made.slice(state.length).some((v) => v.type.shape.some(isInner))) return undefined;
+  if (made.slice(state.length).some((v) => v.type.shape.some((d) => mentions(d, names)))) return undefined;
   const trips = made.length > state.length ? c.services.newSize("trips", rounds) : undefined;
   if (trips) defines.push(trips);
   const shapes = made.map((v, at) => {
     if (at >= state.length) return [trips!, ...v.type.shape];
     return v.type.shape.map((d, axis) => {
-      const inner = names[at]![axis];
-      if (inner === undefined) return d;
-      const size = c.services.newSize("carried", dimSymbols(inner).get(inner.key)!.bound!);
+      if (sizes[at]![axis] === undefined) return d;
+      const size = c.services.newSize("carried", boundOf(at, axis));
       defines.push(size);
       return size;
     });
   });
   const captures = region.captured;
   const values = loop(
-    [count ?? scalarConstant("i64", (1n << 63n) - 1n), condition, ...state, ...captures],
+    [tripCountOf(count), condition, ...state, ...captures],
     { carried: state.length, shapes, defines, ...(trips ? { trips } : {}) },
     [closeRegion("body", region, captures)],
   );
   for (const size of defines) c.services.foundBy(size, values[0]!);
   return values;
 }
+
+const namesOf = (sizes: readonly (readonly (DimExpr | undefined)[])[]): ReadonlySet<string> =>
+  new Set(sizes.flat().flatMap((n) => n?.key ?? []));
+
+const mentions = (d: Dim, names: ReadonlySet<string>): boolean => [...dimSymbols(d).keys()].some((s) => names.has(s));
 
 /** The expression with sizes that a round finds at their bounds, those of the names as they are. */
 function largest(d: Dim, names: ReadonlySet<string>): Dim {
