@@ -51,9 +51,21 @@ export const isValue = (b: Bound | undefined): b is Value => b !== undefined && 
 export class Scope {
   readonly outer: Scope | undefined;
   private readonly names = new Map<string, Bound>();
+  private readonly ranks = new Map<string, number>();
 
   constructor(outer?: Scope) {
     this.outer = outer;
+  }
+
+  /** Notes what the file says of the values of a graph. */
+  state({ outputs, valueInfo }: Pick<OnnxGraph, "outputs" | "valueInfo">): void {
+    for (const [name, type] of [...valueInfo, ...outputs.map((o) => [o.name, o.type] as const)])
+      if (type?.kind === "tensor" && type.shape) this.ranks.set(name, type.shape.length);
+  }
+
+  /** How many axes a value of this graph has, where the file says so. */
+  statedRank(name: string): number | undefined {
+    return this.ranks.get(name);
   }
 
   set(name: string, bound: Bound): void {
@@ -184,6 +196,11 @@ export class NodeContext {
     const bound = this.inputs[i];
     if (bound !== undefined && !isValue(bound) && bound.kind === "sequence") return bound;
     throw this.error(`input ${i} should be a sequence`);
+  }
+
+  /** How many axes output i has, where the file says so; nothing has checked it. */
+  statedRank(i: number): number | undefined {
+    return this.scope.statedRank(this.node.outputs[i] ?? "");
   }
 
   /** The input as a host tensor, if it follows from constants. */

@@ -175,6 +175,7 @@ export class Importer implements ImportServices {
   }
 
   private body(graph: OnnxGraph, scope: Scope): void {
+    scope.state(graph);
     for (const [name, tensor] of graph.initializers)
       if (scope.get(name) === undefined || graph.inputs.every((i) => i.name !== name))
         scope.set(name, bindTensor(tensor, name));

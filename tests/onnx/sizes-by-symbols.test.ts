@@ -4,6 +4,7 @@
  */
 import { describe, expect, it } from "vitest";
 import { compile } from "../../compiler/compile.js";
+import { compileFor } from "../../compiler/late/compile-for.js";
 import { importOnnx } from "../../compiler/onnx/import.js";
 import type { GraphProto, NodeProto } from "../../compiler/onnx/proto-types.js";
 import { encodeMessage } from "../../compiler/onnx/protobuf.js";
@@ -248,4 +249,68 @@ it("ScatterND takes the depth of its tuples from the ranks", () => {
   expect([...y!.data]).toEqual([0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7]);
   const wrong = { x, at: tensorFrom("i64", [2, 1], [0n, 1n]), v: tensorFrom("f32", [2], [5, 7]) };
   expect(() => evaluate(g, wrong)).toThrow(/sizes do not fit/);
+});
+
+describe("GatherND takes the depth of its tuples", () => {
+  const gathering = (x: number[], at: (number | string)[], y: (number | string)[] | undefined, batch = 0) =>
+    encodeMessage(
+      "ModelProto",
+      model({
+        input: [tensorInfo("x", x), tensorInfo("at", at, 7)],
+        output: [tensorInfo("y", y)],
+        node: [node("GatherND", ["x", "at"], ["y"], { batch_dims: batch })],
+      }),
+    );
+  const counted = (...shape: number[]) =>
+    tensorFrom(
+      "f32",
+      shape,
+      Array.from({ length: shape.reduce((n, d) => n * d, 1) }, (_, i) => i),
+    );
+  const indices = (shape: number[], values: number[]) => tensorFrom("i64", shape, values.map(BigInt));
+
+  it.each([
+    // x[i, j] = 4i + j
+    ["elements", [3, 4], ["m", "d"], ["m"], 0, indices([2, 2], [0, 1, 2, -1]), [1, 11]],
+    ["rows", [3, 4], ["m", "d"], ["m", 4], 0, indices([2, 1], [2, 0]), [8, 9, 10, 11, 0, 1, 2, 3]],
+    // x[b, i] = 3b + i
+    ["elements of a batch", [2, 3], [2, "d"], [2], 1, indices([2, 1], [1, -1]), [1, 5]],
+    [
+      "elements of an axis, which is all there is",
+      [5],
+      ["m", "d"],
+      undefined,
+      0,
+      indices([3, 1], [4, 0, 2]),
+      [4, 0, 2],
+    ],
+  ] as const)("from the ranks: %s", async (_, shape, at, y, batch, given, want) => {
+    const graph = importOnnx(gathering([...shape], [...at], y && [...y], batch));
+    const feeds = { x: counted(...shape), at: given };
+    expect([...evaluate(graph, feeds)[0]!.data]).toEqual(want);
+    const session = await load(await compile(graph, { variants: ["simd128"] }), { threads: 1 });
+    const { y: got } = (await session.run(feeds as never)) as Record<string, Tensor>;
+    expect([...got!.data]).toEqual(want);
+    // Three indices for an axis of which there are two at most.
+    const wrong = indices([...given.shape.slice(0, -1), 3], new Array(given.shape[0]! * 3).fill(0));
+    await expect(session.run({ ...feeds, at: wrong } as never)).rejects.toThrow(/sizes do not fit|should/);
+    session.dispose();
+  });
+
+  it("from feeds where nothing says it, and fixes nothing else", async () => {
+    const bytes = gathering([3, 4], ["m", "d"], undefined);
+    expect(() => importOnnx(bytes)).toThrow(
+      /the size d of its index tuples.*decides how many axes the result has.*dims/s,
+    );
+    expect(importOnnx(bytes, { dims: { d: 1 } }).results[0]!.type.shape).toHaveLength(2);
+    const feeds = { x: counted(3, 4), at: indices([2, 2], [0, 1, 2, -1]) };
+    const artifact = await compileFor(bytes, feeds, { variants: ["simd128"] });
+    expect(artifact.fixed).toEqual([{ input: "at", what: "size", axis: 1, dim: "d", value: 2 }]);
+  });
+
+  it("and says where the file states what can't be", () => {
+    expect(() => importOnnx(gathering([3, 4], ["m", "d"], ["m", 1, 1, 1]))).toThrow(
+      /the file says that its result has 4 axes/,
+    );
+  });
 });

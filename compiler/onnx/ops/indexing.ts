@@ -12,7 +12,7 @@ import {
   takeAt,
   where,
 } from "../../../ir/build.js";
-import type { Dim } from "../../../ir/dim.js";
+import { type Dim, type DimExpr, dimBounds, dimText } from "../../../ir/dim.js";
 import { typeText, type Value } from "../../../ir/graph.js";
 import type { Op } from "../../../ir/op.js";
 import { iota } from "../../../ir/ops/constant.js";
@@ -96,20 +96,45 @@ const reverseSequenceRow: ImportOp = (c) => {
   );
 };
 
-/** Where the depth of the index tuples is not stated, the ranks tell it. */
+/** Index tuples [..., depth] whose depth the file leaves open, taken to be what the ranks say; each run checks it. */
+function tuplesOf(indices: Value, depth: number): Value {
+  return reshapeTo(indices, [...indices.type.shape.slice(0, -1), depth]);
+}
+
+const isOpen = (depth: Dim | undefined): depth is DimExpr => depth !== undefined && typeof depth !== "number";
+
+const gatherNDRow: ImportOp = (c) => {
+  const [x, given] = [c.input(0), c.input(1)];
+  const batchDims = c.attrs.int("batch_dims", 0);
+  const open = given.type.shape.at(-1);
+  if (!isOpen(open)) return gatherND([x, given], { batchDims });
+  const most = rankOf(x) - batchDims;
+  const rank = c.statedRank(0);
+  const depth =
+    rank !== undefined ? rankOf(given) - 1 + most - rank : most === 1 && dimBounds(open).min === 1 ? 1 : undefined;
+  if (depth === undefined)
+    throw c.error(
+      `the size ${dimText(open)} of its index tuples, the last axis of ${typeText(given.type)}, decides how many axes the result has`,
+      "fix the size when importing (the option dims), or let compileFor take it from the feeds",
+      c.services.needs.ofDims([open]),
+    );
+  if (depth < 0 || depth > most)
+    throw c.error(
+      `the file says that its result has ${rank} axes, which does not fit indices ${typeText(given.type)} of ${typeText(x.type)}`,
+    );
+  return gatherND([x, tuplesOf(given, depth)], { batchDims });
+};
+
 const scatterNDRow: ImportOp = (c) => {
   const [x, given, updates] = [c.input(0), c.input(1), c.input(2)];
+  const reduction = c.attrs.oneOf("reduction", REDUCTIONS, "none");
+  if (!isOpen(given.type.shape.at(-1))) return scatterND([x, given, updates], { reduction });
   const depth = rankOf(given) - 1 + rankOf(x) - rankOf(updates);
-  const stated = given.type.shape.at(-1);
-  if (stated !== undefined && typeof stated !== "number" && (depth < 0 || depth > rankOf(x)))
+  if (depth < 0 || depth > rankOf(x))
     throw c.error(
       `updates ${typeText(updates.type)} do not fit indices ${typeText(given.type)} of ${typeText(x.type)}`,
     );
-  const indices =
-    stated === undefined || typeof stated === "number"
-      ? given
-      : reshapeTo(given, [...given.type.shape.slice(0, -1), depth]);
-  return scatterND([x, indices, updates], { reduction: c.attrs.oneOf("reduction", REDUCTIONS, "none") });
+  return scatterND([x, tuplesOf(given, depth), updates], { reduction });
 };
 
 /** New cache entries written at a position per batch, linearly or round a ring. */
@@ -133,7 +158,7 @@ export const indexing = {
     const x = c.input(0);
     return gatherElements([x, c.input(1)], { axis: c.axis(c.attrs.int("axis", 0), rankOf(x)) });
   },
-  GatherND: (c) => gatherND([c.input(0), c.input(1)], { batchDims: c.attrs.int("batch_dims", 0) }),
+  GatherND: gatherNDRow,
   Scatter: scatterElementsRow,
   ScatterElements: scatterElementsRow,
   ScatterND: scatterNDRow,
