@@ -163,7 +163,13 @@ export function assemble(lowered: readonly Schedule[], program: Program, options
       maxThreads: options.maxThreads,
     },
     state: weights.state.map((s) => ({ ...s, offset: s.offset + bases.state })),
-    entries: Object.fromEntries(emitted.map((e, i) => [entries[i]!.schedule.name, e.info])),
+    entries: Object.fromEntries(
+      emitted.map(({ info }, i) => {
+        const { name } = entries[i]!.schedule;
+        const fixedInputs = program.entries[name]?.fixedInputs;
+        return [name, fixedInputs ? { ...info, fixedInputs } : info];
+      }),
+    ),
     training: program.training ? { ...program.training, ...placedTemplate(template, weights, bases) } : null,
     sources: program.sources ?? [],
     ...(program.specialization

@@ -70,6 +70,8 @@ export interface Graph {
    * (attribute `defines`) that shapes of this graph mention.
    */
   readonly sizes?: readonly Value[];
+  /** Names that the source lists as inputs, but which are constants here: for words to whoever feeds them. */
+  readonly fixedInputs?: readonly string[];
 }
 
 export function paramName(v: Value): string {

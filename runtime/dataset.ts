@@ -153,7 +153,7 @@ function columnOf({ modelError, readFeed, Complaint }: Tools, input: TensorInfo,
   const sample = input.shape.slice(1);
   const all = { ...input, shape: [{ dim: "samples", slot: 0 }, ...sample] };
   const { array: data, shape: given, problem } = readFeed(all, feed);
-  if (problem) throw new Complaint("feeds", [[{ where, ...problem }], [input], { [input.name]: feed }]);
+  if (problem) throw new Complaint("feeds", [[{ where, ...problem }], { inputs: [input] }, { [input.name]: feed }]);
   if (input.shape.length === 0)
     throw modelError(where, "a scalar can't be cut into batches", "pass an iterable of batches");
   const shape = sample.map((d, i) => {

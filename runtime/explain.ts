@@ -89,6 +89,11 @@ function feedHint(feed: unknown, problem: Problem): string | undefined {
   return problem.hint;
 }
 
+const fixedInput = (name: string): Problem => ({
+  message: "this input is a constant of the compiled program, since the ONNX file gives it a value (an initializer)",
+  hint: `to feed it, import with the option overrides: [${JSON.stringify(name)}], or compile with compileFor`,
+});
+
 const begins =
   (...starts: readonly string[]) =>
   (text: string) =>
@@ -161,13 +166,14 @@ export const words = {
 
   feeds(
     problems: readonly Problem[],
-    inputs: EntryInfo["inputs"],
+    { inputs, fixedInputs = [] }: Pick<EntryInfo, "inputs" | "fixedInputs">,
     feeds: Readonly<Record<string, unknown>>,
   ): readonly Problem[] {
     const names = inputs.map((i) => i.name);
     return problems.map((p) => {
       const name = [...names, ...Object.keys(feeds)].find((n) => p.where === `input "${n}"`);
       if (name === undefined) return p;
+      if (fixedInputs.includes(name)) return { ...p, ...fixedInput(name) };
       if (!names.includes(name)) return { ...p, hint: instead(name, names, "its inputs are") };
       const hint = feedHint(feeds[name], p) ?? p.hint;
       return { ...p, hint };

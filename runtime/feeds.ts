@@ -54,7 +54,7 @@ export function bindFeeds(entry: EntryInfo, feeds: Feeds, given: Readonly<Record
     data.push(array);
     shapes.push(shape);
   }
-  if (problems.length > 0) throw new Complaint("feeds", [problems, entry.inputs, feeds]);
+  if (problems.length > 0) throw new Complaint("feeds", [problems, entry, feeds]);
   const dims = bindDims(entry, data, shapes, given, problems);
   if (problems.length > 0) throw new ModelError(problems);
   return { data, shapes, dims };

@@ -192,6 +192,8 @@ export interface EntryInfo {
   /** In the order in which they are bound. */
   readonly dims: readonly DimInfo[];
   readonly inputs: readonly TensorInfo[];
+  /** Inputs of the ONNX file that are constants here, since the file gives them values (`overrides` of importOnnx makes them inputs). */
+  readonly fixedInputs?: readonly string[];
   /** Shape slots of outputs may be written during the run by kernels that find sizes in data. */
   readonly outputs: readonly TensorInfo[];
   /** The schedule; `run_E` takes ranges of its indices. */

@@ -47,7 +47,7 @@ export const importChecks: Checks<ImportOptions> = {
 };
 
 /** Options of the model's own names: `dims`, `shapes`, `values`, `structures`. */
-export type NamedOptions = Pick<ImportOptions, "dims" | "shapes" | "values" | "structures">;
+export type NamedOptions = Pick<ImportOptions, "dims" | "shapes" | "values" | "structures" | "overrides">;
 
 /** Calls `visit` with the sizes of the type's tensors. */
 function visitShapes(type: OnnxType | undefined, visit: (shape: readonly (number | string | null)[]) => void): void {
@@ -93,6 +93,14 @@ export function nameProblems(model: OnnxModel, options: NamedOptions): readonly 
     const problem = tensorProblem(value);
     if (problem) problems.push({ ...problem, where: `option values, input ${describe(name)}` });
   }
+  const initializers = (model.graph.overridable ?? []).map((i) => i.name);
+  for (const name of options.overrides ?? [])
+    if (!inputs.includes(name))
+      problems.push({
+        where: "option overrides",
+        message: `the file lists no initializer ${describe(name)} as an input`,
+        hint: choices(name, initializers, "it lists"),
+      });
   const known = dimNames(model, options);
   for (const name of Object.keys(options.dims ?? {})) {
     if (known.has(name) || (nested && inputs.some((i) => name.startsWith(`${i}.`)))) continue;

@@ -80,7 +80,10 @@ export class Importer implements ImportServices {
   }
 
   import(model: OnnxModel): ImportedModel {
-    const overridden = model.graph.overridable?.filter(({ name }) => this.options.overrides?.includes(name)) ?? [];
+    const { overridable = [] } = model.graph;
+    const { overrides = [], values = {} } = this.options;
+    const overridden = overridable.filter(({ name }) => overrides.includes(name) || Object.hasOwn(values, name));
+    const fixedInputs = overridable.filter((input) => !overridden.includes(input)).map((input) => input.name);
     const graph: OnnxGraph = { ...model.graph, inputs: [...model.graph.inputs, ...overridden] };
     const scope = new Scope();
     const params: Value[] = [];
@@ -115,8 +118,9 @@ export class Importer implements ImportServices {
     const outputs = graph.outputs.map(({ name }) => ({ name, structure: collect(scope.get(name) ?? FAILED, name) }));
     const problems = [...[...this.unsupported.values()].map(describeUnsupported), ...this.problems];
     if (problems.length > 0) throw new ModelError(problems);
+    const closed = this.close(graph.name || "model", params, results, names);
     return {
-      graph: this.close(graph.name || "model", params, results, names),
+      graph: fixedInputs.length > 0 ? { ...closed, fixedInputs } : closed,
       outputs,
       openSizes: this.needs.openSizes,
       foundSizes: this.needs.ofFinders(),

@@ -1,11 +1,14 @@
 /** What inputs of imported models take: sizes without names, scalars. */
 import { describe, expect, it } from "vitest";
 import { compile } from "../../compiler/compile.js";
+import { compileFor } from "../../compiler/late/compile-for.js";
 import { importOnnx } from "../../compiler/onnx/import.js";
 import type { GraphProto } from "../../compiler/onnx/proto-types.js";
 import { encodeModel } from "../../compiler/onnx/protobuf.js";
+import { encodeTensor } from "../../compiler/onnx/tensor.js";
 import { evaluate } from "../../ir/reference.js";
-import { tensorFrom } from "../../ir/tensor.js";
+import { type Tensor, tensorFrom } from "../../ir/tensor.js";
+import type { ArtifactParts } from "../../runtime/format.js";
 import { load } from "../../runtime/index.js";
 import { model, node, tensorInfo } from "./build.js";
 
@@ -122,5 +125,53 @@ describe("a slice", () => {
         expect([...(await session.run(feeds as never)).y!.data]).toEqual(want);
       }
     session.dispose();
+  });
+});
+
+describe("an input to which the file gives a value", () => {
+  const x = tensorFrom("f32", [2], [5, 7]);
+  const w = tensorFrom("f32", [2], [10, 20]);
+  const bytes = encodeModel(
+    model({
+      input: [tensorInfo("x", [2]), tensorInfo("w", [2])],
+      output: [tensorInfo("y", undefined)],
+      initializer: [encodeTensor(tensorFrom("f32", [2], [3, 4]) as never, "w")],
+      node: [node("Mul", ["x", "w"], ["y"])],
+    }),
+  );
+  const run = async (artifact: ArtifactParts, feeds: object) => {
+    const session = await load(artifact, { threads: 1 });
+    try {
+      return [...((await session.run(feeds as never)) as Record<string, Tensor>).y!.data];
+    } finally {
+      session.dispose();
+    }
+  };
+  const variants = ["simd128"] as const;
+
+  it("is a constant; who feeds it is told of the option overrides", async () => {
+    const artifact = await compile(importOnnx(bytes), { variants });
+    expect(await run(artifact, { x })).toEqual([15, 28]);
+    await expect(run(artifact, { x, w })).rejects.toThrow(
+      /input "w": this input is a constant of the compiled program.*\n {2}→ to feed it, import with the option overrides: \["w"\]/,
+    );
+    const session = await load(await artifact.toBytes());
+    await expect(session.run({ x, w } as never)).rejects.toThrow(/overrides/);
+    session.dispose();
+    await expect(run(artifact, { x, v: w })).rejects.toThrow(/the model has no such input\n {2}→ its inputs are: x/);
+  });
+
+  it("is an input with overrides, takes another value with values, and both by compileFor", async () => {
+    const overridden = await compile(importOnnx(bytes, { overrides: ["w"] }), { variants });
+    expect(await run(overridden, { x, w })).toEqual([50, 140]);
+    expect(await run(await compile(importOnnx(bytes, { values: { w } }), { variants }), { x })).toEqual([50, 140]);
+    const late = await compileFor(bytes, { x, w }, { variants });
+    expect(await run(late, late.inputsOf({ x, w }))).toEqual([50, 140]);
+  });
+
+  it("and names that the file does not list are refused", () => {
+    expect(() => importOnnx(bytes, { overrides: ["weight"] })).toThrow(
+      /option overrides: the file lists no initializer "weight" as an input\n {2}→ it lists: w/,
+    );
   });
 });
