@@ -96,7 +96,7 @@ for (let i = 0; i < count; i++) {
   // Each file by its own seed, so that one can be made again by itself.
   const next = random(seed + i);
   const file = files[Math.floor(next() * files.length)]!;
-  const damaged = i % 8 === 0 ? mutateBytes(file.model, next) : mutateModel(file.model, next);
+  const damaged = (seed + i) % 8 === 0 ? mutateBytes(file.model, next) : mutateModel(file.model, next);
   // First, so that a hang has a name.
   console.log(JSON.stringify({ seed: seed + i, name: file.name }));
   const { stage, error } = await outcome(damaged, next);
