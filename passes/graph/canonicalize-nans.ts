@@ -7,8 +7,9 @@
  *
  * WebAssembly leaves the sign and payload of a NaN that arithmetic makes to the engine, and engines do not even agree with
  * themselves: the code of a later tier may take the operands in another order. Seen are results (states among them) and what
- * `bitcast` reads. Ops that only move bits are looked through, so that a long result which is mostly moved (a key/value cache) costs
- * nothing, and the choice lies next to the arithmetic, in whose kernel it is fused.
+ * `bitcast` reads, in regions too. Ops that only move bits are looked through, so that a long result which is mostly moved (a key/value
+ * cache) costs nothing, and the choice lies next to the arithmetic, in whose kernel it is fused. What goes into a region or comes out
+ * of a node with regions counts as arithmetic, as do `neg` and `abs`: the reference, in numbers of JavaScript, can't see a NaN's sign.
  */
 
 import { dtypeInfo, isFloat } from "../../ir/dtype.js";
@@ -18,9 +19,9 @@ import { constantLike } from "../../ir/ops/constant.js";
 import { eq, select } from "../../ir/ops/logic.js";
 import type { GraphPass } from "../pass.js";
 
-export const canonicalizeNans: GraphPass = { name: "canonicalize-nans", run: (g) => canonicalize(g, g.results) };
+export const canonicalizeNans: GraphPass = { name: "canonicalize-nans", run: (g) => canonicalize(g, g.results, []) };
 
-/** Operands whose elements come through bit for bit (or with another sign); none for arithmetic. */
+/** Operands whose elements come through bit for bit; none for arithmetic. */
 function moved(node: GraphNode): readonly Value[] | undefined {
   switch (node.op) {
     case "constant":
@@ -35,8 +36,6 @@ function moved(node: GraphNode): readonly Value[] | undefined {
     case "gatherElements":
     case "gatherND":
     case "select":
-    case "neg":
-    case "abs":
     case "bitcast":
     case "sort":
     case "topK":
@@ -52,14 +51,18 @@ function moved(node: GraphNode): readonly Value[] | undefined {
   }
 }
 
-/** Results of arithmetic whose NaNs reach one of the values. */
-function arithmeticBehind(seen: readonly Value[]): ReadonlySet<Value> {
+/** Results of arithmetic, and parameters of the region, whose NaNs reach one of the values. */
+function arithmeticBehind(seen: readonly Value[], regionParams: readonly Value[]): ReadonlySet<Value> {
   const found = new Set<Value>();
   const visited = new Set<Value>();
   const stack = [...seen];
   for (let v = stack.pop(); v !== undefined; v = stack.pop()) {
-    if (visited.has(v) || v.def.op === "param" || dtypeInfo[v.type.dtype].kind !== "float") continue;
+    if (visited.has(v) || dtypeInfo[v.type.dtype].kind !== "float") continue;
     visited.add(v);
+    if (v.def.op === "param") {
+      if (regionParams.includes(v) && isFloat(v.type.dtype)) found.add(v);
+      continue;
+    }
     const operands = moved(v.def);
     if (operands) stack.push(...operands);
     else if (isFloat(v.type.dtype)) found.add(v);
@@ -72,15 +75,17 @@ function canonical(x: Value): Value {
   return x.def.op === "param" ? choose() : withLoc(x.def.loc, choose);
 }
 
-function canonicalize(g: Graph, results: readonly Value[]): Graph {
+function canonicalize(g: Graph, results: readonly Value[], regionParams: readonly Value[]): Graph {
   const nodes = graphNodes(g);
   const read = nodes.flatMap((n) => (n.op === "bitcast" ? n.operands : []));
-  const noisy = arithmeticBehind([...results, ...read]);
-  const replaced = new Map<Value, Value>();
+  const noisy = arithmeticBehind([...results, ...read], regionParams);
+  const replaced = new Map<Value, Value>(
+    regionParams.flatMap((p) => (noisy.has(p) ? [[p, canonical(p)] as const] : [])),
+  );
   const now = (v: Value) => replaced.get(v) ?? v;
   for (const node of nodes) {
     const operands = node.operands.map(now);
-    const regions = node.regions.map((r) => canonicalize(r, []));
+    const regions = node.regions.map((r) => canonicalize(r, [], r.params));
     const changed = operands.some((v, i) => v !== node.operands[i]) || regions.some((r, i) => r !== node.regions[i]);
     const made = changed ? remake(node, operands, regions) : node;
     node.results.forEach((r, i) => {

@@ -6,7 +6,9 @@ import { uniform } from "../../compiler/cli/feeds.js";
 import { compile } from "../../compiler/compile.js";
 import { importOnnx } from "../../compiler/onnx/import.js";
 import { parseGraph } from "../../ir/graph-parse.js";
-import { load, type Tensor } from "../../runtime/index.js";
+import { evaluate } from "../../ir/reference.js";
+import { tensorFrom } from "../../ir/tensor.js";
+import { type Feeds, load, type Tensor } from "../../runtime/index.js";
 import { DATA } from "../onnx/data.js";
 
 const path = join(DATA, "cases/hostile/nan-bits/model.onnx");
@@ -78,6 +80,47 @@ describe("bits of NaNs", () => {
     expect([...new BigUint64Array(wide!.data.buffer).slice(1)]).toEqual(Array(3).fill(0x7ff8000000000000n));
     expect(hex(moved!.data, 8)).toEqual(["ffc05678", "7fc00000"]);
     expect([...(bits!.data as Int32Array)]).toEqual(Array(4).fill(0x7fc00000));
+    session.dispose();
+  });
+
+  it("are those that the reference gives behind changed signs and in regions", async () => {
+    const graph = parseGraph(
+      `graph @g(%x: f32[4], %zero: f32[4], %yes: bool[]) -> (minus: f32[4], plus: f32[4], carried: f32[4], inside: i32[3,4], chosen: f32[4], bits: i32[4]) {
+        %0: f32[4] = mul %x, %zero
+        %1: f32[4] = neg %0
+        %2: f32[4] = abs %0
+        %3: f32[4], %4: i32[3,4] = scan %x, %zero {carried=1, inputs=0, length=3, reverse=false}
+          graph @body(%a: f32[4], %c: f32[4]) -> (f32[4], i32[4]) {
+            %0: f32[4] = mul %a, %c
+            %1: i32[4] = bitcast %a {to="i32"}
+            return %0, %1
+          }
+        %5: f32[4], %6: i32[4] = if %yes, %0
+          graph @yes(%c0: f32[4]) -> (f32[4], i32[4]) {
+            %0: f32[4] = neg %c0
+            %1: i32[4] = bitcast %c0 {to="i32"}
+            return %0, %1
+          }
+          graph @no(%c0: f32[4]) -> (f32[4], i32[4]) {
+            %0: i32[4] = bitcast %c0 {to="i32"}
+            return %c0, %0
+          }
+        return %1, %2, %3, %4, %5, %6
+      }`,
+      "test",
+    );
+    const feeds = [
+      tensorFrom("f32", [4], [Infinity, -Infinity, Number.NaN, 1]),
+      tensorFrom("f32", [4], [0, 0, 0, 0]),
+      tensorFrom("bool", [], [1]),
+    ] as const;
+    const session = await load(await compile(graph, { variants: ["simd128"] }));
+    const got = await session.run({ x: feeds[0], zero: feeds[1], yes: feeds[2] } as Feeds);
+    const bits = (t: { readonly data: ArrayBufferView }) => [
+      ...new Uint32Array(t.data.buffer, t.data.byteOffset, t.data.byteLength / 4),
+    ];
+    const want = evaluate(graph, feeds);
+    for (const [i, name] of graph.resultNames.entries()) expect(bits(got[name]!), name).toEqual(bits(want[i]!));
     session.dispose();
   });
 
