@@ -1,5 +1,6 @@
 /** Making regions out of closures: what a closure uses from outside is captured through parameters. */
 
+import { isFloat } from "./dtype.js";
 import { ModelError } from "./errors.js";
 import { definedSymbols, type Graph, type GraphNode, graph, param, type Value } from "./graph.js";
 import { recordNodes } from "./op.js";
@@ -13,7 +14,10 @@ export interface TracedRegion {
   readonly sizes: readonly Value[];
 }
 
-/** Runs a closure over fresh parameters and finds what it captured. Nodes without operands (constants) are not captured. */
+/**
+ * Runs a closure over fresh parameters and finds what it captured: values made outside. Of those without operands only constants of
+ * floats, which may be weights: a gradient reaches what a region uses through operands alone. Simplification puts them back.
+ */
 export function traceRegion(
   params: readonly Value[],
   body: (params: readonly Value[]) => readonly Value[],
@@ -27,13 +31,17 @@ export function traceRegion(
   while (stack.length > 0) {
     const v = stack.pop()!;
     if (inside.has(v)) continue;
-    if (v.def.op === "param" || (!made.has(v.def) && v.def.operands.length > 0)) captured.add(v);
+    if (v.def.op === "param" || isCapture(v.def, made)) captured.add(v);
     else if (!done.has(v.def)) {
       done.add(v.def);
       stack.push(...[...v.def.operands].reverse());
     }
   }
   return { params, results, captured: [...captured], sizes };
+}
+
+function isCapture(node: GraphNode, made: ReadonlySet<GraphNode>): boolean {
+  return !made.has(node) && (node.operands.length > 0 || (node.op === "constant" && isFloat(node.attrs.value.dtype)));
 }
 
 /** Closes a traced region: each of `captures`, which include all that it captured, becomes a trailing parameter. */
