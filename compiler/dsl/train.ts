@@ -9,8 +9,9 @@ import { isFloat } from "../../ir/dtype.js";
 import { ModelError } from "../../ir/errors.js";
 import { type Graph, graph, param, paramName, type TensorType, typeText, type Value, withLoc } from "../../ir/graph.js";
 import { withResults } from "../../ir/graph-rebuild.js";
+import { constantLike } from "../../ir/ops/constant.js";
 import { elementCount, scalar, type Tensor, tensorFrom, zeros } from "../../ir/tensor.js";
-import { gradients } from "../../passes/graph/differentiate.js";
+import { pullback } from "../../passes/graph/differentiate.js";
 import type { StateRole, TrainingInfo } from "../../runtime/format.js";
 import {
   aFunction,
@@ -29,6 +30,7 @@ import { Context } from "./context.js";
 import { type AnyModule, applyModel, type DimRanges, type Inputs, inputTypes, namedOutputs } from "./graph.js";
 import { GraphModel, type GraphOutput, type Trainable } from "./graph-model.js";
 import { Module, type Variable } from "./module.js";
+import { optimizerState } from "./optim/apply.js";
 import type { Clip, Optimizer } from "./optim.js";
 import { rateAt, type Schedule } from "./schedules.js";
 import { stateNames, updates } from "./update.js";
@@ -265,14 +267,8 @@ function declare<O>(
   };
   const values = model.state();
   for (const [name, v] of model.variables()) add(name, v.role, values.get(name)!);
-  for (const [name, v] of trained) {
-    for (const [slot, { initial, scalar: single }] of Object.entries(optimizer.ruleFor(name).slots)) {
-      const shape = single ? [] : v.shape;
-      const dtype = single ? "f32" : v.dtype;
-      const filled = new Float64Array(elementCount(shape)).fill(initial);
-      add(stateNames.slot(slot, name), "optimizer", tensorFrom(dtype, shape, filled));
-    }
-  }
+  const learnt = trained.map(([name, { dtype, shape }]) => ({ name, dtype, shape, value: () => values.get(name)! }));
+  for (const [name, first] of optimizerState(optimizer, learnt, stateNames.slot)) add(name, "optimizer", first);
   if (!Number.isInteger(accumulate) || accumulate < 1) {
     throw new ModelError(`accumulate is a whole number of batches, not ${accumulate}`);
   }
@@ -354,9 +350,16 @@ function stepEntry<O>(
   const output = applyModel(model, ctx, feeds.slice(0, count)) as O;
   const measures = measure(output, feeds.slice(count), options);
   const weights = trained.map(([, v]) => ctx.value(v));
-  const found = gradients(measures[0]![1], weights);
+  const loss = measures[0]![1];
+  const found = pullback([loss], [constantLike(loss, 1)], weights);
+  if (found.every((g) => g === undefined))
+    throw new ModelError({
+      where: "loss",
+      message: "the loss depends on no parameter that is learnt",
+      hint: "compute it from the model's output, without stopGradient and integers in between",
+    });
 
-  const learnt = trained.map(([name], i) => ({ name, weight: weights[i]!, gradient: found[i]! }));
+  const learnt = trained.map(([name], i) => ({ name, weight: weights[i]!, gradient: found[i] }));
   const next = updates(learnt, (name) => state.get(name), options);
   const buffers = [...variables].flatMap(([name, v]) => {
     const value = ctx.updates.get(v);

@@ -1,0 +1,126 @@
+/** An optimiser applied to parameters: the state that it keeps for them, and the next values of all of it. */
+
+import { np, where } from "../../../ir/build.js";
+import { ModelError } from "../../../ir/errors.js";
+import { type Value, withLoc } from "../../../ir/graph.js";
+import { constantLike } from "../../../ir/ops/constant.js";
+import { elementCount, type Tensor, tensorFrom } from "../../../ir/tensor.js";
+import { type Clock, isFirst, mix, type Optimizer, type Parameter, type Slot } from "./rule.js";
+
+/** What state of the optimiser is called: one that belongs to a parameter, or to all of them. */
+export type SlotName = (slot: string, parameter?: string) => string;
+
+/** A parameter that is learnt, in a training graph. */
+export interface Learnt {
+  readonly name: string;
+  readonly weight: Value;
+  /** Undefined where the loss does not depend on the parameter: then it and its state stay as they are, as in PyTorch. */
+  readonly gradient: Value | undefined;
+}
+
+const averageSlot = "average";
+
+/** Slots of one parameter by name. */
+function slotsOf(optimizer: Optimizer, name: string): Readonly<Record<string, Slot>> {
+  const own = optimizer.joint === undefined ? optimizer.ruleFor(name).slots : {};
+  if (optimizer.average === undefined) return own;
+  if (Object.hasOwn(own, averageSlot))
+    throw new ModelError(`${optimizer.name} keeps averages of its own: use it without optim.averaged`);
+  return { ...own, [averageSlot]: { initial: "parameter" } };
+}
+
+const filled = (dtype: Tensor["dtype"], shape: readonly number[], value: number): Tensor =>
+  tensorFrom(dtype, shape, new Float64Array(elementCount(shape)).fill(value));
+
+/** All state that an optimiser keeps for these parameters, with first values. */
+export function optimizerState(
+  optimizer: Optimizer,
+  parameters: readonly (Parameter & { readonly value: () => Tensor })[],
+  slotName: SlotName,
+): readonly (readonly [name: string, first: Tensor])[] {
+  const own = parameters.flatMap(({ name, dtype, shape, value }) =>
+    Object.entries(slotsOf(optimizer, name)).map(([slot, { initial, scalar }]) => {
+      if (initial === "parameter") return [slotName(slot, name), value()] as const;
+      return [slotName(slot, name), scalar ? filled("f32", [], initial) : filled(dtype, shape, initial)] as const;
+    }),
+  );
+  const joint = Object.entries(optimizer.joint?.slots(parameters) ?? {}).map(
+    ([slot, { shape, initial }]) => [slotName(slot), filled("f32", shape, initial)] as const,
+  );
+  return [...own, ...joint];
+}
+
+export interface Application {
+  readonly optimizer: Optimizer;
+  /** All parameters of the optimiser, in the order of `optimizerState`. */
+  readonly learnt: readonly Learnt[];
+  readonly clock: Clock;
+  /** The value of a state by name. */
+  readonly state: (name: string) => Value;
+  readonly slotName: SlotName;
+}
+
+type Next = readonly (readonly [name: string, value: Value])[];
+
+/** Next values of parameters and slots, by the names of the states. */
+export function applyOptimizer({ optimizer, learnt, clock, state, slotName }: Application): Next {
+  const next = optimizer.joint === undefined ? eachByItsRule() : together(optimizer.joint);
+  const { average } = optimizer;
+  if (average === undefined) return next;
+  const params = new Map(next);
+  return [
+    ...next,
+    ...learnt.flatMap(({ name }) => {
+      const param = params.get(name);
+      if (param === undefined) return [];
+      const slot = slotName(averageSlot, name);
+      const moved = mix(average.decay, state(slot), 1 - average.decay, param);
+      return [[slot, where(isFirst(clock), param, moved)] as const];
+    }),
+  ];
+
+  function eachByItsRule(): Next {
+    return learnt.flatMap(({ name, weight, gradient }) => {
+      if (gradient === undefined) return [];
+      const rule = optimizer.ruleFor(name);
+      const slots = Object.fromEntries(Object.keys(rule.slots).map((slot) => [slot, state(slotName(slot, name))]));
+      const lr = scaledRate(clock.lr, rule.lr, optimizer.lr);
+      const result = withLoc(`optimizer.${name}`, () => rule.update({ ...clock, param: weight, gradient, slots, lr }));
+      return [
+        [name, result.param] as const,
+        ...Object.entries(result.slots).map(([slot, v]) => [slotName(slot, name), v] as const),
+      ];
+    });
+  }
+
+  function together(joint: NonNullable<Optimizer["joint"]>): Next {
+    const parameters = learnt.map(({ name, weight: { type } }) => ({
+      name,
+      dtype: type.dtype,
+      shape: type.shape as readonly number[],
+    }));
+    const slots = Object.fromEntries(Object.keys(joint.slots(parameters)).map((slot) => [slot, state(slotName(slot))]));
+    const result = joint.update({
+      ...clock,
+      params: learnt.map((l) => l.weight),
+      gradients: learnt.map((l) => l.gradient ?? constantLike(l.weight, 0)),
+      slots,
+    });
+    return [
+      ...learnt.map((l, i) => [l.name, result.params[i]!] as const),
+      ...Object.entries(result.slots).map(([slot, v]) => [slotName(slot), v] as const),
+    ];
+  }
+}
+
+/** A group's rate keeps its ratio to the optimiser's own. */
+function scaledRate(lr: Value, own: number, base: number): Value {
+  if (own === base) return lr;
+  if (base === 0) {
+    throw new ModelError({
+      message: "a group has its own learning rate, but the optimiser's is 0",
+      hint: "give the optimiser the rate that groups are relative to",
+    });
+  }
+  return np.mul(lr, own / base);
+}
