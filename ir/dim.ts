@@ -150,6 +150,8 @@ function parts(d: Dim): { constant: number; terms: readonly Term[] } {
 
 export function dimAdd(a: Dim, b: Dim): Dim {
   if (typeof a === "number" && typeof b === "number") return a + b;
+  if (a === 0) return b;
+  if (b === 0) return a;
   const x = parts(a);
   const y = parts(b);
   return build(x.constant + y.constant, [...x.terms, ...y.terms]);
@@ -157,6 +159,8 @@ export function dimAdd(a: Dim, b: Dim): Dim {
 
 /** The sum of many, in one go. */
 export function dimSum(dims: readonly Dim[]): Dim {
+  const [first, second, ...others] = dims.filter((d) => d !== 0);
+  if (others.length === 0) return dimAdd(first ?? 0, second ?? 0);
   const all = dims.map(parts);
   return build(
     all.reduce((sum, p) => sum + p.constant, 0),
@@ -167,6 +171,8 @@ export function dimSum(dims: readonly Dim[]): Dim {
 export function dimMul(a: Dim, b: Dim): Dim {
   // There is no −0 among sizes.
   if (typeof a === "number" && typeof b === "number") return a * b + 0;
+  if (a === 1) return b;
+  if (b === 1) return a;
   const x = parts(a);
   const y = parts(b);
   const terms: Term[] = [];

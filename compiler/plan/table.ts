@@ -49,6 +49,7 @@ export interface TableLayout {
 /** The slots of one entry, in their places. */
 export class EntryTable {
   readonly #layout: TableLayout;
+  readonly #placed = new Map<string, Dim>();
   readonly #slots: ReadonlyMap<string, { readonly slot: number; readonly value: Dim }>;
 
   constructor(slots: Slots, layout: TableLayout) {
@@ -89,10 +90,15 @@ export class EntryTable {
 
   /** The expression with the regions' addresses in it. */
   placed(value: Dim): Dim {
-    return dimSubstitute(value, (s) => {
+    const key = dimText(value);
+    const known = this.#placed.get(key);
+    if (known !== undefined) return known;
+    const made = dimSubstitute(value, (s) => {
       const region = regionOf(s);
       return region && this.#layout.bases[region];
     });
+    this.#placed.set(key, made);
+    return made;
   }
 
   /** Expressions that are not plain symbols, in order of their slots. */

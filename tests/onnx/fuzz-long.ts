@@ -27,6 +27,7 @@ for (let seed = first; seed < first + count; ) {
       if (line.crash) fault(`the file of seed ${line.seed} (${line.name}): ${line.crash}`);
     }
     seed += step;
+    if ((seed - first) % 2000 === 0) console.error(`${seed - first} files, ${faults} faults`);
   } catch (error) {
     fault((error as Error).message);
     seed = Number(/seed (\d+)/.exec((error as Error).message)![1]) + 1;
