@@ -25,6 +25,11 @@ export const aString = check("a string", (v) => typeof v === "string");
 export const aFunction = check("a function", (v) => typeof v === "function");
 export const anObject = check("an object", (v) => isObject(v) && !Array.isArray(v));
 export const aNumber = check("a finite number", Number.isFinite);
+export const aProbability = check(
+  "a probability: a number from 0 to 1",
+  (v) => typeof v === "number" && v >= 0 && v <= 1,
+);
+export const aValue = check("a value of the graph", (v) => isObject(v) && "def" in v && "type" in v);
 export const seconds = check("seconds", (v) => typeof v === "number" && v >= 0);
 export const aDType = check("a dtype such as f32", (v) => typeof v === "string" && isDType(v));
 

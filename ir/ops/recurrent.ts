@@ -3,17 +3,19 @@
  * once for all steps, the scan has those with the state.
  */
 
-import { rankOf, sizeOf, split } from "../build.js";
+import { asType, np, rankOf, reshapeTo, sizeOf, split, where } from "../build.js";
 import { scanOp } from "../control-build.js";
-import { dimDiffers } from "../dim.js";
+import { dimAdd, dimDiffers } from "../dim.js";
 import { linear } from "../einsum.js";
 import { ModelError } from "../errors.js";
 import { typeText, type Value } from "../graph.js";
 import { requireDType } from "../infer.js";
 import { type Accuracy, type CompositeOp, defineMultiComposite } from "../op.js";
-import { f32, sampleWith } from "../sample.js";
+import { exactly, f32, i64, of, sampleWith } from "../sample.js";
 import { relu } from "./activation.js";
+import { iota } from "./constant.js";
 import { add, mul, sigmoid, sub, tanh } from "./elementwise.js";
+import { gather } from "./indexing.js";
 
 const accuracy: Accuracy = { rtol: 1e-5, atol: 1e-5 };
 
@@ -23,10 +25,12 @@ interface Parts {
   readonly stateWeight: Value;
   readonly bias: readonly (Value | undefined)[];
   readonly states: readonly Value[];
+  readonly lengths: Value | undefined;
 }
 
 /** Checks that sizes fit for `gates` gates; says which part does not. */
-function checkParts(op: string, gates: number, { x, inputWeight, stateWeight, bias, states }: Parts): void {
+function checkParts(op: string, gates: number, parts: Parts): void {
+  const { x, inputWeight, stateWeight, bias, states, lengths } = parts;
   requireDType(x.type, "float");
   if (rankOf(x) !== 3) throw new ModelError(`${op} takes [steps, batch, features], but got ${typeText(x.type)}`);
   const hidden = stateWeight.type.shape[1];
@@ -47,6 +51,45 @@ function checkParts(op: string, gates: number, { x, inputWeight, stateWeight, bi
   expectShape(stateWeight, [gates * hidden, hidden], "state's weight");
   for (const b of bias) expectShape(b, [gates * hidden], "bias");
   for (const s of states) expectShape(s, [sizeOf(x, 1), hidden], "initial state");
+  if (lengths === undefined) return;
+  requireDType(lengths.type, "int", "lengths");
+  expectShape(lengths, [sizeOf(x, 1)], "list of lengths");
+}
+
+/** States after a step, from those before it and the row of the products with the input; the first are its output. */
+type Step = (states: readonly Value[], row: Value) => readonly Value[];
+
+/**
+ * The steps of a direction: all outputs, and the last states. With lengths [batch], steps from a sequence's length on leave its
+ * states as they are and give zeros, so the reverse direction starts at each sequence's own end.
+ */
+function runSteps(
+  rows: Value,
+  initial: readonly Value[],
+  lengths: Value | undefined,
+  reverse: boolean,
+  step: Step,
+): readonly Value[] {
+  const inputs = lengths === undefined ? [rows] : [rows, liveSteps(rows, lengths)];
+  const { carried, scanned } = scanOp({ carried: initial, inputs, reverse }, (states, [row, live]) => {
+    const next = step(states, row!);
+    const kept = live === undefined ? next : next.map((s, i) => where(live, s, states[i]!));
+    const output = live === undefined ? next[0]! : where(live, next[0]!, 0);
+    // All states are scanned out for the gradient, which starts each step from them.
+    return { carried: kept, scanned: [output, ...(live === undefined ? kept.slice(1) : kept)] };
+  });
+  return [scanned[0]!, ...carried];
+}
+
+/** Which steps of [steps, batch, …] lie within the lengths: bool [steps, batch, 1]. */
+function liveSteps(rows: Value, lengths: Value): Value {
+  const [steps, batch] = rows.type.shape;
+  // Taken by index, so that a length beyond the steps is refused as an index out of range is.
+  const within = gather([iota([], { dtype: "i32", shape: [dimAdd(steps!, 1)], axis: 0 }), asType(lengths, "i64")], {
+    axis: 0,
+  });
+  const live = np.lt(iota([], { dtype: "i32", shape: [steps!, batch!], axis: 0 }), within);
+  return reshapeTo(live, [steps!, batch!, 1]);
 }
 
 /** Gates of [batch, gates · hidden] by letter. */
@@ -61,28 +104,38 @@ const hiddenGates = (order: string, letters: string): void => {
 };
 
 const commonDocs = { reverse: "from the last step to the first; results stay in the order of the inputs" } as const;
-const sequenceDoc = "x [steps, batch, features]. Results: all states [steps, batch, hidden]";
+const sequenceDoc =
+  "x [steps, batch, features]. With lengths [batch], of 0 to steps, each sequence ends at its length: later steps leave its states as they are and give zeros. Results: all states [steps, batch, hidden]";
 
 type RnnAttrs = { readonly activation: "tanh" | "relu"; readonly reverse: boolean };
 
 export const rnn: CompositeOp<"rnn", RnnAttrs, "many"> = defineMultiComposite<"rnn", RnnAttrs>({
   name: "rnn",
-  operands: ["x", "inputWeight", "stateWeight", "initialState", "bias?"],
+  operands: ["x", "inputWeight", "stateWeight", "initialState", "bias?", "lengths?"],
   summary: `h' = activation(W·x + R·h + bias). ${sequenceDoc} and the last one.`,
   attrs: { activation: "`tanh` or `relu`", ...commonDocs },
-  decompose: ([x, w, r, h0, bias], { activation, reverse }) => {
-    checkParts("rnn", 1, { x: x!, inputWeight: w!, stateWeight: r!, bias: [bias], states: [h0!] });
-    const { carried, scanned } = scanOp({ carried: [h0!], inputs: [linear(x!, w!, bias)], reverse }, ([h], [row]) => {
-      const sum = add([row!, linear(h!, r!)]);
-      const next = activation === "tanh" ? tanh([sum]) : relu([sum]);
-      return { carried: [next], scanned: [next] };
+  decompose: ([x, w, r, h0, bias, lengths], { activation, reverse }) => {
+    checkParts("rnn", 1, { x: x!, inputWeight: w!, stateWeight: r!, bias: [bias], states: [h0!], lengths });
+    return runSteps(linear(x!, w!, bias), [h0!], lengths, reverse, ([h], row) => {
+      const sum = add([row, linear(h!, r!)]);
+      return [activation === "tanh" ? tanh([sum]) : relu([sum])];
     });
-    return [scanned[0]!, carried[0]!];
   },
   accuracy,
   samples: [
     sampleWith({ activation: "tanh", reverse: false }, f32(3, 2, 4), f32(5, 4), f32(5, 5), f32(2, 5), f32(5)),
     sampleWith({ activation: "tanh", reverse: true }, f32(4, 1, 2), f32(3, 2), f32(3, 3), f32(1, 3)),
+    ...[false, true].map((reverse) =>
+      sampleWith(
+        { activation: "tanh" as const, reverse },
+        f32(4, 3, 2),
+        f32(5, 2),
+        f32(5, 5),
+        f32(3, 5),
+        f32(5),
+        exactly([4, 2, 0], i64(3)),
+      ),
+    ),
   ],
 });
 
@@ -97,26 +150,32 @@ type LstmAttrs = { readonly gates: string; readonly reverse: boolean };
 
 export const lstm: CompositeOp<"lstm", LstmAttrs, "many"> = defineMultiComposite<"lstm", LstmAttrs>({
   name: "lstm",
-  operands: ["x", "inputWeight", "stateWeight", "initialState", "initialCell", "bias?"],
+  operands: ["x", "inputWeight", "stateWeight", "initialState", "initialCell", "bias?", "lengths?"],
   summary: `i, f, o = σ(W·x + R·h + bias) and g = tanh(…) of their own rows; c' = f·c + i·g, h' = o·tanh(c'). ${sequenceDoc}, the last one, and the last cell. https://doi.org/10.1162/neco.1997.9.8.1735`,
   attrs: { gates: "order of the gates in the rows of the weights: `ifgo` (PyTorch), `iofg` (ONNX) …", ...commonDocs },
-  decompose: ([x, w, r, h0, c0, bias], { gates, reverse }) => {
+  decompose: ([x, w, r, h0, c0, bias, lengths], { gates, reverse }) => {
     hiddenGates(gates, "ifgo");
-    checkParts("lstm", 4, { x: x!, inputWeight: w!, stateWeight: r!, bias: [bias], states: [h0!, c0!] });
-    const { carried, scanned } = scanOp(
-      { carried: [h0!, c0!], inputs: [linear(x!, w!, bias)], reverse },
-      ([h, c], [row]) => {
-        const [next, cell] = lstmStep(add([row!, linear(h!, r!)]), c!, gates);
-        // The cells are scanned out for the gradient, which starts each step from them.
-        return { carried: [next, cell], scanned: [next, cell] };
-      },
+    checkParts("lstm", 4, { x: x!, inputWeight: w!, stateWeight: r!, bias: [bias], states: [h0!, c0!], lengths });
+    return runSteps(linear(x!, w!, bias), [h0!, c0!], lengths, reverse, ([h, c], row) =>
+      lstmStep(add([row, linear(h!, r!)]), c!, gates),
     );
-    return [scanned[0]!, carried[0]!, carried[1]!];
   },
   accuracy,
   samples: [
     sampleWith({ gates: "ifgo", reverse: false }, f32(3, 2, 4), f32(20, 4), f32(20, 5), f32(2, 5), f32(2, 5), f32(20)),
     sampleWith({ gates: "iofg", reverse: true }, f32(4, 1, 2), f32(12, 2), f32(12, 3), f32(1, 3), f32(1, 3)),
+    ...[false, true].map((reverse) =>
+      sampleWith(
+        { gates: "ifgo", reverse },
+        f32(4, 3, 2),
+        f32(12, 2),
+        f32(12, 3),
+        f32(3, 3),
+        f32(3, 3),
+        f32(12),
+        exactly([1, 4, 3], of("i32", 3)),
+      ),
+    ),
   ],
 });
 
@@ -124,25 +183,21 @@ type GruAttrs = { readonly gates: string; readonly resetAfter: boolean; readonly
 
 export const gru: CompositeOp<"gru", GruAttrs, "many"> = defineMultiComposite<"gru", GruAttrs>({
   name: "gru",
-  operands: ["x", "inputWeight", "stateWeight", "initialState", "inputBias?", "stateBias?"],
+  operands: ["x", "inputWeight", "stateWeight", "initialState", "inputBias?", "stateBias?", "lengths?"],
   summary: `r, z = σ(W·x + R·h + biases) of their own rows; n = tanh(W·x + bias + r·(R·h + stateBias)), or with the reset before the product tanh(W·x + R·(r·h) + biases); h' = (1 − z)·n + z·h. ${sequenceDoc} and the last one. https://arxiv.org/abs/1406.1078`,
   attrs: {
     gates: "order of the gates in the rows of the weights: `rzn` (PyTorch), `zrn` (ONNX) …",
     resetAfter: "the reset gate acts after the product with the state (PyTorch; ONNX: linear_before_reset)",
     ...commonDocs,
   },
-  decompose: ([x, w, r, h0, inputBias, stateBias], { gates, resetAfter, reverse }) => {
+  decompose: ([x, w, r, h0, inputBias, stateBias, lengths], { gates, resetAfter, reverse }) => {
     hiddenGates(gates, "rzn");
-    checkParts("gru", 3, { x: x!, inputWeight: w!, stateWeight: r!, bias: [inputBias, stateBias], states: [h0!] });
-    const { carried, scanned } = scanOp(
-      { carried: [h0!], inputs: [linear(x!, w!, inputBias)], reverse },
-      ([h], [row]) => {
-        const step = resetAfter ? afterProduct : beforeProduct;
-        const next = step(gatesOf(row!, gates), h!, r!, stateBias, gates);
-        return { carried: [next], scanned: [next] };
-      },
-    );
-    return [scanned[0]!, carried[0]!];
+    const bias = [inputBias, stateBias];
+    checkParts("gru", 3, { x: x!, inputWeight: w!, stateWeight: r!, bias, states: [h0!], lengths });
+    const step = resetAfter ? afterProduct : beforeProduct;
+    return runSteps(linear(x!, w!, inputBias), [h0!], lengths, reverse, ([h], row) => [
+      step(gatesOf(row, gates), h!, r!, stateBias, gates),
+    ]);
   },
   accuracy,
   samples: [
@@ -165,6 +220,18 @@ export const gru: CompositeOp<"gru", GruAttrs, "many"> = defineMultiComposite<"g
       f32(9),
     ),
     sampleWith({ gates: "rzn", resetAfter: true, reverse: false }, f32(2, 2, 3), f32(6, 3), f32(6, 2), f32(2, 2)),
+    ...[false, true].map((reverse) =>
+      sampleWith(
+        { gates: "rzn", resetAfter: !reverse, reverse },
+        f32(4, 3, 2),
+        f32(9, 2),
+        f32(9, 3),
+        f32(3, 3),
+        f32(9),
+        f32(9),
+        exactly([2, 4, 1], i64(3)),
+      ),
+    ),
   ],
 });
 
@@ -174,8 +241,13 @@ type Gates = Readonly<Record<string, Value>>;
 const blend = (z: Value, n: Value, h: Value): Value => add([n, mul([z, sub([h, n])])]);
 
 /** State after one step with PyTorch's order of gates, from the product with the input. */
-export const gruStep = (sums: Value, h: Value, stateWeight: Value, stateBias: Value | undefined): Value =>
-  afterProduct(gatesOf(sums, "rzn"), h, stateWeight, stateBias, "rzn");
+export const gruStep = (
+  sums: Value,
+  h: Value,
+  stateWeight: Value,
+  stateBias: Value | undefined,
+  resetAfter = true,
+): Value => (resetAfter ? afterProduct : beforeProduct)(gatesOf(sums, "rzn"), h, stateWeight, stateBias, "rzn");
 
 function afterProduct(own: Gates, h: Value, r: Value, bias: Value | undefined, order: string): Value {
   const state = gatesOf(linear(h, r, bias), order);

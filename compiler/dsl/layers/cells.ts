@@ -7,16 +7,13 @@ import { typeText, type Value } from "../../../ir/graph.js";
 import { relu } from "../../../ir/ops/activation.js";
 import { tanh } from "../../../ir/ops/elementwise.js";
 import { gruStep, lstmStep } from "../../../ir/ops/recurrent.js";
-import { aBoolean, type Checks, checked, oneOf } from "../../options.js";
 import type { Context } from "../context.js";
 import { scaledUniform } from "../init.js";
 import { Module, parameter, type Variable } from "../module.js";
 import { expectSize } from "./basic.js";
-
-export interface CellOptions {
-  readonly bias?: boolean;
-}
-const cellChecks: Checks<CellOptions> = { bias: aBoolean };
+import { optionsOf } from "./options.js";
+import type { CellOptions, NonlinearityOption, ResetOption } from "./recurrent.js";
+import { cellOptions, gruCellOptions, rnnCellOptions } from "./tables.js";
 
 abstract class Cell<I extends readonly unknown[], O> extends Module<I, O> {
   readonly weight_ih: Variable;
@@ -26,15 +23,16 @@ abstract class Cell<I extends readonly unknown[], O> extends Module<I, O> {
   readonly #input: number;
   readonly #hidden: number;
 
-  constructor(gates: number, input: number, hidden: number, { bias = true }: CellOptions) {
+  constructor(gates: number, input: number, hidden: number, options: CellOptions) {
     super();
-    const init = scaledUniform(hidden);
+    const uniform = scaledUniform(hidden);
+    const { bias = true, weightInit = uniform, recurrentInit = uniform, biasInit = uniform } = options;
     this.#input = input;
     this.#hidden = hidden;
-    this.weight_ih = parameter([gates * hidden, input], init);
-    this.weight_hh = parameter([gates * hidden, hidden], init);
-    this.bias_ih = bias ? parameter([gates * hidden], init) : undefined;
-    this.bias_hh = bias ? parameter([gates * hidden], init) : undefined;
+    this.weight_ih = parameter([gates * hidden, input], weightInit);
+    this.weight_hh = parameter([gates * hidden, hidden], recurrentInit);
+    this.bias_ih = bias !== false ? parameter([gates * hidden], biasInit) : undefined;
+    this.bias_hh = bias === true ? parameter([gates * hidden], biasInit) : undefined;
   }
 
   protected fromInput(ctx: Context, x: Value): Value {
@@ -49,10 +47,12 @@ abstract class Cell<I extends readonly unknown[], O> extends Module<I, O> {
   }
 }
 
+export interface RNNCellOptions extends CellOptions, NonlinearityOption {}
+
 export class RNNCellModule extends Cell<readonly [x: Value, h: Value], Value> {
   readonly #relu: boolean;
 
-  constructor(input: number, hidden: number, options: CellOptions & { readonly nonlinearity?: "tanh" | "relu" }) {
+  constructor(input: number, hidden: number, options: RNNCellOptions) {
     super(1, input, hidden, options);
     this.#relu = options.nonlinearity === "relu";
   }
@@ -63,12 +63,8 @@ export class RNNCellModule extends Cell<readonly [x: Value, h: Value], Value> {
   }
 }
 /** `apply(ctx, x, h)` → the next state [batch, hidden]. */
-export const RNNCell = (
-  input: number,
-  hidden: number,
-  options?: CellOptions & { readonly nonlinearity?: "tanh" | "relu" },
-): RNNCellModule =>
-  new RNNCellModule(input, hidden, checked("RNNCell", options, { ...cellChecks, nonlinearity: oneOf("tanh", "relu") }));
+export const RNNCell = (input: number, hidden: number, options?: RNNCellOptions): RNNCellModule =>
+  new RNNCellModule(input, hidden, optionsOf("RNNCell", options, rnnCellOptions));
 
 export class LSTMCellModule extends Cell<
   readonly [x: Value, h: Value, c: Value],
@@ -84,18 +80,23 @@ export class LSTMCellModule extends Cell<
 }
 /** `apply(ctx, x, h, c)` → the next state and cell. */
 export const LSTMCell = (input: number, hidden: number, options?: CellOptions): LSTMCellModule =>
-  new LSTMCellModule(input, hidden, checked("LSTMCell", options, cellChecks));
+  new LSTMCellModule(input, hidden, optionsOf("LSTMCell", options, cellOptions));
+
+export interface GRUCellOptions extends CellOptions, ResetOption {}
 
 export class GRUCellModule extends Cell<readonly [x: Value, h: Value], Value> {
-  constructor(input: number, hidden: number, options: CellOptions) {
+  readonly #resetAfter: boolean;
+
+  constructor(input: number, hidden: number, options: GRUCellOptions) {
     super(3, input, hidden, options);
+    this.#resetAfter = options.resetAfter ?? true;
   }
 
   forward(ctx: Context, x: Value, h: Value): Value {
     const bias = this.bias_hh && ctx.value(this.bias_hh);
-    return gruStep(this.fromInput(ctx, x), h, ctx.value(this.weight_hh), bias);
+    return gruStep(this.fromInput(ctx, x), h, ctx.value(this.weight_hh), bias, this.#resetAfter);
   }
 }
-/** `apply(ctx, x, h)` → the next state [batch, hidden]. */
-export const GRUCell = (input: number, hidden: number, options?: CellOptions): GRUCellModule =>
-  new GRUCellModule(input, hidden, checked("GRUCell", options, cellChecks));
+/** `apply(ctx, x, h)` → the next state. */
+export const GRUCell = (input: number, hidden: number, options?: GRUCellOptions): GRUCellModule =>
+  new GRUCellModule(input, hidden, optionsOf("GRUCell", options, gruCellOptions));

@@ -6,29 +6,52 @@ import { typeText, type Value } from "../../../ir/graph.js";
 import { full } from "../../../ir/ops/constant.js";
 import { add } from "../../../ir/ops/elementwise.js";
 import { gru, lstm, rnn } from "../../../ir/ops/recurrent.js";
-import { aBoolean, aNumber, atLeast, type Checks, checked, oneOf } from "../../options.js";
+import { aValue } from "../../options.js";
 import type { Context } from "../context.js";
-import { scaledUniform } from "../init.js";
+import { type Initializer, scaledUniform } from "../init.js";
 import { Module, parameter, type Variable } from "../module.js";
 import { DropoutLayer, expectSize } from "./basic.js";
+import { inputsOf, isValue, optionsOf } from "./options.js";
+import { gruOptions, recurrentOptions, rnnOptions } from "./tables.js";
 
-export interface RecurrentOptions {
+export interface CellOptions {
+  /** Two biases a gate as in PyTorch, one ("single", added to the input's products) as in Keras, or none. */
+  readonly bias?: boolean | "single";
+  /** First values of the weights of the input. */
+  readonly weightInit?: Initializer;
+  /** First values of the weights of the state. */
+  readonly recurrentInit?: Initializer;
+  /** First values of the biases. */
+  readonly biasInit?: Initializer;
+}
+
+export interface NonlinearityOption {
+  readonly nonlinearity?: "tanh" | "relu";
+}
+export interface ResetOption {
+  /** The reset gate acts after the product with the state (PyTorch, Keras) or before it (the paper, Keras's reset_after=False). */
+  readonly resetAfter?: boolean;
+}
+export interface RecurrentOptions extends CellOptions {
   readonly layers?: number;
   readonly bidirectional?: boolean;
   /** x is [batch, steps, features] and not [steps, batch, features]. */
   readonly batchFirst?: boolean;
-  readonly bias?: boolean;
   /** Dropped between layers, while training. */
   readonly dropout?: number;
 }
 
-const recurrentChecks: Checks<RecurrentOptions> = {
-  layers: atLeast(1),
-  bidirectional: aBoolean,
-  batchFirst: aBoolean,
-  bias: aBoolean,
-  dropout: aNumber,
-};
+export interface RecurrentInputs {
+  /** First states of all layers and directions: [layers · directions, batch, hidden]. Default: zeros. */
+  readonly hidden?: Value;
+  /** First cells of an LSTM, as `hidden`. */
+  readonly cell?: Value;
+  /**
+   * Steps of each sequence, i32 or i64 [batch], of 0 to the steps of x: as PyTorch's packed sequences. What is behind a sequence's
+   * end touches no state, its output is 0, and the reverse direction starts at the end.
+   */
+  readonly lengths?: Value;
+}
 
 export interface RecurrentOutput {
   /** States of the last layer at all steps, both directions side by side; axes as those of x. */
@@ -41,44 +64,51 @@ export interface LSTMOutput extends RecurrentOutput {
   readonly cell: Value;
 }
 
-/** Weights of one layer and direction. */
-interface Weights {
-  readonly input: Value;
-  readonly state: Value;
+/** What goes into one layer and direction. */
+interface Part {
+  readonly x: Value;
+  readonly inputWeight: Value;
+  readonly stateWeight: Value;
   readonly inputBias: Value | undefined;
   readonly stateBias: Value | undefined;
+  readonly initial: readonly Value[];
+  readonly lengths: Value | undefined;
+  readonly reverse: boolean;
 }
 
-/** All states, and what remains at the end: the last state and, for an LSTM, the last cell. */
-interface Direction {
-  readonly states: Value;
-  readonly last: readonly Value[];
-}
+type Arguments = readonly [x: Value, ...rest: readonly (Value | RecurrentInputs)[]];
 
-abstract class RecurrentModule<O extends RecurrentOutput> extends Module<readonly [x: Value, ...initial: Value[]], O> {
+export abstract class RecurrentModule<O extends RecurrentOutput> extends Module<Arguments, O> {
+  readonly inputSize: number;
+  readonly hiddenSize: number;
+  readonly options: Required<Omit<RecurrentOptions, keyof CellOptions>> & CellOptions;
   readonly #variables = new Map<string, Variable>();
   readonly #dropout: DropoutLayer | undefined;
-  readonly #options: Required<RecurrentOptions>;
-  readonly #input: number;
-  readonly #hidden: number;
-  readonly #stateCount: number;
+  readonly #states: readonly ("hidden" | "cell")[];
 
-  constructor(gates: number, stateCount: number, input: number, hidden: number, options: RecurrentOptions) {
+  constructor(
+    gates: number,
+    states: readonly ("hidden" | "cell")[],
+    input: number,
+    hidden: number,
+    options: RecurrentOptions,
+  ) {
     super();
     const all = { layers: 1, bidirectional: false, batchFirst: false, bias: true, dropout: 0, ...options };
-    this.#options = all;
-    this.#input = input;
-    this.#hidden = hidden;
-    this.#stateCount = stateCount;
+    this.options = all;
+    this.inputSize = input;
+    this.hiddenSize = hidden;
+    this.#states = states;
     this.#dropout = all.dropout > 0 ? new DropoutLayer(all.dropout, false) : undefined;
-    const init = scaledUniform(hidden);
-    for (const { layer, suffix } of this.#places()) {
+    const uniform = scaledUniform(hidden);
+    for (const { layer, suffix } of this.places()) {
       const features = layer === 0 ? input : hidden * (all.bidirectional ? 2 : 1);
-      this.#variables.set(`weight_ih_${suffix}`, parameter([gates * hidden, features], init));
-      this.#variables.set(`weight_hh_${suffix}`, parameter([gates * hidden, hidden], init));
-      if (!all.bias) continue;
-      this.#variables.set(`bias_ih_${suffix}`, parameter([gates * hidden], init));
-      this.#variables.set(`bias_hh_${suffix}`, parameter([gates * hidden], init));
+      const add = (name: string, shape: readonly number[], init: Initializer = uniform) =>
+        this.#variables.set(`${name}_${suffix}`, parameter(shape, init));
+      add("weight_ih", [gates * hidden, features], all.weightInit);
+      add("weight_hh", [gates * hidden, hidden], all.recurrentInit);
+      if (all.bias !== false) add("bias_ih", [gates * hidden], all.biasInit);
+      if (all.bias === true) add("bias_hh", [gates * hidden], all.biasInit);
     }
   }
 
@@ -86,117 +116,158 @@ abstract class RecurrentModule<O extends RecurrentOutput> extends Module<readonl
     return this.#dropout === undefined ? this.#variables : [...this.#variables, ["dropout", this.#dropout]];
   }
 
-  protected abstract direction(x: Value, w: Weights, initial: readonly Value[], reverse: boolean): Direction;
+  /** All outputs [steps, batch, hidden], and the last states. */
+  protected abstract direction(part: Part): readonly Value[];
   protected abstract result(output: Value, last: readonly Value[]): O;
 
-  #places(): readonly { readonly layer: number; readonly suffix: string; readonly reverse: boolean }[] {
-    return Array.from({ length: this.#options.layers }, (_, layer) => [
+  /** Layers and directions in order; the suffix ends the names of their variables. */
+  places(): readonly { readonly layer: number; readonly suffix: string; readonly reverse: boolean }[] {
+    return Array.from({ length: this.options.layers }, (_, layer) => [
       { layer, suffix: `l${layer}`, reverse: false },
-      ...(this.#options.bidirectional ? [{ layer, suffix: `l${layer}_reverse`, reverse: true }] : []),
+      ...(this.options.bidirectional ? [{ layer, suffix: `l${layer}_reverse`, reverse: true }] : []),
     ]).flat();
   }
 
-  #weights(ctx: Context, suffix: string): Weights {
-    const get = (name: string) => {
-      const v = this.#variables.get(`${name}_${suffix}`);
-      return v && ctx.value(v);
-    };
-    return { input: get("weight_ih")!, state: get("weight_hh")!, inputBias: get("bias_ih"), stateBias: get("bias_hh") };
+  #inputs(rest: readonly (Value | RecurrentInputs)[]): RecurrentInputs {
+    const [first] = rest;
+    const wanted = this.#states;
+    if (first !== undefined && !isValue(first)) {
+      if (rest.length > 1) throw new ModelError("states and lengths are given in one object behind x");
+      inputsOf<object>(first, Object.fromEntries([...wanted, "lengths"].map((name) => [name, aValue])));
+      const given = wanted.filter((name) => first[name] !== undefined);
+      if (given.length !== 0 && given.length !== wanted.length)
+        throw new ModelError(`expected first states ${wanted.join(" and ")}, or none, but got ${given}`);
+      return first;
+    }
+    if (rest.length !== 0 && rest.length !== wanted.length)
+      throw new ModelError(`expected ${wanted.length} initial states or none, but got ${rest.length}`);
+    return Object.fromEntries(wanted.map((name, i) => [name, rest[i]]));
   }
 
-  forward(ctx: Context, x: Value, ...initial: readonly Value[]): O {
+  forward(ctx: Context, x: Value, ...rest: readonly (Value | RecurrentInputs)[]): O {
     if (rankOf(x) !== 3) throw new ModelError(`expected a sequence of rank 3, but got ${typeText(x.type)}`);
-    expectSize(x, -1, this.#input, "input features");
-    if (initial.length !== 0 && initial.length !== this.#stateCount) {
-      throw new ModelError(`expected ${this.#stateCount} initial states or none, but got ${initial.length}`);
-    }
-    const { batchFirst, bidirectional, layers } = this.#options;
+    expectSize(x, -1, this.inputSize, "input features");
+    const inputs = this.#inputs(rest);
+    const { batchFirst, bidirectional, layers } = this.options;
     const width = bidirectional ? 2 : 1;
-    const places = this.#places();
+    const places = this.places();
     const sequence = batchFirst ? permute(x, [1, 0, 2]) : x;
-    const zero = full(x.type.dtype, [sizeOf(sequence, 1), this.#hidden], 0);
+    const zero = full(x.type.dtype, [sizeOf(sequence, 1), this.hiddenSize], 0);
     const start = (place: number) =>
-      Array.from({ length: this.#stateCount }, (_, s) => (initial[s] ? takeAt(initial[s], 0, place) : zero));
-    const last: (readonly Value[])[] = [];
-    let value = sequence;
-    for (let layer = 0; layer < layers; layer++) {
-      const made = places.slice(layer * width, (layer + 1) * width).map(({ suffix, reverse }, d) => {
-        return this.direction(value, this.#weights(ctx, suffix), start(layer * width + d), reverse);
+      this.#states.map((name) => {
+        const given = inputs[name];
+        if (given === undefined) return zero;
+        if (rankOf(given) !== 3)
+          throw new ModelError(`expected states [layers · directions, batch, hidden], but got ${typeText(given.type)}`);
+        expectSize(given, 0, places.length, "layers · directions");
+        return takeAt(given, 0, place);
       });
-      last.push(...made.map((m) => m.last));
-      value = concatenate(
-        made.map((m) => m.states),
+    const value = (name: string) => {
+      const v = this.#variables.get(name);
+      return v && ctx.value(v);
+    };
+    const last: (readonly Value[])[] = [];
+    let current = sequence;
+    for (let layer = 0; layer < layers; layer++) {
+      const made = places.slice(layer * width, (layer + 1) * width).map(({ suffix, reverse }, d) =>
+        this.direction({
+          x: current,
+          inputWeight: value(`weight_ih_${suffix}`)!,
+          stateWeight: value(`weight_hh_${suffix}`)!,
+          inputBias: value(`bias_ih_${suffix}`),
+          stateBias: value(`bias_hh_${suffix}`),
+          initial: start(layer * width + d),
+          lengths: inputs.lengths,
+          reverse,
+        }),
+      );
+      last.push(...made.map((m) => m.slice(1)));
+      current = concatenate(
+        made.map((m) => m[0]!),
         -1,
       );
-      if (layer < layers - 1 && this.#dropout !== undefined) value = this.#dropout.apply(ctx, value);
+      if (layer < layers - 1 && this.#dropout !== undefined) current = this.#dropout.apply(ctx, current);
     }
-    const stacked = Array.from({ length: this.#stateCount }, (_, s) => stack(last.map((l) => l[s]!)));
-    return this.result(batchFirst ? permute(value, [1, 0, 2]) : value, stacked);
+    const stacked = this.#states.map((_, s) => stack(last.map((l) => l[s]!)));
+    return this.result(batchFirst ? permute(current, [1, 0, 2]) : current, stacked);
   }
+}
+
+/** Optional operands behind the states: biases, then lengths, in whose front zeros stand for biases that are not there. */
+function behindStates(biases: readonly (Value | undefined)[], { inputWeight, lengths }: Part): readonly Value[] {
+  const none = () => full(inputWeight.type.dtype, [sizeOf(inputWeight, 0)], 0);
+  const given = biases.findLastIndex((b) => b !== undefined) + 1;
+  const all = lengths === undefined ? biases.slice(0, given) : biases;
+  return [...all.map((b) => b ?? none()), ...(lengths === undefined ? [] : [lengths])];
 }
 
 /** Both biases as one, where only their sum counts. */
-const totalBias = ({ inputBias, stateBias }: Weights): readonly Value[] =>
-  inputBias === undefined || stateBias === undefined ? [] : [add([inputBias, stateBias])];
+const totalBias = ({ inputBias: a, stateBias: b }: Part): Value | undefined =>
+  a === undefined || b === undefined ? (a ?? b) : add([a, b]);
 
-export interface RNNOptions extends RecurrentOptions {
-  readonly nonlinearity?: "tanh" | "relu";
-}
+export interface RNNOptions extends RecurrentOptions, NonlinearityOption {}
 
 export class RNNModule extends RecurrentModule<RecurrentOutput> {
   readonly #activation: "tanh" | "relu";
 
   constructor(input: number, hidden: number, options: RNNOptions) {
-    super(1, 1, input, hidden, options);
+    super(1, ["hidden"], input, hidden, options);
     this.#activation = options.nonlinearity ?? "tanh";
   }
 
-  protected direction(x: Value, w: Weights, [h]: readonly Value[], reverse: boolean): Direction {
-    const results = rnn([x, w.input, w.state, h!, ...totalBias(w)], { activation: this.#activation, reverse });
-    return { states: results[0]!, last: results.slice(1) };
+  protected direction(part: Part): readonly Value[] {
+    const { x, inputWeight, stateWeight, initial, reverse } = part;
+    const operands = [x, inputWeight, stateWeight, ...initial, ...behindStates([totalBias(part)], part)];
+    return rnn(operands, { activation: this.#activation, reverse });
   }
   protected result(output: Value, [hidden]: readonly Value[]): RecurrentOutput {
     return { output, hidden: hidden! };
   }
 }
-/** `apply(ctx, x)` or `apply(ctx, x, h0)` with h0 [layers · directions, batch, hidden]. */
+/** `apply(ctx, x)`, `apply(ctx, x, h0)` or `apply(ctx, x, { hidden, lengths })`; h0 is [layers · directions, batch, hidden]. */
 export const RNN = (input: number, hidden: number, options?: RNNOptions): RNNModule =>
-  new RNNModule(input, hidden, checked("RNN", options, { ...recurrentChecks, nonlinearity: oneOf("tanh", "relu") }));
+  new RNNModule(input, hidden, optionsOf("RNN", options, rnnOptions));
 
 export class LSTMModule extends RecurrentModule<LSTMOutput> {
   constructor(input: number, hidden: number, options: RecurrentOptions) {
-    super(4, 2, input, hidden, options);
+    super(4, ["hidden", "cell"], input, hidden, options);
   }
 
-  protected direction(x: Value, w: Weights, [h, c]: readonly Value[], reverse: boolean): Direction {
-    const results = lstm([x, w.input, w.state, h!, c!, ...totalBias(w)], { gates: "ifgo", reverse });
-    return { states: results[0]!, last: results.slice(1) };
+  protected direction(part: Part): readonly Value[] {
+    const { x, inputWeight, stateWeight, initial, reverse } = part;
+    const operands = [x, inputWeight, stateWeight, ...initial, ...behindStates([totalBias(part)], part)];
+    return lstm(operands, { gates: "ifgo", reverse });
   }
   protected result(output: Value, [hidden, cell]: readonly Value[]): LSTMOutput {
     return { output, hidden: hidden!, cell: cell! };
   }
 }
-/** `apply(ctx, x)` or `apply(ctx, x, h0, c0)`. */
+/** `apply(ctx, x)`, `apply(ctx, x, h0, c0)` or `apply(ctx, x, { hidden, cell, lengths })`. */
 export const LSTM = (input: number, hidden: number, options?: RecurrentOptions): LSTMModule =>
-  new LSTMModule(input, hidden, checked("LSTM", options, recurrentChecks));
+  new LSTMModule(input, hidden, optionsOf("LSTM", options, recurrentOptions));
+
+export interface GRUOptions extends RecurrentOptions, ResetOption {}
 
 export class GRUModule extends RecurrentModule<RecurrentOutput> {
-  constructor(input: number, hidden: number, options: RecurrentOptions) {
-    super(3, 1, input, hidden, options);
+  readonly #resetAfter: boolean;
+
+  constructor(input: number, hidden: number, options: GRUOptions) {
+    super(3, ["hidden"], input, hidden, options);
+    this.#resetAfter = options.resetAfter ?? true;
   }
 
-  protected direction(x: Value, w: Weights, [h]: readonly Value[], reverse: boolean): Direction {
-    const biases = w.inputBias === undefined || w.stateBias === undefined ? [] : [w.inputBias, w.stateBias];
-    const results = gru([x, w.input, w.state, h!, ...biases], { gates: "rzn", resetAfter: true, reverse });
-    return { states: results[0]!, last: results.slice(1) };
+  protected direction(part: Part): readonly Value[] {
+    const { x, inputWeight, stateWeight, initial, inputBias, stateBias, reverse } = part;
+    const operands = [x, inputWeight, stateWeight, ...initial, ...behindStates([inputBias, stateBias], part)];
+    return gru(operands, { gates: "rzn", resetAfter: this.#resetAfter, reverse });
   }
   protected result(output: Value, [hidden]: readonly Value[]): RecurrentOutput {
     return { output, hidden: hidden! };
   }
 }
-/** `apply(ctx, x)` or `apply(ctx, x, h0)`. */
-export const GRU = (input: number, hidden: number, options?: RecurrentOptions): GRUModule =>
-  new GRUModule(input, hidden, checked("GRU", options, recurrentChecks));
+/** `apply(ctx, x)`, `apply(ctx, x, h0)` or `apply(ctx, x, { hidden, lengths })`. */
+export const GRU = (input: number, hidden: number, options?: GRUOptions): GRUModule =>
+  new GRUModule(input, hidden, optionsOf("GRU", options, gruOptions));
 
-/** The last row of an axis: the state after the whole sequence. */
+/** The last row of an axis: the state after the whole sequence, where no lengths are given. */
 export const lastStep = (x: Value, axis: number): Value => takeAt(x, axis, -1);
