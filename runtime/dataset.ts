@@ -2,15 +2,38 @@
 import type { Complaint } from "./complaint.js";
 import { describe, type modelError } from "./errors.js";
 import { type Feed, type Feeds, type readFeed, signature } from "./feeds.js";
-import { arrayTypes, type EntryInfo, type TensorInfo } from "./format.js";
+import { arrayTypes, type DType, type EntryInfo, type TensorInfo } from "./format.js";
 import { sizeOf, type Tensor, type TensorData } from "./tensor.js";
 
 /**
- * All samples in arrays, by input name (axis 0 runs over samples), or batches made by the caller: an iterable, or for more
- * than one epoch a function that returns one.
+ * All samples in arrays, by input name; batches made by the caller: an iterable, or for more than one epoch a function that
+ * returns one; or a data set that makes the batches of any epoch from any place on (`dataset` of wasmith/data).
+ *
+ * Arrays are cut along the axis whose size the model's signature calls as the batch (axis 0 where the batch has a fixed size). An
+ * input without such an axis is the same in every batch.
  */
-export type Dataset = Feeds | BatchSource | (() => BatchSource);
+export type Dataset = Feeds | BatchSource | EpochSource | ((epoch: number) => BatchSource | Promise<BatchSource>);
 export type BatchSource = Iterable<Feeds> | AsyncIterable<Feeds>;
+
+/** A data set whose batches hang on the epoch and their place in it alone. */
+export interface EpochSource {
+  batches(request: BatchRequest): Promise<Batches>;
+}
+
+/** What is asked of an EpochSource. */
+export interface BatchRequest {
+  readonly epoch: number;
+  /** Batch to begin with, from 0. */
+  readonly from: number;
+  /** Samples of a batch, for data sets that are not in batches yet; the caller's own wish, or what suits the model. */
+  readonly size: number;
+  /** Whether the caller asked for this size. */
+  readonly sizeGiven: boolean;
+  /** Samples of the smallest batch that the model takes. */
+  readonly least: number;
+  /** Inputs, and which axis runs over samples; null: none. */
+  readonly inputs: readonly { readonly name: string; readonly dtype: DType; readonly axis: number | null }[];
+}
 
 /** What the runtime has already: its errors are told apart by class, so there is one of each. */
 export interface Tools {
@@ -20,7 +43,7 @@ export interface Tools {
 }
 
 export interface Batches {
-  /** Number of batches, if known. */
+  /** Number of batches of the epoch, if known, those before the first one of the iteration too. */
   readonly count: number | null;
   [Symbol.asyncIterator](): AsyncIterator<Feeds>;
 }
@@ -42,131 +65,190 @@ export function permutation(count: number, seed: number): Uint32Array {
   return order;
 }
 
-/**
- * @param batchSize samples in a batch; what remains makes a smaller one, or is left out where the model's batch is fixed.
- * @param seed order of the samples; null: as they lie.
- */
-export function batchesOf(
+/** The seed of the order of samples in an epoch. */
+export const epochSeed = (seed: number, epoch: number): number => (seed + Math.imul(epoch, 0x9e3779b1)) >>> 0;
+
+/** Which batches, and of which size. */
+export interface BatchOptions {
+  /** Samples in a batch; what remains makes a smaller one, or is left out where the model's batch is fixed. */
+  readonly batchSize: number | undefined;
+  /** Of the order of samples of all epochs; null: as they lie. */
+  readonly seed: number | null;
+  readonly epoch: number;
+  /** Batch to begin with, from 0. */
+  readonly from: number;
+}
+
+export async function batchesOf(
   tools: Tools,
   dataset: Dataset,
   entry: EntryInfo,
   batchDim: string | null,
-  batchSize: number | undefined,
-  seed: number | null,
-): Batches {
-  const source = typeof dataset === "function" ? dataset() : dataset;
+  options: BatchOptions,
+): Promise<Batches> {
+  const { epoch, from } = options;
+  const source = typeof dataset === "function" ? await dataset(epoch) : dataset;
   if (typeof source !== "object" || source === null || typeof (source as { then?: unknown }).then === "function") {
     const hint = "pass arrays by input name, an iterable of batches, or a function that returns one";
     throw tools.modelError("dataset", `expected arrays or batches, got ${describe(source)}`, hint);
   }
-  if (isBatchSource(source)) return { count: null, [Symbol.asyncIterator]: () => iterate(source) };
-  return arrayBatches(tools, source, entry, batchDim, batchSize, seed);
+  if (isEpochSource(source)) return source.batches({ epoch, from, ...request(tools, entry, batchDim, options) });
+  if (isBatchSource(source)) return { count: null, [Symbol.asyncIterator]: () => iterate(source, from) };
+  return arrayBatches(tools, source, entry, batchDim, options);
 }
 
+const isEpochSource = (source: object): source is EpochSource =>
+  typeof (source as Partial<EpochSource>).batches === "function";
 const isBatchSource = (source: object): source is BatchSource =>
   Symbol.iterator in source || Symbol.asyncIterator in source;
 
-async function* iterate(source: BatchSource): AsyncGenerator<Feeds> {
-  yield* source;
+async function* iterate(source: BatchSource, from: number): AsyncGenerator<Feeds> {
+  let skipped = 0;
+  for await (const batch of source) if (skipped++ >= from) yield batch;
+}
+
+/** Where the batch stands in an input's shape; null: nowhere. */
+function batchAxis({ modelError }: Tools, { name, shape }: TensorInfo, batchDim: string | null): number | null {
+  const where = `input "${name}"`;
+  const hint = "pass an iterable of batches";
+  if (batchDim === null) {
+    if (shape.length === 0) throw modelError(where, "a scalar can't be cut into batches", hint);
+    return 0;
+  }
+  const axis = shape.findIndex((d) => typeof d !== "number" && d.dim === batchDim);
+  if (axis >= 0) return axis;
+  const derived = shape.find((d) => typeof d !== "number" && d.dim.split(/[^\w.]+/).includes(batchDim));
+  if (derived === undefined) return null;
+  throw modelError(where, `its size ${(derived as { dim: string }).dim} can't be cut into batches`, hint);
+}
+
+function request(
+  tools: Tools,
+  entry: EntryInfo,
+  batchDim: string | null,
+  { batchSize }: BatchOptions,
+): Omit<BatchRequest, "epoch" | "from"> {
+  const inputs = entry.inputs.map((i) => ({ name: i.name, dtype: i.dtype, axis: batchAxis(tools, i, batchDim) }));
+  const fixed = entry.inputs.map((i) => i.shape[0]).find((d) => typeof d === "number");
+  const range = entry.dims.find((d) => d.name === batchDim);
+  const size = batchSize ?? (batchDim === null && typeof fixed === "number" ? fixed : Math.min(32, range?.max ?? 32));
+  if (!Number.isInteger(size) || size < 1)
+    throw tools.modelError("option batchSize", `expected a positive integer, got ${size}`);
+  const least = batchDim === null ? size : Math.max(1, range?.min ?? 1);
+  return { size, sizeGiven: batchSize !== undefined, least, inputs };
 }
 
 interface Column {
   readonly input: TensorInfo;
   readonly data: TensorData;
-  /** Elements of one sample, and its shape. */
+  /** Which axis runs over samples, the elements of one sample behind it, and the shape of all. */
+  readonly axis: number;
   readonly row: number;
   readonly shape: readonly number[];
-  readonly samples: number;
 }
+
+const withSize = (shape: readonly number[], axis: number, size: number): readonly number[] =>
+  shape.map((d, i) => (i === axis ? size : d));
+const samplesOf = (c: Column): number => c.shape[c.axis]!;
 
 function arrayBatches(
   tools: Tools,
   feeds: Feeds,
   entry: EntryInfo,
   batchDim: string | null,
-  batchSize: number | undefined,
-  seed: number | null,
+  options: BatchOptions,
 ): Batches {
   const { modelError } = tools;
-  const columns = entry.inputs.map((input) =>
-    columnOf(tools, input, Object.hasOwn(feeds, input.name) ? feeds[input.name] : undefined),
-  );
-  const samples = columns[0]?.samples ?? 0;
+  const { size, least, inputs } = request(tools, entry, batchDim, options);
+  const same: [string, Feed][] = [];
+  const columns: Column[] = [];
+  entry.inputs.forEach((input, i) => {
+    const feed = Object.hasOwn(feeds, input.name) ? feeds[input.name] : undefined;
+    const { axis } = inputs[i]!;
+    if (axis !== null) columns.push(columnOf(tools, input, axis, feed));
+    else if (readChecked(tools, input, feed)) same.push([input.name, feed!]);
+  });
+  const [first] = columns;
+  const samples = first ? samplesOf(first) : 0;
   for (const c of columns) {
-    if (c.samples === samples) continue;
-    throw modelError(`input "${c.input.name}"`, `${c.samples} samples, but "${columns[0]!.input.name}" has ${samples}`);
+    if (samplesOf(c) === samples) continue;
+    throw modelError(`input "${c.input.name}"`, `${samplesOf(c)} samples, but "${first!.input.name}" has ${samples}`);
   }
-  const unknown = Object.keys(feeds).find((name) => !columns.some((c) => c.input.name === name));
-  if (unknown !== undefined) {
-    throw modelError(
-      `input "${unknown}"`,
-      "the model has no such input",
-      `its inputs are: ${columns.map((c) => c.input.name).join(", ")}`,
-    );
-  }
-  const fixed = entry.inputs.map((i) => i.shape[0]).find((d) => typeof d === "number");
-  const range = entry.dims.find((d) => d.name === batchDim);
-  const size = batchSize ?? (batchDim === null && typeof fixed === "number" ? fixed : Math.min(32, range?.max ?? 32));
-  if (!Number.isInteger(size) || size < 1)
-    throw modelError("option batchSize", `expected a positive integer, got ${size}`);
+  const names = entry.inputs.map((i) => i.name);
+  const unknown = Object.keys(feeds).find((name) => !names.includes(name));
+  if (unknown !== undefined)
+    throw modelError(`input "${unknown}"`, "the model has no such input", `its inputs are: ${names.join(", ")}`);
   // The rest of an epoch makes a smaller batch where the model takes one.
   const rest = samples % size;
-  const takesRest = rest > 0 && batchDim !== null && rest >= (range?.min ?? 1);
-  const count = Math.floor(samples / size) + (takesRest ? 1 : 0);
+  const count = Math.floor(samples / size) + (rest >= least && rest > 0 ? 1 : 0);
   if (count === 0) throw modelError("dataset", `${samples} samples make no batch of ${size}`);
-  const order = seed === null ? null : permutation(samples, seed);
+  const order = options.seed === null ? null : permutation(samples, epochSeed(options.seed, options.epoch));
   return {
     count,
     async *[Symbol.asyncIterator]() {
       // One buffer an input; a batch is used up before the next is made.
-      const buffers = columns.map((c) => new arrayTypes[c.input.dtype](size * c.row));
-      for (let at = 0, b = 0; b < count; b++, at += size) {
+      const buffers = columns.map((c) => new arrayTypes[c.input.dtype]((c.data.length / (samples || 1)) * size));
+      for (let b = options.from, at = b * size; b < count; b++, at += size) {
         const n = Math.min(size, samples - at);
         const batch: [string, Tensor][] = columns.map((c, i) => {
           const data = gather(c, buffers[i]!, order, at, n);
-          return [c.input.name, { dtype: c.input.dtype, shape: [n, ...c.shape], data } as Tensor];
+          return [c.input.name, { dtype: c.input.dtype, shape: withSize(c.shape, c.axis, n), data } as Tensor];
         });
-        yield Object.fromEntries(batch);
+        yield Object.fromEntries([...batch, ...same]);
       }
     },
   };
 }
 
 function gather(
-  { data, row }: Column,
+  { data, row, axis, shape }: Column,
   buffer: TensorData,
   order: Uint32Array | null,
   at: number,
   n: number,
 ): TensorData {
-  if (!order) return data.subarray(at * row, (at + n) * row);
-  for (let i = 0; i < n; i++) {
-    const from = order[at + i]! * row;
-    // Both are of the input's own array type.
-    (buffer as Float32Array).set(data.subarray(from, from + row) as Float32Array, i * row);
+  const samples = shape[axis]!;
+  const outer = sizeOf(shape.slice(0, axis));
+  if (!order && outer === 1) return data.subarray(at * row, (at + n) * row);
+  for (let o = 0; o < outer; o++) {
+    for (let i = 0; i < n; i++) {
+      const from = (o * samples + (order ? order[at + i]! : at + i)) * row;
+      // Both are of the input's own array type.
+      (buffer as Float32Array).set(data.subarray(from, from + row) as Float32Array, (o * n + i) * row);
+    }
   }
-  return buffer.subarray(0, n * row);
+  return buffer.subarray(0, outer * n * row);
 }
 
-function columnOf({ modelError, readFeed, Complaint }: Tools, input: TensorInfo, feed: Feed | undefined): Column {
+/** @throws Complaint where the feed is not what the input takes */
+function readChecked(
+  { readFeed, Complaint }: Tools,
+  input: TensorInfo,
+  feed: Feed | undefined,
+): ReturnType<typeof readFeed> {
+  const given = readFeed(input, feed);
   const where = `input "${input.name}"`;
-  const sample = input.shape.slice(1);
-  const all = { ...input, shape: [{ dim: "samples", slot: 0 }, ...sample] };
-  const { array: data, shape: given, problem } = readFeed(all, feed);
-  if (problem) throw new Complaint("feeds", [[{ where, ...problem }], { inputs: [input] }, { [input.name]: feed }]);
-  if (input.shape.length === 0)
-    throw modelError(where, "a scalar can't be cut into batches", "pass an iterable of batches");
-  const shape = sample.map((d, i) => {
-    if (given) return given[i + 1]!;
+  if (given.problem)
+    throw new Complaint("feeds", [[{ where, ...given.problem }], { inputs: [input] }, { [input.name]: feed }]);
+  return given;
+}
+
+function columnOf(tools: Tools, input: TensorInfo, axis: number, feed: Feed | undefined): Column {
+  const where = `input "${input.name}"`;
+  const all = { ...input, shape: input.shape.map((d, i) => (i === axis ? { dim: "samples", slot: 0 } : d)) };
+  const { array: data, shape: given } = readChecked(tools, all, feed);
+  const sample = input.shape.map((d, i) => {
+    if (i === axis) return 1;
+    if (given) return given[i]!;
     if (typeof d === "number") return d;
-    throw modelError(
+    throw tools.modelError(
       where,
       "the shape of a sample is not known",
       "pass { dtype, shape, data } instead of the data alone",
     );
   });
-  const row = sizeOf(shape);
-  const samples = given ? given[0]! : data.length / row;
-  if (!Number.isInteger(samples)) throw modelError(where, `expected ${signature(all)}, got ${data.length} elements`);
-  return { input, data, row, shape, samples };
+  const samples = given ? given[axis]! : data.length / sizeOf(sample);
+  if (!Number.isInteger(samples))
+    throw tools.modelError(where, `expected ${signature(all)}, got ${data.length} elements`);
+  return { input, data, axis, row: sizeOf(sample.slice(axis)), shape: withSize(sample, axis, samples) };
 }

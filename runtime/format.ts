@@ -253,7 +253,10 @@ export interface TrainingInfo {
   readonly predict: string | null;
   readonly loss: string;
   readonly metrics: readonly string[];
-  /** Name of the dim that is the batch's size (axis 0 of every input); null when the batch has a fixed size. */
+  /**
+   * Name of the dim that is the batch's size, wherever it stands in the shapes of inputs; an input without it is the same for all of a
+   * data set. Null when the batch has a fixed size: then it is axis 0 of every input.
+   */
   readonly batch: string | null;
   readonly optimizer: { readonly name: string; readonly options: Readonly<Record<string, number | boolean | string>> };
   /** State tensors: learning rate (f32 scalar; null when a schedule in the graph sets it), steps done, random key/counter. */

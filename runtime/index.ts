@@ -1,12 +1,13 @@
 /** The runtime: loads artefacts of wasmith and runs them, in Node and in browsers. Holds no compiler. */
-export type { BatchSource, Dataset } from "./dataset.js";
+export type { Batches, BatchRequest, BatchSource, Dataset, EpochSource } from "./dataset.js";
 export { InternalError, ModelError, type Problem } from "./errors.js";
 export type { Feed, Feeds } from "./feeds.js";
 export type { ArtifactParts, DType, Manifest, StateRole, VariantId } from "./format.js";
 export { type LoadOptions, load, type TrainingArtifact } from "./load.js";
 export { defaults } from "./pool.js";
+export type { BinarySource } from "./read.js";
 export { type ProfileRow, type Report, type Results, type RunOptions, Session, type Signature } from "./session.js";
-export type { BinarySource, Source } from "./source.js";
+export type { Source } from "./source.js";
 export {
   type DataOf,
   fromBFloat16,

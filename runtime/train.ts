@@ -1,16 +1,16 @@
 /** A loaded training step: learns, measures, saves and restores. */
 import { decodeState, encodeState, stateBytes, writeAtomically } from "./checkpoint.js";
 import { Complaint, explain } from "./complaint.js";
-import type { Batches, Dataset } from "./dataset.js";
+import type { Batches, BatchOptions, Dataset } from "./dataset.js";
 import { describe, modelError } from "./errors.js";
 import { type Feeds, readFeed } from "./feeds.js";
 import { arrayTypes, type StateInfo, type StateRole, type TrainingInfo } from "./format.js";
 import type { Machine } from "./machine.js";
 import { yieldToLoop } from "./platform.js";
 import { startProgress } from "./progress.js";
+import { type BinarySource, read } from "./read.js";
 import { readSafetensors } from "./safetensors.js";
 import { type Report, type Results, type RunOptions, Session } from "./session.js";
-import { type BinarySource, read } from "./source.js";
 import { bytesOf, holds, type Tensor, type TensorData, viewOf } from "./tensor.js";
 import { checkOptions } from "./validate.js";
 
@@ -102,8 +102,9 @@ export class TrainingSession<I = Feeds, O = Results, B = Feeds> extends Session<
     let resumed = performance.now();
     for (let epoch = firstEpoch; epoch < last && going; epoch++) {
       const begin = performance.now();
-      const seed = shuffle === false ? null : (shuffle + Math.imul(epoch, 0x9e3779b1)) >>> 0;
-      const batches = await this.#batches(dataset, this.#training.step, options.batchSize, seed);
+      const seed = shuffle === false ? null : shuffle;
+      const { batchSize } = options;
+      const batches = await this.#batches(dataset, this.#training.step, { batchSize, seed, epoch, from: 0 });
       const bar = await startProgress(options.progress, batches.count);
       const mean = new Mean(this.#scalars.length);
       let batch = 0;
@@ -145,11 +146,12 @@ export class TrainingSession<I = Feeds, O = Results, B = Feeds> extends Session<
   async #evaluate(dataset: Dataset, options: Pick<FitOptions, "batchSize" | "signal">): Promise<Measures> {
     checkOptions("evaluate", options, { batchSize: "count", signal: "signal" });
     const { batchSize, signal } = options;
+    const all = { batchSize, seed: null, epoch: 0, from: 0 };
     const name = this.#training.evaluate;
     if (name === null)
       throw modelError("evaluate", "the artefact has no entry for it", "compile the training step with evaluation");
     const mean = new Mean(this.#scalars.length);
-    for await (const feeds of await this.#batches(dataset, name, batchSize, null)) {
+    for await (const feeds of await this.#batches(dataset, name, all)) {
       signal?.throwIfAborted();
       const { values, size } = await this.#runBatch(name, feeds);
       mean.add(values, size);
@@ -295,16 +297,11 @@ export class TrainingSession<I = Feeds, O = Results, B = Feeds> extends Session<
     return { loss: loss!, metrics: Object.fromEntries(this.#training.metrics.map((name, i) => [name, rest[i]!])) };
   }
 
-  async #batches(
-    dataset: Dataset,
-    entry: string,
-    batchSize: number | undefined,
-    seed: number | null,
-  ): Promise<Batches> {
+  async #batches(dataset: Dataset, entry: string, options: BatchOptions): Promise<Batches> {
     const { batchesOf } = await import("./dataset.js");
     const { machine } = this;
     const tools = { modelError, readFeed, Complaint };
-    return batchesOf(tools, dataset, machine.manifest.entries[entry]!, this.#training.batch, batchSize, seed);
+    return batchesOf(tools, dataset, machine.manifest.entries[entry]!, this.#training.batch, options);
   }
 
   #runBatch(entry: string, feeds: Feeds): Promise<{ readonly values: readonly number[]; readonly size: number }> {

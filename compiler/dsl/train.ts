@@ -26,6 +26,7 @@ import {
   sizeOrRange,
 } from "../options.js";
 import type { ProgramState, TrainingProgram } from "../program.js";
+import { batchDim } from "./batch-dim.js";
 import { Context } from "./context.js";
 import { type AnyModule, applyModel, type DimRanges, type Inputs, inputTypes, namedOutputs } from "./graph.js";
 import { GraphModel, type GraphOutput, type Trainable } from "./graph-model.js";
@@ -44,6 +45,11 @@ interface CommonOptions<O> {
   /** What else a batch holds: labels. They follow the inputs in the signature. */
   readonly targets: Inputs;
   readonly dims?: DimRanges;
+  /**
+   * Name of the size that is the batch, along which `fit` cuts data sets wherever it stands in the shapes. Default: the size called
+   * "batch"; else the one that leads all inputs and targets; else the only one that all of them have.
+   */
+  readonly batch?: string;
   readonly loss: Objective<O>;
   readonly optimizer: Optimizer;
   /** Scalars to report, means over the batch. */
@@ -75,6 +81,7 @@ export interface GraphTrainOptions<O = Value> extends CommonOptions<O> {
 const commonChecks: Checks<CommonOptions<unknown>> = {
   targets: anObject,
   dims: recordOf(sizeOrRange),
+  batch: aString,
   loss: aFunction,
   optimizer: anObject,
   metrics: recordOf(aFunction),
@@ -235,7 +242,7 @@ function build<O>(model: AnyModule, options: CommonOptions<O>, signature: Signat
     predict: "predict",
     loss: "loss",
     metrics,
-    batch: batchDim([...types.values()]),
+    batch: batchDim(types, options.batch),
     optimizer: { name: optimizer.name, options: optimizer.options },
     learningRate: schedule === undefined ? stateNames.lr : null,
     stepCounter: stateNames.step,
@@ -397,13 +404,4 @@ function predictEntry(
   const ctx = new Context(model, modelValues(variables, state));
   const outputs = namedOutputs(applyModel(model, ctx, feeds), names);
   return finish(ctx, state, feeds, "predict", { next: [], outputs });
-}
-
-/** The named size that leads all inputs, if there is one. */
-function batchDim(types: readonly TensorType[]): string | null {
-  const first: Dim | undefined = types[0]?.shape[0];
-  if (first === undefined || typeof first === "number") return null;
-  const [symbol, ...more] = dimSymbols(first).keys();
-  const everywhere = types.every((t) => typeof t.shape[0] === "object" && t.shape[0].key === first.key);
-  return symbol !== undefined && more.length === 0 && everywhere ? symbol : null;
 }
