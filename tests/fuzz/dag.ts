@@ -1,6 +1,6 @@
 /**
- * Chains and DAGs of any ops, most inner values of which are results, with or without gradients: compiled once, run at several sizes
- * in one session, by every variant that this engine has, on one thread and on two.
+ * Chains and DAGs of any ops, most inner values of which are results, with or without gradients: compiled once, several as entries of
+ * one program, run at several sizes in one session, by every variant that this engine has, on one thread and on two.
  */
 
 import { compile } from "../../compiler/compile.js";
@@ -15,7 +15,7 @@ import { evaluate } from "../../ir/reference.js";
 import { bytesOf, type Tensor } from "../../ir/tensor.js";
 import { differentiate } from "../../passes/graph/differentiate.js";
 import type { VariantId } from "../../runtime/format.js";
-import { type Feeds, load } from "../../runtime/index.js";
+import { type Feeds, load, type Session } from "../../runtime/index.js";
 import { obstacle } from "../../runtime/platform.js";
 import { seeded } from "../graph/random.js";
 import { growGraph, type RandomGraph, type Sizes } from "./generate.js";
@@ -84,41 +84,76 @@ export const teams: readonly (readonly Executor[])[] = [baseline, relaxed].map((
 const sameBits = (a: Tensor, b: Tensor): boolean =>
   a.dtype === b.dtype && a.shape.join() === b.shape.join() && Buffer.compare(bytesOf(a), bytesOf(b)) === 0;
 
-/** What is wrong with what the graph gives, if anything; "refused" where it refuses all feeds. */
-export async function checkDag({ graph: g, runs }: Dag): Promise<string | undefined> {
-  const cases = runs.flatMap((feeds) => {
-    const wanted = reference(g, feeds);
-    return wanted === undefined ? [] : [{ feeds, wanted }];
+interface Case {
+  readonly dag: Dag;
+  /** The entry's name. */
+  readonly entry: string;
+  readonly runs: readonly { readonly feeds: readonly Tensor[]; readonly wanted: Wanted }[];
+}
+
+/**
+ * What is wrong with what each graph gives, if anything; "refused" where it refuses all feeds. The graphs are entries of one program,
+ * whose sessions run them in turn. Throws where one cannot be compiled or run.
+ */
+export async function checkDags(dags: readonly Dag[]): Promise<readonly (string | undefined)[]> {
+  const cases = dags.map((dag, i): Case => {
+    const runs = dag.runs.flatMap((feeds) => {
+      const wanted = reference(dag.graph, feeds);
+      return wanted === undefined ? [] : [{ feeds, wanted }];
+    });
+    return { dag, entry: `dag${i}`, runs };
   });
-  if (cases.length === 0) return "refused";
+  const found = cases.map((c): string | undefined => (c.runs.length === 0 ? "refused" : undefined));
+  const accepted = cases.filter((c) => c.runs.length > 0);
+  if (accepted.length === 0) return found;
   const used = teams.filter((t) => t.length > 0);
   const variants = [...new Set(used.flatMap((t) => t.map((e) => e.variant)))];
-  const artifact = await compile(g, { variants });
+  const entries = Object.fromEntries(accepted.map((c) => [c.entry, c.dag.graph]));
+  const artifact = await compile({ entries, state: [] }, { variants });
   for (const team of used) {
-    const first: (readonly Tensor[])[] = [];
-    for (const { variant, threads } of team) {
-      const session = await load(artifact, { variant, threads });
+    const first = new Map<Case, (readonly Tensor[])[]>(accepted.map((c) => [c, []]));
+    for (const executor of team) {
+      const session = await load(artifact, executor);
       try {
-        for (const [i, { feeds, wanted }] of cases.entries()) {
-          const outputs = await session.run(
-            Object.fromEntries(g.params.map((p, k) => [paramName(p), feeds[k]!])) as Feeds,
-          );
-          const got = g.resultNames.map((n) => outputs[n] as Tensor);
-          const where = `${variant} on ${threads} at [${feeds.map((f) => `[${f.shape}]`)}]`;
-          const before = first[i];
-          first[i] ??= got;
-          const wrong =
-            before === undefined ? differing(got, wanted) : got.findIndex((t, k) => !sameBits(t, before[k]!));
-          if (typeof wrong === "string") return `${where}: ${wrong}`;
-          if (typeof wrong === "number" && wrong >= 0)
-            return `${where}: result ${g.resultNames[wrong]} has other bits than ${team[0]!.variant} on ${team[0]!.threads}`;
+        // Entry by entry at one size after the other: each finds the arena as others left it.
+        for (let i = 0; accepted.some((c) => i < c.runs.length); i++) {
+          for (const c of accepted) {
+            if (i >= c.runs.length) continue;
+            const wrong = await runCase(session, executor, team[0]!, c, i, first.get(c)!);
+            found[cases.indexOf(c)] ??= wrong;
+          }
         }
       } finally {
         session.dispose();
       }
     }
   }
-  return undefined;
+  return found;
+}
+
+/** What is wrong with run i of a graph, beside what the reference and the first executor of its team gave. */
+async function runCase(
+  session: Session,
+  { variant, threads }: Executor,
+  leader: Executor,
+  { dag: { graph: g }, entry, runs }: Case,
+  i: number,
+  first: (readonly Tensor[])[],
+): Promise<string | undefined> {
+  const { feeds, wanted } = runs[i]!;
+  const named = Object.fromEntries(g.params.map((p, k) => [paramName(p), feeds[k]!]));
+  const outputs = await session.run(named as Feeds, { entry });
+  const got = g.resultNames.map((n) => outputs[n] as Tensor);
+  const where = `${variant} on ${threads} at [${feeds.map((f) => `[${f.shape}]`)}]`;
+  const before = first[i];
+  first[i] ??= got;
+  if (before === undefined) {
+    const wrong = differing(got, wanted);
+    return wrong && `${where}: ${wrong}`;
+  }
+  const other = got.findIndex((t, k) => !sameBits(t, before[k]!));
+  if (other < 0) return undefined;
+  return `${where}: result ${g.resultNames[other]} has other bits than ${leader.variant} on ${leader.threads}`;
 }
 
 interface Wanted {

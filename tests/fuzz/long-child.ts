@@ -4,7 +4,7 @@
  */
 import { parseArgs } from "node:util";
 import { defaults } from "../../runtime/index.js";
-import { checkDag, growDag, showDag, teams } from "./dag.js";
+import { checkDags, growDag, showDag, teams } from "./dag.js";
 import { tryFor } from "./timed.js";
 
 const { values } = parseArgs({
@@ -28,7 +28,8 @@ const tried = await tryFor({
   seconds: 60 * Number(values.minutes),
   steps: [fewest, most],
   grow: growDag,
-  check: checkDag,
+  batch: 8,
+  check: checkDags,
   show: showDag,
   onWrong: (report) => console.log(`\n${report}\n`),
   onMinute: (so) => console.error(`${so.cases} DAGs, ${so.refused} refused, ${so.wrong} wrong`),
