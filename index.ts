@@ -2,6 +2,7 @@
 
 export { type Artifact, type CompileOptions, compile } from "./compiler/compile.js";
 export {
+  F,
   type GraphOutput,
   type GraphTrainOptions,
   losses,

@@ -168,6 +168,10 @@ export function checkCount(facts: { name: string; operands: readonly string[] },
   }
 }
 
+export function isValue(x: unknown): x is Value {
+  return typeof x === "object" && x !== null && "def" in x && "type" in x;
+}
+
 /** Makes a node without going through an op's call signature. Types are inferred. */
 export function makeNode<N extends string, A extends Attrs>(
   facts: OpFacts<N, A>,

@@ -1,9 +1,12 @@
 /** What modules build their nodes in: values of variables, training or not, randomness, new values of buffers. */
 
 import { asType, concatenate, reshapeTo } from "../../ir/build.js";
+import type { Dim, DimExpr } from "../../ir/dim.js";
 import { InternalError, ModelError } from "../../ir/errors.js";
 import { sameType, typeText, type Value } from "../../ir/graph.js";
 import { constant } from "../../ir/ops/constant.js";
+import { unknownSize } from "../../ir/ops/dynamic.js";
+import { scope } from "../../ir/scope.js";
 import { tensorFrom } from "../../ir/tensor.js";
 import type { Module, Variable } from "./module.js";
 
@@ -30,6 +33,7 @@ export class Context {
   readonly #finders: Value[] = [];
   readonly #random: RandomState | undefined;
   #streams = 0;
+  #sizes = 0;
 
   constructor(root: Module<never, unknown>, values: ReadonlyMap<Variable, Value>, options: ContextOptions = {}) {
     this.training = options.training ?? false;
@@ -69,6 +73,19 @@ export class Context {
       throw new ModelError(`a buffer of type ${typeText(before.type)} cannot become ${typeText(value.type)}`);
     }
     this.#updates.set(v, value);
+  }
+
+  /** A size that the run finds, at most `bound`: `make` is given its symbol and makes the node that finds it. */
+  findSize<T extends Value | readonly Value[]>(
+    name: string,
+    bound: Dim,
+    make: (defines: DimExpr) => T,
+  ): { readonly size: DimExpr; readonly made: T } {
+    const size = unknownSize(`${name}_f${++this.#sizes}`, bound);
+    const made = make(size);
+    // In a region the region itself keeps it.
+    if (scope().made === undefined) this.keepSize((Array.isArray(made) ? made[0] : made) as Value);
+    return { size, made };
   }
 
   /** Keeps a value whose node finds a data-dependent size, for shapes that nothing else ties to it. */

@@ -4,6 +4,8 @@ import { type Dim, dimSymbol } from "../../ir/dim.js";
 import { type DType, requireDType } from "../../ir/dtype.js";
 import { ModelError } from "../../ir/errors.js";
 import { type Graph, graph, param, type TensorType, type Value } from "../../ir/graph.js";
+import { withResults } from "../../ir/graph-rebuild.js";
+import { isValue } from "../../ir/op.js";
 import { constant } from "../../ir/ops/constant.js";
 import {
   anObject,
@@ -108,10 +110,6 @@ export function namedOutputs(outputs: unknown, names?: readonly string[]): reado
   return list.map(([, v], i) => [names[i]!, v] as const);
 }
 
-export function isValue(x: unknown): x is Value {
-  return typeof x === "object" && x !== null && "def" in x && "type" in x;
-}
-
 /** A module with any inputs and outputs. */
 export type AnyModule = Module<never, unknown>;
 
@@ -147,10 +145,11 @@ export function toGraph(model: AnyModule, options: GraphOptions): Graph {
   }
   const ctx = new Context(model, values);
   const results = namedOutputs(applyModel(model, ctx, feeds), outputs);
-  return graph(
+  const made = graph(
     name,
     [...params, ...feeds],
     results.map(([, v]) => v),
     results.map(([n]) => n),
   );
+  return withResults(made, made.results, ctx.finders);
 }

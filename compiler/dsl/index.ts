@@ -1,5 +1,6 @@
 /** The DSL: models, losses, optimisers and training as graphs. */
 
+export * as F from "./f/index.js";
 export { toGraph } from "./graph.js";
 export type { GraphOutput, Trainable } from "./graph-model.js";
 export * as losses from "./losses.js";

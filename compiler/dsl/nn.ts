@@ -1,8 +1,5 @@
 /** Everything to build models from: `nn.Conv2d(1, 6, 5)`, `nn.sequential(…)`, `class Net extends nn.Module`. */
 
-import * as functions from "./functional.js";
-import * as resizing from "./resize.js";
-
 export { scanOp as scan } from "../../ir/control-build.js";
 export { Context } from "./context.js";
 export { type GraphOptions, type InputSpec, type Inputs, toGraph } from "./graph.js";
@@ -16,6 +13,3 @@ export * from "./layers/pool.js";
 export * from "./layers/recurrent.js";
 export * from "./layers/transformer.js";
 export { buffer, type Layer, type LoadOptions, Module, parameter, type StateSource, Variable } from "./module.js";
-
-/** Layers as functions of values. */
-export const functional = { ...functions, ...resizing };

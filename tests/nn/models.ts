@@ -1,6 +1,6 @@
 /** Models of the reference trajectories that are no part of models/. */
 
-import { losses, nn } from "../../compiler/dsl/index.js";
+import { F, losses, nn } from "../../compiler/dsl/index.js";
 import { concatenate, flatten, mean, np, permute, sliceAxis, squeeze, sum } from "../../ir/build.js";
 import { einsum } from "../../ir/einsum.js";
 import type { Value } from "../../ir/graph.js";
@@ -77,7 +77,7 @@ export class SmallUNet extends nn.Module {
   forward(ctx: nn.Context, x: Value): Value {
     const a = silu([this.na.apply(ctx, this.a.apply(ctx, x))]);
     const b = gelu([this.b.apply(ctx, a)], { approximate: "none" });
-    const coarse = nn.functional.interpolate(nn.functional.avgPool(b, 2), { scale: 2, mode: "linear" });
+    const coarse = F.interpolate(F.avgPool2d(b, 2), { scale: 2, mode: "linear" });
     const up = this.up.apply(ctx, np.add(b, coarse));
     return this.c.apply(ctx, concatenate([a, up], 1));
   }

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { Context } from "../../compiler/dsl/context.js";
 import { type AnyModule, applyModel, namedOutputs } from "../../compiler/dsl/graph.js";
-import { losses, nn } from "../../compiler/dsl/index.js";
+import { F, losses, nn } from "../../compiler/dsl/index.js";
 import type { Variable } from "../../compiler/dsl/module.js";
 import * as B from "../../ir/build.js";
 import { einsum, linear, matmul } from "../../ir/einsum.js";
@@ -33,7 +33,6 @@ interface Entry {
 type Values = Readonly<Record<string, Value>>;
 type Build = (v: Values, attributes: Entry["attributes"]) => Value | readonly Value[];
 
-const F = nn.functional;
 const { np } = B;
 
 /** Applies a layer whose variables are the inputs of their names. */
@@ -55,10 +54,14 @@ const recurrent =
       ...(v.c0 ? [v.c0] : []),
     ]);
 
-const convolve: Build = (v, { k = {} }) => F.convolution(v.x!, v.w!, v.b, k as never);
+/** The function for the number of spatial axes. */
+const forAxes = <T>(x: Value, one: T, two: T, three: T): T => [one, two, three][x.type.shape.length - 3]!;
+
+const convolve: Build = (v, { k = {} }) => forAxes(v.x!, F.conv1d, F.conv2d, F.conv3d)(v.x!, v.w!, v.b, k as never);
 const transposed: Build = (v, { k = {} }) => {
   const { output_padding: outputPadding = 0, ...rest } = k as { output_padding?: number };
-  return F.convTranspose(v.x!, v.w!, v.b, { ...rest, outputPadding });
+  const transpose = forAxes(v.x!, F.convTranspose1d, F.convTranspose2d, F.convTranspose3d);
+  return transpose(v.x!, v.w!, v.b, { ...rest, outputPadding });
 };
 const batchNormOf: Build = (v, { training, momentum, eps }) => {
   const own = [v.weight, v.bias].filter((w) => w !== undefined);
@@ -191,19 +194,19 @@ const builds: Readonly<Record<string, Build>> = {
   conv_transpose2d_dcgan: transposed,
   conv_transpose2d_outpad: transposed,
   conv_transpose2d_groups_dilation: transposed,
-  max_pool2d: unary((x) => F.maxPool(x, 2)),
-  max_pool2d_overlap_pad: unary((x) => F.maxPool(x, 3, { stride: 2, padding: 1 })),
-  max_pool2d_ceil: unary((x) => F.maxPool(x, 3, { stride: 2, ceilMode: true })),
-  max_pool2d_dilation: unary((x) => F.maxPool(x, 2, { stride: 1, dilation: 2 })),
-  max_pool1d: unary((x) => F.maxPool(x, 3, { stride: 2 })),
-  max_pool3d: unary((x) => F.maxPool(x, 2)),
-  avg_pool2d: unary((x) => F.avgPool(x, 2)),
-  avg_pool2d_pad_include: unary((x) => F.avgPool(x, 3, { stride: 2, padding: 1 })),
-  avg_pool2d_pad_exclude: unary((x) => F.avgPool(x, 3, { stride: 2, padding: 1, countIncludePad: false })),
-  avg_pool2d_ceil: unary((x) => F.avgPool(x, 3, { stride: 2, ceilMode: true })),
-  adaptive_avg_pool2d: unary((x) => F.adaptiveAvgPool(x, [3, 2])),
-  adaptive_avg_pool2d_global: unary((x) => F.adaptiveAvgPool(x, 1)),
-  adaptive_max_pool2d: unary((x) => F.adaptiveMaxPool(x, [2, 3])),
+  max_pool2d: unary((x) => F.maxPool2d(x, 2)),
+  max_pool2d_overlap_pad: unary((x) => F.maxPool2d(x, 3, { stride: 2, padding: 1 })),
+  max_pool2d_ceil: unary((x) => F.maxPool2d(x, 3, { stride: 2, ceilMode: true })),
+  max_pool2d_dilation: unary((x) => F.maxPool2d(x, 2, { stride: 1, dilation: 2 })),
+  max_pool1d: unary((x) => F.maxPool1d(x, 3, { stride: 2 })),
+  max_pool3d: unary((x) => F.maxPool3d(x, 2)),
+  avg_pool2d: unary((x) => F.avgPool2d(x, 2)),
+  avg_pool2d_pad_include: unary((x) => F.avgPool2d(x, 3, { stride: 2, padding: 1 })),
+  avg_pool2d_pad_exclude: unary((x) => F.avgPool2d(x, 3, { stride: 2, padding: 1, countIncludePad: false })),
+  avg_pool2d_ceil: unary((x) => F.avgPool2d(x, 3, { stride: 2, ceilMode: true })),
+  adaptive_avg_pool2d: unary((x) => F.adaptiveAvgPool2d(x, [3, 2])),
+  adaptive_avg_pool2d_global: unary((x) => F.adaptiveAvgPool2d(x, 1)),
+  adaptive_max_pool2d: unary((x) => F.adaptiveMaxPool2d(x, [2, 3])),
   batch_norm1d_train: batchNormOf,
   batch_norm2d_train: batchNormOf,
   batch_norm2d_eval: batchNormOf,
@@ -242,38 +245,10 @@ const builds: Readonly<Record<string, Build>> = {
   embedding: (v) => withVariables(nn.Embedding(6, 3), v, [v.i!], { weight: "w" }),
   embedding_padding_idx: (v) => withVariables(nn.Embedding(6, 3, { paddingIndex: 0 }), v, [v.i!], { weight: "w" }),
   masked_fill: (v) => B.where(v.m!, -2, v.x!),
-  pad_constant: unary((x) =>
-    F.pad(
-      x,
-      [
-        [0, 1],
-        [1, 2],
-      ],
-      "constant",
-      0.5,
-    ),
-  ),
-  pad_reflect: unary((x) =>
-    F.pad(
-      x,
-      [
-        [1, 2],
-        [2, 1],
-      ],
-      "reflect",
-    ),
-  ),
-  pad_replicate: unary((x) =>
-    F.pad(
-      x,
-      [
-        [2, 0],
-        [1, 2],
-      ],
-      "replicate",
-    ),
-  ),
-  pad_negative: unary((x) => F.pad(x, [[-1, 1]])),
+  pad_constant: unary((x) => F.pad(x, [1, 2, 0, 1], "constant", 0.5)),
+  pad_reflect: unary((x) => F.pad(x, [2, 1, 1, 2], "reflect")),
+  pad_replicate: unary((x) => F.pad(x, [1, 2, 2, 0], "replicate")),
+  pad_negative: unary((x) => F.pad(x, [-1, 1])),
   concat: pair((a, b) => B.concatenate([a, b], 1)),
   stack: pair((a, b) => B.stack([a, b], 1)),
   transpose_permute: unary((x) => np.mul(B.permute(x, [2, 0, 1]), 2)),
@@ -305,8 +280,7 @@ const builds: Readonly<Record<string, Build>> = {
     }),
   gradient_reversal: (v, { lam }) => scaleGradient([v.x!], { factor: -(lam as number) }),
   stop_gradient_straight_through: unary((x) => np.add(x, stopGradient([np.sub(ew.round([x]), x)]))),
-  depthwise_chain_residual: (v) =>
-    np.add(act.relu([F.convolution(v.x!, v.w!, undefined, { padding: 1, groups: 4 })]), v.x!),
+  depthwise_chain_residual: (v) => np.add(act.relu([F.conv2d(v.x!, v.w!, undefined, { padding: 1, groups: 4 })]), v.x!),
   reused_input: unary((x) => np.add(np.mul(B.sum(np.mul(x, x), 1, { keepDims: true }), x), ew.exp([x]))),
 };
 

@@ -1,4 +1,5 @@
 /** Ops that stand alone: determinants, deformable and causal convolution, linear and flexible attention, gated activations. */
+
 import {
   asType,
   concatenate,
@@ -21,12 +22,12 @@ import { iota } from "../../../ir/ops/constant.js";
 import { conv } from "../../../ir/ops/conv.js";
 import { exp, sigmoid } from "../../../ir/ops/elementwise.js";
 import { softmax } from "../../../ir/ops/normalize.js";
+import { fetchInterpolated, type Plane } from "../../../ir/sampling.js";
 import { type Bound, type ImportOp, isValue, type OpRow } from "../context.js";
 import { dtypeOfCode } from "../dtype.js";
 import { joinHeads, splitHeads } from "./attention.js";
 import { addBias } from "./conv.js";
 import { det } from "./det.js";
-import { fetchInterpolated, type Plane } from "./image.js";
 import { matmul } from "./products.js";
 import { perAxis, perPads } from "./window.js";
 
