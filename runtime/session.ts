@@ -168,18 +168,21 @@ export class Session<I = Feeds, O = Results> {
     await machine.run(name, entry.mutatesFrom, count);
   }
 
-  /** Times each step of `run`, as the least of `repeat` runs. */
-  profile(feeds: I, options: { repeat?: number; dims?: Readonly<Record<string, number>> } = {}): Promise<ProfileRow[]> {
+  /** Times each step of an entry (default: the model's own), as the least of `repeat` runs. State changes with each run. */
+  profile(
+    feeds: I | Feeds,
+    options: { entry?: string; repeat?: number; dims?: Readonly<Record<string, number>> } = {},
+  ): Promise<ProfileRow[]> {
     return this.enqueue(async () => {
-      checkOptions("profile", options, { repeat: "count", dims: "object" });
-      const { repeat = 10, dims } = options;
+      checkOptions("profile", options, { entry: "string", repeat: "count", dims: "object" });
+      const { entry: name = this.#main, repeat = 10, dims } = options;
       const rows: ProfileRow[] = [];
       for (let i = 0; i < repeat; i++) {
-        const { machine, entry } = this.#begin(this.#main, feeds as Feeds, { dims });
-        for (const [step, { name, kernel }] of entry.steps.entries()) {
+        const { machine, entry } = this.#begin(name, feeds as Feeds, { dims });
+        for (const [step, { name: layer, kernel }] of entry.steps.entries()) {
           const begin = performance.now();
-          await machine.run(this.#main, step, step + 1);
-          rows[step] = { name, kernel, ms: Math.min(performance.now() - begin, rows[step]?.ms ?? Infinity) };
+          await machine.run(name, step, step + 1);
+          rows[step] = { name: layer, kernel, ms: Math.min(performance.now() - begin, rows[step]?.ms ?? Infinity) };
         }
       }
       return rows;

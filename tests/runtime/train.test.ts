@@ -37,6 +37,15 @@ function reference(
 }
 
 describe.each([1, 2])("a training session with %i threads", (threads) => {
+  it("profiles the step, which learns", async () => {
+    const session = await train(threads);
+    const rows = await session.profile({ x, y }, { entry: "step", repeat: 3 });
+    expect(rows.length).toBeGreaterThan(0);
+    expect(session.getState("steps").data).toEqual(BigInt64Array.of(3n));
+    await expect(session.profile({ x }, { entry: "nope" })).rejects.toThrow('no entry "nope"');
+    session.dispose();
+  });
+
   it("steps, and shows and takes state", async () => {
     const session = await train(threads);
     expect(session).toBeInstanceOf(TrainingSession);
