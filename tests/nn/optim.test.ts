@@ -1,214 +1,119 @@
-import { join } from "node:path";
+/** What optimisers refuse, and what they leave alone. The numbers are in tests/e2e/optimizers.test.ts. */
+
 import { describe, expect, it } from "vitest";
-import * as losses from "../../compiler/dsl/losses.js";
-import * as nn from "../../compiler/dsl/nn.js";
-import * as optim from "../../compiler/dsl/optim.js";
-import * as schedules from "../../compiler/dsl/schedules.js";
-import { trainStep } from "../../compiler/dsl/train.js";
-import { linear } from "../../ir/einsum.js";
+import { definitionOf } from "../../compiler/schema.js";
+import { build, ModelError, nn, optim, trainStep } from "../../index.js";
 import type { Value } from "../../ir/graph.js";
-import { tanh } from "../../ir/ops/elementwise.js";
-import { scalar, type Tensor, tensor, tensorFrom, toNumbers } from "../../ir/tensor.js";
-import { dataFolder, hasData, readJson } from "./reference-data.js";
+import { tensorFrom, toNumbers } from "../../ir/tensor.js";
 import { ReferenceSession } from "./reference-session.js";
 
-type Names = "w1" | "b1" | "w2" | "b2";
-type Options = Readonly<Record<string, unknown>>;
-interface Case {
-  readonly id: string;
-  readonly optimizer: string;
-  readonly options: Options;
-  readonly schedule?: { readonly name: string; readonly options: Options };
-  readonly clip?: { readonly kind: "norm" | "value"; readonly max: number; readonly type?: number | "Infinity" };
-  readonly accumulate?: number;
-  readonly groups?: readonly { readonly params: readonly string[]; readonly options: Options }[];
-  readonly loss: readonly number[];
-  readonly lr: readonly number[];
-  readonly momentumOrBeta1?: readonly number[];
-  readonly params: Readonly<Record<string, Readonly<Record<Names, readonly number[]>>>>;
-  readonly atol: { readonly loss: number; readonly params: number };
-}
-interface File {
-  readonly steps: number;
-  readonly shapes: Readonly<Record<Names, readonly number[]>>;
-  readonly x: readonly (readonly number[])[];
-  readonly y: readonly (readonly number[])[];
-  readonly init: Readonly<Record<Names, readonly number[]>>;
-  readonly cases: readonly Case[];
-}
+type Factory = (options?: Record<string, unknown>) => optim.Optimizer;
+const factories = ["SGD", "ASGD", "Rprop", "Lion", "LARS", "LAMB", "LBFGS", "Adam", "AdamW", "Adamax", "NAdam", "RAdam"]
+  .concat("RMSprop", "Adagrad", "Adadelta")
+  .map((name) => [name, (optim as unknown as Record<string, Factory>)[name]!] as const);
 
-const names: readonly Names[] = ["w1", "b1", "w2", "b2"];
-
-class Net extends nn.Module {
-  readonly w1 = nn.parameter([8, 4], nn.init.zeros);
-  readonly b1 = nn.parameter([8], nn.init.zeros);
-  readonly w2 = nn.parameter([3, 8], nn.init.zeros);
-  readonly b2 = nn.parameter([3], nn.init.zeros);
-  forward(ctx: nn.Context, x: Value): Value {
-    return linear(tanh([linear(x, ctx.value(this.w1), ctx.value(this.b1))]), ctx.value(this.w2), ctx.value(this.b2));
+function problemsOf(run: () => unknown): readonly string[] {
+  try {
+    run();
+  } catch (error) {
+    if (error instanceof ModelError) return error.problems.map((p) => `${p.where}: ${p.message}`);
+    throw error;
   }
+  return [];
 }
 
-const optionNames: Readonly<Record<string, string>> = {
-  weight_decay: "weightDecay",
-  eps: "epsilon",
-  lr_decay: "lrDecay",
-  initial_accumulator_value: "initialAccumulator",
-  momentum_decay: "momentumDecay",
-};
-
-/** PyTorch's options as ours. */
-function renamed(options: Options): Record<string, number> {
-  const { betas, ...rest } = options as { betas?: readonly [number, number] };
-  const own = Object.entries(rest).map(([k, v]) => [optionNames[k] ?? k, v] as const);
-  return { ...(betas ? { beta1: betas[0], beta2: betas[1] } : {}), ...Object.fromEntries(own) };
-}
-
-function scheduleOf({ name, options }: NonNullable<Case["schedule"]>, base: number): schedules.Schedule | undefined {
-  const o = options as Record<string, never>;
-  switch (name) {
-    case "StepLR":
-      return schedules.step(base, o.step_size!, o.gamma);
-    case "MultiStepLR":
-      return schedules.multiStep(base, o.milestones!, o.gamma);
-    case "ExponentialLR":
-      return schedules.exponential(base, o.gamma!);
-    case "CosineAnnealingLR":
-      return schedules.cosine(base, o.T_max!, o.eta_min);
-    case "CosineAnnealingWarmRestarts":
-      return schedules.cosineRestarts(base, o.T_0!, o.T_mult, o.eta_min);
-    case "LinearLR":
-      return schedules.linear(base, { start: o.start_factor!, end: o.end_factor!, total: o.total_iters! });
-    case "LinearWarmup":
-      return schedules.warmup(base, o.warmup!);
-    case "WarmupCosine":
-      return schedules.warmupCosine(base, o.warmup!, o.total!);
-    case "InverseSqrt":
-      return schedules.inverseSqrt(base, o.warmup!);
-    case "PolynomialLR":
-      return schedules.polynomial(base, o.total_iters!, o.power);
-    case "OneCycleLR":
-      return schedules.oneCycle(oneCycleOptions(o));
-    case "CyclicLR":
-      return schedules.cyclic({
-        base: o.base_lr!,
-        max: o.max_lr!,
-        up: o.step_size_up!,
-        down: o.step_size_down!,
-        mode: o.mode!,
-      });
-    case "SequentialWarmupExp": {
-      const { constant, exponential, milestone } = options as unknown as {
-        constant: { factor: number };
-        exponential: { gamma: number };
-        milestone: number;
-      };
-      const warm = schedules.constant(base * constant.factor);
-      return schedules.switchAt(warm, milestone, schedules.exponential(base, exponential.gamma));
+describe("options of optimisers", () => {
+  it.each(factories)("%s refuses what its schema does not have", (name, make) => {
+    expect(problemsOf(() => make({ learningRate: 1, lr: Number.NaN }))).toEqual([
+      `option "learningRate": optim.${name} has no such option`,
+      "option lr: expected a number ≥ 0, got NaN",
+    ]);
+    const { options } = definitionOf(make)!;
+    for (const [option, { fits }] of Object.entries(options!)) {
+      const wrong = [-1, "no", {}, true, Number.NaN].filter((v) => !fits(v));
+      expect(wrong.length, option).toBeGreaterThan(0);
+      for (const value of wrong)
+        expect(problemsOf(() => make({ [option]: value })).join(), `${option}: ${String(value)}`).toContain(option);
     }
-    default:
-      return undefined;
-  }
-}
+  });
 
-function oneCycleOptions(o: Record<string, never>): schedules.OneCycleOptions {
-  return {
-    max: o.max_lr!,
-    total: o.total_steps!,
-    ...(o.pct_start === undefined ? {} : { rise: o.pct_start }),
-    ...(o.anneal_strategy === "linear" ? { anneal: "linear" as const } : {}),
-    ...(o.div_factor === undefined ? {} : { startDivisor: o.div_factor }),
-    ...(o.final_div_factor === undefined ? {} : { endDivisor: o.final_div_factor }),
-    ...(o.three_phase === undefined ? {} : { threePhase: o.three_phase }),
-  };
-}
+  it("takes both betas at once, but not twice", () => {
+    expect(optim.Adam({ betas: [0.8, 0.95] }).options).toEqual(optim.Adam({ beta1: 0.8, beta2: 0.95 }).options);
+    expect(problemsOf(() => optim.Adam({ betas: [0.8, 0.95], beta2: 0.9 }))).toEqual([
+      "option betas: optim.Adam is given beta2 as well",
+    ]);
+    expect(problemsOf(() => optim.Lion({ betas: [0.8] as never }))[0]).toContain("a list of two");
+    const grouped = optim.AdamW({ betas: [0.8, 0.95], groups: [{ params: "a", options: { beta1: 0.5 } }] });
+    expect(grouped.options.beta1).toBe(0.8);
+  });
 
-function momentumOf(c: Case): schedules.Schedule | undefined {
-  if (!c.momentumOrBeta1 || !c.schedule) return undefined;
-  const o = c.schedule.options as Record<string, never>;
-  if (c.schedule.name === "OneCycleLR") return schedules.oneCycleMomentum(oneCycleOptions(o));
-  return schedules.cyclic({ base: 0.9, max: 0.8, up: o.step_size_up!, down: o.step_size_down!, mode: o.mode! });
-}
+  it("refuses groups without prefix, and unknown options in them", () => {
+    expect(problemsOf(() => optim.SGD({ groups: [{ params: "", options: {} }] }))[0]).toContain("a prefix of names");
+    expect(problemsOf(() => optim.SGD({ groups: [{ params: "a", options: { rate: 1 } as never }] }))).toEqual([
+      'option "rate": a group of optim.SGD has no such option',
+    ]);
+  });
 
-type Factory = (options: Record<string, unknown>) => optim.Optimizer;
+  it("is typed by the schema", () => {
+    // @ts-expect-error a rate is a number
+    expect(() => optim.SGD({ lr: "1" })).toThrow(ModelError);
+    // @ts-expect-error there is no such option
+    expect(() => optim.SGD({ beta: 1 })).toThrow(ModelError);
+    // @ts-expect-error one of two words
+    expect(() => optim.Adam({ epsilonForm: "tensorflow" })).toThrow(ModelError);
+  });
 
-describe.skipIf(!hasData)("optimisers follow PyTorch", () => {
-  const file: File = hasData
-    ? readJson<File>(join(dataFolder, "reference/train/optim.json"))
-    : { steps: 0, shapes: {} as never, x: [], y: [], init: {} as never, cases: [] };
-  const batch = (rows: readonly (readonly number[])[]) =>
-    tensorFrom("f32", [rows.length, rows[0]!.length], rows.flat());
-  const initial = () => new Map(names.map((n) => [n, tensorFrom("f32", file.shapes[n], file.init[n])]));
-
-  // The recording version of PyTorch (1.13 alpha) multiplied NAdam's next momentum product by μ once too often; later ones do not.
-  const cases = file.cases.filter((c) => c.optimizer !== "NAdam");
-  it.each(cases.map((c) => [c.id, c] as const))("%s", (_, c) => {
-    const make = (optim as unknown as Record<string, Factory>)[c.optimizer]!;
-    const groups = c.groups?.map((g) => ({
-      params: (name: string) => g.params.includes(name),
-      options: renamed(g.options),
-    }));
-    const optimizer = make({ ...renamed(c.options), ...(groups ? { groups } : {}) });
-    const schedule = c.schedule && scheduleOf(c.schedule, optimizer.lr);
-    const momentumSchedule = momentumOf(c);
-    const p = c.clip?.type === "Infinity" ? Infinity : c.clip?.type;
-    const clip = c.clip && (c.clip.kind === "norm" ? optim.clipNorm(c.clip.max, p) : optim.clipValue(c.clip.max));
-    const program = trainStep(new Net().loadState(initial()), {
-      inputs: { x: ["batch", 4] },
-      targets: { y: ["batch", 3] },
-      loss: losses.mse(),
-      optimizer,
-      ...(schedule ? { schedule } : {}),
-      ...(momentumSchedule ? { momentumSchedule } : {}),
-      ...(clip ? { clip } : {}),
-      ...(c.accumulate ? { accumulate: c.accumulate } : {}),
-    });
-    const session = new ReferenceSession(program);
-    const feeds = { x: batch(file.x), y: batch(file.y) };
-    const plateau = plateauOf(c, optimizer.lr);
-    for (let s = 0; s < file.steps; s++) {
-      if (schedule) {
-        expect(Math.abs(schedules.rateAt(schedule, s) - c.lr[s]!), `rate at step ${s}`).toBeLessThan(
-          1e-7 * c.lr[0]! + 1e-9,
-        );
-      }
-      if (plateau) session.state.set("optimizer.lr", scalar("f32", plateau.rate));
-      const parts = c.accumulate ?? 1;
-      const loss = Array.from({ length: parts }, (_, k) => session.step(part(feeds, k, parts)).loss! / parts).reduce(
-        (a, b) => a + b,
-      );
-      expect(Math.abs(loss - c.loss[s]!), `loss at step ${s}`).toBeLessThanOrEqual(c.atol.loss);
-      plateau?.next(c.loss[s]!);
-      const want = c.params[String(s + 1)];
-      if (!want) continue;
-      for (const n of names) {
-        toNumbers(session.state.get(n)!).forEach((v, i) => {
-          expect(Math.abs(v - want[n][i]!), `${n}[${i}] after step ${s + 1}`).toBeLessThanOrEqual(c.atol.params);
-        });
-      }
-    }
+  it("refuses wrong numbers for clipping", () => {
+    expect(problemsOf(() => optim.clipNorm(-1))).toEqual(["optim.clipNorm: max: expected a number ≥ 0, got -1"]);
+    expect(problemsOf(() => optim.clipNorm(1, 0))[0]).toContain("optim.clipNorm: p");
+    expect(problemsOf(() => (optim.clipValue as () => unknown)())[0]).toContain("got undefined");
   });
 });
 
-/** The k-th of n equal parts of a batch. */
-function part(feeds: Readonly<Record<string, Tensor>>, k: number, n: number): Record<string, Tensor> {
-  return Object.fromEntries(
-    Object.entries(feeds).map(([name, t]) => {
-      const [rows, width] = [t.shape[0]! / n, t.shape[1]!];
-      return [name, tensor(t.dtype, [rows, width], t.data.slice(k * rows * width, (k + 1) * rows * width))];
-    }),
-  );
+/** The loss is the mean square of used · x; what is idle takes part without a gradient. */
+class Two extends nn.Module {
+  readonly used = nn.parameter([3], nn.init.ones);
+  readonly idle = nn.parameter([3], nn.init.ones);
+  forward(ctx: nn.Context, x: Value): Value {
+    ctx.value(this.idle);
+    return build.mean(build.square(build.np.mul(x, ctx.value(this.used))));
+  }
 }
 
-function plateauOf(c: Case, rate: number): schedules.Plateau | undefined {
-  if (c.schedule?.name !== "ReduceLROnPlateau") return undefined;
-  const o = c.schedule.options as Record<string, never>;
-  return new schedules.Plateau(rate, {
-    factor: o.factor!,
-    patience: o.patience!,
-    threshold: o.threshold!,
-    ...(o.threshold_mode === "abs" ? { thresholdMode: "absolute" as const } : {}),
-    ...(o.cooldown === undefined ? {} : { cooldown: o.cooldown }),
-    ...(o.min_lr === undefined ? {} : { min: o.min_lr }),
-  });
+/** Nothing that it computes depends on its parameter. */
+class Idle extends nn.Module {
+  readonly idle = nn.parameter([3], nn.init.ones);
+  forward(_: nn.Context, x: Value): Value {
+    return build.mean(x);
+  }
 }
+
+const recipe = {
+  inputs: { x: [3] },
+  targets: {},
+  loss: (output: Value) => output,
+  accumulate: 2,
+} as const;
+
+describe("parameters without a gradient", () => {
+  it.each(factories)("%s leaves them and their state alone", (name, make) => {
+    const optimizer = make({ lr: 0.5, ...("weightDecay" in make().options ? { weightDecay: 0.5 } : {}) });
+    const program = trainStep(new Two(), {
+      ...recipe,
+      optimizer: name === "ASGD" ? optimizer : optim.averaged(optimizer),
+    });
+    const session = new ReferenceSession(program);
+    const before = new Map(session.state);
+    const feeds = { x: tensorFrom("f32", [3], [1, -2, 3]) };
+    for (let s = 0; s < 4; s++) session.step(feeds);
+    for (const [state, t] of session.state)
+      if (state.endsWith("idle")) expect(toNumbers(t), state).toEqual(toNumbers(before.get(state)!));
+    expect(toNumbers(session.state.get("used")!)).not.toEqual([1, 1, 1]);
+  });
+
+  it("is an error where no parameter has one", () => {
+    expect(problemsOf(() => trainStep(new Idle(), { ...recipe, optimizer: optim.SGD() }))[0]).toContain(
+      "depends on no parameter",
+    );
+  });
+});

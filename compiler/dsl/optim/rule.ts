@@ -166,7 +166,7 @@ export function defineOptimizer<S extends Common>(
     return {
       name: d.name,
       lr: common.lr,
-      options: stated(settings) as OptimizerOptions,
+      options: plain(settings),
       ruleFor: (p) => rules.find((g) => fits(g.params, p))?.rule ?? common,
     };
   };
@@ -176,6 +176,12 @@ export function defineOptimizer<S extends Common>(
 /** Without options that are undefined. */
 const stated = (options: object): Readonly<Record<string, unknown>> =>
   Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+
+/** As the manifest has them: lists as text. */
+const plain = (settings: object): OptimizerOptions =>
+  Object.fromEntries(
+    Object.entries(stated(settings)).map(([name, v]) => [name, Array.isArray(v) ? v.join() : v]),
+  ) as OptimizerOptions;
 
 /** Options with PyTorch's pair of betas as two. */
 function split(of: string, options: object): Readonly<Record<string, unknown>> {
