@@ -2,7 +2,8 @@
 
 import { asType, mean, np } from "../../ir/build.js";
 import { argMax } from "../../ir/ops/reduce.js";
-import { type Loss, l1, like, mse } from "./losses.js";
+import { like } from "./losses/define.js";
+import { type Loss, l1, mse } from "./losses.js";
 
 /** Share of samples whose largest logit (axis 1) is the target class. */
 export const accuracy = (): Loss => (output, target) => {
