@@ -1,6 +1,6 @@
 /** Artefacts on disk: replaced as a whole, whoever is killed, whoever else writes, whatever their names. */
-import { type ChildProcess, spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -53,11 +53,26 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
+/** A user may mount disks where nobody else sees them, if the system allows it. */
+const ownMounts = ["--user", "--map-root-user", "--mount"];
+const noDisks = spawnSync("unshare", [...ownMounts, "mount", "-t", "tmpfs", "tmpfs", tmpdir()]).status !== 0;
+if (noDisks)
+  console.warn("the test of full and read-only disks is skipped: this system lets nobody mount one (unshare)");
+
 function startWriter(count: number, prefix: readonly string[] = []): ChildProcess {
   const [command, ...args] = [...prefix, process.execPath, script, join(root, "artifacts"), folder, String(count)];
   return spawn(command!, args, { stdio: ["ignore", "pipe", "inherit"] });
 }
 const ended = (child: ChildProcess): Promise<number | null> => new Promise((resolve) => child.on("close", resolve));
+/** All that the child writes. */
+async function saidBy(child: ChildProcess): Promise<string> {
+  let output = "";
+  child.stdout!.on("data", (chunk) => {
+    output += chunk;
+  });
+  await ended(child);
+  return output;
+}
 /** The child's first line (it is ready), and one more for each write. */
 const heard = (child: ChildProcess, lines: number): Promise<void> =>
   new Promise((resolve) => {
@@ -137,12 +152,7 @@ describe("a disk that does not take it", () => {
     await writeArtifact(old, folder, false);
     // 1000 blocks of 1 KiB: less than the weights.
     const child = startWriter(1, ["bash", "-c", 'trap "" XFSZ; ulimit -f 1000; exec "$@"', "bash"]);
-    let output = "";
-    child.stdout!.on("data", (chunk) => {
-      output += chunk;
-    });
-    await ended(child);
-    expect(output).toMatch(
+    expect(await saidBy(child)).toMatch(
       /ModelError: .*weights: can't be written: EFBIG: the file is larger than a limit allows\n {2}→ /,
     );
     expectOnly(old);
@@ -158,6 +168,41 @@ describe("a disk that does not take it", () => {
     );
     expect(readdirSync(folder).filter((name) => name.endsWith(".tmp"))).toEqual([]);
     await expectWhole();
+  });
+
+  // In a mount namespace of its own, where a disk of 6 MB lies over the folder: the old artefact fits, the new one beside it does not.
+  it.skipIf(noDisks)("is really full, or really read-only", async () => {
+    const kept = mkdtempSync(join(root, "kept-"));
+    const mounts =
+      'at=$1 kept=$2; shift 2; mount -t tmpfs -o size=6m tmpfs "$at" && "$@" 2; mount -o remount,ro "$at" && "$@" 1; cp -a "$at/." "$kept"';
+    const output = await saidBy(
+      spawn("unshare", [
+        ...ownMounts,
+        "bash",
+        "-c",
+        mounts,
+        "bash",
+        folder,
+        kept,
+        process.execPath,
+        script,
+        join(root, "artifacts"),
+        folder,
+      ]),
+    );
+    const place = folder.replace(/[/\\.]/g, "\\$&");
+    const said = (place: string, cause: string) =>
+      `ModelError: ${place}: can't be written: ${cause}\n {2}→ (free some space, or )?choose another folder\n`;
+    expect(output).toMatch(
+      new RegExp(
+        `^ready\n0\n${said(`${place}/affine\\.[0-9a-f]+\\.weights`, "ENOSPC: the disk is full")}` +
+          `ready\n${said(`${place}/affine\\.[^:]*`, "EROFS: the file system is read-only")}$`,
+      ),
+    );
+    // Nothing of the new one is left, temporaries included, and what was there is whole.
+    cpSync(kept, folder, { recursive: true });
+    expectOnly(old);
+    expect(await expectWhole()).toBe(old);
   });
 
   it.each(["ENOSPC", "EROFS", "EDQUOT", "EACCES"])("has words for %s", (code) => {
