@@ -25,13 +25,15 @@ const types: Readonly<Record<string, string>> = {
 };
 
 /** What a page may do: its own scripts and workers, and WebAssembly. No eval, no blobs, nothing inline. */
-const policy = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; base-uri 'none'";
+const strictPolicy = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; base-uri 'none'";
 
 export interface ServeOptions {
   /** Files by path (`/model/x.wasm`), beside the repository's own dist/ and examples/. */
   readonly files?: ReadonlyMap<string, Uint8Array | string>;
   /** Send the headers that SharedArrayBuffer needs. Default true. */
   readonly isolated?: boolean;
+  /** The content security policy. */
+  readonly policy?: string;
 }
 
 export interface Site {
@@ -40,7 +42,11 @@ export interface Site {
 }
 
 /** Serves on a free port of 127.0.0.1. `/` is an empty page. */
-export async function serve({ files = new Map(), isolated = true }: ServeOptions = {}): Promise<Site> {
+export async function serve({
+  files = new Map(),
+  isolated = true,
+  policy = strictPolicy,
+}: ServeOptions = {}): Promise<Site> {
   const find = (path: string): Uint8Array | string | undefined => {
     if (path === "/") return "<!doctype html><title>test</title>";
     const given = files.get(path);

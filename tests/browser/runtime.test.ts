@@ -1,4 +1,7 @@
+import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { exportOnnx } from "../../compiler/onnx/export/export.js";
+import { parseGraph } from "../../ir/graph-parse.js";
 import { encodeFiles, encodeSingleFile } from "../../runtime/encode.js";
 import type { ArtifactParts } from "../../runtime/format.js";
 import { load, type Report, type Results, type TrainingSession } from "../../runtime/index.js";
@@ -145,6 +148,67 @@ describe.skipIf(browserObstacle !== null)("the runtime in Chromium", () => {
     expect(answer.worker).toMatch(
       /threads: a worker did not start: its script could not be loaded\n {2}→ say where worker\.js lies/,
     );
+    await page.close();
+    site.close();
+  });
+
+  /** What the page is told when it loads `url`. */
+  const refusal = (page: Page, url: string, threads = 1): Promise<{ name: string; message: string }> =>
+    runInPage(
+      page,
+      `const { load, ModelError } = await import("/dist/runtime.js");
+       return load(arg.url, { threads: arg.threads }).then(
+         () => ({ name: "none", message: "" }),
+         (e) => ({ name: e instanceof ModelError ? "ModelError" : String(e), message: e.message }));`,
+      { url, threads },
+    );
+
+  it("says what a page's policy lacks where it forbids WebAssembly", async () => {
+    const single = await encodeSingleFile(artifact);
+    for (const policy of ["default-src 'self'", "default-src 'self'; script-src 'self'; worker-src 'self'"]) {
+      const site = await serve({ files: new Map([["/single.wasm", single]]), policy });
+      const page = await browser.newPage();
+      await page.goto(site.url);
+      for (const threads of [1, 2]) {
+        const { name, message } = await refusal(page, "/single.wasm", threads);
+        expect(name).toBe("ModelError");
+        expect(message).toMatch(
+          /^page: its content security policy forbids WebAssembly \(.+\)\n {2}→ serve the page with script-src 'self' 'wasm-unsafe-eval'$/,
+        );
+      }
+      await page.close();
+      site.close();
+    }
+  });
+
+  it("says what was loaded by mistake", async () => {
+    const graph = parseGraph("graph @g(%x: f32[2]) -> (y: f32[2]) {\n  %0: f32[2] = neg %x\n  return %0\n}", "test");
+    const index = "<!DOCTYPE html>\n<html><title>shop</title></html>";
+    const files = new Map<string, Uint8Array | string>([
+      ["/model.onnx", exportOnnx(graph)],
+      // A server that answers with its front page to everything it does not know.
+      ["/models/net.wasm", index],
+      ["/empty.wasm", ""],
+      ["/cut.wasm", (await encodeSingleFile(artifact)).subarray(0, -100)],
+    ]);
+    const site = await serve({ files });
+    const page = await browser.newPage();
+    await page.goto(site.url);
+    for (const [url, message] of [
+      [
+        "/model.onnx",
+        /not a WebAssembly module, but an ONNX model\n {2}→ compile it first: wasmith compile model\.onnx/,
+      ],
+      ["/models/net.wasm", /but an HTML or XML page\n {2}→ the address is wrong/],
+      ["/empty.wasm", /but an empty file/],
+      ["/cut.wasm", /damaged|incomplete|cut short/],
+      ["/nowhere.wasm", /nowhere\.wasm: the server answered 404/],
+      ["http://127.0.0.1:9/x.wasm", /127\.0\.0\.1:9\/x\.wasm: can't be fetched/],
+    ] as const) {
+      const told = await refusal(page, url);
+      expect([url, told.name]).toEqual([url, "ModelError"]);
+      expect(told.message).toMatch(message);
+    }
     await page.close();
     site.close();
   });
