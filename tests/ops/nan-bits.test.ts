@@ -2,7 +2,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { uniform } from "../../compiler/cli/feeds.js";
 import { compile } from "../../compiler/compile.js";
 import { importOnnx } from "../../compiler/onnx/import.js";
 import { parseGraph } from "../../ir/graph-parse.js";
@@ -10,47 +9,23 @@ import { evaluate } from "../../ir/reference.js";
 import { tensorFrom } from "../../ir/tensor.js";
 import { type Feeds, load, type Tensor } from "../../runtime/index.js";
 import { DATA } from "../onnx/data.js";
+import { bitsSeen, layers, noise } from "./nan-runs.js";
 
 const path = join(DATA, "cases/hostile/nan-bits/model.onnx");
+const baseline = [
+  ["simd128", 1],
+  ["simd128-threads", 1],
+  ["simd128-threads", 2],
+] as const;
 if (!existsSync(path)) console.warn(`the case nan-bits is skipped: there is no ${path}`);
-
-/** Numbers, infinities, and NaNs of both signs and several payloads. */
-function noise(shape: readonly (number | string)[], seed: number): Tensor {
-  const random = uniform(seed);
-  const sizes = shape.map((d) => (typeof d === "number" ? d : 2));
-  const data = new Float32Array(sizes.reduce((n, d) => n * d, 1));
-  const bits = new Uint32Array(data.buffer);
-  for (let i = 0; i < data.length; i++) {
-    const kind = random();
-    if (kind < 0.04) bits[i] = (kind < 0.02 ? 0x7fc00000 : 0xffc00000) + Math.floor(random() * 1000);
-    else data[i] = kind < 0.06 ? Infinity : kind < 0.08 ? -Infinity : random() * 2 - 1;
-  }
-  return { dtype: "f32", shape: sizes, data };
-}
-
-/** The bits of each run of each variant, over enough runs for the engine to change the code. */
-async function bitsSeen(graph: Parameters<typeof compile>[0], runs: number): Promise<Set<string>> {
-  const artifact = await compile(graph, { deterministic: true });
-  const seen = new Set<string>();
-  for (const [variant, threads] of [
-    ["simd128", 1],
-    ["simd128-threads", 1],
-    ["simd128-threads", 2],
-  ] as const) {
-    const session = await load(artifact, { variant, threads });
-    const feeds = Object.fromEntries(session.inputs.map(({ name, shape }, i) => [name, noise(shape, i + 1)]));
-    for (let i = 0; i < runs; i++) {
-      const outputs = Object.values(await session.run(feeds));
-      seen.add(outputs.map((t) => Buffer.from(t.data.buffer as ArrayBuffer).toString("base64")).join());
-    }
-    session.dispose();
-  }
-  return seen;
-}
 
 describe("bits of NaNs", () => {
   it.runIf(existsSync(path))("are the same from run to run of convolutions of every kind", async () => {
-    expect((await bitsSeen(importOnnx(new Uint8Array(readFileSync(path))), 200)).size).toBe(1);
+    expect((await bitsSeen(importOnnx(new Uint8Array(readFileSync(path))), baseline, 200)).size).toBe(1);
+  });
+
+  it("are the same from run to run of layers of every kind", async () => {
+    expect((await bitsSeen(layers(), baseline, 200)).size).toBe(1);
   });
 
   it("are those of the usual NaN where arithmetic made it, and are kept where it was only moved", async () => {

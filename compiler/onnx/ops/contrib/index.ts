@@ -8,6 +8,7 @@ import { miscRows } from "./misc.js";
 import { moeRows } from "./moe.js";
 import { normalizeRows } from "./normalize.js";
 import { quantizedRows } from "./quantized.js";
+import { sparseRows } from "./sparse.js";
 
 export const contrib: Readonly<Record<string, OpRow>> = {
   ...attentionRows,
@@ -17,6 +18,7 @@ export const contrib: Readonly<Record<string, OpRow>> = {
   ...moeRows,
   ...normalizeRows,
   ...quantizedRows,
+  ...sparseRows,
   GroupQueryAttention: groupQueryAttention,
 };
 
