@@ -2,6 +2,7 @@
 import type { OpRow } from "../../context.js";
 import { attentionRows } from "./attention.js";
 import { blockRows } from "./blocks.js";
+import { decoderMaskedRows } from "./decoder-masked.js";
 import { fusedRows } from "./fused.js";
 import { groupQueryAttention } from "./grouped-query.js";
 import { miscRows } from "./misc.js";
@@ -13,6 +14,7 @@ import { sparseRows } from "./sparse.js";
 export const contrib: Readonly<Record<string, OpRow>> = {
   ...attentionRows,
   ...blockRows,
+  ...decoderMaskedRows,
   ...fusedRows,
   ...miscRows,
   ...moeRows,
