@@ -9,7 +9,7 @@ import { constant } from "../../ir/ops/constant.js";
 import { evaluate } from "../../ir/reference.js";
 import type { Tensor } from "../../ir/tensor.js";
 import { gradients } from "../../passes/graph/differentiate.js";
-import { executors } from "../ops/executors.js";
+import { type Executor, executors } from "../ops/executors.js";
 
 export interface LayerCase {
   readonly model: AnyModule;
@@ -38,4 +38,4 @@ export function gradientGraph({ model, feeds, apply, upstream, wrt }: LayerCase)
 
 const reference = { name: "reference", run: async (g: Graph, feeds: readonly Tensor[]) => evaluate(g, feeds) };
 /** The reference, and the baseline compiled for 1 and 2 threads. */
-export const everywhere: typeof executors = [reference, ...executors];
+export const everywhere: readonly Executor[] = [reference, ...executors];

@@ -7,7 +7,7 @@ import { importOnnx } from "../../compiler/onnx/import.js";
 import { parseGraph } from "../../ir/graph-parse.js";
 import { evaluate } from "../../ir/reference.js";
 import { tensorFrom } from "../../ir/tensor.js";
-import { type Feeds, load, type Tensor } from "../../runtime/index.js";
+import { type Feeds, load } from "../../runtime/index.js";
 import { DATA } from "../onnx/data.js";
 import { bitsSeen, layers, noise } from "./nan-runs.js";
 
