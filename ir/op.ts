@@ -20,6 +20,7 @@ import {
   type Value,
 } from "./graph.js";
 import { assumeNotNegative } from "./infer.js";
+import type { ScanAttrs } from "./ops/control.js";
 import { inScope, scope } from "./scope.js";
 import type { Tensor } from "./tensor.js";
 
@@ -67,17 +68,20 @@ export interface VjpContext<A> {
   readonly dys: readonly (Value | undefined)[];
   /** Which operands' gradients are wanted. Rules may skip the others. */
   readonly needs: readonly boolean[];
-  /** Differentiates a region: see passes/graph/differentiate. */
-  readonly differentiateRegion: DifferentiateRegion;
-  /** The results of a graph applied to arguments. */
-  readonly inline: (g: Graph, args: readonly Value[]) => readonly Value[];
+  /** What rules of control flow need of differentiation itself. */
+  readonly regions: RegionGradients;
 }
 
-/**
- * For a region g(params) → results, builds the graph (params…, dResults…) → dParams… . Entries of `wrt` say which parameters'
- * cotangents are produced, in order; cotangents of non-float results are not taken as parameters.
- */
-export type DifferentiateRegion = (region: Graph, wrt: readonly boolean[]) => Graph;
+/** How regions are differentiated: see passes/graph/differentiate. */
+export interface RegionGradients {
+  /**
+   * For a region g(params) → results, builds the graph (params…, dResults…) → dParams… . Entries of `wrt` say which parameters'
+   * cotangents are produced, in order; cotangents of non-float results are not taken as parameters.
+   */
+  readonly differentiate: (region: Graph, wrt: readonly boolean[]) => Graph;
+  /** Cotangents of the operands of a scan. */
+  readonly scan: (context: Omit<VjpContext<ScanAttrs>, "dy">) => readonly (Value | undefined)[];
+}
 
 export type Vjp<A> =
   /** No gradient exists. Asking for one is an error that names the node. */

@@ -13,6 +13,7 @@ import { foldScales } from "./graph/fold-scales.js";
 import { fuse } from "./graph/fuse.js";
 import { hoistInvariants } from "./graph/hoist-invariants.js";
 import { layout } from "./graph/layout.js";
+import { mergeScans } from "./graph/merge-scans.js";
 import { narrowProducts } from "./graph/narrow-products.js";
 import { recognize } from "./graph/recognize.js";
 import { simplify } from "./graph/simplify.js";
@@ -20,6 +21,8 @@ import type { GraphPass, Trace } from "./pass.js";
 
 /** What every graph goes through before lowering. A pass that stands here again says why. */
 export const defaultPipeline: readonly GraphPass[] = [
+  // Before anything else, as it looks for loops that are equal but for their results.
+  mergeScans,
   simplify,
   foldConstants(),
   // Composites are recognised by the identity of shared operands.
@@ -28,6 +31,8 @@ export const defaultPipeline: readonly GraphPass[] = [
   decompose(),
   // Decompositions compute the same things side by side: sizes, masks, the parts of a gate.
   eliminateCommonSubexpressions,
+  // Recurrent layers are scans now.
+  mergeScans,
   // They also leave axes of size 1, dropped dims and neutral factors that are nothing here but something in general.
   simplify,
   layout,

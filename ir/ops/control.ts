@@ -7,7 +7,7 @@
  * node finds (`defines`). Sizes known outside are known in regions; sizes found in a region are not known outside.
  */
 
-import { type Dim, type DimExpr, dimBounds, dimSub } from "../dim.js";
+import type { Dim, DimExpr } from "../dim.js";
 import { isFloat } from "../dtype.js";
 import { ModelError } from "../errors.js";
 import { type Graph, graph, param, type Shape, type TensorType, typeText, type Value } from "../graph.js";
@@ -20,7 +20,7 @@ import { dotGeneral } from "./contraction.js";
 import { requireFit, requireKnownSizes, requireParams, requireRegions, requireResizable } from "./control-check.js";
 import { add, mul, neg, sin, tanh } from "./elementwise.js";
 import { lt } from "./logic.js";
-import { broadcast, concat, reshape, slice } from "./movement.js";
+import { broadcast } from "./movement.js";
 import { sum } from "./reduce.js";
 
 export type Resized = { readonly shapes?: readonly Shape[]; readonly defines?: readonly DimExpr[] };
@@ -52,10 +52,10 @@ const floatCotangents = ({ results, dys }: Pick<VjpContext<unknown>, "results" |
 export type IfAttrs = Resized;
 
 const ifVjp: Vjp<IfAttrs> = (context) => {
-  const { operands, needs, node, differentiateRegion } = context;
+  const { operands, needs, node } = context;
   const wrt = operands.slice(1).map((v, i) => needs[i + 1]! && isFloat(v.type.dtype));
   if (!wrt.includes(true)) return operands.map(() => undefined);
-  const regions = node.regions.map((r) => differentiateRegion(r, wrt));
+  const regions = node.regions.map((r) => context.regions.differentiate(r, wrt));
   const found = [...ifElse([...operands, ...floatCotangents(context)], {}, regions)];
   return [undefined, ...wrt.map((wanted) => (wanted ? found.shift() : undefined))];
 };
@@ -205,95 +205,6 @@ export type ScanAttrs = {
   readonly reverse: boolean;
 };
 
-/**
- * The gradient of a scan is a scan in the other direction. Each step recomputes its forward step from the carried values that
- * came into it; these are taken from scanned outputs where the body also scans its carried value out, else a second forward
- * scan saves them. Cotangents of captures are summed as carried values.
- */
-const scanVjp: Vjp<ScanAttrs> = (context) => {
-  const { operands, results, dys, attrs, needs, node, differentiateRegion, inline } = context;
-  const { carried, inputs, length, reverse } = attrs;
-  const body = node.regions[0]!;
-  const captures = operands.slice(carried + inputs);
-  const isWanted = (v: Value, i: number) => isFloat(v.type.dtype) && (i < carried || needs[i]!);
-  const wrt = operands.map(isWanted);
-  const back = differentiateRegion(body, wrt);
-  const wantedCaptures = captures.filter((_, i) => wrt[carried + inputs + i]);
-  const floatStates = results
-    .slice(0, carried)
-    .flatMap((r, i) => (isFloat(r.type.dtype) ? [dys[i] ?? constantLike(r, 0)] : []));
-  const floatRows = results
-    .slice(carried)
-    .flatMap((r, i) => (isFloat(r.type.dtype) ? [dys[carried + i] ?? constantLike(r, 0)] : []));
-  const saved = carriedIn(context);
-
-  const states = [...floatStates, ...wantedCaptures].map((v, i) => param(`d${i}`, v.type));
-  const rows = [...saved, ...operands.slice(carried, carried + inputs), ...floatRows].map((v, i) =>
-    param(`r${i}`, { dtype: v.type.dtype, shape: v.type.shape.slice(1) }),
-  );
-  const trailing = captures.map((v, i) => param(`c${i}`, v.type));
-  const found = inline(back, [
-    ...rows.slice(0, carried + inputs),
-    ...trailing,
-    ...states.slice(0, floatStates.length),
-    ...rows.slice(carried + inputs),
-  ]);
-  const dInputs = found.length - states.length;
-  const dStates = found.slice(0, floatStates.length);
-  const dRows = found.slice(floatStates.length, floatStates.length + dInputs);
-  const sums = found.slice(floatStates.length + dInputs).map((d, i) => add([states[floatStates.length + i]!, d]));
-  const made = scan(
-    [
-      ...floatStates,
-      ...wantedCaptures.map((v) => constantLike(v, 0)),
-      ...saved,
-      ...operands.slice(carried, carried + inputs),
-      ...floatRows,
-      ...captures,
-    ],
-    { carried: states.length, inputs: rows.length, length, reverse: !reverse },
-    [graph(`${body.name}_back`, [...states, ...rows, ...trailing], [...dStates, ...sums, ...dRows])],
-  );
-  const dCarried = made.slice(0, floatStates.length);
-  const dCaptures = made.slice(floatStates.length, states.length);
-  const dXs = made.slice(states.length);
-  return operands.map((_, i) => {
-    if (!wrt[i]) return undefined;
-    return (i < carried ? dCarried : i < carried + inputs ? dXs : dCaptures).shift();
-  });
-};
-
-/** The carried values that came into each step, stacked along the first axis. */
-function carriedIn({ operands, results, attrs, node }: VjpContext<ScanAttrs>): readonly Value[] {
-  const { carried, length, reverse } = attrs;
-  const body = node.regions[0]!;
-  const shifted = (start: Value, rows: Value): Value => {
-    const first = reshape([start], { shape: [1, ...start.type.shape] });
-    const rest = slice([rows], {
-      starts: rows.type.shape.map((_, a) => (a === 0 && reverse ? 1 : 0)),
-      sizes: [dimSub(length, 1), ...start.type.shape],
-      steps: rows.type.shape.map(() => 1),
-    });
-    return concat(reverse ? [rest, first] : [first, rest], { axis: 0 });
-  };
-  const known = Array.from({ length: carried }, (_, i) => {
-    const row = body.results.indexOf(body.results[i]!, carried);
-    return row >= 0 && dimBounds(length).min >= 1 ? shifted(operands[i]!, results[row]!) : undefined;
-  });
-  const missing = known.flatMap((v, i) => (v === undefined ? [i] : []));
-  if (missing.length === 0) return known as readonly Value[];
-  const saving = graph(
-    `${body.name}_saving`,
-    body.params,
-    [...body.results.slice(0, carried), ...missing.map((i) => body.params[i]!)],
-    undefined,
-    undefined,
-    body.sizes,
-  );
-  const again = scan(operands, attrs, [saving]);
-  return known.map((v, i) => v ?? again[carried + missing.indexOf(i)]!);
-}
-
 export const scan: PrimitiveOp<"scan", ScanAttrs, "many"> = defineMultiOp<"scan", ScanAttrs>({
   name: "scan",
   operands: ["...values"],
@@ -348,7 +259,7 @@ export const scan: PrimitiveOp<"scan", ScanAttrs, "many"> = defineMultiOp<"scan"
       ),
     ];
   },
-  vjp: scanVjp,
+  vjp: (context) => context.regions.scan(context),
   accuracy: { rtol: 1e-5, atol: 1e-5 },
   samples: bothFloats.flatMap((dtype) => [
     ...[false, true].flatMap((reverse) =>

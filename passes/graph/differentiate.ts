@@ -23,12 +23,13 @@ import {
   type Value,
   withLoc,
 } from "../../ir/graph.js";
-import { copyGraph, inline } from "../../ir/graph-rebuild.js";
-import type { Vjp, VjpContext } from "../../ir/op.js";
+import { copyGraph } from "../../ir/graph-rebuild.js";
+import type { RegionGradients, Vjp, VjpContext } from "../../ir/op.js";
 import { constantLike } from "../../ir/ops/constant.js";
 import { add } from "../../ir/ops/elementwise.js";
 import { opOf } from "../../ir/ops/index.js";
 import { productOf, reshape } from "../../ir/ops/movement.js";
+import { differentiateScan } from "./differentiate-scan.js";
 
 /**
  * Gradients of a loss of one element with respect to values it may depend on, parameters or intermediate; each has its value's
@@ -97,24 +98,49 @@ export function differentiate(g: Graph, { of, wrt }: Differentiation): Graph {
   );
 }
 
-/** See `DifferentiateRegion` in ir/op.ts. The new region recomputes what it needs of the old one from its parameters. */
-export function differentiateRegion(region: Graph, wrt: readonly boolean[]): Graph {
+/** A region and its gradient in one graph over fresh parameters. */
+export interface DifferentiatedRegion {
+  readonly params: readonly Value[];
+  /** The region's results, and the cotangents that they are given: parameters too, undefined where none is. */
+  readonly results: readonly Value[];
+  readonly cotangents: readonly (Value | undefined)[];
+  /** Cotangents of the parameters, undefined where nothing arrives or none was asked for. */
+  readonly gradients: readonly (Value | undefined)[];
+  readonly sizes: readonly Value[];
+}
+
+/** `wrt` says of which parameters cotangents are wanted, `given` which float results have one (default: all). */
+export function differentiateRegion(
+  region: Graph,
+  wrt: readonly boolean[],
+  given: readonly boolean[] = region.results.map(() => true),
+): DifferentiatedRegion {
   const params = region.params.map((p) => param(paramName(p), p.type));
   const { results, sizes = [] } = copyGraph(region, params);
   const cotangents = results.map((r, i) =>
-    isFloat(r.type.dtype) ? param(`d_${region.resultNames[i]!}`, r.type) : undefined,
+    given[i] && isFloat(r.type.dtype) ? param(`d_${region.resultNames[i]!}`, r.type) : undefined,
   );
   const wanted = params.filter((_, i) => wrt[i]);
-  const found = pullback(results, cotangents, wanted);
-  return graph(
-    `${region.name}_vjp`,
-    [...params, ...cotangents.filter((d) => d !== undefined)],
-    found.map((d, i) => d ?? constantLike(wanted[i]!, 0)),
-    wanted.map((p) => `d_${paramName(p)}`),
-    undefined,
-    sizes,
-  );
+  const found = new Map(pullback(results, cotangents, wanted).map((d, i) => [wanted[i]!, d]));
+  return { params, results, cotangents, gradients: params.map((p) => found.get(p)), sizes };
 }
+
+/** What rules of control flow differentiate regions by. */
+const regions: RegionGradients = {
+  differentiate: (region, wrt) => {
+    const { params, cotangents, gradients, sizes } = differentiateRegion(region, wrt);
+    const wanted = [...params.keys()].filter((i) => wrt[i]);
+    return graph(
+      `${region.name}_vjp`,
+      [...params, ...cotangents.filter((d) => d !== undefined)],
+      wanted.map((i) => gradients[i] ?? constantLike(params[i]!, 0)),
+      wanted.map((i) => `d_${paramName(params[i]!)}`),
+      undefined,
+      sizes,
+    );
+  },
+  scan: (context) => differentiateScan(context, differentiateRegion),
+};
 
 function placeOf(v: Value): string {
   return v.def.op === "param" ? v.def.name : (v.def.loc ?? v.def.op);
@@ -189,8 +215,7 @@ class Tape {
       },
       dys,
       needs,
-      differentiateRegion,
-      inline,
+      regions,
     };
     const found = vjp(context);
     node.operands.forEach((v, i) => {

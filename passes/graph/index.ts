@@ -9,6 +9,7 @@ import { foldConstants } from "./fold-constants.js";
 import { foldScales } from "./fold-scales.js";
 import { hoistInvariants } from "./hoist-invariants.js";
 import { layout } from "./layout.js";
+import { mergeScans } from "./merge-scans.js";
 import { narrowProducts } from "./narrow-products.js";
 import { recognize } from "./recognize.js";
 import { relaxedMath } from "./relaxed-math.js";
@@ -23,6 +24,7 @@ const all: readonly GraphPass[] = [
   hoistInvariants,
   foldScales,
   layout,
+  mergeScans,
   narrowProducts,
   recognize,
   relaxedMath,

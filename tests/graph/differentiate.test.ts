@@ -188,9 +188,12 @@ describe("differentiateRegion", () => {
     const k = param("k", { dtype: "i32", shape: [] });
     const region: Graph = graph("body", [x, k], [mul([x, x]), k, full("f64", [], 1)]);
     const d = differentiateRegion(region, [true, false]);
-    expect(d.params.map((p) => p.type.dtype)).toEqual(["f64", "i32", "f64", "f64"]);
+    expect(d.params.map((p) => p.type.dtype)).toEqual(["f64", "i32"]);
+    expect(d.cotangents.map((p) => p?.type.dtype)).toEqual(["f64", undefined, "f64"]);
     expect(d.params.some((p) => region.params.includes(p))).toBe(false);
-    const [dx] = evaluate(d, [
+    expect(d.gradients[1]).toBeUndefined();
+    const params = [...d.params, ...d.cotangents.filter((p) => p !== undefined)];
+    const [dx] = evaluate(graph("vjp", params, [d.gradients[0]!]), [
       { dtype: "f64", shape: [2], data: Float64Array.of(2, 3) },
       { dtype: "i32", shape: [], data: Int32Array.of(1) },
       { dtype: "f64", shape: [2], data: Float64Array.of(10, 100) },
