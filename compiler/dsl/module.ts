@@ -8,6 +8,7 @@ import type { DType } from "../../ir/dtype.js";
 import { isFloat } from "../../ir/dtype.js";
 import { ModelError } from "../../ir/errors.js";
 import { type Loc, type Value, withLoc } from "../../ir/graph.js";
+import { choices } from "../../ir/names.js";
 import { castTensor } from "../../ir/ops/cast.js";
 import { type Tensor, tensorFrom } from "../../ir/tensor.js";
 import type { Context } from "./context.js";
@@ -79,6 +80,11 @@ export abstract class Module<I extends readonly unknown[] = readonly [Value], O 
     return Object.entries(this);
   }
 
+  /** What another module is looked through for: for modules that stand in its place. */
+  protected static membersOf(m: Module<never, unknown>): Iterable<Member> {
+    return m.members();
+  }
+
   /** The module's output. Errors and nodes inside bear the path of this layer. */
   apply(ctx: Context, ...inputs: I): O {
     const path = ctx.pathOf(this);
@@ -132,9 +138,23 @@ export abstract class Module<I extends readonly unknown[] = readonly [Value], O 
     return [...this.parameters().values()].reduce((n, p) => n + p.shape.reduce((m, d) => m * d, 1), 0);
   }
 
-  /** Excludes parameters from learning: all, or those whose name begins with the prefix. */
+  /**
+   * Excludes parameters from learning: all, or those whose name begins with the prefix.
+   * @throws ModelError where no name does
+   */
   freeze(prefix = ""): this {
-    for (const [name, p] of this.parameters()) if (name.startsWith(prefix)) p.trainable = false;
+    const parameters = [...this.parameters()];
+    const chosen = parameters.filter(([name]) => name.startsWith(prefix));
+    if (chosen.length === 0 && prefix !== "")
+      throw new ModelError({
+        message: `freeze: no parameter's name begins with "${prefix}"`,
+        hint: choices(
+          prefix,
+          parameters.map(([name]) => name),
+          "the parameters are",
+        ),
+      });
+    for (const [, p] of chosen) p.trainable = false;
     return this;
   }
 

@@ -4,7 +4,7 @@ import { concatenate, lowerTriangle, np, rankOf, reshapeTo, sizeOf, split, stack
 import { dimDiffers } from "../dim.js";
 import { matmul } from "../einsum.js";
 import { ModelError } from "../errors.js";
-import { typeText } from "../graph.js";
+import { typeText, type Value } from "../graph.js";
 import { requireDType } from "../infer.js";
 import { type Accuracy, type CompositeOp, defineComposite } from "../op.js";
 import { bool, exactly, f32, noGrad, sampleWith } from "../sample.js";
@@ -12,7 +12,26 @@ import { softmax } from "./normalize.js";
 
 const accuracy: Accuracy = { rtol: 1e-5, atol: 1e-5 };
 
-type AttentionAttrs = { readonly scale: number; readonly causal: boolean };
+export type AttentionAttrs = { readonly scale: number; readonly causal: boolean };
+
+/** softmax(scale · query · keyᵀ + mask): how much each query sees of each key, [..., L, S]. */
+export function attentionWeights(
+  query: Value,
+  key: Value,
+  mask: Value | undefined,
+  { scale, causal }: AttentionAttrs,
+): Value {
+  requireDType(query.type, "float");
+  if (rankOf(query) < 2 || rankOf(key) < 2 || dimDiffers(sizeOf(query, -1), sizeOf(key, -1))) {
+    throw new ModelError(`query ${typeText(query.type)} and key ${typeText(key.type)} must have one last size`);
+  }
+  let scores = matmul(np.mul(query, scale), swapAxes(key, -1, -2));
+  if (mask !== undefined) {
+    scores = mask.type.dtype === "bool" ? where(mask, scores, -Infinity) : np.add(scores, mask);
+  }
+  if (causal) scores = where(lowerTriangle(sizeOf(scores, -2), sizeOf(scores, -1)), scores, -Infinity);
+  return softmax([scores], { axis: -1 });
+}
 
 export const attention: CompositeOp<"attention", AttentionAttrs> = defineComposite<"attention", AttentionAttrs>({
   name: "attention",
@@ -20,18 +39,7 @@ export const attention: CompositeOp<"attention", AttentionAttrs> = defineComposi
   summary:
     "softmax(scale · query · keyᵀ + mask) · value over the last two axes: query [..., L, D], key [..., S, D], value [..., S, E]. The mask broadcasts to [..., L, S]: floats are added, bool keeps where true. A row without any kept key is NaN. https://arxiv.org/abs/1706.03762",
   attrs: { scale: "of the scores, usually 1/√D", causal: "query i sees the keys 0 … i only" },
-  decompose: ([query, key, value, mask], { scale, causal }) => {
-    requireDType(query!.type, "float");
-    if (rankOf(query!) < 2 || rankOf(key!) < 2 || dimDiffers(sizeOf(query!, -1), sizeOf(key!, -1))) {
-      throw new ModelError(`query ${typeText(query!.type)} and key ${typeText(key!.type)} must have one last size`);
-    }
-    let scores = matmul(np.mul(query!, scale), swapAxes(key!, -1, -2));
-    if (mask !== undefined) {
-      scores = mask.type.dtype === "bool" ? where(mask, scores, -Infinity) : np.add(scores, mask);
-    }
-    if (causal) scores = where(lowerTriangle(sizeOf(scores, -2), sizeOf(scores, -1)), scores, -Infinity);
-    return matmul(softmax([scores], { axis: -1 }), value!);
-  },
+  decompose: ([query, key, value, mask], attrs) => matmul(attentionWeights(query!, key!, mask, attrs), value!),
   accuracy,
   samples: [
     sampleWith({ scale: 0.5, causal: false }, f32(2, 3, 4), f32(2, 5, 4), f32(2, 5, 6)),

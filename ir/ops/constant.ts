@@ -4,7 +4,7 @@ import type { Dim } from "../dim.js";
 import { type DType, isFloat, isStorageOnly } from "../dtype.js";
 import { ModelError } from "../errors.js";
 import type { Shape, Value } from "../graph.js";
-import { normalizeAxis } from "../infer.js";
+import { normalizeAxis, requireAtLeast } from "../infer.js";
 import { defineOp, type PrimitiveOp } from "../op.js";
 import { sampleWith } from "../sample.js";
 import { forEachIndex, scalar, setElement, type Tensor, tensorFrom, zeros } from "../tensor.js";
@@ -60,16 +60,21 @@ export const iota: PrimitiveOp<"iota", IotaAttrs> = defineOp<"iota", IotaAttrs>(
   ],
 });
 
-export const dimSize: PrimitiveOp<"dimSize", { size: Dim }> = defineOp<"dimSize", { size: Dim }>({
+export type DimSizeAttrs = { readonly size: Dim; readonly atLeast?: number };
+
+export const dimSize: PrimitiveOp<"dimSize", DimSizeAttrs> = defineOp<"dimSize", DimSizeAttrs>({
   name: "dimSize",
   operands: [],
   summary: "The value of a dimension expression as a rank-0 i64.",
-  attrs: { size: "the expression" },
-  infer: () => ({ dtype: "i64", shape: [] }),
+  attrs: { size: "the expression", atLeast: "what it must be at least: a smaller size is refused" },
+  infer: (_, { size, atLeast }) => {
+    if (atLeast !== undefined) requireAtLeast(size, atLeast);
+    return { dtype: "i64", shape: [] };
+  },
   reference: (_, { attrs, dim }) => scalar("i64", BigInt(dim(attrs.size))),
   vjp: "none",
   accuracy: "exact",
-  samples: [sampleWith({ size: 7 })],
+  samples: [sampleWith({ size: 7 }), sampleWith({ size: 7, atLeast: 2 })],
 });
 
 /** A rank-0 constant. */

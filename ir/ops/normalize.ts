@@ -2,6 +2,7 @@
 
 import {
   amax,
+  asType,
   dimScalar,
   mean,
   np,
@@ -15,7 +16,7 @@ import {
   sum,
   where,
 } from "../build.js";
-import { type Dim, dimFloorDiv, dimMod, dimSub } from "../dim.js";
+import { type Dim, dimBounds, dimFloorDiv, dimMod, dimSub, dimText } from "../dim.js";
 import { ModelError } from "../errors.js";
 import { shapeText, typeText, type Value } from "../graph.js";
 import { normalizeAxis, requireDType } from "../infer.js";
@@ -28,7 +29,7 @@ import {
   type SampleOperand,
 } from "../op.js";
 import { exactly, f32, noGrad, of, sampleWith, within } from "../sample.js";
-import { constantLike } from "./constant.js";
+import { constantLike, dimSize } from "./constant.js";
 import { abs, add, exp, log, mul, pow, sqrt, sub } from "./elementwise.js";
 import { stopGradient } from "./gradient.js";
 import { lt } from "./logic.js";
@@ -273,6 +274,19 @@ type BatchNormTrainAttrs = {
   readonly correction: number;
 };
 
+/** How many values of x a channel has: at least so many, as a scalar; a run with fewer is refused. */
+function countOf(x: Value, count: Dim, atLeast: number): Value {
+  const { dtype } = x.type;
+  const { min, max } = dimBounds(count);
+  if (min >= atLeast) return dimScalar(count, dtype);
+  if (max < atLeast)
+    throw new ModelError({
+      message: `training takes statistics of a channel's values, so there must be at least ${atLeast}, but ${typeText(x.type)} has ${dimText(count)}`,
+      hint: "train with larger batches, or normalise by features: layerNorm",
+    });
+  return asType(dimSize([], { size: count, atLeast }), dtype);
+}
+
 export const batchNormTrain: CompositeOp<"batchNormTrain", BatchNormTrainAttrs, "many"> = defineMultiComposite<
   "batchNormTrain",
   BatchNormTrainAttrs
@@ -291,20 +305,19 @@ export const batchNormTrain: CompositeOp<"batchNormTrain", BatchNormTrainAttrs, 
     requireDType(x!.type, "float");
     const channel = normalizeAxis(axis, x!.type.shape.length);
     const axes = x!.type.shape.map((_, a) => a).filter((a) => a !== channel);
-    const average = mean(x!, axes);
+    const count = reducedCount(x!, axes);
+    const { dtype } = x!.type;
+    const divisor = countOf(x!, count, correction > 0 ? correction + 1 : 0);
+    const average = np.div(sum(x!, axes), divisor);
     const centred = np.sub(x!, perChannel(x!, average, channel));
-    const biased = mean(square(centred), axes);
+    const biased = np.div(sum(square(centred), axes), divisor);
     const y = affine(
       np.mul(centred, perChannel(x!, rsqrt(np.add(biased, epsilon)), channel)),
       scale && perChannel(x!, scale, channel),
       bias && perChannel(x!, bias, channel),
     );
-    const count = reducedCount(x!, axes);
-    const { dtype } = x!.type;
     const unbiased =
-      correction === 0
-        ? biased
-        : np.mul(biased, np.div(dimScalar(count, dtype), dimScalar(dimSub(count, correction), dtype)));
+      correction === 0 ? biased : np.mul(biased, np.div(divisor, dimScalar(dimSub(count, correction), dtype)));
     const move = (old: Value, fresh: Value) => add([np.mul(old, 1 - momentum), np.mul(fresh, momentum)]);
     return [y, move(runningMean!, average), move(runningVariance!, unbiased)];
   },

@@ -7,13 +7,16 @@ import { typeText, type Value } from "../../../ir/graph.js";
 import { relu } from "../../../ir/ops/activation.js";
 import { tanh } from "../../../ir/ops/elementwise.js";
 import { gruStep, lstmStep } from "../../../ir/ops/recurrent.js";
+import { parameter as argument, count, type Settings } from "../../schema.js";
 import type { Context } from "../context.js";
 import { scaledUniform } from "../init.js";
 import { Module, parameter, type Variable } from "../module.js";
-import { expectSize } from "./basic.js";
-import { optionsOf } from "./options.js";
-import type { CellOptions, NonlinearityOption, ResetOption } from "./recurrent.js";
-import { cellOptions, gruCellOptions, rnnCellOptions } from "./tables.js";
+import { defineLayer, expectSize } from "./define.js";
+import { cellOptions, nonlinearityOption, resetOption } from "./recurrent-options.js";
+
+type CellSettings = Settings<typeof cellOptions>;
+const rnnOptions = { ...cellOptions, ...nonlinearityOption };
+const gruOptions = { ...cellOptions, ...resetOption };
 
 abstract class Cell<I extends readonly unknown[], O> extends Module<I, O> {
   readonly weight_ih: Variable;
@@ -23,10 +26,10 @@ abstract class Cell<I extends readonly unknown[], O> extends Module<I, O> {
   readonly #input: number;
   readonly #hidden: number;
 
-  constructor(gates: number, input: number, hidden: number, options: CellOptions) {
+  constructor(gates: number, input: number, hidden: number, settings: CellSettings) {
     super();
     const uniform = scaledUniform(hidden);
-    const { bias = true, weightInit = uniform, recurrentInit = uniform, biasInit = uniform } = options;
+    const { bias, weightInit = uniform, recurrentInit = uniform, biasInit = uniform } = settings;
     this.#input = input;
     this.#hidden = hidden;
     this.weight_ih = parameter([gates * hidden, input], weightInit);
@@ -47,14 +50,12 @@ abstract class Cell<I extends readonly unknown[], O> extends Module<I, O> {
   }
 }
 
-export interface RNNCellOptions extends CellOptions, NonlinearityOption {}
-
 export class RNNCellModule extends Cell<readonly [x: Value, h: Value], Value> {
   readonly #relu: boolean;
 
-  constructor(input: number, hidden: number, options: RNNCellOptions) {
-    super(1, input, hidden, options);
-    this.#relu = options.nonlinearity === "relu";
+  constructor(input: number, hidden: number, settings: Settings<typeof rnnOptions>) {
+    super(1, input, hidden, settings);
+    this.#relu = settings.nonlinearity === "relu";
   }
 
   forward(ctx: Context, x: Value, h: Value): Value {
@@ -63,15 +64,20 @@ export class RNNCellModule extends Cell<readonly [x: Value, h: Value], Value> {
   }
 }
 /** `apply(ctx, x, h)` → the next state [batch, hidden]. */
-export const RNNCell = (input: number, hidden: number, options?: RNNCellOptions): RNNCellModule =>
-  new RNNCellModule(input, hidden, optionsOf("RNNCell", options, rnnCellOptions));
+export const RNNCell = defineLayer({
+  name: "RNNCell",
+  summary: "One step of an RNN: `apply(ctx, x, h)` → the next state [batch, hidden]",
+  parameters: [argument("input", count, "Features of x"), argument("hidden", count, "Features of the state")],
+  options: rnnOptions,
+  make: (settings, input: number, hidden: number) => new RNNCellModule(input, hidden, settings),
+});
 
 export class LSTMCellModule extends Cell<
   readonly [x: Value, h: Value, c: Value],
   readonly [hidden: Value, cell: Value]
 > {
-  constructor(input: number, hidden: number, options: CellOptions) {
-    super(4, input, hidden, options);
+  constructor(input: number, hidden: number, settings: CellSettings) {
+    super(4, input, hidden, settings);
   }
 
   forward(ctx: Context, x: Value, h: Value, c: Value): readonly [hidden: Value, cell: Value] {
@@ -79,17 +85,20 @@ export class LSTMCellModule extends Cell<
   }
 }
 /** `apply(ctx, x, h, c)` → the next state and cell. */
-export const LSTMCell = (input: number, hidden: number, options?: CellOptions): LSTMCellModule =>
-  new LSTMCellModule(input, hidden, optionsOf("LSTMCell", options, cellOptions));
-
-export interface GRUCellOptions extends CellOptions, ResetOption {}
+export const LSTMCell = defineLayer({
+  name: "LSTMCell",
+  summary: "One step of an LSTM: `apply(ctx, x, h, c)` → [state, cell]",
+  parameters: [argument("input", count, "Features of x"), argument("hidden", count, "Features of the state")],
+  options: cellOptions,
+  make: (settings, input: number, hidden: number) => new LSTMCellModule(input, hidden, settings),
+});
 
 export class GRUCellModule extends Cell<readonly [x: Value, h: Value], Value> {
   readonly #resetAfter: boolean;
 
-  constructor(input: number, hidden: number, options: GRUCellOptions) {
-    super(3, input, hidden, options);
-    this.#resetAfter = options.resetAfter ?? true;
+  constructor(input: number, hidden: number, settings: Settings<typeof gruOptions>) {
+    super(3, input, hidden, settings);
+    this.#resetAfter = settings.resetAfter;
   }
 
   forward(ctx: Context, x: Value, h: Value): Value {
@@ -98,5 +107,10 @@ export class GRUCellModule extends Cell<readonly [x: Value, h: Value], Value> {
   }
 }
 /** `apply(ctx, x, h)` → the next state. */
-export const GRUCell = (input: number, hidden: number, options?: GRUCellOptions): GRUCellModule =>
-  new GRUCellModule(input, hidden, optionsOf("GRUCell", options, gruCellOptions));
+export const GRUCell = defineLayer({
+  name: "GRUCell",
+  summary: "One step of a GRU: `apply(ctx, x, h)` → the next state",
+  parameters: [argument("input", count, "Features of x"), argument("hidden", count, "Features of the state")],
+  options: gruOptions,
+  make: (settings, input: number, hidden: number) => new GRUCellModule(input, hidden, settings),
+});

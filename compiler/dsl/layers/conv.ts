@@ -2,31 +2,48 @@
 
 import { ModelError } from "../../../ir/errors.js";
 import type { Value } from "../../../ir/graph.js";
-import { aBoolean, aFunction, anything, aString, atLeast, type Checks, checked } from "../../options.js";
-import type { Context } from "../context.js";
 import {
-  type ConvOptions,
-  type ConvTransposeOptions,
-  convolution,
-  convTranspose,
-  type Size,
-  sizes,
-} from "../functional.js";
-import { type Initializer, scaledUniform } from "../init.js";
+  anyOf,
+  parameter as argument,
+  choice,
+  count,
+  flag,
+  type OptionsOf,
+  option,
+  type Settings,
+} from "../../schema.js";
+import type { Context } from "../context.js";
+import { convolution, convTranspose, type Size, sizes as sizesOf } from "../functional.js";
+import { scaledUniform } from "../init.js";
 import { Module, parameter, type Variable } from "../module.js";
-import { type PadMode, pad } from "../resize.js";
-import { expectSize } from "./basic.js";
+import { pad } from "../resize.js";
+import { amounts, biasInit, byFanIn, defineLayer, expectSize, sizes, weightInit } from "./define.js";
 
-interface LayerOptions {
-  readonly bias?: boolean;
-  readonly init?: Initializer;
-}
-export type ConvLayerOptions = ConvOptions &
-  LayerOptions & {
-    /** What stands around the image. Default "constant": zeros. */
-    readonly paddingMode?: PadMode;
-  };
-export type ConvTransposeLayerOptions = ConvTransposeOptions & LayerOptions;
+const padding = anyOf(amounts, choice("same", "valid"));
+const common = {
+  stride: option(sizes, 1, "Step of the window"),
+  dilation: option(sizes, 1, "Distance of the window's elements"),
+  groups: option(count, 1, "Groups of channels that know nothing of one another"),
+  bias: option(flag, true, "Add a bias to each channel"),
+  ...weightInit(byFanIn),
+  ...biasInit(byFanIn),
+};
+const convOptions = {
+  padding: option(padding, 0, 'Elements before and after each axis; "same" keeps the size, "valid" adds none'),
+  paddingMode: option(
+    choice("constant", "reflect", "replicate", "circular"),
+    "constant",
+    "What stands around the image; a constant is 0",
+  ),
+  ...common,
+};
+const transposeOptions = {
+  padding: option(amounts, 0, "Elements that are cut off on both sides of each axis"),
+  outputPadding: option(amounts, 0, "Elements more behind each axis"),
+  ...common,
+};
+export type ConvLayerOptions = OptionsOf<typeof convOptions>;
+export type ConvTransposeLayerOptions = OptionsOf<typeof transposeOptions>;
 
 function checkGroups(groups: number, input: number, output: number): void {
   if (input % groups !== 0 || output % groups !== 0) {
@@ -39,28 +56,31 @@ export class ConvLayer extends Module {
   readonly weight: Variable;
   readonly bias: Variable | undefined;
   readonly #in: number;
-  readonly #options: ConvLayerOptions;
+  readonly groups: number;
+  readonly #settings: Settings<typeof convOptions>;
 
-  constructor(axes: number, input: number, output: number, kernel: Size, options: ConvLayerOptions) {
+  constructor(axes: number, input: number, output: number, kernel: Size, settings: Settings<typeof convOptions>) {
     super();
-    const { bias = true, init, groups = 1 } = options;
+    const { bias, groups } = settings;
     checkGroups(groups, input, output);
-    const window = sizes(kernel, axes, "kernel size");
-    const fanIn = window.reduce((n, k) => n * k, input / groups);
-    this.weight = parameter([output, input / groups, ...window], init ?? scaledUniform(fanIn));
-    this.bias = bias ? parameter([output], scaledUniform(fanIn)) : undefined;
+    const window = sizesOf(kernel, axes, "kernel size");
+    const standard = scaledUniform(window.reduce((n, k) => n * k, input / groups));
+    this.weight = parameter([output, input / groups, ...window], settings.weightInit ?? standard);
+    this.bias = bias ? parameter([output], settings.biasInit ?? standard) : undefined;
+    this.groups = groups;
     this.#in = input;
-    this.#options = options;
+    this.#settings = settings;
   }
 
   forward(ctx: Context, x: Value): Value {
     expectSize(x, 1, this.#in, "input channels");
     const [weight, bias] = [ctx.value(this.weight), this.bias && ctx.value(this.bias)];
-    const { padding = 0, paddingMode = "constant" } = this.#options;
-    if (paddingMode === "constant" || padding === "valid") return convolution(x, weight, bias, this.#options);
+    const { padding, paddingMode, stride, dilation, groups } = this.#settings;
+    if (paddingMode === "constant" || padding === "valid")
+      return convolution(x, weight, bias, { stride, padding, dilation, groups });
     if (padding === "same") throw new ModelError(`give the padding as numbers with paddingMode "${paddingMode}"`);
-    const pads = sizes(padding, weight.type.shape.length - 2, "padding").map((p) => [p, p] as const);
-    return convolution(pad(x, pads, paddingMode), weight, bias, { ...this.#options, padding: 0 });
+    const pads = sizesOf(padding, weight.type.shape.length - 2, "padding").map((p) => [p, p] as const);
+    return convolution(pad(x, pads, paddingMode), weight, bias, { stride, dilation, groups });
   }
 }
 
@@ -69,64 +89,58 @@ export class ConvTransposeLayer extends Module {
   readonly weight: Variable;
   readonly bias: Variable | undefined;
   readonly #in: number;
-  readonly #options: ConvTransposeOptions;
+  readonly groups: number;
+  readonly #settings: Settings<typeof transposeOptions>;
 
-  constructor(axes: number, input: number, output: number, kernel: Size, options: ConvTransposeLayerOptions) {
+  constructor(axes: number, input: number, output: number, kernel: Size, settings: Settings<typeof transposeOptions>) {
     super();
-    const { bias = true, init, groups = 1 } = options;
+    const { bias, groups } = settings;
     checkGroups(groups, input, output);
-    const window = sizes(kernel, axes, "kernel size");
+    const window = sizesOf(kernel, axes, "kernel size");
     // PyTorch takes axis 1 of the weight for "in" here as well.
-    const fanIn = window.reduce((n, k) => n * k, output / groups);
-    this.weight = parameter([input, output / groups, ...window], init ?? scaledUniform(fanIn));
-    this.bias = bias ? parameter([output], scaledUniform(fanIn)) : undefined;
+    const standard = scaledUniform(window.reduce((n, k) => n * k, output / groups));
+    this.weight = parameter([input, output / groups, ...window], settings.weightInit ?? standard);
+    this.bias = bias ? parameter([output], settings.biasInit ?? standard) : undefined;
+    this.groups = groups;
     this.#in = input;
-    this.#options = options;
+    this.#settings = settings;
   }
 
   forward(ctx: Context, x: Value): Value {
     expectSize(x, 1, this.#in, "input channels");
-    return convTranspose(x, ctx.value(this.weight), this.bias && ctx.value(this.bias), this.#options);
+    const { stride, padding, outputPadding, dilation, groups } = this.#settings;
+    const own = { stride, padding, outputPadding, dilation, groups };
+    return convTranspose(x, ctx.value(this.weight), this.bias && ctx.value(this.bias), own);
   }
 }
 
-const layerChecks: Checks<LayerOptions> = { bias: aBoolean, init: aFunction };
-const convChecks: Checks<ConvLayerOptions> = {
-  ...layerChecks,
-  stride: anything,
-  padding: anything,
-  dilation: anything,
-  groups: atLeast(1),
-  paddingMode: aString,
-};
-const transposeChecks: Checks<ConvTransposeLayerOptions> = {
-  ...layerChecks,
-  stride: anything,
-  padding: anything,
-  outputPadding: anything,
-  dilation: anything,
-  groups: atLeast(1),
-};
+const parameters = [
+  argument("input", count, "Channels of x"),
+  argument("output", count, "Channels of the result"),
+  argument("kernel", sizes, "Size of the window"),
+] as const;
+const convOf = (axes: number) =>
+  defineLayer({
+    name: `Conv${axes}d`,
+    summary: `Convolution over ${axes} axes: x [N, in, …] → [N, out, …]; weight [out, in/groups, …kernel]`,
+    parameters,
+    options: convOptions,
+    make: (settings, input: number, output: number, kernel: Size) =>
+      new ConvLayer(axes, input, output, kernel, settings),
+  });
+export const Conv1d = convOf(1);
+export const Conv2d = convOf(2);
+export const Conv3d = convOf(3);
 
-type ConvOf = (input: number, output: number, kernel: Size, options?: ConvLayerOptions) => ConvLayer;
-const convOf =
-  (axes: number): ConvOf =>
-  (input, output, kernel, options) =>
-    new ConvLayer(axes, input, output, kernel, checked(`Conv${axes}d`, options, convChecks));
-export const Conv1d: ConvOf = convOf(1);
-export const Conv2d: ConvOf = convOf(2);
-export const Conv3d: ConvOf = convOf(3);
-
-type ConvTransposeOf = (
-  input: number,
-  output: number,
-  kernel: Size,
-  options?: ConvTransposeLayerOptions,
-) => ConvTransposeLayer;
-const convTransposeOf =
-  (axes: number): ConvTransposeOf =>
-  (input, output, kernel, options) =>
-    new ConvTransposeLayer(axes, input, output, kernel, checked(`ConvTranspose${axes}d`, options, transposeChecks));
-export const ConvTranspose1d: ConvTransposeOf = convTransposeOf(1);
-export const ConvTranspose2d: ConvTransposeOf = convTransposeOf(2);
-export const ConvTranspose3d: ConvTransposeOf = convTransposeOf(3);
+const convTransposeOf = (axes: number) =>
+  defineLayer({
+    name: `ConvTranspose${axes}d`,
+    summary: `Transposed convolution over ${axes} axes: x [N, in, …] → [N, out, …]; weight [in, out/groups, …kernel]`,
+    parameters,
+    options: transposeOptions,
+    make: (settings, input: number, output: number, kernel: Size) =>
+      new ConvTransposeLayer(axes, input, output, kernel, settings),
+  });
+export const ConvTranspose1d = convTransposeOf(1);
+export const ConvTranspose2d = convTransposeOf(2);
+export const ConvTranspose3d = convTransposeOf(3);

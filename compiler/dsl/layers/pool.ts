@@ -1,24 +1,25 @@
-/** Pools, padding and resizing of the spatial axes of [N, C, …]. */
+/** Pools over the spatial axes of [N, C, …]. */
 
 import { rankOf } from "../../../ir/build.js";
 import { ModelError } from "../../../ir/errors.js";
 import { typeText, type Value } from "../../../ir/graph.js";
 import {
-  type AvgPoolOptions,
-  adaptiveAvgPool,
-  adaptiveMaxPool,
-  avgPool,
-  lpPool,
-  maxPool,
-  type PoolOptions,
-  type Size,
-} from "../functional.js";
-import { interpolate, type PadMode, type Pads, pad, pixelShuffle, type ResizeOptions } from "../resize.js";
-import { type FunctionLayer, Lambda } from "./basic.js";
+  parameter as argument,
+  flag,
+  number,
+  type OptionsOf,
+  option,
+  optional,
+  positional,
+  type Settings,
+} from "../../schema.js";
+import { adaptiveAvgPool, adaptiveMaxPool, avgPool, lpPool, maxPool, type Size } from "../functional.js";
+import { amounts, defineLayer, sizes } from "./define.js";
+import { type FunctionLayer, functionLayer } from "./shape.js";
 
 /** A pool over a fixed number of spatial axes. */
 const pool = (axes: number, body: (x: Value) => Value): FunctionLayer =>
-  Lambda((x) => {
+  functionLayer((x) => {
     if (rankOf(x) !== axes + 2) {
       const want = `a ${axes}-d pool takes [batch, channels, …] of rank ${axes + 2}`;
       throw new ModelError(`${want}, but got ${typeText(x.type)}`);
@@ -26,52 +27,94 @@ const pool = (axes: number, body: (x: Value) => Value): FunctionLayer =>
     return body(x);
   });
 
-type MaxPoolOf = (kernel: Size, options?: PoolOptions) => FunctionLayer;
-const maxOf =
-  (axes: number): MaxPoolOf =>
-  (kernel, options) =>
-    pool(axes, (x) => maxPool(x, kernel, options));
-export const MaxPool1d: MaxPoolOf = maxOf(1);
-export const MaxPool2d: MaxPoolOf = maxOf(2);
-export const MaxPool3d: MaxPoolOf = maxOf(3);
+const strideOption = { stride: optional(sizes, "Step of the window. Default: its size") };
+const ceilOption = { ceilMode: option(flag, false, "The last window may hang over the edge") };
+const maxOptions = {
+  ...strideOption,
+  padding: option(amounts, 0, "Elements before and after each axis that never win"),
+  dilation: option(sizes, 1, "Distance of the window's elements"),
+  ...ceilOption,
+};
+const avgOptions = {
+  ...strideOption,
+  padding: option(amounts, 0, "Zeros before and after each axis"),
+  countIncludePad: option(flag, true, "Padding counts in the mean"),
+  ...ceilOption,
+};
+const lpOptions = { ...strideOption, ...ceilOption };
+export type MaxPoolOptions = OptionsOf<typeof maxOptions>;
+export type AvgPoolOptions = OptionsOf<typeof avgOptions>;
+export type LPPoolOptions = OptionsOf<typeof lpOptions>;
 
-type AvgPoolOf = (kernel: Size, options?: AvgPoolOptions) => FunctionLayer;
-const avgOf =
-  (axes: number): AvgPoolOf =>
-  (kernel, options) =>
-    pool(axes, (x) => avgPool(x, kernel, options));
-export const AvgPool1d: AvgPoolOf = avgOf(1);
-export const AvgPool2d: AvgPoolOf = avgOf(2);
-export const AvgPool3d: AvgPoolOf = avgOf(3);
+/** Without options that have no value: what the functions expect. */
+const stated = <S extends { readonly stride: Size | undefined }>({ stride, ...rest }: S) => ({
+  ...rest,
+  ...(stride === undefined ? {} : { stride }),
+});
 
-type LPPoolOf = (p: number, kernel: Size, options?: Omit<PoolOptions, "padding">) => FunctionLayer;
-const lpOf =
-  (axes: number): LPPoolOf =>
-  (p, kernel, options) =>
-    pool(axes, (x) => lpPool(x, p, kernel, options));
-export const LPPool1d: LPPoolOf = lpOf(1);
-export const LPPool2d: LPPoolOf = lpOf(2);
+const kernel = argument("kernel", sizes, "Size of the window");
+const maxOf = (axes: number) =>
+  defineLayer({
+    name: `MaxPool${axes}d`,
+    summary: "Largest element of each window",
+    parameters: [kernel],
+    options: maxOptions,
+    make: (settings: Settings<typeof maxOptions>, kernel: Size) =>
+      pool(axes, (x) => maxPool(x, kernel, stated(settings))),
+  });
+export const MaxPool1d = maxOf(1);
+export const MaxPool2d = maxOf(2);
+export const MaxPool3d = maxOf(3);
 
-type AdaptiveOf = (output: Size) => FunctionLayer;
-const adaptiveOf =
-  (axes: number, body: (x: Value, output: Size) => Value): AdaptiveOf =>
-  (output) =>
-    pool(axes, (x) => body(x, output));
-export const AdaptiveAvgPool1d: AdaptiveOf = adaptiveOf(1, adaptiveAvgPool);
-export const AdaptiveAvgPool2d: AdaptiveOf = adaptiveOf(2, adaptiveAvgPool);
-export const AdaptiveAvgPool3d: AdaptiveOf = adaptiveOf(3, adaptiveAvgPool);
-export const AdaptiveMaxPool1d: AdaptiveOf = adaptiveOf(1, adaptiveMaxPool);
-export const AdaptiveMaxPool2d: AdaptiveOf = adaptiveOf(2, adaptiveMaxPool);
-export const AdaptiveMaxPool3d: AdaptiveOf = adaptiveOf(3, adaptiveMaxPool);
+const avgOf = (axes: number) =>
+  defineLayer({
+    name: `AvgPool${axes}d`,
+    summary: "Mean of each window",
+    parameters: [kernel],
+    options: avgOptions,
+    make: (settings: Settings<typeof avgOptions>, kernel: Size) =>
+      pool(axes, (x) => avgPool(x, kernel, stated(settings))),
+  });
+export const AvgPool1d = avgOf(1);
+export const AvgPool2d = avgOf(2);
+export const AvgPool3d = avgOf(3);
 
-/** Mean over all spatial axes, which stay with size 1. */
-export const GlobalAvgPool = (): FunctionLayer => Lambda((x) => adaptiveAvgPool(x, 1));
-/** Largest element over all spatial axes, which stay with size 1. */
-export const GlobalMaxPool = (): FunctionLayer => Lambda((x) => adaptiveMaxPool(x, 1));
+const lpOf = (axes: number) =>
+  defineLayer({
+    name: `LPPool${axes}d`,
+    summary: "p-norm of each window",
+    parameters: [argument("p", number, "Of the norm"), kernel],
+    options: lpOptions,
+    make: (settings: Settings<typeof lpOptions>, p: number, kernel: Size) =>
+      pool(axes, (x) => lpPool(x, p, kernel, stated(settings))),
+  });
+export const LPPool1d = lpOf(1);
+export const LPPool2d = lpOf(2);
+export const LPPool3d = lpOf(3);
 
-/** Pads of the last axes, first to last: `Pad([[1, 1], [2, 2]], "reflect")`. */
-export const Pad = (pads: Pads, mode?: PadMode, value?: number): FunctionLayer =>
-  Lambda((x) => pad(x, pads, mode, value));
-/** Resizes the spatial axes. */
-export const Upsample = (options: ResizeOptions): FunctionLayer => Lambda((x) => interpolate(x, options));
-export const PixelShuffle = (factor: number): FunctionLayer => Lambda((x) => pixelShuffle(x, factor));
+const adaptiveOf = (name: string, what: string, axes: number, body: (x: Value, output: Size) => Value) =>
+  positional(
+    `nn.${name}${axes}d`,
+    `${what} of windows that give an output of this size`,
+    [argument("output", sizes, "Size of the result's spatial axes")],
+    (output: Size) => pool(axes, (x) => body(x, output)),
+  );
+export const AdaptiveAvgPool1d = adaptiveOf("AdaptiveAvgPool", "Mean", 1, adaptiveAvgPool);
+export const AdaptiveAvgPool2d = adaptiveOf("AdaptiveAvgPool", "Mean", 2, adaptiveAvgPool);
+export const AdaptiveAvgPool3d = adaptiveOf("AdaptiveAvgPool", "Mean", 3, adaptiveAvgPool);
+export const AdaptiveMaxPool1d = adaptiveOf("AdaptiveMaxPool", "Largest element", 1, adaptiveMaxPool);
+export const AdaptiveMaxPool2d = adaptiveOf("AdaptiveMaxPool", "Largest element", 2, adaptiveMaxPool);
+export const AdaptiveMaxPool3d = adaptiveOf("AdaptiveMaxPool", "Largest element", 3, adaptiveMaxPool);
+
+export const GlobalAvgPool = positional(
+  "nn.GlobalAvgPool",
+  "Mean over all spatial axes, which stay with size 1",
+  [],
+  () => functionLayer((x) => adaptiveAvgPool(x, 1)),
+);
+export const GlobalMaxPool = positional(
+  "nn.GlobalMaxPool",
+  "Largest element over all spatial axes, which stay with size 1",
+  [],
+  () => functionLayer((x) => adaptiveMaxPool(x, 1)),
+);

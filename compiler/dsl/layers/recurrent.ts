@@ -7,39 +7,27 @@ import { full } from "../../../ir/ops/constant.js";
 import { add } from "../../../ir/ops/elementwise.js";
 import { gru, lstm, rnn } from "../../../ir/ops/recurrent.js";
 import { aValue } from "../../options.js";
+import { parameter as argument, count, flag, type OptionsOf, option, type Settings, share } from "../../schema.js";
 import type { Context } from "../context.js";
 import { type Initializer, scaledUniform } from "../init.js";
 import { Module, parameter, type Variable } from "../module.js";
-import { DropoutLayer, expectSize } from "./basic.js";
-import { inputsOf, isValue, optionsOf } from "./options.js";
-import { gruOptions, recurrentOptions, rnnOptions } from "./tables.js";
+import { defineLayer, expectSize, inputsOf, isValue } from "./define.js";
+import { DropoutLayer } from "./dropout.js";
+import { cellOptions, nonlinearityOption, resetOption } from "./recurrent-options.js";
 
-export interface CellOptions {
-  /** Two biases a gate as in PyTorch, one ("single", added to the input's products) as in Keras, or none. */
-  readonly bias?: boolean | "single";
-  /** First values of the weights of the input. */
-  readonly weightInit?: Initializer;
-  /** First values of the weights of the state. */
-  readonly recurrentInit?: Initializer;
-  /** First values of the biases. */
-  readonly biasInit?: Initializer;
-}
-
-export interface NonlinearityOption {
-  readonly nonlinearity?: "tanh" | "relu";
-}
-export interface ResetOption {
-  /** The reset gate acts after the product with the state (PyTorch, Keras) or before it (the paper, Keras's reset_after=False). */
-  readonly resetAfter?: boolean;
-}
-export interface RecurrentOptions extends CellOptions {
-  readonly layers?: number;
-  readonly bidirectional?: boolean;
-  /** x is [batch, steps, features] and not [steps, batch, features]. */
-  readonly batchFirst?: boolean;
-  /** Dropped between layers, while training. */
-  readonly dropout?: number;
-}
+const recurrentOptions = {
+  layers: option(count, 1, "How many are stacked"),
+  bidirectional: option(flag, false, "A second direction, from the end of each sequence to its start"),
+  batchFirst: option(flag, false, "x is [batch, steps, features], not [steps, batch, features]"),
+  dropout: option(share, 0, "Dropped between the layers while training"),
+  ...cellOptions,
+};
+const rnnOptions = { ...recurrentOptions, ...nonlinearityOption };
+const gruOptions = { ...recurrentOptions, ...resetOption };
+export type RecurrentOptions = OptionsOf<typeof recurrentOptions>;
+export type RNNOptions = OptionsOf<typeof rnnOptions>;
+export type GRUOptions = OptionsOf<typeof gruOptions>;
+type RecurrentSettings = Settings<typeof recurrentOptions>;
 
 export interface RecurrentInputs {
   /** First states of all layers and directions: [layers · directions, batch, hidden]. Default: zeros. */
@@ -81,7 +69,7 @@ type Arguments = readonly [x: Value, ...rest: readonly (Value | RecurrentInputs)
 export abstract class RecurrentModule<O extends RecurrentOutput> extends Module<Arguments, O> {
   readonly inputSize: number;
   readonly hiddenSize: number;
-  readonly options: Required<Omit<RecurrentOptions, keyof CellOptions>> & CellOptions;
+  readonly settings: RecurrentSettings;
   readonly #variables = new Map<string, Variable>();
   readonly #dropout: DropoutLayer | undefined;
   readonly #states: readonly ("hidden" | "cell")[];
@@ -91,24 +79,23 @@ export abstract class RecurrentModule<O extends RecurrentOutput> extends Module<
     states: readonly ("hidden" | "cell")[],
     input: number,
     hidden: number,
-    options: RecurrentOptions,
+    settings: RecurrentSettings,
   ) {
     super();
-    const all = { layers: 1, bidirectional: false, batchFirst: false, bias: true, dropout: 0, ...options };
-    this.options = all;
+    this.settings = settings;
     this.inputSize = input;
     this.hiddenSize = hidden;
     this.#states = states;
-    this.#dropout = all.dropout > 0 ? new DropoutLayer(all.dropout, false) : undefined;
+    this.#dropout = settings.dropout > 0 ? new DropoutLayer(settings.dropout) : undefined;
     const uniform = scaledUniform(hidden);
     for (const { layer, suffix } of this.places()) {
-      const features = layer === 0 ? input : hidden * (all.bidirectional ? 2 : 1);
-      const add = (name: string, shape: readonly number[], init: Initializer = uniform) =>
-        this.#variables.set(`${name}_${suffix}`, parameter(shape, init));
-      add("weight_ih", [gates * hidden, features], all.weightInit);
-      add("weight_hh", [gates * hidden, hidden], all.recurrentInit);
-      if (all.bias !== false) add("bias_ih", [gates * hidden], all.biasInit);
-      if (all.bias === true) add("bias_hh", [gates * hidden], all.biasInit);
+      const features = layer === 0 ? input : hidden * (settings.bidirectional ? 2 : 1);
+      const add = (name: string, shape: readonly number[], init: Initializer | undefined) =>
+        this.#variables.set(`${name}_${suffix}`, parameter(shape, init ?? uniform));
+      add("weight_ih", [gates * hidden, features], settings.weightInit);
+      add("weight_hh", [gates * hidden, hidden], settings.recurrentInit);
+      if (settings.bias !== false) add("bias_ih", [gates * hidden], settings.biasInit);
+      if (settings.bias === true) add("bias_hh", [gates * hidden], settings.biasInit);
     }
   }
 
@@ -122,9 +109,9 @@ export abstract class RecurrentModule<O extends RecurrentOutput> extends Module<
 
   /** Layers and directions in order; the suffix ends the names of their variables. */
   places(): readonly { readonly layer: number; readonly suffix: string; readonly reverse: boolean }[] {
-    return Array.from({ length: this.options.layers }, (_, layer) => [
+    return Array.from({ length: this.settings.layers }, (_, layer) => [
       { layer, suffix: `l${layer}`, reverse: false },
-      ...(this.options.bidirectional ? [{ layer, suffix: `l${layer}_reverse`, reverse: true }] : []),
+      ...(this.settings.bidirectional ? [{ layer, suffix: `l${layer}_reverse`, reverse: true }] : []),
     ]).flat();
   }
 
@@ -148,7 +135,7 @@ export abstract class RecurrentModule<O extends RecurrentOutput> extends Module<
     if (rankOf(x) !== 3) throw new ModelError(`expected a sequence of rank 3, but got ${typeText(x.type)}`);
     expectSize(x, -1, this.inputSize, "input features");
     const inputs = this.#inputs(rest);
-    const { batchFirst, bidirectional, layers } = this.options;
+    const { batchFirst, bidirectional, layers } = this.settings;
     const width = bidirectional ? 2 : 1;
     const places = this.places();
     const sequence = batchFirst ? permute(x, [1, 0, 2]) : x;
@@ -205,14 +192,12 @@ function behindStates(biases: readonly (Value | undefined)[], { inputWeight, len
 const totalBias = ({ inputBias: a, stateBias: b }: Part): Value | undefined =>
   a === undefined || b === undefined ? (a ?? b) : add([a, b]);
 
-export interface RNNOptions extends RecurrentOptions, NonlinearityOption {}
-
 export class RNNModule extends RecurrentModule<RecurrentOutput> {
   readonly #activation: "tanh" | "relu";
 
-  constructor(input: number, hidden: number, options: RNNOptions) {
-    super(1, ["hidden"], input, hidden, options);
-    this.#activation = options.nonlinearity ?? "tanh";
+  constructor(input: number, hidden: number, settings: Settings<typeof rnnOptions>) {
+    super(1, ["hidden"], input, hidden, settings);
+    this.#activation = settings.nonlinearity;
   }
 
   protected direction(part: Part): readonly Value[] {
@@ -225,12 +210,17 @@ export class RNNModule extends RecurrentModule<RecurrentOutput> {
   }
 }
 /** `apply(ctx, x)`, `apply(ctx, x, h0)` or `apply(ctx, x, { hidden, lengths })`; h0 is [layers · directions, batch, hidden]. */
-export const RNN = (input: number, hidden: number, options?: RNNOptions): RNNModule =>
-  new RNNModule(input, hidden, optionsOf("RNN", options, rnnOptions));
+export const RNN = defineLayer({
+  name: "RNN",
+  summary: "h' = tanh(W·x + R·h + biases) over sequences → { output, hidden }",
+  parameters: [argument("input", count, "Features of x"), argument("hidden", count, "Features of the state")],
+  options: rnnOptions,
+  make: (settings, input: number, hidden: number) => new RNNModule(input, hidden, settings),
+});
 
 export class LSTMModule extends RecurrentModule<LSTMOutput> {
-  constructor(input: number, hidden: number, options: RecurrentOptions) {
-    super(4, ["hidden", "cell"], input, hidden, options);
+  constructor(input: number, hidden: number, settings: RecurrentSettings) {
+    super(4, ["hidden", "cell"], input, hidden, settings);
   }
 
   protected direction(part: Part): readonly Value[] {
@@ -243,17 +233,20 @@ export class LSTMModule extends RecurrentModule<LSTMOutput> {
   }
 }
 /** `apply(ctx, x)`, `apply(ctx, x, h0, c0)` or `apply(ctx, x, { hidden, cell, lengths })`. */
-export const LSTM = (input: number, hidden: number, options?: RecurrentOptions): LSTMModule =>
-  new LSTMModule(input, hidden, optionsOf("LSTM", options, recurrentOptions));
-
-export interface GRUOptions extends RecurrentOptions, ResetOption {}
+export const LSTM = defineLayer({
+  name: "LSTM",
+  summary: "Long short-term memory over sequences → { output, hidden, cell }; gates in PyTorch's order i, f, g, o",
+  parameters: [argument("input", count, "Features of x"), argument("hidden", count, "Features of the state")],
+  options: recurrentOptions,
+  make: (settings, input: number, hidden: number) => new LSTMModule(input, hidden, settings),
+});
 
 export class GRUModule extends RecurrentModule<RecurrentOutput> {
   readonly #resetAfter: boolean;
 
-  constructor(input: number, hidden: number, options: GRUOptions) {
-    super(3, ["hidden"], input, hidden, options);
-    this.#resetAfter = options.resetAfter ?? true;
+  constructor(input: number, hidden: number, settings: Settings<typeof gruOptions>) {
+    super(3, ["hidden"], input, hidden, settings);
+    this.#resetAfter = settings.resetAfter;
   }
 
   protected direction(part: Part): readonly Value[] {
@@ -266,8 +259,13 @@ export class GRUModule extends RecurrentModule<RecurrentOutput> {
   }
 }
 /** `apply(ctx, x)`, `apply(ctx, x, h0)` or `apply(ctx, x, { hidden, lengths })`. */
-export const GRU = (input: number, hidden: number, options?: GRUOptions): GRUModule =>
-  new GRUModule(input, hidden, optionsOf("GRU", options, gruOptions));
+export const GRU = defineLayer({
+  name: "GRU",
+  summary: "Gated recurrent unit over sequences → { output, hidden }; gates in PyTorch's order r, z, n",
+  parameters: [argument("input", count, "Features of x"), argument("hidden", count, "Features of the state")],
+  options: gruOptions,
+  make: (settings, input: number, hidden: number) => new GRUModule(input, hidden, settings),
+});
 
 /** The last row of an axis: the state after the whole sequence, where no lengths are given. */
 export const lastStep = (x: Value, axis: number): Value => takeAt(x, axis, -1);
