@@ -11,6 +11,7 @@ export * from "./layers/compose.js";
 export * from "./layers/conv.js";
 export * from "./layers/dropout.js";
 export * from "./layers/embedding.js";
+export * from "./layers/image.js";
 export * from "./layers/linear.js";
 export * from "./layers/norm.js";
 export * from "./layers/pool.js";

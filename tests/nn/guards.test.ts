@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { compile } from "../../compiler/compile.js";
 import { losses, nn, optim, toGraph, trainStep } from "../../compiler/dsl/index.js";
 import { ModelError } from "../../ir/errors.js";
-import { load, type Session } from "../../runtime/index.js";
+import { load } from "../../runtime/index.js";
 
 type Shape = readonly (number | string)[];
 

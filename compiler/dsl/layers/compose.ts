@@ -3,10 +3,10 @@
 import { np } from "../../../ir/build.js";
 import { ModelError } from "../../../ir/errors.js";
 import type { Value } from "../../../ir/graph.js";
+import { isValue } from "../../../ir/op.js";
 import { describe } from "../../options.js";
 import type { Context } from "../context.js";
 import { type Layer, Module } from "../module.js";
-import { isValue } from "./define.js";
 
 /** What a layer gave, where that must be one value. */
 function one(layer: Module<never, unknown>, y: unknown): Value {

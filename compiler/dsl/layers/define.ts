@@ -5,7 +5,8 @@ import { dimDiffers, dimText } from "../../../ir/dim.js";
 import { ModelError, type Problem } from "../../../ir/errors.js";
 import { typeText, type Value } from "../../../ir/graph.js";
 import { choices } from "../../../ir/names.js";
-import { anObject, aValue, type Check, type Checks, describe } from "../../options.js";
+import { isValue } from "../../../ir/op.js";
+import { anObject, type Check, type Checks, describe } from "../../options.js";
 import {
   defined,
   type Kind,
@@ -82,9 +83,6 @@ export function defineLayer<A extends readonly unknown[], S extends Schema, M>(
   };
   return defined({ name, summary: d.summary, parameters: table, options: d.options }, make);
 }
-
-/** Whether something is a value of the graph. */
-export const isValue = (x: unknown): x is Value => aValue.fits(x);
 
 /**
  * Checks what a layer is applied to by name, beside x. @param given the inputs, or undefined

@@ -1,10 +1,10 @@
 /** Linear and bilinear layers. */
 
-import { np } from "../../../ir/build.js";
-import { einsum, linear } from "../../../ir/einsum.js";
+import { linear } from "../../../ir/einsum.js";
 import type { Value } from "../../../ir/graph.js";
 import { parameter as argument, count, flag, type OptionsOf, option, type Settings } from "../../schema.js";
 import type { Context } from "../context.js";
+import { bilinear } from "../f/product.js";
 import { scaledUniform } from "../init.js";
 import { Module, parameter, type Variable } from "../module.js";
 import { biasInit, byFanIn, defineLayer, expectSize, weightInit } from "./define.js";
@@ -65,8 +65,7 @@ export class BilinearLayer extends Module<readonly [a: Value, b: Value]> {
   forward(ctx: Context, a: Value, b: Value): Value {
     expectSize(a, -1, this.#in[0], "features of the first input");
     expectSize(b, -1, this.#in[1], "features of the second input");
-    const y = einsum("...i,oij,...j->...o", a, ctx.value(this.weight), b);
-    return this.bias === undefined ? y : np.add(y, ctx.value(this.bias));
+    return bilinear(a, b, ctx.value(this.weight), this.bias && ctx.value(this.bias));
   }
 }
 export const Bilinear = defineLayer({

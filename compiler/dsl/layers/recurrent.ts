@@ -3,6 +3,7 @@
 import { concatenate, permute, rankOf, sizeOf, stack, takeAt } from "../../../ir/build.js";
 import { ModelError } from "../../../ir/errors.js";
 import { typeText, type Value } from "../../../ir/graph.js";
+import { isValue } from "../../../ir/op.js";
 import { full } from "../../../ir/ops/constant.js";
 import { add } from "../../../ir/ops/elementwise.js";
 import { gru, lstm, rnn } from "../../../ir/ops/recurrent.js";
@@ -11,7 +12,7 @@ import { parameter as argument, count, flag, type OptionsOf, option, type Settin
 import type { Context } from "../context.js";
 import { type Initializer, scaledUniform } from "../init.js";
 import { Module, parameter, type Variable } from "../module.js";
-import { defineLayer, expectSize, inputsOf, isValue } from "./define.js";
+import { defineLayer, expectSize, inputsOf } from "./define.js";
 import { DropoutLayer } from "./dropout.js";
 import { cellOptions, nonlinearityOption, resetOption } from "./recurrent-options.js";
 

@@ -6,7 +6,6 @@ import { typeText } from "../../../ir/graph.js";
 import {
   parameter as argument,
   choice,
-  count,
   flag,
   further,
   type Kind,
@@ -19,7 +18,7 @@ import {
   positional,
 } from "../../schema.js";
 import type { Size } from "../functional.js";
-import { interpolate, type PadMode, type Pads, pad, pixelShuffle } from "../resize.js";
+import { interpolate, type PadMode, type Pads, pad } from "../resize.js";
 import { defineLayer, sizes } from "./define.js";
 import { type FunctionLayer, functionLayer } from "./shape.js";
 
@@ -144,10 +143,3 @@ export const UpsamplingBilinear2d = defineLayer({
   options: placeOptions,
   make: (settings) => upsample({ ...settings, mode: "linear", alignCorners: true }),
 });
-
-export const PixelShuffle = positional(
-  "nn.PixelShuffle",
-  "[N, C·r², H, W] → [N, C, H·r, W·r]",
-  [argument("factor", count, "r")],
-  (factor: number) => functionLayer((x) => pixelShuffle(x, factor)),
-);

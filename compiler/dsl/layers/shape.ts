@@ -5,11 +5,11 @@ import type { DType } from "../../../ir/dtype.js";
 import { ModelError } from "../../../ir/errors.js";
 import { typeText, type Value } from "../../../ir/graph.js";
 import { normalizeAxis } from "../../../ir/infer.js";
+import { isValue } from "../../../ir/op.js";
 import { aDType } from "../../options.js";
 import { callable, further, integer, type Kind, list, parameter, positional } from "../../schema.js";
 import type { Context } from "../context.js";
 import { Module } from "../module.js";
-import { isValue } from "./define.js";
 
 type Body = (x: Value, ctx: Context) => Value;
 
