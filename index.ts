@@ -2,6 +2,8 @@
 
 export { type Artifact, type CompileOptions, compile } from "./compiler/compile.js";
 export {
+  type Entry,
+  type EntryContext,
   F,
   type GraphOutput,
   type GraphTrainOptions,
@@ -9,6 +11,9 @@ export {
   metrics,
   nn,
   optim,
+  type ProgramOptions,
+  program,
+  type StreamingMetric,
   schedules,
   type Trainable,
   type TrainOptions,

@@ -6,7 +6,14 @@ import type { Graph } from "../ir/graph.js";
 import { loopPassesWith, loopPipeline } from "../passes/loop/pipeline.js";
 import { defaultPipeline, type PassEvent, runPipeline } from "../passes/pipeline.js";
 import { encodeSingleFile, nameProblem, sealArtifact } from "../runtime/encode.js";
-import { type ArtifactParts, type Manifest, type TrainingInfo, type VariantId, variantIds } from "../runtime/format.js";
+import {
+  type ArtifactParts,
+  type FitInfo,
+  type Manifest,
+  type TrainingInfo,
+  type VariantId,
+  variantIds,
+} from "../runtime/format.js";
 import { type Assembled, assemble } from "./assemble.js";
 import { DebugLog } from "./debug.js";
 import { debugSettings } from "./env.js";
@@ -26,7 +33,7 @@ import {
   seconds,
   someOf,
 } from "./options.js";
-import type { Program, TrainingProgram } from "./program.js";
+import type { Program, TrainingProgram, TypedProgram } from "./program.js";
 import { version } from "./version.js";
 import { inlinableMath } from "./wasm/math.js";
 import { writeArtifact } from "./write.js";
@@ -95,9 +102,15 @@ export interface Artifact extends ArtifactParts {
   write(directory: string | URL, options?: { readonly singleFile?: boolean }): Promise<readonly string[]>;
 }
 
-/** An artefact whose session trains. */
+/** An artefact whose session trains on data sets. */
 export interface TrainingArtifact extends Artifact {
-  readonly manifest: Manifest & { readonly training: TrainingInfo };
+  readonly manifest: Manifest & { readonly training: TrainingInfo & { readonly fit: FitInfo } };
+}
+
+/** An artefact whose entries TypeScript knows. */
+export interface TypedArtifact<T> extends Artifact {
+  /** Never there: it carries the type. */
+  readonly "~entries": T;
 }
 
 const kernelPasses = loopPassesWith(inlinableMath);
@@ -126,6 +139,7 @@ export const fileNameOf = (name: string): string => name.replace(/[^\w.-]/g, "_"
  * @throws ModelError if the program can't be compiled: names the layers or inputs, and says what to do
  */
 export function compile(input: TrainingProgram, options?: CompileOptions): Promise<TrainingArtifact>;
+export function compile<T>(input: TypedProgram<T>, options?: CompileOptions): Promise<TypedArtifact<T>>;
 export function compile(input: Graph | Program, options?: CompileOptions): Promise<Artifact>;
 export async function compile(input: Graph | Program, options: CompileOptions = {}): Promise<Artifact> {
   checkOptions("compile", options, compileChecks);
@@ -176,7 +190,7 @@ async function compileWith(input: Graph | Program, options: CompileOptions, debu
     );
     return timed("lower", () => lowerGraph({ ...optimized, name: entry }, { state, pool }));
   });
-  const template = program.training?.predict ? timed("template", () => onnxTemplate(program)) : undefined;
+  const template = program.training?.fit?.predict ? timed("template", () => onnxTemplate(program)) : undefined;
   const assembled = timed("emit", () =>
     assemble(schedules, program, {
       name,

@@ -5,7 +5,7 @@
 
 import type { Graph } from "../ir/graph.js";
 import type { Tensor } from "../ir/tensor.js";
-import type { Specialization, StateRole, TrainingInfo } from "../runtime/format.js";
+import type { FitInfo, Specialization, StateRole, TrainingInfo } from "../runtime/format.js";
 
 /** A tensor that outlives runs: a parameter, a running statistic, a moment of the optimiser … */
 export interface ProgramState {
@@ -30,9 +30,15 @@ export interface Program {
   readonly specialization?: Omit<Specialization, "relations">;
 }
 
-/** A program that trains; what `compile` makes of it loads as a training session. */
+/** A program that trains on data sets; what `compile` makes of it loads as a training session. */
 export interface TrainingProgram extends Program {
-  readonly training: TrainingInfo;
+  readonly training: TrainingInfo & { readonly fit: FitInfo };
+}
+
+/** A program whose entries TypeScript knows. */
+export interface TypedProgram<T> extends Program {
+  /** Never there: it carries the type, `EntryTypes` of runtime/load.ts. */
+  readonly "~entries": T;
 }
 
 /** The ONNX file of what a program trains, but for its weights. */

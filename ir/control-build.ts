@@ -5,7 +5,8 @@ import { ModelError } from "./errors.js";
 import { param, type Value } from "./graph.js";
 import { scalarConstant } from "./ops/constant.js";
 import { type IfAttrs, ifElse, loop, type Resized, scan } from "./ops/control.js";
-import { closeRegion, requireCount, traceRegion, unionOfCaptures } from "./regions.js";
+import { closeRegion, regionFrame, requireCount, traceRegion, unionOfCaptures } from "./regions.js";
+import type { Carried, RegionFrame } from "./scope.js";
 
 /** `ifOp(condition, () => [x], () => [y])`: values from outside are captured. */
 export function ifOp(
@@ -22,6 +23,53 @@ export function ifOp(
   ]);
 }
 
+/** What code inside a loop's body asks for: further carried values, and rows that differ from round to round. */
+class LoopFrame implements RegionFrame {
+  readonly outer?: RegionFrame;
+  readonly outside: RegionFrame["outside"];
+  readonly carried: { readonly first: Value; readonly value: Carried }[] = [];
+  readonly rows: { readonly all: Value; readonly now: Value }[] = [];
+  readonly row?: (make: (rounds: Dim) => Value) => Value;
+
+  /** @param rounds how often the body runs, where that is known before */
+  constructor(rounds?: Dim) {
+    const { outer, outside } = regionFrame();
+    if (outer) this.outer = outer;
+    this.outside = outside;
+    if (rounds !== undefined)
+      this.row = (make) => {
+        const all = outside(() => make(rounds));
+        const now = param(`own${this.rows.length}`, { dtype: all.type.dtype, shape: all.type.shape.slice(1) });
+        this.rows.push({ all, now });
+        return now;
+      };
+  }
+
+  carry(first: Value): Carried {
+    const now = param(`kept${this.carried.length}`, first.type);
+    const value: Carried = { now, next: now };
+    this.carried.push({ first, value });
+    return value;
+  }
+
+  get firsts(): readonly Value[] {
+    return this.carried.map((c) => c.first);
+  }
+  get nows(): readonly Value[] {
+    return this.carried.map((c) => c.value.now);
+  }
+  get nexts(): readonly Value[] {
+    return this.carried.map((c) => c.value.next);
+  }
+
+  /** Hands the last values of what was carried to those who asked for it. */
+  finish(lasts: readonly Value[]): void {
+    this.carried.forEach(({ value }, i) => {
+      value.after?.(lasts[i]!);
+    });
+  }
+}
+
 /** A while or for loop: `body(iteration, carried)` gives the condition, the carried values and what to stack. */
 export function loopOp(
   start: { tripCount?: Value; condition?: Value; carried: readonly Value[]; trips?: Dim } & Resized,
@@ -32,22 +80,37 @@ export function loopOp(
 ): { readonly carried: readonly Value[]; readonly scanned: readonly Value[] } {
   const { tripCount, condition, carried, ...attrs } = start;
   const yes = scalarConstant("bool", 1);
+  const frame = new LoopFrame();
   const params = [
     param("i", { dtype: "i64", shape: [] }),
     param("condition", { dtype: "bool", shape: [] }),
     ...carried.map((v, i) => param(`x${i}`, v.type)),
   ];
-  const traced = traceRegion(params, ([i, , ...state]) => {
-    const made = body(i!, state);
-    requireCount(made.carried, carried.length, "the loop's body");
-    return [made.condition ?? yes, ...made.carried, ...(made.scanned ?? [])];
-  });
-  const results = loop(
-    [tripCount ?? scalarConstant("i64", (1n << 63n) - 1n), condition ?? yes, ...carried, ...traced.captured],
-    { carried: carried.length, ...attrs },
-    [closeRegion("body", traced, traced.captured)],
+  const traced = traceRegion(
+    params,
+    ([i, , ...state]) => {
+      const made = body(i!, state);
+      requireCount(made.carried, carried.length, "the loop's body");
+      return [made.condition ?? yes, ...made.carried, ...frame.nexts, ...(made.scanned ?? [])];
+    },
+    frame,
+    () => frame.nows,
   );
-  return { carried: results.slice(0, carried.length), scanned: results.slice(carried.length) };
+  const region = { ...traced, params: [...params, ...frame.nows] };
+  const count = carried.length + frame.firsts.length;
+  const results = loop(
+    [
+      tripCount ?? scalarConstant("i64", (1n << 63n) - 1n),
+      condition ?? yes,
+      ...carried,
+      ...frame.firsts,
+      ...traced.captured,
+    ],
+    { carried: count, ...attrs },
+    [closeRegion("body", region, traced.captured)],
+  );
+  frame.finish(results.slice(carried.length, count));
+  return { carried: results.slice(0, carried.length), scanned: results.slice(count) };
 }
 
 /** `scanOp({ carried, inputs }, (state, rows) => ({ carried, scanned }))`: values from outside are captured. */
@@ -61,19 +124,27 @@ export function scanOp(
   const { carried, inputs = [], reverse = false } = start;
   const length = start.length ?? inputs[0]?.type.shape[0];
   if (length === undefined) throw new ModelError("a scan without inputs needs a length");
-  const params = [
-    ...carried.map((v, i) => param(`x${i}`, v.type)),
-    ...inputs.map((v, i) => param(`row${i}`, { dtype: v.type.dtype, shape: v.type.shape.slice(1) })),
-  ];
-  const traced = traceRegion(params, (all) => {
-    const made = body(all.slice(0, carried.length), all.slice(carried.length));
-    requireCount(made.carried, carried.length, "the scan's body");
-    return [...made.carried, ...(made.scanned ?? [])];
-  });
-  const results = scan(
-    [...carried, ...inputs, ...traced.captured],
-    { carried: carried.length, inputs: inputs.length, length, reverse },
-    [closeRegion("body", traced, traced.captured)],
+  const frame = new LoopFrame(length);
+  const states = carried.map((v, i) => param(`x${i}`, v.type));
+  const rows = inputs.map((v, i) => param(`row${i}`, { dtype: v.type.dtype, shape: v.type.shape.slice(1) }));
+  const traced = traceRegion(
+    [...states, ...rows],
+    () => {
+      const made = body(states, rows);
+      requireCount(made.carried, carried.length, "the scan's body");
+      return [...made.carried, ...frame.nexts, ...(made.scanned ?? [])];
+    },
+    frame,
+    () => [...frame.nows, ...frame.rows.map((r) => r.now)],
   );
-  return { carried: results.slice(0, carried.length), scanned: results.slice(carried.length) };
+  const region = { ...traced, params: [...states, ...frame.nows, ...rows, ...frame.rows.map((r) => r.now)] };
+  const all = [...inputs, ...frame.rows.map((r) => r.all)];
+  const count = carried.length + frame.firsts.length;
+  const results = scan(
+    [...carried, ...frame.firsts, ...all, ...traced.captured],
+    { carried: count, inputs: all.length, length, reverse },
+    [closeRegion("body", region, traced.captured)],
+  );
+  frame.finish(results.slice(carried.length, count));
+  return { carried: results.slice(0, carried.length), scanned: results.slice(count) };
 }

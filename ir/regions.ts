@@ -4,6 +4,16 @@ import { isFloat } from "./dtype.js";
 import { ModelError } from "./errors.js";
 import { definedSymbols, type Graph, type GraphNode, graph, param, type Value } from "./graph.js";
 import { recordNodes } from "./op.js";
+import { inExactly, inScope, type RegionFrame, scope } from "./scope.js";
+
+/** The frame of a branch: a region of its own that keeps nothing. */
+export function regionFrame(): RegionFrame {
+  const around = scope();
+  return {
+    ...(around.region ? { outer: around.region } : {}),
+    outside: (build) => inExactly(around, build),
+  };
+}
 
 /** A traced closure whose captures are not bound yet. */
 export interface TracedRegion {
@@ -17,13 +27,16 @@ export interface TracedRegion {
 /**
  * Runs a closure over fresh parameters and finds what it captured: values made outside. Of those without operands only constants of
  * floats, which may be weights: a gradient reaches what a region uses through operands alone. Simplification puts them back.
+ * The frame is what the closure's code may ask of the region; `more` are the parameters that it asked for.
  */
 export function traceRegion(
   params: readonly Value[],
   body: (params: readonly Value[]) => readonly Value[],
+  frame: RegionFrame = regionFrame(),
+  more: () => readonly Value[] = () => [],
 ): TracedRegion {
-  const { value: results, made, own } = recordNodes(() => body(params));
-  const inside = new Set(params);
+  const { value: results, made, own } = recordNodes(() => inScope({ region: frame }, () => body(params)));
+  const inside = new Set([...params, ...more()]);
   const captured = new Set<Value>();
   const done = new Set<GraphNode>();
   const sizes = [...own].filter((n) => definedSymbols(n).length > 0).map((n) => n.results[0]!);

@@ -99,7 +99,7 @@ export async function batchesOf(
 
 const isEpochSource = (source: object): source is EpochSource =>
   typeof (source as Partial<EpochSource>).batches === "function";
-const isBatchSource = (source: object): source is BatchSource =>
+export const isBatchSource = (source: object): source is BatchSource =>
   Symbol.iterator in source || Symbol.asyncIterator in source;
 
 async function* iterate(source: BatchSource, from: number): AsyncGenerator<Feeds> {

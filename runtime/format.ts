@@ -50,7 +50,7 @@
  */
 
 /** Raised when a reader of the previous version could misread the artefact. */
-export const formatVersion = 3;
+export const formatVersion = 4;
 
 // The control block's i32 words, as indices (byte address / 4). Those from `wordJob` on belong to the runtime.
 
@@ -205,7 +205,7 @@ export interface EntryInfo {
   readonly limits: readonly LimitInfo[];
 }
 
-export type StateRole = "param" | "optimizer" | "buffer" | "rng" | "counter" | "hyper";
+export type StateRole = "param" | "optimizer" | "buffer" | "rng" | "counter" | "hyper" | "metric";
 
 /** A tensor that outlives runs. */
 export interface StateInfo {
@@ -245,7 +245,19 @@ export interface WeightsInfo {
   readonly sources: readonly string[];
 }
 
-export interface TrainingInfo {
+/** What an entry minimises, and by which rule. */
+export interface ObjectiveInfo {
+  readonly entry: string;
+  /** What the names of the optimiser's states begin with: `optimizer` in `optimizer.lr`. */
+  readonly name: string;
+  readonly optimizer: { readonly name: string; readonly options: Readonly<Record<string, number | boolean | string>> };
+  /** State tensors: learning rate (f32 scalar; null when a schedule in the graph sets it) and updates done. */
+  readonly learningRate: string | null;
+  readonly stepCounter: string;
+}
+
+/** What `step`, `fit`, `evaluate` and `predict` of a session run. */
+export interface FitInfo {
   /** Entry that trains on one batch; it has the output `loss` and each of `metrics`, all f32 scalars, means over the batch. */
   readonly step: string;
   /** Entry with the same inputs that only measures; and one with the model's inputs and outputs alone. */
@@ -254,14 +266,23 @@ export interface TrainingInfo {
   readonly loss: string;
   readonly metrics: readonly string[];
   /**
+   * Metrics of the whole data, which are no means over batches: the states of role `metric` sum up what `step` and `evaluate` see, and
+   * this entry makes f32 scalars of them.
+   */
+  readonly streamed: { readonly entry: string; readonly metrics: readonly string[] } | null;
+  /**
    * Name of the dim that is the batch's size, wherever it stands in the shapes of inputs; an input without it is the same for all of a
    * data set. Null when the batch has a fixed size: then it is axis 0 of every input.
    */
   readonly batch: string | null;
-  readonly optimizer: { readonly name: string; readonly options: Readonly<Record<string, number | boolean | string>> };
-  /** State tensors: learning rate (f32 scalar; null when a schedule in the graph sets it), steps done, random key/counter. */
-  readonly learningRate: string | null;
-  readonly stepCounter: string | null;
+}
+
+/** Of a program that learns. */
+export interface TrainingInfo {
+  /** In the order of entries. The first one of `fit.step` is the session's `learningRate`. */
+  readonly objectives: readonly ObjectiveInfo[];
+  readonly fit: FitInfo | null;
+  /** Key of the random numbers (u32[2]); null where none are drawn. */
   readonly rng: string | null;
   /**
    * The model as ONNX without its weights, in the weights region: address and length, and which states (indices) are its

@@ -15,11 +15,16 @@ export function load(options) {
 }
 
 export function glueDeclarations(manifest: Manifest): string {
-  const training = manifest.training;
-  const main = manifest.entries.main ?? (training?.predict ? manifest.entries[training.predict] : undefined);
-  const base = training ? "TrainingSession" : "Session";
+  const { entries, training } = manifest;
+  const fit = training?.fit;
+  const main = fit ? (fit.predict === null ? undefined : entries[fit.predict]) : Object.values(entries)[0];
+  const base = fit ? "TrainingSession" : "Session";
+  const own = new Set(fit ? [fit.step, fit.evaluate, fit.predict] : []);
+  // The one entry of an inference model is what `run` runs.
+  const others = Object.keys(entries).filter((name) => !own.has(name) && !(name === "main" && !fit));
+  const methods = others.map((name) => methodOf(name, entries[name]!)).join("");
   return `// Written by ${oneLine(manifest.producer)}.
-import type { ${training ? "TrainingSession" : "Session"}, LoadOptions } from "wasmith/runtime";
+import type { ${[base, "LoadOptions", others.length > 0 && "RunOptions"].filter(Boolean).join(", ")} } from "wasmith/runtime";
 
 /** A tensor with its shape. A bare array of its data does where the shape follows from its length. */
 interface Tensor<D extends string, A, S extends readonly number[]> {
@@ -28,8 +33,7 @@ interface Tensor<D extends string, A, S extends readonly number[]> {
   readonly data: A;
 }
 ${main ? interfaces(main) : ""}
-${training ? `export interface Batch {${fields(manifest.entries[training.step]!.inputs, true)}\n}\n` : ""}
-export type Model = ${base}<${[main ? "Inputs, Outputs" : "", training ? "Batch" : ""].filter(Boolean).join(", ")}>;
+${fit ? `export interface Batch {${fields(entries[fit.step]!.inputs, true)}\n}\n` : ""}${methods && `\n/** A method for each entry. Outputs without axes are numbers. */\nexport interface Entries {${methods}\n}\n\n`}export type Model = ${base}<${[main ? "Inputs, Outputs" : "", fit ? "Batch" : ""].filter(Boolean).join(", ")}>${methods && " & Entries"};
 
 export declare function load(options?: LoadOptions): Promise<Model>;
 `;
@@ -45,13 +49,19 @@ export interface Outputs {${fields(entry.outputs, false)}
 `;
 }
 
-function fields(tensors: readonly TensorInfo[], bare: boolean): string {
+function methodOf(name: string, { inputs, outputs }: EntryInfo): string {
+  const numbers = outputs.map((t) => t.shape.length === 0);
+  return `\n  ${name}(feeds${inputs.length === 0 ? "?" : ""}: {${fields(inputs, true)}\n  }, options?: Omit<RunOptions, "entry">): Promise<{${fields(outputs, false, numbers)}\n  }>;`;
+}
+
+function fields(tensors: readonly TensorInfo[], bare: boolean, numbers: readonly boolean[] = []): string {
   return tensors
-    .map((t) => {
+    .map((t, i) => {
       const array = arrayTypes[t.dtype].name;
       const shape = t.shape.map((d) => (typeof d === "number" ? d : "number")).join(", ");
       const type = `Tensor<${JSON.stringify(t.dtype)}, ${array}, readonly [${shape}]>`;
-      return `\n  /** ${oneLine(signature(t)).replaceAll("*/", "*\\/")} */\n  readonly ${JSON.stringify(t.name)}: ${type}${bare ? ` | ${array}` : ""};`;
+      const full = numbers[i] ? "number" : `${type}${bare ? ` | ${array}` : ""}`;
+      return `\n  /** ${oneLine(signature(t)).replaceAll("*/", "*\\/")} */\n  readonly ${JSON.stringify(t.name)}: ${full};`;
     })
     .join("");
 }

@@ -2,11 +2,32 @@
 export type { Batches, BatchRequest, BatchSource, Dataset, EpochSource } from "./dataset.js";
 export { InternalError, ModelError, type Problem } from "./errors.js";
 export type { Feed, Feeds } from "./feeds.js";
+export type { BatchEvent, Callbacks, EpochEvent, FitOptions, Measures } from "./fit.js";
 export type { ArtifactParts, DType, Manifest, StateRole, VariantId } from "./format.js";
-export { type LoadOptions, load, type TrainingArtifact } from "./load.js";
+export {
+  type EntryMethods,
+  type EntryTypes,
+  type LoadOptions,
+  load,
+  type SessionWith,
+  type TrainingArtifact,
+  type TypedArtifact,
+} from "./load.js";
 export { defaults } from "./pool.js";
 export type { BinarySource } from "./read.js";
-export { type ProfileRow, type Report, type Results, type RunOptions, Session, type Signature } from "./session.js";
+export {
+  type EntryResults,
+  type EntrySignature,
+  type PartOptions,
+  type ProfileOptions,
+  type ProfileRow,
+  type Report,
+  type Results,
+  type RunOptions,
+  Session,
+  type Signature,
+  type StateSignature,
+} from "./session.js";
 export type { Source } from "./source.js";
 export {
   type DataOf,
@@ -17,11 +38,4 @@ export {
   toBFloat16,
   toFloat16,
 } from "./tensor.js";
-export {
-  type BatchEvent,
-  type Callbacks,
-  type EpochEvent,
-  type FitOptions,
-  type Measures,
-  TrainingSession,
-} from "./train.js";
+export { TrainingSession } from "./train.js";

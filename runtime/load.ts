@@ -1,14 +1,14 @@
 /** From a stored or just compiled artefact to a session. */
 import { explain } from "./complaint.js";
 import { describe, modelError } from "./errors.js";
-import { type ArtifactParts, type Manifest, pageBytes, type VariantId, variantIds } from "./format.js";
+import { type ArtifactParts, type DType, type Manifest, pageBytes, type VariantId, variantIds } from "./format.js";
 import { Machine } from "./machine.js";
 import { importModule, isNode, obstacle, threadObstacle } from "./platform.js";
 import type { BinarySource } from "./read.js";
 import { readSafetensors } from "./safetensors.js";
-import { type Report, Session } from "./session.js";
+import { type Report, type RunOptions, Session } from "./session.js";
 import { type OpenArtifact, openArtifact, type Source } from "./source.js";
-import { byteSize } from "./tensor.js";
+import { byteSize, type DataOf, type Tensor } from "./tensor.js";
 import { TrainingSession } from "./train.js";
 import { checkOptions } from "./validate.js";
 
@@ -32,11 +32,37 @@ export interface LoadOptions {
   readonly workerUrl?: URL | string | undefined;
   /** Where the weights are, if not beside or inside the module. */
   readonly weights?: BinarySource | undefined;
+  /** A session whose parameters and buffers are taken, by name: of the program that trained them. */
+  readonly weightsFrom?: Session<never, unknown> | undefined;
 }
 
 /** An artefact of a training graph, in memory. */
 export type TrainingArtifact = ArtifactParts & {
-  readonly manifest: { readonly training: NonNullable<Manifest["training"]> };
+  readonly manifest: { readonly training: { readonly fit: NonNullable<NonNullable<Manifest["training"]>["fit"]> } };
+};
+
+/** What entries take and give: dtypes of inputs by name, and names of outputs. */
+export type EntryTypes = {
+  readonly [entry: string]: { readonly inputs: Readonly<Record<string, DType>>; readonly outputs: PropertyKey };
+};
+
+/** An artefact of a program, in memory, whose entries TypeScript knows. */
+export type TypedArtifact<T> = ArtifactParts & { readonly "~entries": T };
+
+/** A session with a method for each entry; where one is `step`, it trains. */
+export type SessionWith<T> = T extends { readonly step: unknown }
+  ? TrainingSession & EntryMethods<Omit<T, "step" | "evaluate" | "predict">>
+  : Session & EntryMethods<T>;
+
+export type EntryMethods<T> = {
+  readonly [K in keyof T]: T[K] extends EntryTypes[string]
+    ? (
+        feeds: {
+          readonly [N in keyof T[K]["inputs"]]: DataOf<T[K]["inputs"][N]> | Tensor<T[K]["inputs"][N]>;
+        },
+        options?: Omit<RunOptions, "entry">,
+      ) => Promise<{ readonly [N in T[K]["outputs"]]: Tensor | number }>
+    : never;
 };
 
 /**
@@ -44,6 +70,7 @@ export type TrainingArtifact = ArtifactParts & {
  * @throws ModelError when it can't be read, is damaged or newer, or the engine can't run it.
  */
 export function load(source: TrainingArtifact, options?: LoadOptions): Promise<TrainingSession>;
+export function load<T>(source: TypedArtifact<T>, options?: LoadOptions): Promise<SessionWith<T>>;
 export function load<S extends Session<never, unknown> = Session>(
   source: Source | Promise<Response>,
   options?: LoadOptions,
@@ -62,6 +89,7 @@ async function open(source: Source | Promise<Response>, options: LoadOptions): P
     maxMemoryBytes: "size",
     workerUrl: "any",
     weights: "any",
+    weightsFrom: "object",
   });
   const { signal, maxMemoryBytes = 65536 * pageBytes } = options;
   const artifact = await openArtifact(source, options.weights, signal);
@@ -87,7 +115,12 @@ async function open(source: Source | Promise<Response>, options: LoadOptions): P
     signal?.throwIfAborted();
     fillMemory(machine, weights);
     const report: Report = { variant, threads, notes, hash: artifact.hash, producer: manifest.producer };
-    return manifest.training ? new TrainingSession(machine, report) : new Session(machine, report);
+    const session = new (manifest.training?.fit ? TrainingSession : Session)(machine, report);
+    const { weightsFrom } = options;
+    if (weightsFrom)
+      for (const { name, role } of session.state)
+        if (role === "param" || role === "buffer") session.setState(name, weightsFrom.getState(name));
+    return session;
   } catch (error) {
     machine.dispose();
     throw error;

@@ -1,10 +1,21 @@
 /** A loaded model, ready to run. */
 import { explain } from "./complaint.js";
-import { describe, modelError } from "./errors.js";
+import { describe, ModelError, modelError } from "./errors.js";
 import { bindFeeds, type Feed, type Feeds, signature } from "./feeds.js";
-import { arrayTypes, type DType, type EntryInfo, type TensorInfo, type VariantId } from "./format.js";
+import {
+  arrayTypes,
+  type DType,
+  type EntryInfo,
+  type StateInfo,
+  type StateRole,
+  type TensorInfo,
+  type VariantId,
+} from "./format.js";
 import type { Machine, Stop } from "./machine.js";
-import { byteSize, bytesOf, sizeOf, type Tensor, viewOf } from "./tensor.js";
+import { type BinarySource, read } from "./read.js";
+import { readSafetensors } from "./safetensors.js";
+import type { Stored } from "./store.js";
+import { byteSize, bytesOf, holds, sizeOf, type Tensor, type TensorData, viewOf } from "./tensor.js";
 import { checkOptions } from "./validate.js";
 
 /** What was chosen at load, and why not more. */
@@ -44,6 +55,14 @@ export interface RunOptions extends Stop {
   readonly dims?: Readonly<Record<string, number>> | undefined;
 }
 
+export interface ProfileOptions {
+  /** Runs of which each step's least time counts. Default 10. */
+  readonly repeat?: number | undefined;
+  /** Default: the model's own entry. */
+  readonly entry?: string | undefined;
+  readonly dims?: Readonly<Record<string, number>> | undefined;
+}
+
 /** Time spent in one step of the schedule. */
 export interface ProfileRow {
   /** The user's own name of the layer or node. */
@@ -55,12 +74,44 @@ export interface ProfileRow {
 
 export type Results = { readonly [name: string]: Tensor };
 
-export class Session<I = Feeds, O = Results> {
-  readonly report: Report;
+/** An entry of an artefact: what it takes and gives. */
+export interface EntrySignature {
   readonly inputs: readonly Signature[];
   readonly outputs: readonly Signature[];
   /** Named sizes with their inclusive ranges; max null: no bound. */
   readonly dims: readonly { readonly name: string; readonly min: number; readonly max: number | null }[];
+}
+
+/** A part of the state: the tensors whose names begin so. In files they have the rest of their names, as if it were the whole. */
+export interface PartOptions {
+  readonly prefix?: string | undefined;
+}
+
+/** A tensor of state, without its values. */
+export interface StateSignature {
+  readonly name: string;
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly role: StateRole;
+}
+
+/** What an entry's method gives: outputs without axes are numbers. */
+export type EntryResults = { readonly [name: string]: Tensor | number };
+
+const tools = { ModelError, modelError, describe, readSafetensors };
+const isWeight = (s: StateInfo): boolean => s.role === "param" || s.role === "buffer";
+
+/**
+ * A session of an artefact. Each entry of a program is a method too, unless the session has one of that name: `session.sample({ z })`
+ * gives the outputs of the entry `sample`, those without axes as numbers.
+ */
+export class Session<I = Feeds, O = Results> {
+  readonly report: Report;
+  readonly inputs: readonly Signature[];
+  readonly outputs: readonly Signature[];
+  readonly dims: EntrySignature["dims"];
+  /** All entries by name. `inputs`, `outputs` and `dims` are those of the model's own. */
+  readonly entries: Readonly<Record<string, EntrySignature>>;
   readonly #main: string;
   #machine: Machine | null;
   #tail: Promise<unknown> = Promise.resolve();
@@ -69,11 +120,22 @@ export class Session<I = Feeds, O = Results> {
     const { entries, training } = machine.manifest;
     this.#machine = machine;
     this.report = report;
-    this.#main = training?.predict ?? Object.keys(entries)[0]!;
-    const entry = entries[this.#main]!;
-    this.inputs = entry.inputs.map(publicSignature);
-    this.outputs = entry.outputs.map(publicSignature);
-    this.dims = entry.dims;
+    this.#main = training?.fit?.predict ?? Object.keys(entries)[0]!;
+    this.entries = Object.fromEntries(
+      Object.entries(entries).map(([name, { inputs, outputs, dims }]) => [
+        name,
+        { inputs: inputs.map(publicSignature), outputs: outputs.map(publicSignature), dims },
+      ]),
+    );
+    ({ inputs: this.inputs, outputs: this.outputs, dims: this.dims } = this.entries[this.#main]!);
+    for (const name of Object.keys(entries)) {
+      if (name in this) continue;
+      const value = async (feeds: Feeds = {}, options?: RunOptions): Promise<EntryResults> => {
+        const results = await Session.prototype.run.call(this, feeds as never, { ...options, entry: name });
+        return Object.fromEntries(Object.entries(results as Results).map(([output, t]) => [output, asNumber(t)]));
+      };
+      Object.defineProperty(this, name, { value });
+    }
   }
 
   /**
@@ -168,25 +230,156 @@ export class Session<I = Feeds, O = Results> {
     await machine.run(name, entry.mutatesFrom, count);
   }
 
-  /** Times each step of an entry (default: the model's own), as the least of `repeat` runs. State changes with each run. */
-  profile(
-    feeds: I | Feeds,
-    options: { entry?: string; repeat?: number; dims?: Readonly<Record<string, number>> } = {},
-  ): Promise<ProfileRow[]> {
+  /** Times each step of `run`, or of another entry, as the least of `repeat` runs. A training step learns from each of them. */
+  profile(feeds: I | Feeds, options: ProfileOptions = {}): Promise<ProfileRow[]> {
     return this.enqueue(async () => {
-      checkOptions("profile", options, { entry: "string", repeat: "count", dims: "object" });
-      const { entry: name = this.#main, repeat = 10, dims } = options;
+      checkOptions("profile", options, { repeat: "count", dims: "object", entry: "string" });
+      const { repeat = 10, dims, entry: name = this.#main } = options;
       const rows: ProfileRow[] = [];
       for (let i = 0; i < repeat; i++) {
         const { machine, entry } = this.#begin(name, feeds as Feeds, { dims });
-        for (const [step, { name: layer, kernel }] of entry.steps.entries()) {
+        machine.clearLimits(entry);
+        for (const [step, { name: place, kernel }] of entry.steps.entries()) {
           const begin = performance.now();
           await machine.run(name, step, step + 1);
-          rows[step] = { name: layer, kernel, ms: Math.min(performance.now() - begin, rows[step]?.ms ?? Infinity) };
+          rows[step] = { name: place, kernel, ms: Math.min(performance.now() - begin, rows[step]?.ms ?? Infinity) };
         }
       }
       return rows;
     });
+  }
+
+  /** Names, types and roles of all state: parameters, buffers, and what optimisers and entries keep. */
+  get state(): readonly StateSignature[] {
+    return this.machine.manifest.state.map(({ name, dtype, shape, role }) => ({ name, dtype, shape, role }));
+  }
+
+  /** A copy of one tensor of state. */
+  getState(name: string): Tensor {
+    const { dtype, shape } = this.stateOf(name);
+    return { dtype, shape, data: new arrayTypes[dtype](this.bytesOf(name).slice().buffer as ArrayBuffer) } as Tensor;
+  }
+
+  /** Overwrites one tensor of state. Takes effect with the next run. */
+  setState(name: string, value: Tensor | TensorData): void {
+    const s = this.stateOf(name);
+    const { dtype, shape, data } = ArrayBuffer.isView(value) ? { dtype: s.dtype, shape: s.shape, data: value } : value;
+    const fits =
+      dtype === s.dtype &&
+      holds(s.dtype, data) &&
+      data.byteLength === byteSize(s.dtype, s.shape) &&
+      String(shape) === String(s.shape);
+    if (!fits)
+      throw modelError(
+        `state "${name}"`,
+        `expected ${s.dtype}[${s.shape.join(", ")}], got ${dtype}[${shape}] in ${describe(data)}`,
+      );
+    this.bytesOf(name).set(bytesOf(data));
+  }
+
+  /** Sets state to zeros: what has this name, or a name that begins so (`"cache."`). */
+  clearState(prefix: string): void {
+    for (const [, s] of this.#part(prefix)) this.bytesOf(s.name).fill(0);
+  }
+
+  /**
+   * Copies state to that of other names: `copyState("online.", "target.")` copies `online.fc.weight` to `target.fc.weight`. Or takes
+   * it from another session: all that has the same name (and begins with `prefix`), which must be of the same types.
+   */
+  copyState(from: string, to: string): void;
+  copyState(from: Session<never, unknown>, options?: PartOptions): void;
+  copyState(from: string | Session<never, unknown>, to: string | PartOptions = {}): void {
+    const source = typeof from === "string" ? this : from;
+    const [begin, prefix] = typeof from === "string" ? [from, to as string] : ["", (to as PartOptions).prefix ?? ""];
+    const there = new Set(source.state.map((s) => s.name));
+    const pairs = this.#part(prefix).flatMap(([rest, s]): (readonly [string, StateInfo])[] => {
+      const name = typeof from === "string" ? begin + rest : s.name;
+      return there.has(name) || typeof from === "string" ? [[name, s]] : [];
+    });
+    // All are read before any is written.
+    const copies = pairs.map(([name, s]) => [s.name, source.getState(name)] as const);
+    for (const [name, value] of copies) this.setState(name, value);
+  }
+
+  /**
+   * All state (parameters, buffers, optimisers, counters, random generator) with a checksum, as a safetensors file from which all goes
+   * on bit for bit. With a path (Node) it is written there atomically.
+   */
+  async save(path?: string | URL): Promise<Uint8Array<ArrayBuffer>> {
+    const { encodeCheckpoint } = await import("./store.js");
+    return this.write(() => encodeCheckpoint(this.machine.bytes, this.#part(), this.position, tools), path);
+  }
+
+  /** Goes on from what `save` wrote. @throws ModelError listing all that does not fit; then nothing was changed. */
+  async restore(source: BinarySource): Promise<void> {
+    const { bytes } = await read(await source);
+    const { openCheckpoint, decodeState } = await import("./store.js");
+    const { file, position } = await openCheckpoint(bytes, tools);
+    await this.enqueue(() => decodeState(this.machine.bytes, this.#part(), file, "checkpoint", false, tools));
+    this.position = position;
+  }
+
+  /** The parameters and buffers by their names, as PyTorch's `state_dict` has them. */
+  async exportSafetensors(path?: string | URL, { prefix }: PartOptions = {}): Promise<Uint8Array<ArrayBuffer>> {
+    const { encodeState } = await import("./store.js");
+    return this.write(() => encodeState(this.machine.bytes, this.#part(prefix, isWeight), { format: "pt" }), path);
+  }
+
+  /** Takes parameters and buffers from a safetensors file (of PyTorch, or of exportSafetensors); optimisers stay as they are. */
+  async loadSafetensors(source: BinarySource, { prefix }: PartOptions = {}): Promise<void> {
+    const { bytes } = await read(await source);
+    const { decodeState } = await import("./store.js");
+    const file = readSafetensors(bytes);
+    await this.enqueue(() =>
+      decodeState(this.machine.bytes, this.#part(prefix, isWeight), file, "safetensors file", true, tools),
+    );
+  }
+
+  /**
+   * The model that predicts as an ONNX file, with the weights as they are now under their names.
+   * @throws ModelError with what ONNX can't express
+   */
+  async exportOnnx(path?: string | URL): Promise<Uint8Array<ArrayBuffer>> {
+    const { onnxFile } = await import("./onnx.js");
+    return this.write(() => onnxFile(this.machine, modelError), path);
+  }
+
+  /** Where its training stands, for a checkpoint. */
+  protected position: string | null = null;
+
+  protected async write(
+    make: () => Uint8Array<ArrayBuffer> | Promise<Uint8Array<ArrayBuffer>>,
+    path: string | URL | undefined,
+  ): Promise<Uint8Array<ArrayBuffer>> {
+    const bytes = await this.enqueue(make);
+    if (path !== undefined) {
+      const { writeAtomically } = await import("./store.js");
+      await writeAtomically(path, bytes, modelError);
+    }
+    return bytes;
+  }
+
+  /** @throws ModelError where there is none of this name */
+  protected stateOf(name: string): StateInfo {
+    const all = this.machine.manifest.state;
+    const found = all.find((s) => s.name === name);
+    if (found) return found;
+    throw modelError(`state "${name}"`, "the model has no such state", `there are: ${namesOf(all)}`);
+  }
+
+  /** The memory of one tensor of state. */
+  protected bytesOf(name: string): Uint8Array {
+    const { offset, dtype, shape } = this.stateOf(name);
+    return this.machine.bytes.subarray(offset, offset + byteSize(dtype, shape));
+  }
+
+  /** State whose name begins with the prefix, by the rest of the name. @throws ModelError where there is none */
+  #part(prefix = "", which: (s: StateInfo) => boolean = () => true): Stored {
+    const all = this.machine.manifest.state;
+    const found = all.filter((s) => which(s) && s.name.startsWith(prefix));
+    if (prefix && !found.length)
+      throw modelError("option prefix", `no state begins with "${prefix}"`, `there are: ${namesOf(all)}`);
+    return found.map((s) => [s.name.slice(prefix.length), s]);
   }
 
   /** Bytes of WebAssembly memory that the session holds. */
@@ -200,6 +393,10 @@ export class Session<I = Feeds, O = Results> {
     this.#machine = null;
   }
 }
+
+const namesOf = (state: readonly StateInfo[]): string => state.map((s) => s.name).join(", ") || "none";
+
+const asNumber = (t: Tensor): Tensor | number => (t.shape.length ? t : Number(t.data[0]));
 
 function publicSignature({ name, dtype, shape }: TensorInfo): Signature {
   return { name, dtype, shape: shape.map((d) => (typeof d === "number" ? d : d.dim)) };

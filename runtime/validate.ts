@@ -23,7 +23,7 @@ const leaves: Readonly<Record<string, (value: unknown) => boolean>> = {
   "SHA-256": pattern(/^[0-9a-f]{64}$/),
   dtype: member(Object.keys(arrayTypes)),
   variant: member(variantIds),
-  role: member(["param", "optimizer", "buffer", "rng", "counter", "hyper"]),
+  role: member(["param", "optimizer", "buffer", "rng", "counter", "hyper", "metric"]),
   option: (v) => typeof v !== "object",
   // Of callers' options alone.
   any: () => true,
@@ -51,16 +51,26 @@ const slot = "32-bit size";
 const sizeOrSlot = (v: unknown): Schema => (typeof v === "number" ? slot : { slot });
 const dim = (v: unknown): Schema => (typeof v === "number" ? "31-bit size" : { dim: "string", slot });
 const tensors: Schema = [{ name: "string", dtype: "dtype", shape: [dim], offset: sizeOrSlot }];
-const training: Schema = {
+const fit: Schema = {
   step: "string",
   evaluate: "string?",
   predict: "string?",
   loss: "string",
   metrics: ["string"],
+  streamed: (v) => (v === null ? "string?" : { entry: "string", metrics: ["string"] }),
   batch: "string?",
-  optimizer: { name: "string", options: { "*": "option" } },
-  learningRate: "string?",
-  stepCounter: "string?",
+};
+const training: Schema = {
+  objectives: [
+    {
+      entry: "string",
+      name: "string",
+      optimizer: { name: "string", options: { "*": "option" } },
+      learningRate: "string?",
+      stepCounter: "string",
+    },
+  ],
+  fit: (v) => (v === null ? "string?" : fit),
   rng: "string?",
 };
 const manifest: Schema = {
@@ -175,8 +185,14 @@ function checkNames({ entries, state, training: t, variants }: Manifest): void {
     for (const items of [dims, inputs, outputs]) distinct(name, named(items));
   }
   if (!t) return;
-  within(Object.keys(entries), [t.step, t.evaluate, t.predict]);
-  within(named(state), [t.learningRate, t.stepCounter, t.rng]);
-  for (const entry of [t.step, t.evaluate])
-    if (entry !== null) within(named(entries[entry]!.outputs), [t.loss, ...t.metrics]);
+  within(named(state), [t.rng, ...t.objectives.flatMap((o) => [o.learningRate, o.stepCounter])]);
+  within(
+    Object.keys(entries),
+    t.objectives.map((o) => o.entry),
+  );
+  if (!t.fit) return;
+  const { step, evaluate, predict, loss, metrics, streamed } = t.fit;
+  within(Object.keys(entries), [step, evaluate, predict, streamed?.entry ?? null]);
+  for (const entry of [step, evaluate]) if (entry !== null) within(named(entries[entry]!.outputs), [loss, ...metrics]);
+  if (streamed) within(named(entries[streamed.entry]!.outputs), streamed.metrics);
 }

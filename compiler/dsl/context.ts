@@ -1,21 +1,22 @@
 /** What modules build their nodes in: values of variables, training or not, randomness, new values of buffers. */
 
-import { asType, concatenate, reshapeTo } from "../../ir/build.js";
+import { concatenate, reshapeTo, sliceAxis } from "../../ir/build.js";
 import type { Dim, DimExpr } from "../../ir/dim.js";
-import { InternalError, ModelError } from "../../ir/errors.js";
+import { ModelError } from "../../ir/errors.js";
 import { sameType, typeText, type Value } from "../../ir/graph.js";
 import { constant } from "../../ir/ops/constant.js";
 import { unknownSize } from "../../ir/ops/dynamic.js";
-import { scope } from "../../ir/scope.js";
+import { randomBits } from "../../ir/ops/random.js";
+import { type Carried, type RegionFrame, scope } from "../../ir/scope.js";
 import { tensorFrom } from "../../ir/tensor.js";
 import type { Module, Variable } from "./module.js";
 
-/** Key and step of the random generator, as values of the graph. */
+/** What the random numbers of a graph come from. */
 export interface RandomState {
   /** u32[2]; asked for once random numbers are drawn. */
   readonly key: () => Value;
-  /** Steps done, a scalar integer: each step draws other numbers. */
-  readonly step: Value;
+  /** u32[1], another one in each run. */
+  readonly counter: () => Value;
 }
 
 export interface ContextOptions {
@@ -25,21 +26,56 @@ export interface ContextOptions {
   readonly random?: RandomState | undefined;
 }
 
+/** What a loop's body has of its own. */
+interface InRegion {
+  readonly carried: Map<Variable, { readonly loop: Carried; value: Value }>;
+  key?: Value;
+}
+
 export class Context {
-  readonly training: boolean;
-  readonly #values: ReadonlyMap<Variable, Value>;
+  readonly #root: Module<never, unknown>;
+  readonly #read: (v: Variable) => Value | undefined;
   readonly #paths: ReadonlyMap<unknown, string>;
   readonly #updates = new Map<Variable, Value>();
+  readonly #regions = new WeakMap<RegionFrame, InRegion>();
   readonly #finders: Value[] = [];
   readonly #random: RandomState | undefined;
+  #training: boolean;
   #streams = 0;
   #sizes = 0;
 
-  constructor(root: Module<never, unknown>, values: ReadonlyMap<Variable, Value>, options: ContextOptions = {}) {
-    this.training = options.training ?? false;
-    this.#values = values;
+  /** @param read a variable's value when the graph begins */
+  constructor(root: Module<never, unknown>, read: (v: Variable) => Value | undefined, options: ContextOptions = {}) {
+    this.#training = options.training ?? false;
+    this.#root = root;
+    this.#read = read;
     this.#paths = new Map([...root.modules()].map(([path, m]) => [m, path]));
     this.#random = options.random;
+  }
+
+  /** Whether dropout drops and batch norms learn. */
+  get training(): boolean {
+    return this.#training;
+  }
+
+  /** Runs `build` with modules in evaluation mode: no dropout, batch norms by their running statistics. */
+  eval<T>(build: () => T): T {
+    return this.#inMode(false, build);
+  }
+
+  /** Runs `build` with modules in training mode. */
+  train<T>(build: () => T): T {
+    return this.#inMode(true, build);
+  }
+
+  #inMode<T>(training: boolean, build: () => T): T {
+    const before = this.#training;
+    this.#training = training;
+    try {
+      return build();
+    } finally {
+      this.#training = before;
+    }
   }
 
   /** Where the module sits in the model: `encoder.layers.0.conv1`. */
@@ -49,30 +85,88 @@ export class Context {
     throw new ModelError({
       where: m.constructor.name,
       message: "this module does not belong to the model",
-      hint: "make layers once, in a property of the model, not inside forward",
+      hint: "make layers once, in a property of the model, not inside forward; give programs all their modules",
     });
   }
 
   /** The variable's value here: its new one, where this graph has updated it. */
   value(v: Variable): Value {
-    const value = this.#updates.get(v) ?? this.#values.get(v);
-    if (value === undefined) {
+    return this.#valueIn(scope().region, v);
+  }
+
+  #valueIn(region: RegionFrame | undefined, v: Variable): Value {
+    if (region === undefined) {
+      const value = this.#updates.get(v) ?? this.#read(v);
+      if (value !== undefined) return value;
       throw new ModelError({
         message: `a ${v.role === "param" ? "parameter" : "buffer"} of shape [${v.shape}] does not belong to the model`,
         hint: "make it once, in a property of a module, not inside forward",
       });
     }
-    return value;
+    // What the body may update must go round with it from the first use on.
+    if (v.role === "buffer" && this.#training && region.carry) return this.#carried(region, v).value;
+    return this.#valueIn(region.outer, v);
   }
 
-  /** Sets a buffer's value after this run. Only a training step keeps it. */
+  #inRegion(region: RegionFrame): InRegion {
+    const known = this.#regions.get(region);
+    if (known) return known;
+    const made: InRegion = { carried: new Map() };
+    this.#regions.set(region, made);
+    return made;
+  }
+
+  #carried(region: RegionFrame, v: Variable): { readonly loop: Carried; value: Value } {
+    const { carried } = this.#inRegion(region);
+    const known = carried.get(v);
+    if (known) return known;
+    const loop = region.carry!(region.outside(() => this.#valueIn(region.outer, v)));
+    const made = { loop, value: loop.now };
+    carried.set(v, made);
+    loop.after = (last) => {
+      if (made.value !== loop.now) this.#set(region.outer, v, last);
+    };
+    return made;
+  }
+
+  /** Sets a buffer's value after this run. Only entries of programs keep it. */
   update(v: Variable, value: Value): void {
+    if (v.role !== "buffer")
+      throw new ModelError({
+        message: "only buffers can be updated",
+        hint: "parameters are learnt by minimize, or set by assign in an entry of a program",
+      });
+    this.assign(v, value);
+  }
+
+  /** Sets the value of a variable, parameters too, after this run and for all that is built from here on. */
+  assign(v: Variable, value: Value): void {
     const before = this.value(v);
-    if (v.role !== "buffer") throw new InternalError("only buffers are updated by modules");
     if (!sameType(before.type, value.type)) {
-      throw new ModelError(`a buffer of type ${typeText(before.type)} cannot become ${typeText(value.type)}`);
+      const what = v.role === "buffer" ? "buffer" : "parameter";
+      throw new ModelError(`a ${what} of type ${typeText(before.type)} cannot become ${typeText(value.type)}`);
     }
-    this.#updates.set(v, value);
+    this.#set(scope().region, v, value);
+  }
+
+  #set(region: RegionFrame | undefined, v: Variable, value: Value): void {
+    if (region === undefined) {
+      this.#updates.set(v, value);
+      return;
+    }
+    if (!region.carry)
+      throw new ModelError({
+        message: "state is changed inside a branch, which keeps none",
+        hint: "give its new value as a result of both branches and assign it outside",
+      });
+    if (v.role !== "buffer" || !this.#training)
+      throw new ModelError({
+        message: `a ${v.role === "param" ? "parameter" : "buffer in evaluation mode"} is changed inside a loop`,
+        hint: "carry its value through the loop and assign it after it",
+      });
+    const carried = this.#carried(region, v);
+    carried.value = value;
+    carried.loop.next = value;
   }
 
   /** A size that the run finds, at most `bound`: `make` is given its symbol and makes the node that finds it. */
@@ -84,7 +178,7 @@ export class Context {
     const size = unknownSize(`${name}_f${++this.#sizes}`, bound);
     const made = make(size);
     // In a region the region itself keeps it.
-    if (scope().made === undefined) this.keepSize((Array.isArray(made) ? made[0] : made) as Value);
+    if (scope().region === undefined) this.keepSize((Array.isArray(made) ? made[0] : made) as Value);
     return { size, made };
   }
 
@@ -101,18 +195,58 @@ export class Context {
     return this.#updates;
   }
 
+  /** The module that holds all others. */
+  protected get root(): Module<never, unknown> {
+    return this.#root;
+  }
+
   /**
-   * Key and counter for random ops, u32[2] each. Every call gives another stream: the counter is (calls so far, step).
+   * Key and counter for random ops, u32[2] each. Every call gives another stream: the counter is (calls so far, runs so far). In a
+   * loop each round has a key of its own.
    */
   random(): readonly [key: Value, counter: Value] {
-    if (this.#random === undefined) {
-      throw new ModelError({
-        message: "random numbers are drawn, but this graph has no random state",
-        hint: "train with trainStep, which keeps one; or apply the model with training: false",
-      });
-    }
+    return [this.#keyIn(scope().region), this.#nextCounter()];
+  }
+
+  #nextCounter(): Value {
     const stream = constant([], { value: tensorFrom("u32", [1], [this.#streams++]) });
-    const step = reshapeTo(asType(this.#random.step, "u32"), [1]);
-    return [this.#random.key(), concatenate([stream, step], 0)];
+    return concatenate([stream, this.#requireRandom().counter()], 0);
+  }
+
+  #requireRandom(): RandomState {
+    if (this.#random) return this.#random;
+    throw new ModelError({
+      message: "random numbers are drawn, but this graph has no random state",
+      hint: "make a program of it (trainStep, program), which keeps one; or apply the model in evaluation mode",
+    });
+  }
+
+  #keyIn(region: RegionFrame | undefined): Value {
+    if (region === undefined) return this.#requireRandom().key();
+    const own = this.#inRegion(region);
+    own.key ??= this.#keyOfRounds(region);
+    return own.key;
+  }
+
+  /** Another key in each round: words of the stream outside. Branches have that around them. */
+  #keyOfRounds(region: RegionFrame): Value {
+    const draw = (shape: Parameters<typeof randomBits>[1]["shape"]) =>
+      randomBits([this.#keyIn(region.outer), this.#nextCounter()], { shape });
+    if (region.row) return region.row((rounds) => draw([rounds, 2]));
+    if (!region.carry) return this.#keyIn(region.outer);
+    const carried = region.carry(region.outside(() => draw([2])));
+    const [now, next] = [0, 2].map((at) =>
+      reshapeTo(
+        sliceAxis(
+          randomBits([carried.now, constant([], { value: tensorFrom("u32", [2], [0, 0]) })], { shape: [4] }),
+          0,
+          at,
+          2,
+        ),
+        [2],
+      ),
+    );
+    carried.next = next!;
+    return now!;
   }
 }

@@ -143,7 +143,7 @@ export function toGraph(model: AnyModule, options: GraphOptions): Graph {
     values.set(v, value);
     params.push(value);
   }
-  const ctx = new Context(model, values);
+  const ctx = new Context(model, (v) => values.get(v));
   const results = namedOutputs(applyModel(model, ctx, feeds), outputs);
   const made = graph(
     name,

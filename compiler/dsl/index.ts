@@ -1,5 +1,6 @@
 /** The DSL: models, losses, optimisers and training as graphs. */
 
+export type { EntryContext, Learning, MinimizeOptions, NamedParameter } from "./entry-context.js";
 export * as F from "./f/index.js";
 export { toGraph } from "./graph.js";
 export type { GraphOutput, Trainable } from "./graph-model.js";
@@ -7,5 +8,21 @@ export * as losses from "./losses.js";
 export * as metrics from "./metrics.js";
 export * as nn from "./nn.js";
 export * as optim from "./optim.js";
+export {
+  type Entry,
+  type FitOptions,
+  type InputValues,
+  type Modules,
+  type ProgramOptions,
+  program,
+  type TypesOf,
+} from "./program.js";
 export * as schedules from "./schedules.js";
-export { type GraphTrainOptions, type Objective, stateNames, type TrainOptions, trainStep } from "./train.js";
+export {
+  type GraphTrainOptions,
+  type Objective,
+  type StreamingMetric,
+  stateNames,
+  type TrainOptions,
+  trainStep,
+} from "./train.js";

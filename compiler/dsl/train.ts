@@ -3,16 +3,12 @@
  * share the parameters, the buffers, the optimiser's state, the step counter and the random key.
  */
 
-import { asType, np, reshapeTo } from "../../ir/build.js";
+import { np } from "../../ir/build.js";
 import { type Dim, dimSymbols, symbolDim } from "../../ir/dim.js";
 import { isFloat } from "../../ir/dtype.js";
 import { ModelError } from "../../ir/errors.js";
-import { type Graph, graph, param, paramName, type TensorType, typeText, type Value, withLoc } from "../../ir/graph.js";
-import { withResults } from "../../ir/graph-rebuild.js";
-import { constantLike } from "../../ir/ops/constant.js";
-import { elementCount, scalar, type Tensor, tensorFrom, zeros } from "../../ir/tensor.js";
-import { pullback } from "../../passes/graph/differentiate.js";
-import type { StateRole, TrainingInfo } from "../../runtime/format.js";
+import { type Graph, paramName, type TensorType, typeText, type Value, withLoc } from "../../ir/graph.js";
+import { elementCount, zeros } from "../../ir/tensor.js";
 import {
   aFunction,
   anObject,
@@ -21,27 +17,39 @@ import {
   atLeast,
   type Checks,
   checkOptions,
+  either,
   listOf,
   recordOf,
   sizeOrRange,
 } from "../options.js";
-import type { ProgramState, TrainingProgram } from "../program.js";
-import { batchDim } from "./batch-dim.js";
-import { Context } from "./context.js";
-import { type AnyModule, applyModel, type DimRanges, type Inputs, inputTypes, namedOutputs } from "./graph.js";
+import type { TrainingProgram } from "../program.js";
+import type { EntryContext } from "./entry-context.js";
+import { type AnyModule, applyModel, type DimRanges, type Inputs, inputTypes, type Outputs } from "./graph.js";
 import { GraphModel, type GraphOutput, type Trainable } from "./graph-model.js";
-import { Module, type Variable } from "./module.js";
-import { optimizerState } from "./optim/apply.js";
-import type { Clip, Optimizer } from "./optim.js";
-import { rateAt, type Schedule } from "./schedules.js";
-import { stateNames, updates } from "./update.js";
+import { Module } from "./module.js";
+import type { Optimizer } from "./optim.js";
+import { asScalar, type BuiltEntry, buildProgram } from "./program.js";
+import { stateNames, type UpdateOptions } from "./update.js";
 
 export { stateNames };
 
 /** A scalar of the model's output and the targets, in their order. */
 export type Objective<O> = (output: O, ...targets: readonly Value[]) => Value;
 
-interface CommonOptions<O> {
+/**
+ * A metric of the whole data that is no mean over batches: sums that grow with each batch, and what is made of them at the end. Right
+ * however the data are cut into batches.
+ */
+export interface StreamingMetric<O> {
+  /** Shapes of the sums, f32. They begin at 0. */
+  readonly slots: Readonly<Record<string, readonly number[]>>;
+  /** What a batch adds to each sum. */
+  readonly update: (output: O, ...targets: readonly Value[]) => Readonly<Record<string, Value>>;
+  /** One float. */
+  readonly result: (slots: Readonly<Record<string, Value>>) => Value;
+}
+
+interface CommonOptions<O> extends UpdateOptions {
   /** What else a batch holds: labels. They follow the inputs in the signature. */
   readonly targets: Inputs;
   readonly dims?: DimRanges;
@@ -52,16 +60,8 @@ interface CommonOptions<O> {
   readonly batch?: string;
   readonly loss: Objective<O>;
   readonly optimizer: Optimizer;
-  /** Scalars to report, means over the batch. */
-  readonly metrics?: Readonly<Record<string, Objective<O>>>;
-  /** Changes the gradients before the update: `optim.clipNorm(1)`. */
-  readonly clip?: Clip;
-  /** Batches whose mean gradient makes one update. The parameters change with every n-th step only. Default 1. */
-  readonly accumulate?: number;
-  /** Learning rate from the step counter. Without one it is a state that the session can set at any time. */
-  readonly schedule?: Schedule;
-  /** Momentum (or first beta) from the step counter. */
-  readonly momentumSchedule?: Schedule;
+  /** Scalars to report: means over the batch, or metrics of the whole data. */
+  readonly metrics?: Readonly<Record<string, Objective<O> | StreamingMetric<O>>>;
   /** Seed of the random numbers that are drawn while training (dropout). Default 0. */
   readonly seed?: number;
 }
@@ -84,7 +84,7 @@ const commonChecks: Checks<CommonOptions<unknown>> = {
   batch: aString,
   loss: aFunction,
   optimizer: anObject,
-  metrics: recordOf(aFunction),
+  metrics: recordOf(either(aFunction, anObject)),
   clip: aFunction,
   accumulate: atLeast(1),
   schedule: aFunction,
@@ -99,36 +99,6 @@ interface Signature {
   readonly inputs: Types;
   readonly targets: Types;
   readonly outputs: readonly string[] | undefined;
-}
-
-interface Declared {
-  readonly name: string;
-  readonly role: StateRole;
-  readonly tensor: Tensor;
-}
-
-/** State as parameters of one graph, made when asked for, so that an entry has only what it uses. */
-class StateParams {
-  readonly #declared: ReadonlyMap<string, Declared>;
-  readonly #values = new Map<string, Value>();
-
-  constructor(declared: ReadonlyMap<string, Declared>) {
-    this.#declared = declared;
-  }
-
-  get(name: string): Value {
-    const known = this.#values.get(name);
-    if (known !== undefined) return known;
-    const { tensor } = this.#declared.get(name)!;
-    const value = param(name, { dtype: tensor.dtype, shape: tensor.shape });
-    this.#values.set(name, value);
-    return value;
-  }
-
-  /** In the order of declaration. */
-  params(): readonly Value[] {
-    return [...this.#declared.keys()].flatMap((name) => this.#values.get(name) ?? []);
-  }
 }
 
 /**
@@ -200,208 +170,129 @@ function checkTargets(inputs: Readonly<Record<string, unknown>>, targets: Inputs
   }
 }
 
-function build<O>(model: AnyModule, options: CommonOptions<O>, signature: Signature): TrainingProgram {
-  const { optimizer, schedule } = options;
-  const types = new Map([...signature.inputs, ...signature.targets]);
-  const variables = model.variables();
-  const trained = [...variables].filter(([, v]) => v.trainable && isFloat(v.dtype));
-  if (trained.length === 0) {
-    throw new ModelError({ message: "the model has no trainable parameter", hint: "use toGraph for inference" });
-  }
-  const declared = declare(model, trained, options);
-  checkNames([...types.keys()], options, declared);
-
-  const used = new Set<string>();
-  const finish: Finish = (ctx, state, inputs, name, results) => {
-    const params = [...state.params(), ...inputs];
-    for (const p of state.params()) if (p.def.op === "param") used.add(p.def.name);
-    const donations = new Map(results.next.map(([n], i) => [i, params.indexOf(state.get(n))]));
-    const all = [...results.next, ...results.outputs];
-    const values = all.map(([, v]) => v);
-    const made = graph(
-      name,
-      params,
-      values,
-      all.map(([n]) => n),
-      donations.size > 0 ? donations : undefined,
-    );
-    return withResults(made, values, ctx.finders);
-  };
-  const entries = {
-    step: stepEntry(model, variables, trained, signature, declared, options, finish),
-    evaluate: evaluateEntry(model, variables, signature, declared, options, finish),
-    predict: predictEntry(model, variables, signature, declared, finish),
-  };
-  const state: readonly ProgramState[] = [...declared.values()].filter(
-    (s) => used.has(s.name) || s.role === "param" || s.role === "buffer",
-  );
-  const metrics = Object.keys(options.metrics ?? {});
-  const training: TrainingInfo = {
-    step: "step",
-    evaluate: "evaluate",
-    predict: "predict",
-    loss: "loss",
-    metrics,
-    batch: batchDim(types, options.batch),
-    optimizer: { name: optimizer.name, options: optimizer.options },
-    learningRate: schedule === undefined ? stateNames.lr : null,
-    stepCounter: stateNames.step,
-    rng: used.has(stateNames.key) ? stateNames.key : null,
-  };
-  return { entries, state, training };
-}
-
-interface Results {
-  /** Next values of states. */
-  readonly next: readonly (readonly [string, Value])[];
-  readonly outputs: readonly (readonly [string, Value])[];
-}
-type Finish = (ctx: Context, state: StateParams, inputs: readonly Value[], name: string, results: Results) => Graph;
 type Types = ReadonlyMap<string, TensorType>;
-type Named = ReadonlyMap<string, Variable>;
 
-/** All state the program may have, with first values. */
-function declare<O>(
-  model: AnyModule,
-  trained: readonly (readonly [string, Variable])[],
-  { optimizer, schedule, seed = 0, accumulate = 1 }: CommonOptions<O>,
-): ReadonlyMap<string, Declared> {
-  const declared = new Map<string, Declared>();
-  const add = (name: string, role: StateRole, tensor: Tensor) => {
-    if (declared.has(name))
-      throw new ModelError({ where: name, message: "two states have this name", hint: "rename the layer" });
-    declared.set(name, { name, role, tensor });
+function build<O>(model: AnyModule, options: CommonOptions<O>, signature: Signature): TrainingProgram {
+  const { inputs, targets, outputs: outputNames } = signature;
+  const trained = [...model.variables().values()].some((v) => v.trainable && isFloat(v.dtype));
+  if (!trained)
+    throw new ModelError({ message: "the model has no trainable parameter", hint: "use toGraph for inference" });
+  const metrics = Object.entries(options.metrics ?? {});
+  if (metrics.some(([name]) => name === "loss")) throw new ModelError('no metric can be called "loss"');
+  const streaming = metrics.flatMap(([name, m]) => (isStreaming<O>(m) ? [[name, m] as const] : []));
+  const types = new Map([...inputs, ...targets]);
+  const order = { inputs: [...inputs.keys()], targets: [...targets.keys()] };
+  const measured = (ctx: EntryContext, feeds: Feeds) => {
+    const values = (names: readonly string[]) => names.map((name) => feeds[name]!);
+    const output = applyModel(model, ctx, values(order.inputs)) as O;
+    return measure(ctx, output, values(order.targets), options, streaming);
   };
-  const values = model.state();
-  for (const [name, v] of model.variables()) add(name, v.role, values.get(name)!);
-  const learnt = trained.map(([name, { dtype, shape }]) => ({ name, dtype, shape, value: () => values.get(name)! }));
-  for (const [name, first] of optimizerState(optimizer, learnt, stateNames.slot)) add(name, "optimizer", first);
-  if (!Number.isInteger(accumulate) || accumulate < 1) {
-    throw new ModelError(`accumulate is a whole number of batches, not ${accumulate}`);
-  }
-  if (accumulate > 1) {
-    for (const [name, v] of trained) add(stateNames.slot("gradient", name), "optimizer", zeros(v.dtype, v.shape));
-    add(stateNames.batches, "counter", scalar("i32", 0));
-  }
-  const rate = schedule === undefined ? optimizer.lr : rateAt(schedule, 0);
-  add(stateNames.lr, "hyper", scalar("f32", rate));
-  add(stateNames.step, "counter", scalar("i32", 0));
-  add(stateNames.key, "rng", tensorFrom("u32", [2], [seed >>> 0, Math.floor(seed / 2 ** 32) >>> 0]));
-  return declared;
+  const { clip, schedule, momentumSchedule, accumulate } = options;
+  const learning = defined({ clip, schedule, momentumSchedule, accumulate });
+  const entries: Record<string, BuiltEntry> = {
+    step: {
+      types,
+      run: (ctx, feeds) => {
+        const measures = measured(ctx, feeds);
+        ctx.minimize(measures.loss!, model, options.optimizer, learning);
+        return scalars(measures);
+      },
+    },
+    evaluate: { types, training: false, run: (ctx, feeds) => scalars(measured(ctx, feeds)) },
+    predict: {
+      types: inputs,
+      training: false,
+      outputNames,
+      run: (ctx, feeds) =>
+        applyModel(
+          model,
+          ctx,
+          order.inputs.map((name) => feeds[name]!),
+        ) as Outputs,
+    },
+  };
+  if (streaming.length > 0)
+    entries.measure = { types: new Map(), training: false, run: (ctx) => results(ctx, streaming) };
+  const { seed, batch } = options;
+  const made = buildProgram(model, entries, defined({ seed, fit: defined({ batch }) }), "optimizer");
+  const fit = made.training?.fit;
+  if (!fit) throw new ModelError("the training step has no loss");
+  const streamed = streaming.length > 0 ? { entry: "measure", metrics: streaming.map(([name]) => name) } : null;
+  return { ...made, training: { ...made.training!, fit: { ...fit, streamed } } };
 }
 
-function checkNames<O>(
-  inputs: readonly string[],
-  options: CommonOptions<O>,
-  declared: ReadonlyMap<string, Declared>,
-): void {
-  const outputs = ["loss", ...Object.keys(options.metrics ?? {})];
-  for (const name of [...inputs, ...outputs]) {
-    if (declared.has(name)) {
-      throw new ModelError({
-        where: name,
-        message: "a state of the model has this name too",
-        hint: "rename the input or metric",
-      });
-    }
-  }
-  if (new Set(outputs).size !== outputs.length) throw new ModelError('no metric can be called "loss"');
+type Feeds = Readonly<Record<string, Value>>;
+type Measured = Readonly<Record<string, Value>>;
+
+const isStreaming = <O>(m: Objective<O> | StreamingMetric<O>): m is StreamingMetric<O> => typeof m === "object";
+const scalars = (measures: Measured): Measured =>
+  Object.fromEntries(Object.entries(measures).map(([name, v]) => [name, asScalar(v)]));
+
+/** Without what is undefined. */
+const defined = <T extends object>(options: T): { [K in keyof T]: Exclude<T[K], undefined> } =>
+  Object.fromEntries(Object.entries(options).filter(([, v]) => v !== undefined)) as never;
+
+function requireOne(name: string, value: Value): Value {
+  if (isFloat(value.type.dtype) && elementCount(value.type.shape.map((d) => (typeof d === "number" ? d : 0))) === 1)
+    return value;
+  throw new ModelError({
+    where: name,
+    message: `must be one float, but is ${typeText(value.type)}`,
+    hint: "reduce it with a mean",
+  });
 }
 
-function modelValues(variables: Named, state: StateParams): ReadonlyMap<Variable, Value> {
-  return new Map([...variables].map(([name, v]) => [v, state.get(name)]));
-}
-
-/** Loss and metrics as f32 scalars. */
+/** Loss and metrics of a batch; metrics of the whole data grow. */
 function measure<O>(
+  ctx: EntryContext,
   output: O,
   targets: readonly Value[],
   { loss, metrics = {} }: CommonOptions<O>,
-): readonly (readonly [string, Value])[] {
-  return Object.entries({ loss, ...metrics }).map(([name, objective]) => {
-    const value = withLoc(name, () => objective(output, ...targets));
-    if (
-      !isFloat(value.type.dtype) ||
-      elementCount(value.type.shape.map((d) => (typeof d === "number" ? d : 0))) !== 1
-    ) {
-      throw new ModelError({
-        where: name,
-        message: `must be one float, but is ${typeText(value.type)}`,
-        hint: "reduce it with a mean",
-      });
-    }
-    return [name, value] as const;
-  });
-}
-
-const asScalar = ([name, v]: readonly [string, Value]) => [name, asType(reshapeTo(v, []), "f32")] as const;
-
-function stepEntry<O>(
-  model: AnyModule,
-  variables: Named,
-  trained: readonly (readonly [string, Variable])[],
-  { inputs, targets }: Signature,
-  declared: ReadonlyMap<string, Declared>,
-  options: CommonOptions<O>,
-  finish: Finish,
-): Graph {
-  const state = new StateParams(declared);
-  const feeds = [...inputs, ...targets].map(([name, type]) => param(name, type));
-  const count = inputs.size;
-  const counter = state.get(stateNames.step);
-  // Batches that make one update together draw different numbers.
-  const { accumulate = 1 } = options;
-  const draw = accumulate === 1 ? counter : np.add(np.mul(counter, accumulate), state.get(stateNames.batches));
-  const random = { key: () => state.get(stateNames.key), step: draw };
-  const ctx = new Context(model, modelValues(variables, state), { training: true, random });
-  const output = applyModel(model, ctx, feeds.slice(0, count)) as O;
-  const measures = measure(output, feeds.slice(count), options);
-  const weights = trained.map(([, v]) => ctx.value(v));
-  const loss = measures[0]![1];
-  const found = pullback([loss], [constantLike(loss, 1)], weights);
-  if (found.every((g) => g === undefined))
-    throw new ModelError({
-      where: "loss",
-      message: "the loss depends on no parameter that is learnt",
-      hint: "compute it from the model's output, without stopGradient and integers in between",
+  streaming: readonly (readonly [string, StreamingMetric<O>])[],
+): Measured {
+  for (const [name, { slots, update }] of streaming)
+    withLoc(name, () => {
+      const more = update(output, ...targets);
+      for (const [slot, shape] of Object.entries(slots)) {
+        const state = ctx.keep(metricState(name, slot), "metric", zeros("f32", shape));
+        state.value = np.add(state.value, more[slot]!);
+      }
     });
-
-  const learnt = trained.map(([name], i) => ({ name, weight: weights[i]!, gradient: found[i] }));
-  const next = updates(learnt, (name) => state.get(name), options);
-  const buffers = [...variables].flatMap(([name, v]) => {
-    const value = ctx.updates.get(v);
-    return value === undefined ? [] : [[name, value] as const];
-  });
-  return finish(ctx, state, feeds, "step", { next: [...next, ...buffers], outputs: measures.map(asScalar) });
+  const means = Object.entries({ loss, ...metrics }).flatMap(([name, m]) =>
+    isStreaming(m)
+      ? []
+      : [
+          [
+            name,
+            requireOne(
+              name,
+              withLoc(name, () => m(output, ...targets)),
+            ),
+          ] as const,
+        ],
+  );
+  return Object.fromEntries(means);
 }
 
-function evaluateEntry<O>(
-  model: AnyModule,
-  variables: Named,
-  { inputs, targets }: Signature,
-  declared: ReadonlyMap<string, Declared>,
-  options: CommonOptions<O>,
-  finish: Finish,
-): Graph {
-  const state = new StateParams(declared);
-  const feeds = [...inputs, ...targets].map(([name, type]) => param(name, type));
-  const count = inputs.size;
-  const ctx = new Context(model, modelValues(variables, state));
-  const output = applyModel(model, ctx, feeds.slice(0, count)) as O;
-  const outputs = measure(output, feeds.slice(count), options).map(asScalar);
-  return finish(ctx, state, feeds, "evaluate", { next: [], outputs });
-}
+const metricState = (metric: string, slot: string): string => `metric.${metric}.${slot}`;
 
-function predictEntry(
-  model: AnyModule,
-  variables: Named,
-  { inputs, outputs: names }: Signature,
-  declared: ReadonlyMap<string, Declared>,
-  finish: Finish,
-): Graph {
-  const state = new StateParams(declared);
-  const feeds = [...inputs].map(([name, type]) => param(name, type));
-  const ctx = new Context(model, modelValues(variables, state));
-  const outputs = namedOutputs(applyModel(model, ctx, feeds), names);
-  return finish(ctx, state, feeds, "predict", { next: [], outputs });
+/** Metrics of all that was seen. */
+function results<O>(ctx: EntryContext, streaming: readonly (readonly [string, StreamingMetric<O>])[]): Measured {
+  return Object.fromEntries(
+    streaming.map(([name, { slots, result }]) => {
+      const sums = Object.entries(slots).map(([slot, shape]) => {
+        const state = ctx.keep(metricState(name, slot), "metric", zeros("f32", shape));
+        return [slot, state.value] as const;
+      });
+      return [
+        name,
+        asScalar(
+          requireOne(
+            name,
+            withLoc(name, () => result(Object.fromEntries(sums))),
+          ),
+        ),
+      ];
+    }),
+  );
 }

@@ -1,4 +1,4 @@
-/** The optimiser's part of a training step: from gradients to the next values of parameters, optimiser state and counters. */
+/** One update of a training step: from gradients to the next values of parameters, optimiser state and counters. */
 
 import { asType, np, where } from "../../ir/build.js";
 import { type Value, withLoc } from "../../ir/graph.js";
@@ -7,47 +7,63 @@ import { applyOptimizer, type Learnt } from "./optim/apply.js";
 import type { Clip, Optimizer } from "./optim.js";
 import { rateValue, type Schedule } from "./schedules.js";
 
-/** Names of the state that training adds to the model's. */
-export const stateNames = {
-  lr: "optimizer.lr",
-  step: "optimizer.step",
+/** Names of the state that an optimiser of this name adds to the model's. */
+export const optimizerNames = (name: string) => ({
+  lr: `${name}.lr`,
+  step: `${name}.step`,
   /** Batches since the last update, where several make one. */
-  batches: "optimizer.batches",
-  key: "rng.key",
+  batches: `${name}.batches`,
   slot: (slot: string, parameter?: string) =>
-    parameter === undefined ? `optimizer.${slot}` : `optimizer.${slot}.${parameter}`,
-} as const;
+    parameter === undefined ? `${name}.${slot}` : `${name}.${slot}.${parameter}`,
+});
+export type OptimizerNames = ReturnType<typeof optimizerNames>;
+
+/** Names of the state of random numbers. */
+export const randomNames = { key: "rng.key", counter: "rng.counter" } as const;
+
+/** Names of the state that `trainStep` adds to the model's. */
+export const stateNames = { ...optimizerNames("optimizer"), ...randomNames } as const;
 
 export interface UpdateOptions {
-  readonly optimizer: Optimizer;
+  /** Changes the gradients before the update: `optim.clipNorm(1)`. */
   readonly clip?: Clip;
+  /** Learning rate from the step counter. Without one it is a state that the session can set at any time. */
   readonly schedule?: Schedule;
+  /** Momentum (or first beta) from the step counter. */
   readonly momentumSchedule?: Schedule;
+  /** Batches whose mean gradient makes one update. The parameters change with every n-th step only. Default 1. */
   readonly accumulate?: number;
+}
+
+/** An optimiser at work: its states by name, and how they are called. */
+export interface Updating extends UpdateOptions {
+  readonly optimizer: Optimizer;
+  readonly names: OptimizerNames;
+  readonly state: (name: string) => Value;
 }
 
 type Next = readonly (readonly [name: string, value: Value])[];
 
-/** Next values of all state that the optimiser changes. `state` gives the value of a state by name. */
-export function updates(learnt: readonly Learnt[], state: (name: string) => Value, options: UpdateOptions): Next {
-  const { accumulate = 1 } = options;
+/** Next values of all state that the optimiser changes, the parameters among it. */
+export function updates(learnt: readonly Learnt[], updating: Updating): Next {
+  const { accumulate = 1 } = updating;
   return withLoc("optimizer", () =>
-    accumulate === 1 ? updateOnce(learnt, state, options) : accumulated(learnt, state, options, accumulate),
+    accumulate === 1 ? updateOnce(learnt, updating) : accumulated(learnt, updating, accumulate),
   );
 }
 
-function updateOnce(learnt: readonly Learnt[], state: (name: string) => Value, options: UpdateOptions): Next {
-  const { optimizer, clip, schedule, momentumSchedule } = options;
-  const counter = state(stateNames.step);
+function updateOnce(learnt: readonly Learnt[], updating: Updating): Next {
+  const { optimizer, clip, schedule, momentumSchedule, names, state } = updating;
+  const counter = state(names.step);
   const done = np.add(counter, 1);
   const clock = {
-    lr: schedule === undefined ? state(stateNames.lr) : rateValue(schedule, counter),
+    lr: schedule === undefined ? state(names.lr) : rateValue(schedule, counter),
     momentum: momentumSchedule && rateValue(momentumSchedule, counter),
     step: asType(done, "f32"),
   };
   const clipped = clip === undefined ? learnt : withClip(clip, learnt);
-  const next = applyOptimizer({ optimizer, learnt: clipped, clock, state, slotName: stateNames.slot });
-  return [...next, [stateNames.step, done]];
+  const next = applyOptimizer({ optimizer, learnt: clipped, clock, state, slotName: names.slot });
+  return [...next, [names.step, done]];
 }
 
 function withClip(clip: Clip, learnt: readonly Learnt[]): readonly Learnt[] {
@@ -56,20 +72,15 @@ function withClip(clip: Clip, learnt: readonly Learnt[]): readonly Learnt[] {
 }
 
 /** Adds up gradients; with every `count`-th batch their mean makes an update, otherwise all else stays as it is. */
-function accumulated(
-  learnt: readonly Learnt[],
-  state: (name: string) => Value,
-  options: UpdateOptions,
-  count: number,
-): Next {
-  const slot = (name: string) => stateNames.slot("gradient", name);
+function accumulated(learnt: readonly Learnt[], updating: Updating, count: number): Next {
+  const { names, state } = updating;
+  const slot = (name: string) => names.slot("gradient", name);
   const sums = learnt.map((l) => l.gradient && np.add(state(slot(l.name)), np.mul(l.gradient, 1 / count)));
-  const batches = np.add(state(stateNames.batches), 1);
+  const batches = np.add(state(names.batches), 1);
   const full = np.ge(batches, count);
   const updated = updateOnce(
     learnt.map((l, i) => ({ ...l, gradient: sums[i] })),
-    state,
-    options,
+    updating,
   );
   const weights = new Map(learnt.map((l) => [l.name, l.weight]));
   return [
@@ -78,6 +89,6 @@ function accumulated(
       const total = sums[i];
       return total === undefined ? [] : [[slot(l.name), where(full, constantLike(total, 0), total)] as const];
     }),
-    [stateNames.batches, where(full, 0, batches)],
+    [names.batches, where(full, 0, batches)],
   ];
 }

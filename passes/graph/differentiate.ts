@@ -35,7 +35,17 @@ import { differentiateScan } from "./differentiate-scan.js";
  * Gradients of a loss of one element with respect to values it may depend on, parameters or intermediate; each has its value's
  * type. Throws ModelError where the loss is not a float of one element, a value is not a float, or an op on the way has no gradient.
  */
-export function gradients(loss: Value, wrt: readonly Value[]): readonly Value[] {
+export function gradients(
+  loss: Value,
+  wrt: readonly Value[],
+  options: { readonly unused: "undefined" },
+): readonly (Value | undefined)[];
+export function gradients(loss: Value, wrt: readonly Value[]): readonly Value[];
+export function gradients(
+  loss: Value,
+  wrt: readonly Value[],
+  options: { readonly unused?: "undefined" } = {},
+): readonly (Value | undefined)[] {
   if (!isFloat(loss.type.dtype) || productOf(loss.type.shape) !== 1) {
     throw new ModelError({
       where: placeOf(loss),
@@ -43,7 +53,8 @@ export function gradients(loss: Value, wrt: readonly Value[]): readonly Value[] 
       hint: "reduce it with a sum or a mean",
     });
   }
-  return pullback([loss], [constantLike(loss, 1)], wrt).map((d, i) => d ?? constantLike(wrt[i]!, 0));
+  const found = pullback([loss], [constantLike(loss, 1)], wrt);
+  return options.unused === "undefined" ? found : found.map((d, i) => d ?? constantLike(wrt[i]!, 0));
 }
 
 /**

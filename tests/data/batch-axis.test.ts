@@ -129,7 +129,7 @@ it("fit trains on [steps, batch] arrays as on batches cut by hand", async () => 
     optimizer: optim.SGD({ lr: 0.1 }),
   });
   const artifact = (await compile(program)) as unknown as TrainingArtifact;
-  expect(artifact.manifest.training.batch).toBe("batch");
+  expect(artifact.manifest.training.fit.batch).toBe("batch");
   const random = (shape: readonly number[], k: number): Tensor<"f32"> => {
     const { data } = numbered(shape);
     return { dtype: "f32", shape, data: data.map((i) => Math.sin(i * k)) };

@@ -25,7 +25,7 @@ export function gradientGraph({ model, feeds, apply, upstream, wrt }: LayerCase)
   const params = Object.entries(feeds).map(([name, t]) => param(name, { dtype: t.dtype, shape: t.shape }));
   const named = Object.fromEntries(Object.keys(feeds).map((name, i) => [name, params[i]!]));
   const values = new Map<Variable, Value>([...model.variables()].map(([name, v]) => [v, named[name]!]));
-  const outputs = apply(new Context(model, values), named);
+  const outputs = apply(new Context(model, (v) => values.get(v)), named);
   const loss = addAll(upstream.map((u, i) => sum(np.mul(outputs[i]!, constant([], { value: u })))));
   return graph("case", params, [
     ...outputs,

@@ -40,7 +40,7 @@ const withVariables = (model: AnyModule, v: Values, inputs: readonly Value[], na
   const values = new Map<Variable, Value>(
     [...model.variables()].map(([name, variable]) => [variable, v[names[name] ?? name]!]),
   );
-  return namedOutputs(applyModel(model, new Context(model, values), inputs)).map(([, value]) => value);
+  return namedOutputs(applyModel(model, new Context(model, (v) => values.get(v)), inputs)).map(([, value]) => value);
 };
 
 // The weights of these entries lie in the file as 1.5 times those that PyTorch's modules computed with, and with gradients of 0:

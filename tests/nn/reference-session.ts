@@ -34,7 +34,7 @@ export class ReferenceSession {
 
   /** One training step. @returns its scalars */
   step(feeds: Readonly<Record<string, Tensor>>): Record<string, number> {
-    const out = this.run(this.program.training!.step, feeds);
+    const out = this.run(this.program.training!.fit!.step, feeds);
     return Object.fromEntries(Object.entries(out).map(([name, t]) => [name, element(t, 0)]));
   }
 }

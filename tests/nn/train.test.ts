@@ -106,16 +106,17 @@ describe("the training program", () => {
       ["fc1.bias", "param"],
       ["fc2.weight", "param"],
       ["fc2.bias", "param"],
+      ["rng.key", "rng"],
+      ["rng.counter", "rng"],
       ["optimizer.momentum.fc1.weight", "optimizer"],
       ["optimizer.momentum.fc1.bias", "optimizer"],
       ["optimizer.momentum.fc2.weight", "optimizer"],
       ["optimizer.momentum.fc2.bias", "optimizer"],
       ["optimizer.lr", "hyper"],
       ["optimizer.step", "counter"],
-      ["rng.key", "rng"],
     ]);
     const { step, evaluate, predict } = program.entries;
-    expect(step!.donations?.size).toBe(9);
+    expect(step!.donations?.size).toBe(10);
     for (const [i, p] of step!.donations!) {
       expect(typeText(step!.results[i]!.type)).toBe(typeText(step!.params[p]!.type));
       expect(step!.resultNames[i]).toBe(paramName(step!.params[p]!));
@@ -123,10 +124,9 @@ describe("the training program", () => {
     expect(evaluate!.resultNames).toEqual(["loss", "accuracy"]);
     expect(predict!.params.map(paramName)).toEqual(["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias", "x"]);
     expect(program.training).toMatchObject({
-      metrics: ["accuracy"],
-      batch: "batch",
+      objectives: [{ entry: "step", name: "optimizer", learningRate: "optimizer.lr", stepCounter: "optimizer.step" }],
+      fit: { step: "step", evaluate: "evaluate", predict: "predict", metrics: ["accuracy"], batch: "batch" },
       rng: "rng.key",
-      learningRate: "optimizer.lr",
     });
   });
 

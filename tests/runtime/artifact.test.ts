@@ -219,7 +219,10 @@ describe("a manifest", () => {
         ),
         /"w" lies outside its region/,
       ],
-      [with_((m) => Object.assign(m, { training: { step: "nope" } })), /manifest\.training\.evaluate: expected string/],
+      [
+        with_((m) => Object.assign(m, { training: { objectives: [], fit: { step: "nope" }, rng: null } })),
+        /manifest\.training\.fit\.evaluate: expected string/,
+      ],
     ];
     for (const [value, message] of cases) expect(() => validateManifest(value)).toThrow(message);
     expect(validateManifest(structuredClone(manifest) as Manifest)).toEqual(manifest);

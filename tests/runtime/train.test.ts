@@ -240,7 +240,7 @@ describe("checkpoints", () => {
         { name: "lr", dtype: "f32", shape: [], data: bytesOf(Float32Array.of(7)) },
         { name: "bias", dtype: "f32", shape: [], data: new Uint8Array(4) },
       ],
-      { metadata: { wasmith_checkpoint: "1" } },
+      { metadata: { wasmith_checkpoint: "2" } },
     );
     await expect(session.restore(wrong)).rejects.toThrow(
       /3 problems:\n- checkpoint: "linear\.weight" is f32\[3\], the model has f32\[2\]\n- checkpoint: "steps" \(i64\[\]\) is missing\n- checkpoint: the model has no "bias"/,

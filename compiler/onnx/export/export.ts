@@ -78,7 +78,7 @@ interface Target {
 function targetOf(input: Graph | Program, entry: string | undefined): Target {
   if (!("entries" in input)) return { graph: input, states: new Map(), unused: new Set() };
   const names = Object.keys(input.entries);
-  const name = entry ?? input.training?.predict ?? (names.includes("main") ? "main" : names[0]!);
+  const name = entry ?? input.training?.fit?.predict ?? (names.includes("main") ? "main" : names[0]!);
   const graph = input.entries[name];
   if (!graph) throw new ModelError(`the program has no entry "${name}", only ${names.join(", ")}`);
   return {

@@ -1,0 +1,260 @@
+/** Training on data sets, and measuring. A module of its own, which is loaded by those who call `fit` or `evaluate`. */
+import {
+  type Batches,
+  type BatchOptions,
+  batchesOf,
+  type Dataset,
+  type Tools as DatasetTools,
+  isBatchSource,
+} from "./dataset.js";
+import type { Feeds } from "./feeds.js";
+import type { EntryInfo, FitInfo } from "./format.js";
+import type { yieldToLoop } from "./platform.js";
+import { startProgress } from "./progress.js";
+import type { checkOptions } from "./validate.js";
+
+/** Means over a batch or over a data set. */
+export interface Measures {
+  readonly loss: number;
+  readonly metrics: Readonly<Record<string, number>>;
+}
+
+export interface BatchEvent extends Measures {
+  readonly epoch: number;
+  /** Batch of this epoch, from 0; and how many it has, if known. */
+  readonly batch: number;
+  readonly batches: number | null;
+}
+export interface EpochEvent extends Measures {
+  readonly epoch: number;
+  readonly seconds: number;
+  readonly validation: Measures | null;
+}
+
+/** Awaited before training goes on. Returning (or resolving to) false ends it after this batch or epoch. */
+export interface Callbacks {
+  onBatch?(event: BatchEvent): unknown;
+  onEpoch?(event: EpochEvent): unknown;
+}
+
+export interface FitOptions {
+  /** How many epochs to train. After `restore`: counted from where the run began that was saved. Default 1. */
+  readonly epochs?: number | undefined;
+  /** Number of the first epoch, which decides how samples are shuffled. Default: 0, or where the restored checkpoint stood. */
+  readonly firstEpoch?: number | undefined;
+  /**
+   * For data sets of arrays. Default: the model's own size, or 32. What remains at the end makes a smaller batch, or is left
+   * out where the model was compiled for a fixed size.
+   */
+  readonly batchSize?: number | undefined;
+  /** Seed of the order of samples (data sets of arrays), or false: as they lie. Default 0. */
+  readonly shuffle?: number | false | undefined;
+  readonly validation?: Dataset | undefined;
+  readonly callbacks?: Callbacks | readonly Callbacks[] | undefined;
+  /** Ends the training between two steps, with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+  /** A bar in Node's terminal. Default: where standard error is one. Use callbacks elsewhere. */
+  readonly progress?: boolean | undefined;
+}
+
+/** The session. */
+export interface FitHost {
+  readonly info: FitInfo;
+  readonly entries: Readonly<Record<string, EntryInfo>>;
+  /** Runs an entry and reads scalars of it; `size` is the batch's, or 1. */
+  run(
+    entry: string,
+    feeds: Feeds,
+    scalars: readonly string[],
+  ): Promise<{ readonly values: readonly number[]; readonly size: number }>;
+  /** Sets the states of streamed metrics to zero. */
+  clearMetrics(): void;
+  /** Where training stands: sets it where given, else tells it. */
+  position(value?: string | null): string | null;
+}
+
+export interface Tools extends DatasetTools {
+  readonly checkOptions: typeof checkOptions;
+  readonly yieldToLoop: typeof yieldToLoop;
+}
+
+/** Where a run of `fit` stands, as checkpoints hold it. */
+interface Position {
+  readonly first: number;
+  readonly epoch: number;
+  /** Batches of the epoch that are done, and the means over them. */
+  readonly batch: number;
+  readonly mean: { readonly values: readonly number[]; readonly weight: number };
+  readonly shuffle: number | false;
+  readonly batchSize: number | null;
+}
+
+/** How long steps may keep the event loop waiting, in ms. */
+const slice = 8;
+
+export class Fit {
+  readonly #host: FitHost;
+  readonly #tools: Tools;
+  readonly #scalars: readonly string[];
+
+  constructor(host: FitHost, tools: Tools) {
+    this.#host = host;
+    this.#tools = tools;
+    this.#scalars = [host.info.loss, ...host.info.metrics];
+  }
+
+  async fit(dataset: Dataset, options: FitOptions): Promise<EpochEvent[]> {
+    this.#tools.checkOptions("fit", options, {
+      epochs: "size",
+      firstEpoch: "size",
+      batchSize: "count",
+      shuffle: "seed",
+      validation: "any",
+      callbacks: "object",
+      signal: "signal",
+      progress: "boolean",
+    });
+    const host = this.#host;
+    const saved = this.#saved(options);
+    const { epochs = 1, signal, shuffle = saved?.shuffle ?? 0, batchSize = saved?.batchSize ?? undefined } = options;
+    const first = saved?.first ?? options.firstEpoch ?? 0;
+    const last = first + epochs;
+    const callbacks = [options.callbacks ?? []].flat();
+    const history: EpochEvent[] = [];
+    if (last - (saved?.epoch ?? first) > 1 && isOneShot(dataset))
+      throw this.#tools.modelError(
+        "dataset",
+        "a generator can be used for one epoch only",
+        "pass a function that returns it",
+      );
+    let going = true;
+    let resumed = performance.now();
+    const stand = (epoch: number, batch: number, mean: Mean) => {
+      const position: Position = { first, epoch, batch, mean, shuffle, batchSize: batchSize ?? null };
+      host.position(JSON.stringify(position));
+    };
+    try {
+      for (let epoch = saved?.epoch ?? first; epoch < last && going; epoch++) {
+        const begin = performance.now();
+        const seed = shuffle === false ? null : shuffle;
+        const done = epoch === saved?.epoch ? saved.batch : 0;
+        const batches = await this.#batches(dataset, host.info.step, { batchSize, seed, epoch, from: done });
+        const mean = new Mean(this.#scalars.length, done > 0 ? saved?.mean : undefined);
+        if (done === 0) host.clearMetrics();
+        const bar = await startProgress(options.progress, batches.count);
+        let batch = done;
+        try {
+          for await (const feeds of batches) {
+            signal?.throwIfAborted();
+            const { values, size } = await host.run(host.info.step, feeds, this.#scalars);
+            mean.add(values, size);
+            stand(epoch, batch + 1, mean);
+            const measures = this.#measures(values);
+            for (const c of callbacks)
+              going = (await c.onBatch?.({ epoch, batch, batches: batches.count, ...measures })) !== false && going;
+            batch++;
+            bar?.update(batch, `epoch ${epoch + 1}/${last} loss ${mean.values[0]!.toFixed(4)}`);
+            if (!going) break;
+            // Timers, input events and the caller's abort get their turn.
+            if (performance.now() - resumed > slice) {
+              await this.#tools.yieldToLoop();
+              resumed = performance.now();
+            }
+          }
+        } finally {
+          bar?.stop();
+        }
+        const measures = this.#measures(mean.values, await this.#streamed());
+        const validation = options.validation ? await this.#measure(options.validation, { batchSize, signal }) : null;
+        const event = { epoch, ...measures, validation, seconds: (performance.now() - begin) / 1000 };
+        history.push(event);
+        stand(epoch + 1, 0, new Mean(0));
+        for (const c of callbacks) going = (await c.onEpoch?.(event)) !== false && going;
+      }
+    } finally {
+      host.position(null);
+    }
+    return history;
+  }
+
+  /** Where a restored checkpoint stood, unless the caller says where to begin. */
+  #saved({ firstEpoch, shuffle, batchSize }: FitOptions): Position | null {
+    const text = this.#host.position();
+    if (text === null || firstEpoch !== undefined) return null;
+    const saved = JSON.parse(text) as Position;
+    for (const [name, now, then] of [
+      ["shuffle", shuffle, saved.shuffle],
+      ["batchSize", batchSize, saved.batchSize],
+    ] as const)
+      if (now !== undefined && now !== then)
+        throw this.#tools.modelError(
+          `option ${name}`,
+          `${now}, but the run that was restored had ${then}`,
+          "leave it out to go on as before, or set firstEpoch to begin anew",
+        );
+    return saved;
+  }
+
+  async evaluate(dataset: Dataset, options: Pick<FitOptions, "batchSize" | "signal">): Promise<Measures> {
+    this.#tools.checkOptions("evaluate", options, { batchSize: "count", signal: "signal" });
+    return this.#measure(dataset, options);
+  }
+
+  async #measure(dataset: Dataset, { batchSize, signal }: Pick<FitOptions, "batchSize" | "signal">): Promise<Measures> {
+    const host = this.#host;
+    const name = host.info.evaluate;
+    if (name === null)
+      throw this.#tools.modelError(
+        "evaluate",
+        "the artefact has no entry for it",
+        "compile the training step with evaluation",
+      );
+    const mean = new Mean(this.#scalars.length);
+    host.clearMetrics();
+    for await (const feeds of await this.#batches(dataset, name, { batchSize, seed: null, epoch: 0, from: 0 })) {
+      signal?.throwIfAborted();
+      const { values, size } = await host.run(name, feeds, this.#scalars);
+      mean.add(values, size);
+    }
+    return this.#measures(mean.values, await this.#streamed());
+  }
+
+  /** Metrics of all that was seen since they were cleared. */
+  async #streamed(): Promise<Readonly<Record<string, number>>> {
+    const { streamed } = this.#host.info;
+    if (!streamed) return {};
+    const { values } = await this.#host.run(streamed.entry, {}, streamed.metrics);
+    return Object.fromEntries(streamed.metrics.map((name, i) => [name, values[i]!]));
+  }
+
+  #measures([loss, ...rest]: readonly number[], streamed: Readonly<Record<string, number>> = {}): Measures {
+    const means = Object.fromEntries(this.#host.info.metrics.map((name, i) => [name, rest[i]!]));
+    return { loss: loss!, metrics: { ...means, ...streamed } };
+  }
+
+  #batches(dataset: Dataset, entry: string, options: BatchOptions): Promise<Batches> {
+    const { info, entries } = this.#host;
+    return batchesOf(this.#tools, dataset, entries[entry]!, info.batch, options);
+  }
+}
+
+const isOneShot = (dataset: Dataset): boolean =>
+  typeof dataset === "object" && dataset && "next" in dataset && isBatchSource(dataset);
+
+/** A running mean of several values. */
+class Mean {
+  readonly values: number[];
+  weight: number;
+
+  constructor(count: number, from?: Position["mean"]) {
+    this.values = from ? [...from.values] : new Array<number>(count).fill(0);
+    this.weight = from?.weight ?? 0;
+  }
+
+  add(values: readonly number[], weight: number): void {
+    this.weight += weight;
+    values.forEach((v, i) => {
+      this.values[i]! += ((v - this.values[i]!) * weight) / this.weight;
+    });
+  }
+}

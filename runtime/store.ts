@@ -1,0 +1,135 @@
+/**
+ * State as safetensors: checkpoints, weights, and files of them. A module of its own, which is loaded by those who save, export or
+ * restore; it is given the runtime's errors, of which there is one of each.
+ */
+import type { describe, ModelError, modelError, Problem } from "./errors.js";
+import type { StateInfo } from "./format.js";
+import { isNode } from "./platform.js";
+import { type readSafetensors, type Safetensors, storedDtype, writeSafetensors } from "./safetensors.js";
+import { byteSize } from "./tensor.js";
+
+export interface Tools {
+  readonly ModelError: typeof ModelError;
+  readonly modelError: typeof modelError;
+  readonly describe: typeof describe;
+  readonly readSafetensors: typeof readSafetensors;
+}
+
+/** Tensors of state with the names that they have in the file. */
+export type Stored = readonly (readonly [name: string, state: StateInfo])[];
+
+const checkpointFormat = "2";
+const width = (s: StateInfo): number => byteSize(s.dtype, []);
+const typeOf = (t: { dtype: string; shape: readonly number[] }): string => `${t.dtype}[${t.shape.join(", ")}]`;
+
+/** Copies tensors of state out of memory, widest dtype first so that each lies aligned in the file. */
+export function encodeState(
+  memory: Uint8Array,
+  state: Stored,
+  metadata: Readonly<Record<string, string>>,
+): Uint8Array<ArrayBuffer> {
+  const order = [...state].sort(([, a], [, b]) => width(b) - width(a));
+  return writeSafetensors(
+    order.map(([name, s]) => ({
+      name,
+      dtype: s.dtype,
+      shape: s.shape,
+      data: memory.subarray(s.offset, s.offset + byteSize(s.dtype, s.shape)),
+    })),
+    { metadata },
+  );
+}
+
+/** All of a session's state and where its training stands, with a checksum. */
+export async function encodeCheckpoint(
+  memory: Uint8Array,
+  state: Stored,
+  position: string | null,
+  tools: Tools,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const metadata = { wasmith_checkpoint: checkpointFormat, ...(position === null ? {} : { position }) };
+  const draft = encodeState(memory, state, metadata);
+  const checksum = await checksumOf(tools.readSafetensors(draft));
+  // From the draft, since the session may go on.
+  return checksum === null ? draft : encodeState(draft, placedIn(draft, state, tools), { ...metadata, checksum });
+}
+
+/** The state as it lies in a file. */
+function placedIn(file: Uint8Array, state: Stored, { readSafetensors }: Tools): Stored {
+  const { tensors } = readSafetensors(file);
+  return state.map(([name, s]) => [name, { ...s, offset: tensors.get(name)!.data.byteOffset - file.byteOffset }]);
+}
+
+/** SHA-256 in hex over names, types and bytes; null where WebCrypto is missing (an insecure page). */
+async function checksumOf({ tensors, metadata }: Safetensors): Promise<string | null> {
+  const { subtle } = globalThis.crypto ?? {};
+  if (!subtle) return null;
+  const list = [...tensors.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  const head = new TextEncoder().encode(
+    JSON.stringify([metadata.position ?? null, list.map((t) => [t.name, typeOf(t)])]),
+  );
+  const parts = [head, ...list.map((t) => t.data)];
+  const all = new Uint8Array(parts.reduce((n, p) => n + p.length, 0));
+  let at = 0;
+  for (const p of parts) {
+    all.set(p, at);
+    at += p.length;
+  }
+  const hash = new Uint8Array(await subtle.digest("SHA-256", all));
+  return Array.from(hash, (b) => b.toString(16).padStart(2, "0")).join("");
+}
+
+/** @returns the file and where its training stood. @throws ModelError where it is no whole checkpoint */
+export async function openCheckpoint(
+  bytes: Uint8Array,
+  { readSafetensors, modelError, describe }: Tools,
+): Promise<{ readonly file: Safetensors; readonly position: string | null }> {
+  const file = readSafetensors(bytes, "checkpoint");
+  const { wasmith_checkpoint: version, checksum, position = null } = file.metadata;
+  if (version === undefined)
+    throw modelError("checkpoint", "not a checkpoint (a file of weights alone?)", "use loadSafetensors");
+  if (version !== checkpointFormat)
+    throw modelError(
+      "checkpoint",
+      `of format ${describe(version)}, this runtime reads ${checkpointFormat}`,
+      "use the runtime that wrote it",
+    );
+  const found = await checksumOf(file);
+  if (checksum !== undefined && found !== null && checksum !== found)
+    throw modelError("checkpoint", "its contents do not have its checksum: the file is damaged", "use another copy");
+  return { file, position };
+}
+
+/**
+ * Copies a file's tensors into memory; all of `state` must be there, with its types. Nothing is changed unless all fits.
+ * @param allowMore leave out what the file holds beyond `state` instead of calling it a problem.
+ */
+export function decodeState(
+  memory: Uint8Array,
+  state: Stored,
+  file: Safetensors,
+  what: string,
+  allowMore: boolean,
+  { ModelError }: Tools,
+): void {
+  const problems: Problem[] = [];
+  const names = new Set(state.map(([name]) => name));
+  for (const [name, s] of state) {
+    const found = file.tensors.get(name);
+    const expected = typeOf({ dtype: storedDtype(s.dtype), shape: s.shape });
+    if (!found) problems.push({ where: what, message: `"${name}" (${expected}) is missing` });
+    else if (typeOf(found) !== expected)
+      problems.push({ where: what, message: `"${name}" is ${typeOf(found)}, the model has ${expected}` });
+  }
+  for (const name of file.tensors.keys())
+    if (!allowMore && !names.has(name)) problems.push({ where: what, message: `the model has no "${name}"` });
+  if (problems.length > 0) throw new ModelError(problems);
+  for (const [name, s] of state) memory.set(file.tensors.get(name)!.data, s.offset);
+}
+
+/** Writes a file: after a crash there is the old one or the new one. */
+export async function writeAtomically(path: string | URL, bytes: Uint8Array, error: typeof modelError): Promise<void> {
+  if (!isNode) throw error("save", "a browser has no files", "call save() and keep the bytes it returns");
+  const { writeWhole } = await import("./files.js");
+  await writeWhole(path, bytes, error);
+}

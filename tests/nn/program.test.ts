@@ -1,0 +1,324 @@
+import { describe, expect, it } from "vitest";
+import { compile } from "../../compiler/compile.js";
+import { losses, nn, optim, program, trainStep } from "../../compiler/dsl/index.js";
+import { asType, mean, np, square, sum } from "../../ir/build.js";
+import type { Value } from "../../ir/graph.js";
+import { tanh } from "../../ir/ops/elementwise.js";
+import { randomUniform } from "../../ir/ops/random.js";
+import { load, type Tensor, type TrainingSession } from "../../runtime/index.js";
+
+const compiled = { variants: ["simd128"] } as const;
+const numbers = (t: Tensor | number | undefined): number[] =>
+  typeof t === "number" ? [t] : Array.from(t!.data as Float32Array, Number);
+const uniform = (ctx: nn.Context, shape: readonly number[]): Value =>
+  randomUniform([...ctx.random()], { dtype: "f32", shape, low: 0, high: 1 });
+
+describe("a program", () => {
+  it("learns with an optimiser for each set of parameters, and has a method for each entry", async () => {
+    const G = nn.sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 1));
+    const D = nn.sequential(nn.Linear(1, 8), nn.Tanh(), nn.Linear(8, 1));
+    const gan = program(
+      { G, D },
+      {
+        stepD: {
+          inputs: { real: ["batch", 1], z: ["batch", 2] },
+          run(ctx, { real, z }) {
+            const loss = np.sub(mean(D.apply(ctx, G.apply(ctx, z))), mean(D.apply(ctx, real)));
+            return { loss: ctx.minimize(loss, D, optim.Adam({ lr: 1e-2 })) };
+          },
+        },
+        stepG: {
+          inputs: { z: ["batch", 2] },
+          run(ctx, { z }) {
+            const fake = G.apply(ctx, z);
+            return { loss: ctx.minimize(np.mul(mean(D.apply(ctx, fake)), -1), G, optim.SGD({ lr: 1e-2 })), fake };
+          },
+        },
+        sample: {
+          inputs: { z: ["batch", 2] },
+          run: (ctx, { z }) => ({ image: ctx.eval(() => G.apply(ctx, z)) }),
+        },
+      },
+    );
+    expect(gan.training?.objectives.map((o) => [o.entry, o.name, o.learningRate])).toEqual([
+      ["stepD", "stepD.optimizer", "stepD.optimizer.lr"],
+      ["stepG", "stepG.optimizer", "stepG.optimizer.lr"],
+    ]);
+    expect(gan.training?.fit).toBeNull();
+    const session = await load(await compile(gan, compiled));
+    const z = Float32Array.of(1, 2, -1, 0.5);
+    const before = new Map(session.state.map((s) => [s.name, numbers(session.getState(s.name))]));
+    const changed = () =>
+      session.state
+        .filter((s) => String(before.get(s.name)) !== String(numbers(session.getState(s.name))))
+        .map((s) => s.name);
+    const { loss } = await session.stepD({ real: Float32Array.of(1, 2), z });
+    expect(loss).toBeTypeOf("number");
+    expect(changed().every((name) => name.startsWith("D.") || name.startsWith("stepD."))).toBe(true);
+    expect(changed()).toContain("D.0.weight");
+    for (const [name, v] of before) before.set(name, numbers(session.getState(name) ?? v));
+    const { fake } = await session.stepG({ z });
+    expect((fake as Tensor).shape).toEqual([2, 1]);
+    expect(changed().every((name) => name.startsWith("G.") || name.startsWith("stepG."))).toBe(true);
+    const { image } = await session.sample({ z });
+    expect((image as Tensor).shape).toEqual([2, 1]);
+    expect(session.entries.stepD!.inputs.map((i) => i.name)).toEqual(["real", "z"]);
+    await expect(session.sample({} as never)).rejects.toThrow(/input "z": missing/);
+    session.dispose();
+  });
+
+  it("copies and blends modules, swaps states, keeps buffers of its own", async () => {
+    const online = nn.Linear(2, 1);
+    const target = nn.Linear(2, 1);
+    const average = nn.Linear(2, 1);
+    const [a, b] = [nn.buffer([2], nn.init.zeros), nn.buffer([2], nn.init.ones)];
+    const p = program(
+      { online, target, average, a, b },
+      {
+        sync: { inputs: {}, run: (ctx) => ctx.copy(online, target) },
+        follow: { inputs: {}, run: (ctx) => ctx.blend(online, average, 0.25) },
+        swap: {
+          inputs: { x: [2] },
+          run(ctx, { x }) {
+            const [va, vb] = [ctx.value(a), ctx.value(b)];
+            ctx.update(a, vb);
+            ctx.update(b, np.add(va, x));
+            return { old: va };
+          },
+        },
+      },
+    );
+    const session = await load(await compile(p, compiled));
+    const weights = () => ["online", "target", "average"].map((m) => numbers(session.getState(`${m}.weight`)));
+    const [o, , before] = weights();
+    await session.sync({});
+    expect(weights()[1]).toEqual(o);
+    await session.follow({});
+    expect(weights()[2]).toEqual(o!.map((v, i) => expect.closeTo(before![i]! + (v - before![i]!) / 4, 6)));
+    expect(numbers((await session.swap({ x: Float32Array.of(5, 6) })).old)).toEqual([0, 0]);
+    expect(numbers(session.getState("a"))).toEqual([1, 1]);
+    expect(numbers(session.getState("b"))).toEqual([5, 6]);
+    expect(numbers((await session.swap({ x: Float32Array.of(1, 1) })).old)).toEqual([1, 1]);
+    expect(numbers(session.getState("a"))).toEqual([5, 6]);
+    expect(numbers(session.getState("b"))).toEqual([2, 2]);
+    session.clearState("a");
+    expect(numbers(session.getState("a"))).toEqual([0, 0]);
+    session.copyState("online.", "average.");
+    expect(weights()[2]).toEqual(o);
+    expect(() => session.clearState("cache.")).toThrow(/no state begins with "cache\."/);
+    session.dispose();
+  });
+
+  it("draws other numbers in each run, entry and round, and the same from the same checkpoint", async () => {
+    const p = program(nn.Linear(1, 1), {
+      draw: { inputs: {}, run: (ctx) => ({ x: uniform(ctx, [4]), y: uniform(ctx, [4]) }) },
+      other: { inputs: {}, run: (ctx) => ({ x: uniform(ctx, [4]) }) },
+      rounds: {
+        inputs: {},
+        run: (ctx) => ({
+          x: nn.scan({ carried: [], length: 3 }, () => ({ carried: [], scanned: [uniform(ctx, [4])] })).scanned[0]!,
+        }),
+      },
+    });
+    const session = await load(await compile(p, compiled));
+    const seen = new Set<number>();
+    const saved = await session.save();
+    const all = async () => {
+      const { x, y } = await session.draw({});
+      const more = [...numbers((await session.other({})).x), ...numbers((await session.rounds({})).x)];
+      return [...numbers(x), ...numbers(y), ...more, ...numbers((await session.rounds({})).x)];
+    };
+    const first = await all();
+    for (const v of first) seen.add(v);
+    expect(seen.size).toBe(first.length);
+    expect(await all()).not.toEqual(first);
+    await session.restore(saved);
+    expect(await all()).toEqual(first);
+    session.dispose();
+  });
+
+  it("trains batch norms inside loops", async () => {
+    const bn = nn.BatchNorm1d(2);
+    const p = program(
+      { bn },
+      {
+        run3: {
+          inputs: { x: [3, 4, 2] },
+          run(ctx, { x }) {
+            const { scanned } = nn.scan({ carried: [], inputs: [x] }, (_, [row]) => ({
+              carried: [],
+              scanned: [bn.apply(ctx, row!)],
+            }));
+            return { y: scanned[0]! };
+          },
+        },
+        one: { inputs: { x: [4, 2] }, run: (ctx, { x }) => ({ y: bn.apply(ctx, x) }) },
+      },
+    );
+    const artifact = await compile(p, compiled);
+    const [looped, single] = [await load(artifact), await load(artifact)];
+    const x = Float32Array.from({ length: 24 }, (_, i) => Math.sin(i * 3) * 4);
+    const { y } = await looped.run3({ x });
+    const want: number[] = [];
+    for (let i = 0; i < 3; i++) want.push(...numbers((await single.one({ x: x.slice(8 * i, 8 * i + 8) })).y));
+    expect(numbers(y)).toEqual(want.map((v) => expect.closeTo(v, 5)));
+    for (const name of ["bn.running_mean", "bn.running_var"])
+      expect(numbers(looped.getState(name))).toEqual(numbers(single.getState(name)).map((v) => expect.closeTo(v, 6)));
+    expect(numbers(looped.getState("bn.running_mean"))).not.toEqual([0, 0]);
+    looped.dispose();
+    single.dispose();
+  });
+
+  it("hands weights to an inference session, whole and in parts", async () => {
+    const make = () => ({ body: nn.Linear(2, 3), head: nn.Linear(3, 1) });
+    const trained = make();
+    const forward = (m: ReturnType<typeof make>, ctx: nn.Context, x: Value) =>
+      m.head.apply(ctx, tanh([m.body.apply(ctx, x)]));
+    const learning = await load(
+      await compile(
+        program(trained, {
+          step: {
+            inputs: { x: ["batch", 2] },
+            run: (ctx, { x }) => ({
+              loss: ctx.minimize(
+                mean(square(forward(trained, ctx, x))),
+                Object.values(trained),
+                optim.SGD({ lr: 0.1 }),
+              ),
+            }),
+          },
+        }),
+        compiled,
+      ),
+    );
+    await learning.step({ x: Float32Array.of(1, 2) });
+    const served = make();
+    const serving = await compile(
+      program(served, { main: { inputs: { x: ["batch", 2] }, run: (ctx, { x }) => forward(served, ctx, x) } }),
+      compiled,
+    );
+    const session = await load(serving, { weightsFrom: learning });
+    expect(session.getState("head.weight")).toEqual(learning.getState("head.weight"));
+    const file = await learning.exportSafetensors(undefined, { prefix: "head." });
+    const other = await load(serving);
+    const before = other.getState("body.weight");
+    await other.loadSafetensors(file, { prefix: "head." });
+    expect(other.getState("head.weight")).toEqual(learning.getState("head.weight"));
+    expect(other.getState("body.weight")).toEqual(before);
+    for (const s of [learning, session, other]) s.dispose();
+  });
+
+  it("fits by its entry step, and goes on from a checkpoint in the midst of an epoch", async () => {
+    const net = nn.sequential(nn.Linear(2, 4), nn.Dropout(0.2), nn.Linear(4, 1));
+    const p = program(net, {
+      step: {
+        inputs: { x: ["batch", 2], y: ["batch", 1] },
+        run(ctx, { x, y }) {
+          const loss = losses.mse()(net.apply(ctx, x), y);
+          return { loss: ctx.minimize(loss, net, optim.Adam()), size: asType(sum(square(y)), "f32") };
+        },
+      },
+      predict: { inputs: { x: ["batch", 2] }, training: false, run: (ctx, { x }) => net.apply(ctx, x) },
+    });
+    expect(p.training?.fit).toEqual({
+      step: "step",
+      evaluate: null,
+      predict: "predict",
+      loss: "loss",
+      metrics: ["size"],
+      streamed: null,
+      batch: "batch",
+    });
+    const artifact = await compile(p, compiled);
+    const data = {
+      x: Float32Array.from({ length: 60 }, (_, i) => Math.sin(i)),
+      y: Float32Array.from({ length: 30 }, (_, i) => Math.cos(i)),
+    };
+    const whole = (await load(artifact)) as unknown as TrainingSession;
+    const history = await whole.fit(data, { epochs: 4, batchSize: 8 });
+    const first = (await load(artifact)) as unknown as TrainingSession;
+    let saved: Uint8Array | undefined;
+    await first.fit(data, {
+      epochs: 4,
+      batchSize: 8,
+      callbacks: {
+        onBatch: async ({ epoch, batch }) => {
+          if (epoch !== 1 || batch !== 2) return true;
+          saved = await first.save();
+          return false;
+        },
+      },
+    });
+    const second = (await load(artifact)) as unknown as TrainingSession;
+    await second.restore(saved!);
+    const rest = await second.fit(data, { epochs: 4 });
+    expect(await second.save()).toEqual(await whole.save());
+    expect(rest.map(({ seconds: _, ...e }) => e)).toEqual(history.slice(1).map(({ seconds: _, ...e }) => e));
+    await second.restore(saved!);
+    await expect(second.fit(data, { epochs: 4, batchSize: 4 })).rejects.toThrow(
+      /option batchSize: 4, but the run .* had 8/,
+    );
+    const damaged = saved!.slice();
+    damaged[damaged.length - 1]! ^= 1;
+    await expect(second.restore(damaged)).rejects.toThrow(/checkpoint: its contents do not have its checksum/);
+    for (const s of [whole, first, second]) s.dispose();
+  });
+
+  it("says what does not fit", () => {
+    const net = nn.Linear(2, 1);
+    const inputs = { x: ["n", 2] } as const;
+    const build = (run: (ctx: never, values: { x: Value }) => unknown, name = "go") =>
+      program({ net }, { [name]: { inputs, run } } as never);
+    expect(() => build(() => ({}))).toThrow(/a model's forward gives a value/);
+    expect(() => build((_, { x }) => x, "save")).toThrow(/entry "save": sessions have a member of this name/);
+    expect(() => build(() => undefined)).toThrow(/gives nothing and changes nothing/);
+    expect(() => program({ net: 3 } as never, {})).toThrow(/net: a program takes modules/);
+    expect(() => program({ net }, { go: { input: inputs, run: () => undefined } } as never)).toThrow(/"?input"?/);
+    expect(() =>
+      build((ctx: nn.Context & { minimize: (...a: unknown[]) => Value }, { x }) =>
+        ctx.minimize(mean(x), net, optim.SGD()),
+      ),
+    ).toThrow(/the loss depends on none of the parameters/);
+    expect(() => build((ctx: nn.Context, { x }) => nn.Linear(2, 1).apply(ctx, x))).toThrow(
+      /does not belong to the model/,
+    );
+    expect(() => build((_, { x }) => ({ "net.weight": x }))).toThrow(
+      /a state of the program is called "net\.weight" too/,
+    );
+  });
+});
+
+describe("metrics of the whole data", () => {
+  it("are right however it is cut into batches", async () => {
+    const net = nn.Linear(1, 1);
+    const artifact = await compile(
+      trainStep(net, {
+        inputs: { x: ["batch", 1] },
+        targets: { y: ["batch", 1] },
+        loss: losses.mse(),
+        optimizer: optim.SGD({ lr: 0 }),
+        metrics: {
+          rmse: {
+            slots: { squares: [], count: [] },
+            update: (output: Value, y) => ({
+              squares: sum(square(np.sub(output, y!))),
+              count: sum(np.add(np.mul(y!, 0), 1)),
+            }),
+            result: ({ squares, count }) => np.pow(np.div(squares!, count!), 0.5),
+          },
+        },
+      }),
+      compiled,
+    );
+    const session = await load(artifact);
+    const x = Float32Array.from({ length: 10 }, (_, i) => i);
+    const y = Float32Array.from({ length: 10 }, (_, i) => i * i);
+    const whole = await session.evaluate({ x, y }, { batchSize: 10 });
+    const parts = await session.evaluate({ x, y }, { batchSize: 3 });
+    expect(whole.metrics.rmse).toBeCloseTo(Math.sqrt(whole.loss), 4);
+    expect(parts.metrics.rmse).toBeCloseTo(whole.metrics.rmse!, 4);
+    const [epoch] = await session.fit({ x, y }, { batchSize: 3 });
+    expect(epoch!.metrics.rmse).toBeCloseTo(whole.metrics.rmse!, 4);
+    session.dispose();
+  });
+});
