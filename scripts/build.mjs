@@ -6,6 +6,7 @@
  * - wasmith.js, cli.js and the chunk that they share: the compiler. protobufjs and onnx-proto are bundled, so that users
  *   get the one protobufjs that is tested; binaryen stays an ordinary dependency, since it is 10 MB of ready-made code of
  *   its own that a bundle would only copy, and so do the small packages of the command line.
+ * - data.js and the chunks that it loads when they are needed (decoders, readers): wasmith/data. Its packages are bundled too.
  * - THIRD-PARTY-NOTICES.txt: names and licences of the packages whose code is in these files.
  * - types/: declarations.
  */
@@ -33,6 +34,13 @@ const common = {
   metafile: true,
 };
 
+/**
+ * What is imported, but for files beside it, is only there in Node: webpack, vite (whose comments minifiers drop) and others must not look
+ * for it.
+ */
+const withMarkedImports = (code) =>
+  code.replace(/\bimport\((?!"\.\/)([^()"]+)\)/g, "import(/*webpackIgnore:true*//*@vite-ignore*/String($1))");
+
 async function buildRuntime() {
   // Modules of their own, which are loaded by those who export, write files, train, or did something wrong.
   const onDemand = ["onnx", "files", "fit", "store", "explain"];
@@ -50,13 +58,7 @@ async function buildRuntime() {
       compress: { passes: 3 },
       format: { max_line_len: 300 },
     });
-    // What is imported, but for files beside it, is only there in Node: webpack, vite (whose comments minifiers drop) and others must not
-    // look for it.
-    const marked = code.replace(
-      /\bimport\((?!"\.\/)([^()]+)\)/g,
-      "import(/*webpackIgnore:true*//*@vite-ignore*/String($1))",
-    );
-    writeFileSync(`${root}/${path}`, marked);
+    writeFileSync(`${root}/${path}`, withMarkedImports(code));
   }
   return result;
 }
@@ -80,6 +82,24 @@ function buildCompiler() {
     external: ["node:*", "binaryen", "cli-progress", "commander", "picocolors", "esbuild"],
     keepNames: true,
   });
+}
+
+/** In one piece with what it loads at once; decoders in chunks of their own. */
+async function buildData() {
+  const result = await build({
+    ...common,
+    entryPoints: { data: "runtime/data/index.ts" },
+    splitting: true,
+    chunkNames: "data-[name]-[hash]",
+    platform: "neutral",
+    mainFields: ["module", "main"],
+    conditions: ["import", "default"],
+    external: ["node:*"],
+    minifySyntax: true,
+  });
+  for (const path of Object.keys(result.metafile.outputs))
+    writeFileSync(`${root}/${path}`, withMarkedImports(readFileSync(`${root}/${path}`, "utf8")));
+  return result;
 }
 
 function finishCommandLine() {
@@ -134,7 +154,7 @@ function report(outputs) {
 }
 
 rmSync(`${root}/dist`, { recursive: true, force: true });
-const results = await Promise.all([buildRuntime(), buildCompiler()]);
+const results = await Promise.all([buildRuntime(), buildCompiler(), buildData()]);
 finishCommandLine();
 notice(results.flatMap((r) => r?.metafile ?? []));
 declare();

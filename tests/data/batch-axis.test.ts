@@ -6,11 +6,12 @@ import type { Inputs } from "../../compiler/dsl/graph.js";
 import { inputTypes } from "../../compiler/dsl/graph.js";
 import { build, compile, losses, nn, optim, trainStep } from "../../index.js";
 import { Complaint } from "../../runtime/complaint.js";
-import { batchesOf, epochSeed, permutation } from "../../runtime/dataset.js";
+import { batchesOf } from "../../runtime/dataset.js";
 import { modelError } from "../../runtime/errors.js";
 import { type Feeds, readFeed } from "../../runtime/feeds.js";
 import type { EntryInfo } from "../../runtime/format.js";
 import { load, type Tensor, type TrainingArtifact } from "../../runtime/index.js";
+import { epochSeed, permutation } from "../../runtime/order.js";
 
 const tools = { modelError, readFeed, Complaint };
 

@@ -16,7 +16,11 @@ export async function loggedBy(page: string): Promise<readonly unknown[]> {
   mkdirSync(folder, { recursive: true });
   await build({
     stdin: { contents: code, resolveDir: root, loader: "js" },
-    alias: { "wasmith/runtime": join(root, "runtime/index.ts"), wasmith: join(root, "index.ts") },
+    alias: {
+      "wasmith/data": join(root, "runtime/data/index.ts"),
+      "wasmith/runtime": join(root, "runtime/index.ts"),
+      wasmith: join(root, "index.ts"),
+    },
     outfile,
     bundle: true,
     format: "esm",
