@@ -139,6 +139,8 @@ export class NodeContext {
   readonly services: ImportServices;
   readonly scope: Scope;
   readonly inputs: readonly (Bound | undefined)[];
+  /** Inputs that were asked for. */
+  private readonly asked: Set<number>;
 
   /** `inputs`: other ones than those that the scope binds to the node's names. */
   constructor(
@@ -147,6 +149,7 @@ export class NodeContext {
     services: ImportServices,
     scope: Scope,
     inputs: readonly (Bound | undefined)[] = node.inputs.map((name) => (name === "" ? undefined : scope.get(name))),
+    asked: Set<number> = new Set(),
   ) {
     this.node = node;
     this.attrs = new Attributes(node);
@@ -154,6 +157,22 @@ export class NodeContext {
     this.services = services;
     this.scope = scope;
     this.inputs = inputs;
+    this.asked = asked;
+  }
+
+  /** The node as a version of ONNX's own domain defines it. */
+  asSince(since: number): NodeContext {
+    return new NodeContext(this.node, since, this.services, this.scope, this.inputs, this.asked);
+  }
+
+  /** Says of inputs that they don't matter. */
+  leaveAside(...inputs: readonly number[]): void {
+    for (const i of inputs) this.asked.add(i);
+  }
+
+  /** Inputs that nobody asked for. */
+  get unasked(): readonly number[] {
+    return this.inputs.flatMap((_, i) => (this.inputs[i] !== undefined && !this.asked.has(i) ? [i] : []));
   }
 
   /** An error about this node. */
@@ -167,6 +186,7 @@ export class NodeContext {
   }
 
   has(i: number): boolean {
+    this.asked.add(i);
     return this.inputs[i] !== undefined && (this.inputs[i] as { kind?: string }).kind !== "absent";
   }
 
@@ -179,6 +199,7 @@ export class NodeContext {
 
   /** A tensor input that may be absent. */
   optional(i: number): Value | undefined {
+    this.asked.add(i);
     const bound = this.inputs[i];
     if (bound === undefined || isValue(bound)) return bound;
     if (bound.kind === "absent") return undefined;

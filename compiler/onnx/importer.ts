@@ -340,7 +340,14 @@ function tensorsOf(bound: Bound | undefined): readonly Value[] {
  */
 function applyRow(row: ImportOp, context: NodeContext): Bound | readonly Bound[] {
   try {
-    return onBytes(row, context);
+    const results = onBytes(row, context);
+    // Its ops come to have more inputs without a new version.
+    const [unknown] = context.node.domain === "com.microsoft" ? context.unasked : [];
+    if (unknown !== undefined)
+      throw context.error(
+        `its input ${unknown} (${JSON.stringify(context.node.inputs[unknown])}) is not supported: what it says would be left out`,
+      );
+    return results;
   } catch (cause) {
     if (!(cause instanceof TypeError || cause instanceof RangeError)) throw cause;
     const inputs = context.inputs.map((b) => (b === undefined ? "absent" : isValue(b) ? typeText(b.type) : b.kind));

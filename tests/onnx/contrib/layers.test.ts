@@ -375,3 +375,16 @@ describe("ops that there are not", () => {
     expect(hints()).toMatch(hint);
   });
 });
+
+it("inputs that an op came to have later are refused, not left out", () => {
+  const inputs = ["x", "w", "", "", "more"];
+  const made = model({
+    input: inputs.filter((name) => name !== "").map((name) => tensorInfo(name, [2, 2])),
+    output: [tensorInfo("y", undefined)],
+    node: [node("FastGelu", inputs, ["y"], {}, { domain: "com.microsoft" })],
+  });
+  made.opsetImport!.push({ domain: "com.microsoft", version: 1 });
+  expect(() => importOnnx(encodeModel(made))).toThrow(
+    /com\.microsoft\.FastGelu node of "y": its input 4 \("more"\) is not supported/,
+  );
+});

@@ -132,6 +132,8 @@ function ofProjected(
     [k, v] = [concatenate([oldKey, k], 2), concatenate([oldValue, v], 2)];
   }
   if (c.attrs.flag("do_rotary", false)) throw c.error("rotary positions inside the op are not supported");
+  if (c.attrs.flag("past_present_share_buffer", false))
+    throw c.error("a cache in a buffer of fixed length (past_present_share_buffer) is not supported");
   const y = joinHeads(attend(c, { q, k, v, mask: c.optional(mask), bias: c.optional(bias), past }));
   // Keys and values of different sizes have no cache in common.
   return c.node.outputs.length < 2 ? y : [y, concatenate([expandDims(k, 0), expandDims(v, 0)], 0)];

@@ -61,6 +61,7 @@ interface Cached {
 function withEntry(c: NodeContext, { k, v, pastKey, pastValue }: Step, places: Places): Cached {
   const room = pastKey.type.shape[2]!;
   if (!c.attrs.flag("past_present_share_buffer", false)) {
+    c.leaveAside(places.pastLength);
     const total = dimAdd(room, 1);
     return { key: concatenate([pastKey, k], 2), value: concatenate([pastValue, v], 2), total, columns: total };
   }
@@ -179,6 +180,7 @@ const multiHead: ImportOp = (c): readonly Bound[] => {
     const [key, value] = entries as [Value, Value];
     const columns = key.type.shape[2]!;
     const [y, scores] = attended(c, { q, key, value, mask: c.optional(3), bias: undefined, total: columns, columns });
+    c.leaveAside(places.pastLength, places.beamWidth, places.indirection);
     return [y, { kind: "absent" }, { kind: "absent" }, scores];
   }
   const [k, v] = entries.map((x, i) => inHeads(x, i + 1)) as [Value, Value];

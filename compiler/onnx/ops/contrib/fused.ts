@@ -125,6 +125,9 @@ export const fusedRows: Readonly<Record<string, OpRow>> = {
   BiasSplitGelu: biasSplitGelu,
   BiasSoftmax: biasSoftmax,
   BiasAdd: (c) => np.add(np.add(c.input(0), c.input(1)), c.input(2)),
-  // As everywhere in an import for inference, nothing is dropped.
-  BiasDropout: (c): readonly Bound[] => [withBias(np.add(c.input(0), c.input(1)), c.optional(2))],
+  BiasDropout: (c): readonly Bound[] => {
+    // As everywhere in an import for inference, nothing is dropped.
+    c.leaveAside(3, 4);
+    return [withBias(np.add(c.input(0), c.input(1)), c.optional(2))];
+  },
 };

@@ -95,7 +95,7 @@ export const groupQueryAttention: ImportOp = (c): readonly Bound[] => {
   if (c.attrs.flag("do_rotary", false)) {
     const turn = turnedBy(c, 7, c.optional(9) ?? rowPositions);
     [q, k] = [turn(q), turn(k)];
-  }
+  } else c.leaveAside(7, 8, 9);
   const form = { size, heads: kvHeads, dtype };
   const keyStorage = storageOf(c, { ...form, which: "k", cache: pastKey, scale: 12 });
   const valueStorage = storageOf(c, { ...form, which: "v", cache: pastValue, scale: 13 });

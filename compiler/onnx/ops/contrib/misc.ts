@@ -34,7 +34,7 @@ import { shape } from "../shape.js";
 const asOnnx =
   (row: ImportOp, since: number): ImportOp =>
   (c) =>
-    row(new NodeContext(c.node, since, c.services, c.scope, c.inputs));
+    row(c.asSince(since));
 
 /** Distinct elements in order of first occurrence, where each element is found, how often each occurs. */
 const uniqueRow: ImportOp = (c): readonly Bound[] => {
@@ -91,7 +91,7 @@ const convTransposeWithPads: ImportOp = (c) => {
   const pads = c.has(2) ? c.ints(2, "the pads").map(BigInt) : undefined;
   const attributes = new Map(c.node.attributes);
   if (pads) attributes.set("pads", { kind: "ints", value: pads });
-  const inputs = [c.inputs[0], c.inputs[1], c.inputs[3]];
+  const inputs = [c.input(0), c.input(1), c.optional(3)];
   return conv.ConvTranspose(new NodeContext({ ...c.node, attributes }, 11, c.services, c.scope, inputs));
 };
 

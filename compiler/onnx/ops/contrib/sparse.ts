@@ -66,7 +66,7 @@ const sparseAttention: ImportOp = (c): readonly Bound[] => {
   if (c.attrs.flag("do_rotary", false)) {
     const turn = turnedBy(c, 9, positions);
     [q, k] = [turn(q), turn(k)];
-  }
+  } else c.leaveAside(9, 10);
   const [keys, values] = [joined(pastKey, k, lengths), joined(pastValue, v, lengths)];
 
   const mask = blockMask(c);
