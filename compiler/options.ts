@@ -3,10 +3,13 @@
  * silently do nothing. A function states a table of its options; the type asks for a row for each.
  */
 
+import { describe } from "../ir/describe.js";
 import { dtypeInfo, dtypes, isDType } from "../ir/dtype.js";
 import { ModelError, type Problem } from "../ir/errors.js";
 import { choices, dtypeCalled, foreignTensorHint } from "../ir/names.js";
 import { elementCount } from "../ir/tensor.js";
+
+export { describe };
 
 /** What an option may be. `undefined` is always as if it were not given. */
 export interface Check {
@@ -91,18 +94,6 @@ export function tensorProblem(value: unknown): Problem | undefined {
   return data.length === count
     ? undefined
     : { message: `shape [${shape}] has ${count} elements, the data ${data.length}` };
-}
-
-/** A value in a few words. */
-export function describe(value: unknown): string {
-  if (typeof value === "string") return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
-  if (typeof value === "function") return value.name === "" ? "a function" : `the function ${value.name}`;
-  if (Array.isArray(value) && value.length <= 4 && value.every((v) => !isObject(v)))
-    return `[${value.map(describe).join(", ")}]`;
-  if (!isObject(value)) return String(value);
-  const name: unknown = value.constructor?.name;
-  const { length } = value as { length?: unknown };
-  return `${typeof name === "string" ? name : "an object"}${typeof length === "number" ? ` of length ${length}` : ""}`;
 }
 
 /** Problems of options, or of none. @param of whose they are, as in `compile` */

@@ -3,13 +3,14 @@
  * negative. They build nodes and nothing else; errors are ModelErrors that say which shapes did not fit.
  */
 
+import { describe } from "./describe.js";
 import { type Dim, dimAdd, dimFloorDiv, dimMax, dimMin, dimMod, dimMul, dimNeg, dimSub, dimText } from "./dim.js";
 import { type DType, isFloat } from "./dtype.js";
 import { ModelError } from "./errors.js";
 import type { NoAttrs } from "./graph.js";
 import { type Shape, sameShape, shapeText, typeText, type Value } from "./graph.js";
 import { broadcastShapes, normalizeAxes, normalizeAxis, spreadsLast } from "./infer.js";
-import type { Op } from "./op.js";
+import { isValue, type Op, requireValue } from "./op.js";
 import { cast } from "./ops/cast.js";
 import { constantLike, dimSize, full, iota, scalarConstant } from "./ops/constant.js";
 import * as ew from "./ops/elementwise.js";
@@ -24,7 +25,7 @@ export type Arg = Value | number;
 
 /** x repeated to a shape by numpy's rule: aligned at the last axis, axes of size 1 stretch. */
 export function broadcastTo(x: Value, shape: Shape): Value {
-  const from = x.type.shape;
+  const from = shapeOf(x);
   if (sameShape(from, shape)) return x;
   const offset = shape.length - from.length;
   if (offset < 0) throw new ModelError(`${typeText(x.type)} does not broadcast to ${shapeText(shape)}: too many axes`);
@@ -40,10 +41,18 @@ function toValue(x: Arg, partner: Value): Value {
   return typeof x === "number" ? scalarConstant(partner.type.dtype, x) : x;
 }
 
+/** The first value among operands that may be numbers. Throws ModelError where one is neither. */
+function partnerOf(args: readonly Arg[], what: string): Value {
+  const values = args.filter((a) => typeof a !== "number");
+  for (const v of values) if (!isValue(v)) requireValue(v, "an operand");
+  const [first] = values;
+  if (first === undefined) throw new ModelError(what);
+  return first;
+}
+
 /** All operands as values of one common shape. At least one must be a value. */
 export function broadcastAll(...args: readonly Arg[]): readonly Value[] {
-  const partner = args.find((a): a is Value => typeof a !== "number");
-  if (partner === undefined) throw new ModelError("at least one operand must be a tensor, not a number");
+  const partner = partnerOf(args, "at least one operand must be a tensor, not a number");
   const values = args.map((a) => toValue(a, partner));
   const shape = broadcastShapes(...values.map((v) => v.type.shape));
   return values.map((v) => broadcastTo(v, shape));
@@ -78,9 +87,8 @@ export const np = {
 
 /** a where the condition holds, else b. Numbers take the dtype of the other branch. */
 export function where(condition: Value, a: Arg, b: Arg): Value {
-  const partner = typeof a !== "number" ? a : typeof b !== "number" ? b : undefined;
-  if (partner === undefined) throw new ModelError("where needs a tensor in one of its branches, not two numbers");
-  const values = [condition, toValue(a, partner), toValue(b, partner)];
+  const partner = partnerOf([a, b], "where needs a tensor in one of its branches, not two numbers");
+  const values = [requireValue(condition, "the condition"), toValue(a, partner), toValue(b, partner)];
   const shape = broadcastShapes(...values.map((v) => v.type.shape));
   return logic.select(values.map((v) => broadcastTo(v, shape)));
 }
@@ -88,17 +96,17 @@ export function where(condition: Value, a: Arg, b: Arg): Value {
 // ------------------------------------------------------------------------------------------------------- elementwise
 
 export const square = (x: Value): Value => ew.mul([x, x]);
-export const reciprocal = (x: Value): Value => ew.div([constantLike(x, 1), x]);
+export const reciprocal = (x: Value): Value => ew.div([constantLike(requireValue(x), 1), x]);
 export const rsqrt = (x: Value): Value => reciprocal(ew.sqrt([x]));
 
 /** x limited to [low, high]; an omitted bound does not limit. NaN stays NaN. */
 export function clamp(x: Value, low?: Arg, high?: Arg): Value {
-  const raised = low === undefined ? x : np.max(x, low);
+  const raised = low === undefined ? requireValue(x) : np.max(x, low);
   return high === undefined ? raised : np.min(raised, high);
 }
 
 /** x as another dtype; x itself when it already has it. */
-export const asType = (x: Value, to: DType): Value => (x.type.dtype === to ? x : cast([x], { to }));
+export const asType = (x: Value, to: DType): Value => (requireValue(x).type.dtype === to ? x : cast([x], { to }));
 
 /** Sum of values, of equal types. */
 export function addAll(values: readonly Value[]): Value {
@@ -109,10 +117,16 @@ export function addAll(values: readonly Value[]): Value {
 
 // ------------------------------------------------------------------------------------------------------------- shapes
 
-export const rankOf = (x: Value): number => x.type.shape.length;
+/** These four throw ModelError where x is no value: what functions ask for first. */
+export const dtypeOf = (x: Value): DType => requireValue(x).type.dtype;
+export const shapeOf = (x: Value): Shape => requireValue(x).type.shape;
+export const rankOf = (x: Value): number => shapeOf(x).length;
 
 /** Size of one axis, counted from the end when negative. */
-export const sizeOf = (x: Value, axis: number): Dim => x.type.shape[normalizeAxis(axis, rankOf(x))]!;
+export function sizeOf(x: Value, axis: number): Dim {
+  const at = normalizeAxis(axis, rankOf(x));
+  return shapeOf(x)[at]!;
+}
 
 /** Size of an axis that must be known now (channels, features). Throws ModelError when it is symbolic. */
 export function staticSize(x: Value, axis: number, what: string): number {
@@ -124,9 +138,9 @@ export function staticSize(x: Value, axis: number, what: string): number {
 /** Reshape that is skipped when nothing changes. One entry may be −1: it takes what remains. */
 export function reshapeTo(x: Value, shape: readonly Dim[]): Value {
   const open = shape.indexOf(-1);
-  if (open < 0) return sameShape(x.type.shape, shape) ? x : reshape([x], { shape });
+  if (open < 0) return sameShape(shapeOf(x), shape) ? x : reshape([x], { shape });
   const rest = productOf(shape.filter((_, i) => i !== open));
-  const total = productOf(x.type.shape);
+  const total = productOf(shapeOf(x));
   if (rest === 0 || dimMod(total, rest) !== 0) {
     const wanted = shape.map((d) => (d === -1 ? "?" : dimText(d)));
     throw new ModelError(`${typeText(x.type)} does not divide into [${wanted}]`);
@@ -141,7 +155,7 @@ export function reshapeTo(x: Value, shape: readonly Dim[]): Value {
 export function expandDims(x: Value, ...axes: readonly number[]): Value {
   const rank = rankOf(x) + axes.length;
   const at = normalizeAxes(axes, rank);
-  const from = [...x.type.shape];
+  const from = [...shapeOf(x)];
   return reshapeTo(
     x,
     Array.from({ length: rank }, (_, a) => (at.includes(a) ? 1 : from.shift()!)),
@@ -152,13 +166,13 @@ export function expandDims(x: Value, ...axes: readonly number[]): Value {
 export function squeeze(x: Value, ...axes: readonly number[]): Value {
   const named = axes.length > 0 ? normalizeAxes(axes, rankOf(x)) : undefined;
   for (const a of named ?? []) {
-    const d = x.type.shape[a]!;
+    const d = shapeOf(x)[a]!;
     if (typeof d === "number" && d !== 1)
       throw new ModelError(`axis ${a} of ${typeText(x.type)} has size ${d}: only size 1 can be squeezed`);
   }
   return reshapeTo(
     x,
-    x.type.shape.filter((d, a) => !(named ? named.includes(a) : d === 1)),
+    shapeOf(x).filter((d, a) => !(named ? named.includes(a) : d === 1)),
   );
 }
 
@@ -179,7 +193,7 @@ export function permute(x: Value, perm: readonly number[]): Value {
 }
 
 export function swapAxes(x: Value, a: number, b: number): Value {
-  const perm = x.type.shape.map((_, i) => i);
+  const perm = shapeOf(x).map((_, i) => i);
   const i = normalizeAxis(a, perm.length);
   const j = normalizeAxis(b, perm.length);
   perm[i] = j;
@@ -190,7 +204,9 @@ export function swapAxes(x: Value, a: number, b: number): Value {
 /** Axis `from` taken out and put back at position `to` of the result. */
 export function moveAxis(x: Value, from: number, to: number): Value {
   const source = normalizeAxis(from, rankOf(x));
-  const perm = x.type.shape.map((_, i) => i).filter((i) => i !== source);
+  const perm = shapeOf(x)
+    .map((_, i) => i)
+    .filter((i) => i !== source);
   perm.splice(normalizeAxis(to, rankOf(x)), 0, source);
   return permute(x, perm);
 }
@@ -200,13 +216,13 @@ export function moveAxis(x: Value, from: number, to: number): Value {
 /** `size` elements of one axis from `start` on, `step` apart. A negative start number counts from the end. */
 export function sliceAxis(x: Value, axis: number, start: Dim, size: Dim, step = 1): Value {
   const a = normalizeAxis(axis, rankOf(x));
-  const length = x.type.shape[a]!;
+  const length = shapeOf(x)[a]!;
   const first = typeof start === "number" && start < 0 ? dimAdd(length, start) : start;
   if (first === 0 && step === 1 && sameShape([size], [length])) return x;
   return slice([x], {
-    starts: x.type.shape.map((_, i) => (i === a ? first : 0)),
-    sizes: x.type.shape.map((d, i) => (i === a ? size : d)),
-    steps: x.type.shape.map((_, i) => (i === a ? step : 1)),
+    starts: shapeOf(x).map((_, i) => (i === a ? first : 0)),
+    sizes: shapeOf(x).map((d, i) => (i === a ? size : d)),
+    steps: shapeOf(x).map((_, i) => (i === a ? step : 1)),
   });
 }
 
@@ -236,17 +252,21 @@ export function split(x: Value, axis: number, parts: number | readonly Dim[]): r
   });
 }
 
+function firstOf(parts: readonly Value[], what: string): Value {
+  if (!Array.isArray(parts)) throw new ModelError(`${what} takes a list of values, but got ${describe(parts)}`);
+  if (parts.length === 0) throw new ModelError(`${what} needs at least one tensor`);
+  return requireValue(parts[0]);
+}
+
 /** Joined along an axis, counted from the end when negative. */
 export function concatenate(parts: readonly Value[], axis: number): Value {
-  const [first, ...rest] = parts;
-  if (first === undefined) throw new ModelError("concatenate needs at least one tensor");
-  return rest.length === 0 ? first : concat(parts, { axis: normalizeAxis(axis, rankOf(first)) });
+  const first = firstOf(parts, "concatenate");
+  return parts.length === 1 ? first : concat(parts, { axis: normalizeAxis(axis, rankOf(first)) });
 }
 
 /** Joined along a new axis. */
 export function stack(parts: readonly Value[], axis = 0): Value {
-  const [first] = parts;
-  if (first === undefined) throw new ModelError("stack needs at least one tensor");
+  const first = firstOf(parts, "stack");
   const a = normalizeAxis(axis, rankOf(first) + 1);
   return concatenate(
     parts.map((p) => expandDims(p, a)),
@@ -259,9 +279,9 @@ export function flip(x: Value, ...axes: readonly number[]): Value {
   const at = normalizeAxes(axes, rankOf(x));
   if (at.length === 0) return x;
   return slice([x], {
-    starts: x.type.shape.map((d, a) => (at.includes(a) ? dimSub(d, 1) : 0)),
-    sizes: x.type.shape,
-    steps: x.type.shape.map((_, a) => (at.includes(a) ? -1 : 1)),
+    starts: shapeOf(x).map((d, a) => (at.includes(a) ? dimSub(d, 1) : 0)),
+    sizes: shapeOf(x),
+    steps: shapeOf(x).map((_, a) => (at.includes(a) ? -1 : 1)),
   });
 }
 
@@ -276,7 +296,7 @@ export function roll(x: Value, shift: number, axis: number): Value {
 /** x repeated as a whole, `repeats[i]` times along axis i. Missing leading axes count as size 1. */
 export function tile(x: Value, repeats: readonly Dim[]): Value {
   const rank = Math.max(rankOf(x), repeats.length);
-  const own = [...new Array<Dim>(rank - rankOf(x)).fill(1), ...x.type.shape];
+  const own = [...new Array<Dim>(rank - rankOf(x)).fill(1), ...shapeOf(x)];
   const times = [...new Array<Dim>(rank - repeats.length).fill(1), ...repeats];
   const spread = broadcast([reshapeTo(x, own)], {
     shape: own.flatMap((d, a) => [times[a]!, d]),
@@ -291,7 +311,7 @@ export function tile(x: Value, repeats: readonly Dim[]): Value {
 /** Each element repeated in place along an axis. */
 export function repeatElements(x: Value, count: Dim, axis: number): Value {
   const a = normalizeAxis(axis, rankOf(x));
-  const shape = x.type.shape;
+  const shape = shapeOf(x);
   const spread = broadcast([x], {
     shape: [...shape.slice(0, a + 1), count, ...shape.slice(a + 1)],
     axes: shape.map((_, i) => (i <= a ? i : i + 1)),
@@ -307,7 +327,7 @@ export function padConstant(x: Value, low: readonly Dim[], high: readonly Dim[],
   const cut = (d: Dim) => dimNeg(dimMin(d, 0));
   const added = (d: Dim) => dimMax(d, 0);
   let inner = x;
-  x.type.shape.forEach((d, a) => {
+  shapeOf(x).forEach((d, a) => {
     const [before, after] = [cut(low[a]!), cut(high[a]!)];
     inner = sliceAxis(inner, a, before, dimSub(d, dimAdd(before, after)));
   });
@@ -326,7 +346,7 @@ type Axes = readonly number[] | number | undefined;
 
 /** Axes as a sorted list; all of them when none are named. */
 export function axesOf(x: Value, axes: Axes): readonly number[] {
-  if (axes === undefined) return x.type.shape.map((_, a) => a);
+  if (axes === undefined) return shapeOf(x).map((_, a) => a);
   return normalizeAxes(typeof axes === "number" ? [axes] : axes, rankOf(x));
 }
 
@@ -343,7 +363,7 @@ export function dimScalar(d: Dim, dtype: DType): Value {
 }
 
 /** Number of elements that a reduction over these axes sums up. */
-export const reducedCount = (x: Value, axes: readonly number[]): Dim => productOf(axes.map((a) => x.type.shape[a]!));
+export const reducedCount = (x: Value, axes: readonly number[]): Dim => productOf(axes.map((a) => shapeOf(x)[a]!));
 
 /** Arithmetic mean of floats; NaN of nothing. */
 export function mean(x: Value, axes?: Axes, options: ReduceOptions = {}): Value {
@@ -368,8 +388,8 @@ export const norm2 = (x: Value, axes?: Axes, options: ReduceOptions = {}): Value
 
 /** 1 where the index of the new last axis equals the element, else 0. */
 export function oneHot(indices: Value, depth: Dim, dtype: DType): Value {
-  const shape = [...indices.type.shape, depth];
-  const counter = iota([], { dtype: indices.type.dtype, shape, axis: shape.length - 1 });
+  const shape = [...shapeOf(indices), depth];
+  const counter = iota([], { dtype: dtypeOf(indices), shape, axis: shape.length - 1 });
   return asType(np.eq(expandDims(indices, -1), counter), dtype);
 }
 

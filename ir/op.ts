@@ -6,6 +6,7 @@
  */
 
 import { checkTime } from "./deadline.js";
+import { describe } from "./describe.js";
 import { type Dim, dimBounds } from "./dim.js";
 import type { DType } from "./dtype.js";
 import { ModelError } from "./errors.js";
@@ -157,7 +158,7 @@ export type PrimitiveOp<N extends string, A extends Attrs, R extends "one" | "ma
 export type CompositeOp<N extends string, A extends Attrs, R extends "one" | "many" = "one"> = Composite<N, A> &
   Callable<A, R>;
 
-function describe(name: string, operands: readonly Value[]): string {
+function callText(name: string, operands: readonly Value[]): string {
   return `${name}(${operands.map((v) => typeText(v.type)).join(", ")})`;
 }
 
@@ -176,6 +177,23 @@ export function isValue(x: unknown): x is Value {
   return typeof x === "object" && x !== null && "def" in x && "type" in x;
 }
 
+/** The value. Throws ModelError where something else came: what it is, and how to get a value of it. */
+export function requireValue(x: unknown, what = "an operand"): Value {
+  if (isValue(x)) return x;
+  throw new ModelError({ message: `${what} must be a value, but got ${describe(x)}`, hint: valueHint(x) });
+}
+
+function valueHint(x: unknown): string | undefined {
+  if (typeof x === "number" || typeof x === "boolean") return "make it a constant: F.constant(…)";
+  if (typeof x === "function") return "call it, and pass what it gives";
+  if (typeof x !== "object" || x === null) return undefined;
+  if (Object.values(x).some(isValue)) return "it holds several values: pass one of them";
+  if ("initializer" in x) return "a variable has a value in a context: ctx.value(variable)";
+  if ("forward" in x) return "apply the module, and pass what it gives: module.apply(ctx, x)";
+  if ("dtype" in x && "data" in x) return "make it a constant: F.constant(tensor)";
+  return undefined;
+}
+
 /** Makes a node without going through an op's call signature. Types are inferred. */
 export function makeNode<N extends string, A extends Attrs>(
   facts: OpFacts<N, A>,
@@ -186,6 +204,9 @@ export function makeNode<N extends string, A extends Attrs>(
 ): NodeOf<N, A> {
   checkTime(loc);
   checkCount(facts, operands.length);
+  operands.forEach((v, i) => {
+    if (!isValue(v)) requireValue(v, `operand ${facts.operands[i] ?? i} of ${facts.name}`);
+  });
   let types: readonly TensorType[];
   try {
     types = inferTypes(facts, operands, attrs, regions);
@@ -194,7 +215,7 @@ export function makeNode<N extends string, A extends Attrs>(
     throw new ModelError(
       error.problems.map((p) => ({
         where: loc ?? facts.name,
-        message: `${describe(facts.name, operands)}: ${p.message}`,
+        message: `${callText(facts.name, operands)}: ${p.message}`,
         hint: p.hint,
       })),
       { cause: error },

@@ -4,11 +4,13 @@ import {
   broadcastTo,
   clamp,
   dimScalar,
+  dtypeOf,
   expandDims,
   full,
   np,
   rankOf,
   reshapeTo,
+  shapeOf,
   stack,
   staticSize,
   takeAt,
@@ -128,7 +130,7 @@ export function fetchInterpolated(plane: Plane, at: readonly Value[]): Value {
  */
 export function gridSample(x: Value, grid: Value, mode: GridMode, padding: GridPadding, align: boolean): Value {
   const axes = rankOf(x) - 2;
-  if (axes < 1 || rankOf(grid) !== rankOf(x))
+  if (rankOf(grid) !== axes + 2 || axes < 1)
     throw new ModelError(`${typeText(x.type)} and the grid ${typeText(grid.type)} don't fit together`);
   const [n, channels, ...spatial] = x.type.shape as [Dim, Dim, ...Dim[]];
   const outer = grid.type.shape.slice(1, -1);
@@ -161,7 +163,7 @@ export function gridSample(x: Value, grid: Value, mode: GridMode, padding: GridP
 
 /** The grid that `gridSample` takes for affine maps theta [n, axes, axes + 1] of an image with these spatial sizes. */
 export function affineGrid(theta: Value, spatial: readonly Dim[], align: boolean): Value {
-  const { dtype } = theta.type;
+  const dtype = dtypeOf(theta);
   const axes = spatial.length;
   /** Coordinates −1 … 1 along one axis, on the whole grid. */
   const coordinate = (a: number): Value => {
@@ -222,7 +224,7 @@ export function unfoldBlocks(x: Value, b: Blocks): Value {
 /** Columns [n, c · taps, positions] added back into an image [n, c, …size]: the adjoint of `unfoldBlocks`. */
 export function foldBlocks(x: Value, imageSize: readonly Dim[], b: Blocks): Value {
   const taps = tapsOf(b);
-  const [n, rows] = x.type.shape as [Dim, Dim, Dim];
+  const [n, rows] = shapeOf(x) as [Dim, Dim, Dim];
   if (rankOf(x) !== 3 || typeof rows !== "number" || rows % taps !== 0)
     throw new ModelError(`${typeText(x.type)} does not consist of blocks of ${taps}`);
   const channels = rows / taps;

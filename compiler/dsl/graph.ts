@@ -5,7 +5,7 @@ import { type DType, requireDType } from "../../ir/dtype.js";
 import { ModelError } from "../../ir/errors.js";
 import { type Graph, graph, param, type TensorType, type Value } from "../../ir/graph.js";
 import { withResults } from "../../ir/graph-rebuild.js";
-import { isValue } from "../../ir/op.js";
+import { isValue, requireValue } from "../../ir/op.js";
 import { constant } from "../../ir/ops/constant.js";
 import {
   anObject,
@@ -96,14 +96,16 @@ export function inputTypes(
 
 /** Outputs as a list of names and values. */
 export function namedOutputs(outputs: unknown, names?: readonly string[]): readonly (readonly [string, Value])[] {
+  const expected = "a model's forward gives a value, a list of values, or values by name";
+  if (typeof outputs !== "object" || outputs === null)
+    throw new ModelError({ message: `${expected}, but gave ${describe(outputs)}`, hint: "does it return its result?" });
   const list: (readonly [string, Value])[] = isValue(outputs)
     ? [["output", outputs]]
     : Array.isArray(outputs)
       ? outputs.map((v: Value, i) => [`output${i}`, v] as const)
       : Object.entries(outputs as Readonly<Record<string, Value>>);
-  if (list.length === 0 || !list.every(([, v]) => isValue(v))) {
-    throw new ModelError("a model's forward gives a value, a list of values, or values by name");
-  }
+  if (list.length === 0) throw new ModelError(`${expected}, but gave none`);
+  for (const [name, v] of list) requireValue(v, name);
   if (names === undefined) return list;
   if (names.length !== list.length)
     throw new ModelError(`${names.length} output names are given, but the model has ${list.length}`);

@@ -2,6 +2,7 @@
 
 import {
   concatenate,
+  dtypeOf,
   flip,
   moveAxis,
   padConstant,
@@ -9,6 +10,7 @@ import {
   rankOf,
   repeatElements,
   reshapeTo,
+  shapeOf,
   sizeOf,
   sliceAxis,
   staticSize,
@@ -35,7 +37,7 @@ export function pad(x: Value, pads: Pads, mode: PadMode = "constant", value = 0)
   const first = rankOf(x) - pads.length;
   if (first < 0) throw new ModelError(`pads for ${pads.length} axes are given, but there is only ${typeText(x.type)}`);
   if (mode === "constant") {
-    const all = (side: 0 | 1) => x.type.shape.map((_, a) => (a < first ? 0 : pads[a - first]![side]));
+    const all = (side: 0 | 1) => shapeOf(x).map((_, a) => (a < first ? 0 : pads[a - first]![side]));
     return padConstant(x, all(0), all(1), value);
   }
   return pads.reduce((v, [low, high], i) => {
@@ -64,7 +66,7 @@ function extend(x: Value, axis: number, low: number, high: number, mode: Exclude
       return [
         tile(
           sliceAxis(x, axis, start, 1),
-          x.type.shape.map((_, a) => (a === axis ? count : 1)),
+          shapeOf(x).map((_, a) => (a === axis ? count : 1)),
         ),
       ];
     }
@@ -156,14 +158,14 @@ function resizeAxis(
   for (let i = 0; i < result; i++) {
     for (const [k, w] of tapsAt(i, size, result, scale, mode, align)) weights[k * result + i]! += w;
   }
-  const matrix = constant([], { value: tensorFrom(x.type.dtype, [size, result], weights) });
+  const matrix = constant([], { value: tensorFrom(dtypeOf(x), [size, result], weights) });
   const product = dotGeneral([x, matrix], { batchA: [], batchB: [], contractA: [axis], contractB: [0] });
   return moveAxis(product, -1, axis);
 }
 
 /** [N, C·r², H, W] → [N, C, H·r, W·r], https://arxiv.org/abs/1609.05158. */
 export function pixelShuffle(x: Value, factor: number): Value {
-  const [n, , h, w] = x.type.shape;
+  const [n, , h, w] = shapeOf(x);
   const channels = staticSize(x, 1, "the channels");
   if (rankOf(x) !== 4 || channels % factor ** 2 !== 0) {
     throw new ModelError(

@@ -8,6 +8,7 @@ import { type Dim, dimSymbols, symbolDim } from "../../ir/dim.js";
 import { isFloat } from "../../ir/dtype.js";
 import { ModelError } from "../../ir/errors.js";
 import { type Graph, paramName, type TensorType, typeText, type Value, withLoc } from "../../ir/graph.js";
+import { requireValue } from "../../ir/op.js";
 import { elementCount, zeros } from "../../ir/tensor.js";
 import {
   aFunction,
@@ -26,7 +27,7 @@ import type { TrainingProgram } from "../program.js";
 import type { EntryContext } from "./entry-context.js";
 import { type AnyModule, applyModel, type DimRanges, type Inputs, inputTypes, type Outputs } from "./graph.js";
 import { GraphModel, type GraphOutput, type Trainable } from "./graph-model.js";
-import { Module } from "./module.js";
+import { located, Module } from "./module.js";
 import type { Optimizer } from "./optim.js";
 import { asScalar, type BuiltEntry, buildProgram } from "./program.js";
 import { stateNames, type UpdateOptions } from "./update.js";
@@ -232,7 +233,8 @@ const scalars = (measures: Measured): Measured =>
 const defined = <T extends object>(options: T): { [K in keyof T]: Exclude<T[K], undefined> } =>
   Object.fromEntries(Object.entries(options).filter(([, v]) => v !== undefined)) as never;
 
-function requireOne(name: string, value: Value): Value {
+function requireOne(name: string, given: Value): Value {
+  const value = located(name, name, () => requireValue(given, "what it gives"));
   if (isFloat(value.type.dtype) && elementCount(value.type.shape.map((d) => (typeof d === "number" ? d : 0))) === 1)
     return value;
   throw new ModelError({

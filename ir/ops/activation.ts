@@ -1,6 +1,6 @@
 /** Activation functions. Composites: they decompose into elementwise ops, and stay finite where the function is finite. */
 
-import { expandDims, np, reciprocal, split, where } from "../build.js";
+import { expandDims, np, rankOf, reciprocal, shapeOf, split, where } from "../build.js";
 import { ModelError } from "../errors.js";
 import { type Attrs, type NoAttrs, typeText, type Value } from "../graph.js";
 import { normalizeAxis, requireDType } from "../infer.js";
@@ -274,8 +274,8 @@ export const softsign: CompositeOp<"softsign", NoAttrs> = activation<"softsign",
 
 /** PReLU as PyTorch shapes it: one slope, or one for each channel (axis 1). */
 export function channelSlope(x: Value, slope: Value): Value {
-  const trailing = Math.max(0, x.type.shape.length - 2);
-  return slope.type.shape[0] === 1 || trailing === 0
+  const trailing = Math.max(0, rankOf(x) - 2);
+  return shapeOf(slope)[0] === 1 || trailing === 0
     ? slope
     : expandDims(slope, ...Array.from({ length: trailing }, (_, i) => i + 1));
 }

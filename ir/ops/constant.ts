@@ -77,9 +77,15 @@ export const dimSize: PrimitiveOp<"dimSize", DimSizeAttrs> = defineOp<"dimSize",
   samples: [sampleWith({ size: 7 }), sampleWith({ size: 7, atLeast: 2 })],
 });
 
-/** A rank-0 constant. */
-export const scalarConstant = (dtype: DType, value: number | bigint): Value =>
-  constant([], { value: scalar(dtype, value) });
+/** A rank-0 constant. Throws ModelError where the dtype would lose the number's fraction. */
+export function scalarConstant(dtype: DType, value: number | bigint): Value {
+  if (typeof value === "number" && !isFloat(dtype) && !isStorageOnly(dtype) && !Number.isInteger(value))
+    throw new ModelError({
+      message: `${value} is not a number of dtype ${dtype}`,
+      hint: `cast the ${dtype} tensor to a float, or round the number`,
+    });
+  return constant([], { value: scalar(dtype, value) });
+}
 
 /** A tensor filled with one value. */
 export const full = (dtype: DType, shape: Shape, value: number | bigint): Value =>

@@ -24,7 +24,7 @@ import {
   withLoc,
 } from "../../ir/graph.js";
 import { copyGraph } from "../../ir/graph-rebuild.js";
-import type { RegionGradients, Vjp, VjpContext } from "../../ir/op.js";
+import { type RegionGradients, requireValue, type Vjp, type VjpContext } from "../../ir/op.js";
 import { constantLike } from "../../ir/ops/constant.js";
 import { add } from "../../ir/ops/elementwise.js";
 import { opOf } from "../../ir/ops/index.js";
@@ -46,6 +46,7 @@ export function gradients(
   wrt: readonly Value[],
   options: { readonly unused?: "undefined" } = {},
 ): readonly (Value | undefined)[] {
+  requireValue(loss, "a loss");
   if (!isFloat(loss.type.dtype) || productOf(loss.type.shape) !== 1) {
     throw new ModelError({
       where: placeOf(loss),
@@ -67,7 +68,7 @@ export function pullback(
   wrt: readonly Value[],
 ): readonly (Value | undefined)[] {
   for (const v of wrt) {
-    if (!isFloat(v.type.dtype)) {
+    if (!isFloat(requireValue(v, "what gradients are taken of").type.dtype)) {
       throw new ModelError({ where: placeOf(v), message: `${typeText(v.type)} has no gradient: only floats do` });
     }
   }

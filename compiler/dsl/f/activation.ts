@@ -5,7 +5,7 @@ import type { Value } from "../../../ir/graph.js";
 import * as act from "../../../ir/ops/activation.js";
 import { tanh } from "../../../ir/ops/elementwise.js";
 import * as norm from "../../../ir/ops/normalize.js";
-import { type Unary, unary } from "./math.js";
+import { type Unary, unary } from "./lift.js";
 
 /** max(x, 0). */
 export const relu: Unary = unary(act.relu);

@@ -3,7 +3,7 @@
  * is refused where that would lose its fraction.
  */
 
-import { type Arg, asType, broadcastAll, where as choose, clamp as limit, np } from "../../../ir/build.js";
+import { type Arg, asType, broadcastAll, where as choose, dtypeOf, clamp as limit, np } from "../../../ir/build.js";
 import { isFloat, isInt } from "../../../ir/dtype.js";
 import type { Value } from "../../../ir/graph.js";
 import { constantLike } from "../../../ir/ops/constant.js";
@@ -30,7 +30,7 @@ export const mul: Binary = np.mul;
 /** a / b, as f32 of integers. See `floorDivide` for whole quotients. */
 export function div(a: Arg, b: Arg): Value {
   const [x, y] = broadcastAll(a, b) as [Value, Value];
-  if (!isInt(x.type.dtype) || x.type.dtype !== y.type.dtype) return ew.div([x, y]);
+  if (!isInt(dtypeOf(x)) || dtypeOf(x) !== dtypeOf(y)) return ew.div([x, y]);
   return ew.div([asType(x, "f32"), asType(y, "f32")]);
 }
 
@@ -38,7 +38,7 @@ export function div(a: Arg, b: Arg): Value {
 export function floorDivide(a: Arg, b: Arg): Value {
   const [x, y] = broadcastAll(a, b) as [Value, Value];
   const quotient = ew.div([x, y]);
-  if (isFloat(x.type.dtype)) return ew.floor([quotient]);
+  if (isFloat(dtypeOf(x))) return ew.floor([quotient]);
   // Integer division truncates: one less where there is a rest and the signs differ.
   const rest = ew.rem([x, y]);
   const below = np.and(np.ne(rest, 0), np.ne(np.lt(rest, 0), np.lt(y, 0)));

@@ -3,6 +3,7 @@
 import { asType as converted, np } from "../../../ir/build.js";
 import type { DType } from "../../../ir/dtype.js";
 import type { Value } from "../../../ir/graph.js";
+import { requireValue } from "../../../ir/op.js";
 import * as ops from "../../../ir/ops/cast.js";
 
 /**
@@ -15,7 +16,7 @@ export const cast = (x: Value, dtype: DType): Value => converted(x, dtype);
 export const bitcast = (x: Value, dtype: DType): Value => ops.bitcast([x], { to: dtype });
 
 /** x as the dtype of another value. */
-export const typeAs = (x: Value, other: Value): Value => converted(x, other.type.dtype);
+export const typeAs = (x: Value, other: Value): Value => converted(x, requireValue(other).type.dtype);
 
 /** x ≠ 0 as bool; bools as they are. */
-export const toBool = (x: Value): Value => (x.type.dtype === "bool" ? x : np.ne(x, 0));
+export const toBool = (x: Value): Value => (requireValue(x).type.dtype === "bool" ? x : np.ne(x, 0));

@@ -3,7 +3,7 @@
  * State is a value, a list or a record of values, as deep as wanted.
  */
 
-import { broadcastTo, np, rankOf, reshapeTo } from "../../../ir/build.js";
+import { broadcastTo, dtypeOf, np, rankOf, reshapeTo, shapeOf } from "../../../ir/build.js";
 import { ifOp, loopOp, scanOp } from "../../../ir/control-build.js";
 import type { Dim } from "../../../ir/dim.js";
 import { ModelError } from "../../../ir/errors.js";
@@ -19,8 +19,7 @@ export type { Structure };
 function truth(condition: Value, what: string): Value {
   const b = toBool(condition);
   if (rankOf(b) === 0) return b;
-  if (b.type.shape.some((d) => d !== 1))
-    throw new ModelError(`${what} is one bool, but got ${typeText(condition.type)}`);
+  if (shapeOf(b).some((d) => d !== 1)) throw new ModelError(`${what} is one bool, but got ${typeText(condition.type)}`);
   return reshapeTo(b, []);
 }
 
@@ -76,7 +75,7 @@ export function whileLoop<S extends Structure>(
 /** Values as the state's: of its dtypes and shapes, where they broadcast to them. */
 const fitted = (values: readonly Value[], like: readonly Value[]): readonly Value[] =>
   values.map((v, i) =>
-    v.type.dtype === like[i]!.type.dtype && rankOf(v) < rankOf(like[i]!) ? broadcastTo(v, like[i]!.type.shape) : v,
+    dtypeOf(v) === dtypeOf(like[i]!) && rankOf(v) < rankOf(like[i]!) ? broadcastTo(v, shapeOf(like[i]!)) : v,
   );
 
 export interface ScanOptions {

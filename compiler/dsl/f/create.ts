@@ -1,6 +1,6 @@
 /** Tensors out of nothing: constants, ramps, one-hot rows. */
 
-import { asType, dimScalar, oneHot as hot, np } from "../../../ir/build.js";
+import { asType, dimScalar, dtypeOf, oneHot as hot, np, shapeOf } from "../../../ir/build.js";
 import { type Dim, dimSub } from "../../../ir/dim.js";
 import { type DType, isDType, isFloat, isInt } from "../../../ir/dtype.js";
 import { ModelError } from "../../../ir/errors.js";
@@ -13,9 +13,9 @@ import { describe, tensorProblem } from "../../options.js";
 export type Nested = number | bigint | boolean | readonly Nested[];
 
 /** Shape of nested lists. Throws ModelError where they are ragged. */
-function shapeOf(data: Nested): readonly number[] {
+function listShape(data: Nested): readonly number[] {
   if (!Array.isArray(data)) return [];
-  const inner = (data as readonly Nested[]).map(shapeOf);
+  const inner = (data as readonly Nested[]).map(listShape);
   const [first = []] = inner;
   if (inner.some((s) => s.join() !== first.join())) throw new ModelError("the lists of a constant differ in length");
   return [inner.length, ...first];
@@ -34,7 +34,7 @@ export function constant(data: Nested | ArrayBufferView | Tensor, dtype?: DType)
   }
   if (dtype !== undefined && !isDType(dtype)) throw new ModelError(`there is no dtype ${describe(dtype)}`);
   const list = ArrayBuffer.isView(data) ? Array.from(data as unknown as ArrayLike<number>) : (data as Nested);
-  const shape = shapeOf(list);
+  const shape = listShape(list);
   const flat = [list].flat(Number.POSITIVE_INFINITY as 1) as readonly (number | bigint | boolean)[];
   for (const v of flat)
     if (typeof v !== "number" && typeof v !== "bigint" && typeof v !== "boolean")
@@ -58,12 +58,12 @@ export const zeros = (shape: Shape, dtype: DType = "f32"): Value => ops.full(dty
 /** A tensor of ones. */
 export const ones = (shape: Shape, dtype: DType = "f32"): Value => ops.full(dtype, shape, 1);
 /** A tensor of the type of x, filled with a number. */
-export const fullLike = (x: Value, value: number | bigint, dtype: DType = x.type.dtype): Value =>
-  ops.full(dtype, x.type.shape, value);
+export const fullLike = (x: Value, value: number | bigint, dtype: DType = dtypeOf(x)): Value =>
+  ops.full(dtype, shapeOf(x), value);
 /** A tensor of the type of x, of zeros. */
-export const zerosLike = (x: Value, dtype: DType = x.type.dtype): Value => ops.full(dtype, x.type.shape, 0);
+export const zerosLike = (x: Value, dtype: DType = dtypeOf(x)): Value => ops.full(dtype, shapeOf(x), 0);
 /** A tensor of the type of x, of ones. */
-export const onesLike = (x: Value, dtype: DType = x.type.dtype): Value => ops.full(dtype, x.type.shape, 1);
+export const onesLike = (x: Value, dtype: DType = dtypeOf(x)): Value => ops.full(dtype, shapeOf(x), 1);
 
 /** The identity matrix. */
 export function eye(rows: Dim, columns: Dim = rows, dtype: DType = "f32"): Value {

@@ -1,6 +1,6 @@
 /** Images: padding, resizing, sampling, regions. */
 
-import { permute, rankOf, reshapeTo, sliceAxis, staticSize, takeAt } from "../../../ir/build.js";
+import { permute, rankOf, reshapeTo, shapeOf, sliceAxis, staticSize, takeAt } from "../../../ir/build.js";
 import { type Dim, dimFloorDiv, dimMod } from "../../../ir/dim.js";
 import { ModelError } from "../../../ir/errors.js";
 import { typeText, type Value } from "../../../ir/graph.js";
@@ -10,10 +10,11 @@ import { roiAlign as align } from "../../../ir/roi-align.js";
 import { type GridMode, type GridPadding, affineGrid as gridOf, gridSample as sampled } from "../../../ir/sampling.js";
 import { aBoolean, aNumber, atLeast, checked, oneOf } from "../../options.js";
 import type { Context } from "../context.js";
-import { interpolate, type PadMode, pad as padAxes, pixelShuffle, type ResizeOptions } from "../resize.js";
+import * as resize from "../resize.js";
 
-export type { GridMode, GridPadding, PadMode, ResizeOptions };
-export { interpolate, pixelShuffle };
+export type { GridMode, GridPadding };
+export type PadMode = resize.PadMode;
+export type ResizeOptions = resize.ResizeOptions;
 
 /**
  * Elements added around the last axes, in PyTorch's order: [left, right], [left, right, top, bottom], … Negative amounts cut off.
@@ -26,12 +27,18 @@ export function pad(x: Value, padding: readonly number[], mode: PadMode = "const
     const at = 2 * (axes - 1 - a);
     return [padding[at]!, padding[at + 1]!] as const;
   });
-  return padAxes(x, pads, mode, value);
+  return resize.pad(x, pads, mode, value);
 }
+
+/** The spatial axes of x [N, C, …] in another size: "nearest", "linear" (PyTorch's bilinear and trilinear) or "cubic". */
+export const interpolate = (x: Value, options: ResizeOptions): Value => resize.interpolate(x, options);
+
+/** [N, C·r², H, W] → [N, C, H·r, W·r], https://arxiv.org/abs/1609.05158. */
+export const pixelShuffle = (x: Value, factor: number): Value => resize.pixelShuffle(x, factor);
 
 /** [N, C, H·r, W·r] → [N, C·r², H, W]: the inverse of `pixelShuffle`. */
 export function pixelUnshuffle(x: Value, factor: number): Value {
-  const [n, c, h, w] = x.type.shape;
+  const [n, c, h, w] = shapeOf(x);
   if (rankOf(x) !== 4 || dimMod(h!, factor) !== 0 || dimMod(w!, factor) !== 0)
     throw new ModelError(`${typeText(x.type)} does not unshuffle by ${factor}: height and width must divide by it`);
   const channels = staticSize(x, 1, "the channels");
@@ -42,11 +49,11 @@ export function pixelUnshuffle(x: Value, factor: number): Value {
 
 /** Channels (axis 1) of groups interleaved: [g · n] as [n · g]. https://arxiv.org/abs/1707.01083 */
 export function channelShuffle(x: Value, groups: number): Value {
-  const [n, , ...rest] = x.type.shape;
+  const [n, , ...rest] = shapeOf(x);
   const channels = staticSize(x, 1, "the channels");
   if (channels % groups !== 0) throw new ModelError(`${channels} channels do not divide into ${groups} groups`);
   const split = reshapeTo(x, [n!, groups, channels / groups, ...rest]);
-  return reshapeTo(permute(split, [0, 2, 1, ...rest.map((_, i) => i + 3)]), x.type.shape);
+  return reshapeTo(permute(split, [0, 2, 1, ...rest.map((_, i) => i + 3)]), shapeOf(x));
 }
 
 export interface GridSampleOptions {
@@ -95,7 +102,7 @@ export function roiAlign(
 ): Value {
   const checks = { spatialScale: aNumber, samplingRatio: atLeast(0), aligned: aBoolean };
   const { spatialScale = 1, samplingRatio = 0, aligned = false } = checked("roiAlign", options, checks);
-  if (rankOf(x) !== 4 || rankOf(boxes) !== 2 || boxes.type.shape[1] !== 5)
+  if (rankOf(boxes) !== 2 || rankOf(x) !== 4 || shapeOf(boxes)[1] !== 5)
     throw new ModelError(
       `roiAlign takes [N, C, H, W] and boxes [K, 5], but got ${typeText(x.type)} and ${typeText(boxes.type)}`,
     );
@@ -119,8 +126,8 @@ export function roiAlign(
  * in f32, scores [K] in f32. As torchvision.ops.nms.
  */
 export function nms(ctx: Context, boxes: Value, scores: Value, iouThreshold: number): Value {
-  const count = scores.type.shape[0];
-  if (rankOf(scores) !== 1 || rankOf(boxes) !== 2 || count === undefined)
+  const count = shapeOf(scores)[0];
+  if (rankOf(boxes) !== 2 || rankOf(scores) !== 1 || count === undefined)
     throw new ModelError(
       `nms takes boxes [K, 4] and scores [K], but got ${typeText(boxes.type)} and ${typeText(scores.type)}`,
     );
@@ -128,7 +135,7 @@ export function nms(ctx: Context, boxes: Value, scores: Value, iouThreshold: num
   const { made } = ctx.findSize("kept", count, (defines) =>
     nonMaxSuppression(
       [
-        reshapeTo(boxes, [1, ...boxes.type.shape]),
+        reshapeTo(boxes, [1, ...shapeOf(boxes)]),
         reshapeTo(scores, [1, 1, count]),
         scalarConstant("i64", 2n ** 31n - 1n),
         ...limits,

@@ -23,7 +23,7 @@ export const gather = (x: Value, dim: number, index: Value): Value =>
 /** `gather` with the index first broadcast to the shape of x on all other axes (torch.take_along_dim). */
 export function takeAlongDim(x: Value, index: Value, dim: number): Value {
   const axis = axisOf(x, dim);
-  const shape = x.type.shape.map((d, a) => (a === axis ? build.sizeOf(index, dim) : d));
+  const shape = build.shapeOf(x).map((d, a) => (a === axis ? build.sizeOf(index, dim) : d));
   return ops.gatherElements([x, build.broadcastTo(index, shape)], { axis });
 }
 /** Slices of x along an axis, which is replaced by the axes of the index (numpy's take). */
@@ -36,7 +36,7 @@ export const gatherND = (x: Value, indices: Value, batchDims = 0): Value => ops.
 
 /** Rows of the weight [count, size] by indices [...]: [..., size]. The padding row gets no gradient. */
 export function embedding(indices: Value, weight: Value, paddingIndex?: number): Value {
-  if (!isInt(indices.type.dtype))
+  if (!isInt(build.dtypeOf(indices)))
     throw new ModelError({
       message: `an embedding takes integer indices, but got ${typeText(indices.type)}`,
       hint: "declare the input as i32 or i64",
@@ -57,7 +57,7 @@ const reductions = { sum: "add", prod: "mul", amax: "max", amin: "min" } as cons
 >;
 
 const put = (x: Value, dim: number, index: Value, source: Value | number, reduction: ops.ScatterReduction): Value => {
-  const updates = typeof source === "number" ? full(x.type.dtype, index.type.shape, source) : source;
+  const updates = typeof source === "number" ? full(build.dtypeOf(x), build.shapeOf(index), source) : source;
   return ops.scatterElements([x, index, updates], { axis: axisOf(x, dim), reduction });
 };
 
@@ -94,9 +94,9 @@ export const scatterND = (x: Value, indices: Value, updates: Value, reduce: Scat
 
 /** How often each of 0 … size − 1 occurs in a tensor of integers, or the sum of their weights. Others count nothing. */
 export function bincount(x: Value, size: Dim, weights?: Value): Value {
-  if (!isInt(x.type.dtype)) throw new ModelError(`bincount takes integers, but got ${typeText(x.type)}`);
+  if (!isInt(build.dtypeOf(x))) throw new ModelError(`bincount takes integers, but got ${typeText(x.type)}`);
   const flat = build.reshapeTo(x, [-1]);
-  const bins = iota([], { dtype: x.type.dtype, shape: [size], axis: 0 });
+  const bins = iota([], { dtype: build.dtypeOf(x), shape: [size], axis: 0 });
   const here = np.eq(build.expandDims(flat, 0), build.expandDims(bins, 1));
   if (weights === undefined) return build.sum(build.asType(here, "i64"), 1);
   return build.sum(build.where(here, build.expandDims(build.reshapeTo(weights, [-1]), 0), 0), 1);
@@ -108,7 +108,7 @@ export function searchSorted(
   values: Value,
   { right = false }: { readonly right?: boolean } = {},
 ): Value {
-  const edges = build.reshapeTo(sorted, [...values.type.shape.map(() => 1), -1]);
+  const edges = build.reshapeTo(sorted, [...build.shapeOf(values).map(() => 1), -1]);
   const wide = build.expandDims(values, -1);
   return build.sum(build.asType(right ? np.le(edges, wide) : np.lt(edges, wide), "i64"), -1);
 }
@@ -167,6 +167,6 @@ export function diff(x: Value, dim = -1): Value {
 /** Where each element of x would be put back by the permutation: the inverse of `argSort`'s indices along an axis. */
 export const invertPermutation = (index: Value, dim = -1): Value => {
   const axis = axisOf(index, dim);
-  const places = iota([], { dtype: index.type.dtype, shape: index.type.shape, axis });
+  const places = iota([], { dtype: build.dtypeOf(index), shape: build.shapeOf(index), axis });
   return ops.scatterElements([constantLike(index, 0), index, places], { axis, reduction: "none" });
 };

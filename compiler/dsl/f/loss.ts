@@ -1,6 +1,6 @@
 /** Losses as functions of output and target, with PyTorch's names. `losses` has the same to hand to a training step. */
 
-import { asType } from "../../../ir/build.js";
+import { asType, dtypeOf } from "../../../ir/build.js";
 import { isFloat } from "../../../ir/dtype.js";
 import type { Value } from "../../../ir/graph.js";
 import { ctcLoss as ctc } from "../../../ir/ops/ctc.js";
@@ -15,7 +15,7 @@ export interface LossOptions {
 const reduction = oneOf("none", "sum", "mean");
 /** Integer targets become floats; others stay, and must be of the output's type. */
 const like = (target: Value, output: Value): Value =>
-  isFloat(target.type.dtype) ? target : asType(target, output.type.dtype);
+  isFloat(dtypeOf(target)) ? target : asType(target, dtypeOf(output));
 
 type Pairwise = (output: Value, target: Value, options?: LossOptions) => Value;
 
@@ -47,7 +47,7 @@ const classChecks = { reduction, weight: anything, ignoreIndex: aNumber };
 export function crossEntropy(logits: Value, target: Value, options?: CrossEntropyOptions): Value {
   const given = checked("crossEntropy", options, { ...classChecks, labelSmoothing: aNumber });
   const { weight, ignoreIndex = -100, labelSmoothing = 0 } = given;
-  const ignored = isFloat(target.type.dtype) ? {} : { ignoreIndex };
+  const ignored = isFloat(dtypeOf(target)) ? {} : { ignoreIndex };
   return ops.crossEntropy([logits, target, ...(weight === undefined ? [] : [weight])], {
     reduction: given.reduction ?? "mean",
     labelSmoothing,

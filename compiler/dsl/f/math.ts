@@ -1,18 +1,10 @@
 /** Functions of each element. */
 
 import { reciprocal as inverse, rsqrt as inverseRoot, np, square as squared, where } from "../../../ir/build.js";
-import type { NoAttrs, Value } from "../../../ir/graph.js";
-import type { Op } from "../../../ir/op.js";
+import type { Value } from "../../../ir/graph.js";
 import * as ew from "../../../ir/ops/elementwise.js";
 import { clamp } from "./arithmetic.js";
-
-/** A function of each element. */
-export type Unary = (x: Value) => Value;
-
-export const unary =
-  (op: Op<string, NoAttrs>): Unary =>
-  (x) =>
-    op([x]);
+import { type Unary, unary } from "./lift.js";
 
 /** −x. */
 export const neg: Unary = unary(ew.neg);

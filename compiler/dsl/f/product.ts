@@ -93,6 +93,6 @@ export const pairwiseDistance = (a: Value, b: Value, p = 2, eps = 1e-6, keepDim 
   norm(np.add(np.sub(a, b), eps), p, -1, keepDim);
 /** p-norms of the differences of all pairs of rows: a [..., m, d], b [..., n, d] give [..., m, n]. */
 export function cdist(a: Value, b: Value, p = 2): Value {
-  if (isInt(a.type.dtype)) throw new ModelError(`distances are of floats, but got ${typeText(a.type)}`);
+  if (isInt(build.dtypeOf(a))) throw new ModelError(`distances are of floats, but got ${typeText(a.type)}`);
   return norm(np.sub(build.expandDims(a, -2), build.expandDims(b, -3)), p, -1);
 }

@@ -9,6 +9,7 @@ import { type FloatDType, type IntDType, isFloat } from "../../../ir/dtype.js";
 import { ModelError } from "../../../ir/errors.js";
 import { type Shape, typeText, type Value } from "../../../ir/graph.js";
 import { normalizeAxis } from "../../../ir/infer.js";
+import { requireValue } from "../../../ir/op.js";
 import { full } from "../../../ir/ops/constant.js";
 import { dropout as drop } from "../../../ir/ops/dropout.js";
 import { log, log1p, neg } from "../../../ir/ops/elementwise.js";
@@ -25,14 +26,14 @@ const { np } = build;
 /** Uniform numbers in [0, 1). */
 export const rand = (ctx: Context, shape: Shape, dtype: FloatDType = "f32"): Value => uniform(ctx, shape, 0, 1, dtype);
 /** Uniform numbers in [0, 1) of the type of x. */
-export const randLike = (ctx: Context, x: Value): Value => uniform(ctx, x.type.shape, 0, 1, floatOf(x));
+export const randLike = (ctx: Context, x: Value): Value => uniform(ctx, build.shapeOf(x), 0, 1, floatOf(x));
 /** Normal numbers of mean 0 and deviation 1. */
 export const randn = (ctx: Context, shape: Shape, dtype: FloatDType = "f32"): Value => normal(ctx, shape, 0, 1, dtype);
 /** Normal numbers of mean 0 and deviation 1, of the type of x. */
-export const randnLike = (ctx: Context, x: Value): Value => normal(ctx, x.type.shape, 0, 1, floatOf(x));
+export const randnLike = (ctx: Context, x: Value): Value => normal(ctx, build.shapeOf(x), 0, 1, floatOf(x));
 
 function floatOf(x: Value): FloatDType {
-  const { dtype } = x.type;
+  const dtype = build.dtypeOf(x);
   if (!isFloat(dtype)) throw new ModelError(`random numbers like ${typeText(x.type)}, which is not of floats`);
   return dtype;
 }
@@ -63,7 +64,7 @@ export const randperm = (ctx: Context, n: number): Value => argSort(randomBits(c
 /** 1 with the probability of each element, else 0, in its dtype. No gradient flows through it. */
 export function bernoulli(ctx: Context, probability: Value): Value {
   const [key, counter] = ctx.random();
-  return build.asType(ops.bernoulli([stopGradient([probability]), key, counter], {}), probability.type.dtype);
+  return build.asType(ops.bernoulli([stopGradient([probability]), key, counter], {}), build.dtypeOf(probability));
 }
 
 /** Numbers of the exponential distribution, with `rate` (its mean is 1 / rate). */
@@ -76,7 +77,7 @@ export const gumbel = (ctx: Context, shape: Shape, dtype: FloatDType = "f32"): V
 
 /** An index drawn by the softmax of logits along an axis, which disappears: i64. https://arxiv.org/abs/1611.00712 */
 export const categorical = (ctx: Context, logits: Value, dim = -1): Value =>
-  argMax(np.add(stopGradient([logits]), gumbel(ctx, logits.type.shape, floatOf(logits))), dim);
+  argMax(np.add(stopGradient([logits]), gumbel(ctx, build.shapeOf(logits), floatOf(logits))), dim);
 
 /**
  * `count` indices (i64) drawn by weights along the last axis, which need not sum to 1: [..., n] gives [..., count]. Without
@@ -91,10 +92,10 @@ export function multinomial(
   const logits = log([stopGradient([weights])]);
   const axis = normalizeAxis(-1, build.rankOf(weights));
   if (!replacement) {
-    const noise = gumbel(ctx, weights.type.shape, floatOf(weights));
+    const noise = gumbel(ctx, build.shapeOf(weights), floatOf(weights));
     return topK([np.add(logits, noise)], { k: count, axis, largest: true })[1]!;
   }
-  const shape = [...weights.type.shape.slice(0, -1), count, weights.type.shape[axis]!];
+  const shape = [...build.shapeOf(weights).slice(0, -1), count, build.shapeOf(weights)[axis]!];
   return argMax(np.add(build.expandDims(logits, -2), gumbel(ctx, shape, floatOf(weights))), -1);
 }
 
@@ -104,12 +105,12 @@ export function gumbelSoftmax(
   logits: Value,
   { tau = 1, hard = false, dim = -1 }: { readonly tau?: number; readonly hard?: boolean; readonly dim?: number } = {},
 ): Value {
-  const noisy = np.mul(np.add(logits, gumbel(ctx, logits.type.shape, floatOf(logits))), 1 / tau);
+  const noisy = np.mul(np.add(logits, gumbel(ctx, build.shapeOf(logits), floatOf(logits))), 1 / tau);
   const soft = softmax([noisy], { axis: dim });
   if (!hard) return soft;
   const axis = normalizeAxis(dim, build.rankOf(logits));
   const depth = build.staticSize(logits, axis, "the classes");
-  const one = build.moveAxis(build.oneHot(argMax(soft, dim), depth, soft.type.dtype), -1, axis);
+  const one = build.moveAxis(build.oneHot(argMax(soft, dim), depth, build.dtypeOf(soft)), -1, axis);
   return np.add(stopGradient([np.sub(one, soft)]), soft);
 }
 
@@ -117,12 +118,20 @@ export function gumbelSoftmax(
 export const dropout = (ctx: Context, x: Value, p = 0.5): Value => dropped(ctx, x, p, []);
 /** Drops whole channels of x [N, C, …] while the context trains. */
 export const channelDropout = (ctx: Context, x: Value, p = 0.5): Value =>
-  dropped(ctx, x, p, x.type.shape.map((_, a) => a).slice(2));
+  dropped(
+    ctx,
+    x,
+    p,
+    build
+      .shapeOf(x)
+      .map((_, a) => a)
+      .slice(2),
+  );
 
 function dropped(ctx: Context, x: Value, probability: number, sharedAxes: readonly number[]): Value {
   if (!(probability >= 0 && probability <= 1))
     throw new ModelError(`a dropout probability lies between 0 and 1, not at ${probability}`);
-  if (!ctx.training || probability === 0) return x;
+  if (!ctx.training || probability === 0) return requireValue(x);
   return drop([x, ...ctx.random()], { probability, sharedAxes });
 }
 

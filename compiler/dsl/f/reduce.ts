@@ -28,7 +28,7 @@ function attrs(x: Value, dim: Axes, keepDim: unknown): ops.ReduceAttrs {
 
 /** Sum; of bools the number that is true, as i64. */
 export const sum: Reduction = (x, dim, keepDim = false) =>
-  ops.sum([x.type.dtype === "bool" ? build.asType(x, "i64") : x], attrs(x, dim, keepDim));
+  ops.sum([build.dtypeOf(x) === "bool" ? build.asType(x, "i64") : x], attrs(x, dim, keepDim));
 /** Arithmetic mean of floats. */
 export const mean: Reduction = (x, dim, keepDim = false) => {
   const { axes, keepDims } = attrs(x, dim, keepDim);
@@ -76,7 +76,7 @@ export function norm(x: Value, p = 2, dim?: Axes, keepDim = false): Value {
   if (p === 1) return build.sum(size, axes, { keepDims });
   if (p === Infinity) return build.amax(size, axes, { keepDims });
   if (p === -Infinity) return build.amin(size, axes, { keepDims });
-  if (p === 0) return build.sum(build.asType(np.ne(x, 0), x.type.dtype), axes, { keepDims });
+  if (p === 0) return build.sum(build.asType(np.ne(x, 0), build.dtypeOf(x)), axes, { keepDims });
   const zero = np.eq(size, 0);
   const powers = build.where(zero, 0, np.pow(build.where(zero, 1, size), p));
   const total = build.sum(powers, axes, { keepDims });

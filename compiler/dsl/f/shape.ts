@@ -86,7 +86,7 @@ export const flip = (x: Value, ...dims: readonly number[]): Value => build.flip(
 export function roll(x: Value, shifts: number | readonly number[], dims?: number | readonly number[]): Value {
   if (dims === undefined) {
     if (typeof shifts !== "number") throw new ModelError("roll of several shifts needs as many axes");
-    return build.reshapeTo(build.roll(build.reshapeTo(x, [-1]), shifts, 0), x.type.shape);
+    return build.reshapeTo(build.roll(build.reshapeTo(x, [-1]), shifts, 0), build.shapeOf(x));
   }
   const axes = typeof dims === "number" ? [dims] : dims;
   const by = typeof shifts === "number" ? [shifts] : shifts;
@@ -110,7 +110,7 @@ export function expand(x: Value, shape: Shape): Value {
   );
 }
 /** x repeated to the shape of another value. */
-export const expandAs = (x: Value, other: Value): Value => build.broadcastTo(x, other.type.shape);
+export const expandAs = (x: Value, other: Value): Value => build.broadcastTo(x, build.shapeOf(other));
 /** Values repeated to their common shape. */
 export const broadcastTensors = (...values: readonly Value[]): readonly Value[] => build.broadcastAll(...values);
 /** Coordinates of a grid: value i varies along axis i ("ij"), of vectors. */
@@ -121,20 +121,20 @@ export function meshgrid(...axes: readonly Value[]): readonly Value[] {
   );
 }
 
-/** Size of an axis, or of all elements, as a rank-0 i64 value. `x.type.shape` has sizes for shapes. */
+/** Size of an axis, or of all elements, as a rank-0 i64 value. `build.shapeOf(x)` has sizes for shapes. */
 export function size(x: Value, dim?: number): Value {
-  const d = dim === undefined ? x.type.shape.reduce<Dim>((n, s) => dimMul(n, s), 1) : sizeOf(x, dim);
+  const d = dim === undefined ? build.shapeOf(x).reduce<Dim>((n, s) => dimMul(n, s), 1) : sizeOf(x, dim);
   return build.dimScalar(d, "i64");
 }
 
 /** Row minus column for each place of the last two axes. */
 function offsets(x: Value): Value {
   if (rankOf(x) < 2) throw new ModelError(`a triangle is taken of matrices, not of ${typeText(x.type)}`);
-  const shape = x.type.shape.slice(-2);
+  const shape = build.shapeOf(x).slice(-2);
   return build.np.sub(iota([], { dtype: "i32", shape, axis: 0 }), iota([], { dtype: "i32", shape, axis: 1 }));
 }
 
-const zeroOf = (x: Value): Value => scalarConstant(x.type.dtype, 0);
+const zeroOf = (x: Value): Value => scalarConstant(build.dtypeOf(x), 0);
 
 /** Of matrices the part on and below a diagonal, 0 elsewhere. */
 export const tril = (x: Value, diagonal = 0): Value => build.where(build.np.ge(offsets(x), -diagonal), x, zeroOf(x));
@@ -150,7 +150,7 @@ export function diagonal(x: Value, offset = 0): Value {
   const length = Math.max(0, Math.min(n, m));
   const square = build.sliceAxis(build.sliceAxis(block, -2, 0, length), -1, 0, length);
   // Every (length + 1)-th element of the rows laid one after the other.
-  const flat = build.reshapeTo(square, [...square.type.shape.slice(0, -2), length * length]);
+  const flat = build.reshapeTo(square, [...build.shapeOf(square).slice(0, -2), length * length]);
   return length < 2 ? flat : build.sliceAxis(flat, -1, 0, length, length + 1);
 }
 

@@ -14,7 +14,7 @@ import { toBool } from "./cast.js";
 
 /** Indices (i64 [count, rank]) of the elements that are not 0, in row-major order. */
 export function nonzero(ctx: Context, x: Value): Value {
-  const { made } = ctx.findSize("nonzero", productOf(x.type.shape), (defines) => ops.nonZero([x], { defines }));
+  const { made } = ctx.findSize("nonzero", productOf(build.shapeOf(x)), (defines) => ops.nonZero([x], { defines }));
   return build.swapAxes(made, 0, 1);
 }
 
@@ -39,17 +39,17 @@ export function unique(
   { sorted = true, dim }: UniqueOptions = {},
 ): readonly [values: Value, inverse: Value, counts: Value] {
   const axis = dim === undefined ? undefined : normalizeAxis(dim, build.rankOf(x));
-  const bound = axis === undefined ? productOf(x.type.shape) : x.type.shape[axis]!;
+  const bound = axis === undefined ? productOf(build.shapeOf(x)) : build.shapeOf(x)[axis]!;
   const { made } = ctx.findSize("unique", bound, (defines) =>
     ops.unique([x], { defines, sorted, ...(axis === undefined ? {} : { axis }) }),
   );
   const [values, , inverse, counts] = made as readonly [Value, Value, Value, Value];
-  return [values, axis === undefined ? build.reshapeTo(inverse, x.type.shape) : inverse, counts];
+  return [values, axis === undefined ? build.reshapeTo(inverse, build.shapeOf(x)) : inverse, counts];
 }
 
 /** An integer scalar as a size, for shapes: at most `bound`; a run ends in an error beyond it. */
 export function toSize(ctx: Context, value: Value, bound: Dim): Dim {
-  if (!isInt(value.type.dtype)) throw new ModelError(`a size is an integer scalar, not ${typeText(value.type)}`);
+  if (!isInt(build.dtypeOf(value))) throw new ModelError(`a size is an integer scalar, not ${typeText(value.type)}`);
   const scalar = build.asType(build.reshapeTo(value, []), "i64");
   return ctx.findSize("size", bound, (defines) => ops.bindDim([scalar], { defines })).size;
 }
