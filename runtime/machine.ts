@@ -266,7 +266,7 @@ export class Machine {
     if (this.#background) {
       signal?.addEventListener("abort", abort);
       const timer = maxSeconds === undefined ? undefined : setTimeout(stop, maxSeconds * 1000, this.#late);
-      await joinLater(words, this.threads, () => pool === this.#pool);
+      await joinLater(words, this.threads, () => pool === this.#pool && !pool.dead);
       clearTimeout(timer);
       signal?.removeEventListener("abort", abort);
     } else {
@@ -278,6 +278,7 @@ export class Machine {
       }
       join(words, this.threads - 1, this.#mayBlock);
     }
+    if (pool.dead) throw modelError("threads", `a worker ended: ${pool.dead}`, "load the artefact again");
     const message = takePoison(words);
     if (why) throw why;
     if (message) throw this.#trapped(name, begin, end, message, cause);

@@ -23,6 +23,8 @@ type Listen = (event: "message" | "error" | "exit", listener: (value: unknown) =
 
 export class Pool {
   readonly #threads: Thread[] = [];
+  /** Why a worker that had started is no more; then no run comes to its end. */
+  dead: unknown;
 
   /** Starts workers for the threads [first, end) of `threads`. @throws ModelError when one does not come up. */
   async start(
@@ -49,8 +51,12 @@ export class Pool {
         const launch = async (tid: number): Promise<void> => {
           const { worker, listen, unref } = await (isNode ? nodeWorker : webWorker)(workerUrl);
           this.#threads.push(worker);
-          listen("error", fail);
-          listen("exit", (code) => fail(`it exited with code ${code}`));
+          const lost = (why: unknown): void => {
+            this.dead = why;
+            fail(why);
+          };
+          listen("error", lost);
+          listen("exit", (code) => lost(`it exited with code ${code}`));
           listen("message", (error) => {
             if (error !== null) fail(error);
             // Only now, so that the process stays alive until load has its answer.

@@ -85,15 +85,17 @@ export function join(words: Int32Array, workers: number, mayBlock: boolean): voi
  * when it says no, nobody will finish the job.
  */
 export async function joinLater(words: Int32Array, workers: number, going: () => boolean): Promise<void> {
+  let waited = -1;
+  let change: unknown;
   for (;;) {
     const done = Atomics.load(words, wordDone);
     if (done >= workers || !going()) return;
+    // Each change is waited for once: engines keep who waits until then.
+    if (done !== waited) change = (Atomics as { waitAsync?: WaitAsync }).waitAsync?.(words, wordDone, done).value;
+    waited = done;
     // The timer keeps Node's process alive, and is all there is in engines without waitAsync.
     const timer = new Promise((resolve) => setTimeout(resolve, 5));
-    await Promise.race([
-      timer,
-      (Atomics as { waitAsync?: WaitAsync }).waitAsync?.(words, wordDone, done).value ?? timer,
-    ]);
+    await Promise.race([timer, change ?? timer]);
   }
 }
 type WaitAsync = (words: Int32Array, index: number, value: number) => { readonly value: unknown };

@@ -262,6 +262,18 @@ describe("sessions", () => {
     for (const s of [threaded, single, relaxed, many]) s.dispose();
   });
 
+  it("report a worker that ends while it should run", async () => {
+    const answer = `import { parentPort } from "node:worker_threads";
+      parentPort.on("message", () => { parentPort.postMessage(null); setTimeout(() => process.exit(3), 50); });`;
+    const workerUrl = new URL(`data:text/javascript,${encodeURIComponent(answer)}`);
+    const session = await load(await mainArtifact({}), { threads: 1, background: true, workerUrl });
+    await expect(session.run({ x: randomX(3) })).rejects.toThrow(
+      /threads: a worker ended: it exited with code 3\n {2}→ load the artefact again/,
+    );
+    await expect(session.run({ x: randomX(3) })).rejects.toThrow(/a worker ended/);
+    session.dispose();
+  });
+
   it("report a worker that does not start", async () => {
     const artifact = await mainArtifact();
     const workerUrl = new URL("./no-such-worker.js", import.meta.url);
