@@ -1,6 +1,7 @@
 /**
  * How far results may lie from the reference when every op on the way is only as accurate as it states: the graph is evaluated
- * again with each inexact op's results moved within its accuracy. Where that flips a comparison or overflows, anything goes.
+ * again with each inexact op's results moved within its accuracy. Where that flips a comparison or overflows, anything goes, as it
+ * does for what is made of the bits of inexact numbers: a few moves need not change those that are looked at.
  */
 
 import { isFloat } from "../../ir/dtype.js";
@@ -20,11 +21,44 @@ const large = 1e15;
 /** Arithmetic that passes which round may do in another order. */
 const regrouped: ReadonlySet<string> = new Set(["add", "sub", "mul", "div"]);
 
+export interface Sensitivity {
+  /** All results, from evaluations that were moved. */
+  readonly moved: readonly (readonly Tensor[])[];
+  /** Whether a result is made of the bits of inexact numbers. */
+  readonly ofBits: readonly boolean[];
+}
+
+/** Undefined where sums may overflow on the way. */
+export function sensitivityOf(g: Graph, feeds: readonly Tensor[]): Sensitivity | undefined {
+  const all = [1, 2, 3].map((k) => perturbed(g, feeds, k));
+  const known = all.filter((m) => m !== undefined);
+  if (known.length < all.length) return undefined;
+  const ofBits = madeOfInexactBits(g);
+  return { moved: known, ofBits: g.results.map((r) => ofBits.has(r)) };
+}
+
+function madeOfInexactBits(g: Graph): ReadonlySet<Value> {
+  const inexact = new Set<Value>();
+  const ofBits = new Set<Value>();
+  const readsBits = (node: GraphNode): boolean =>
+    node.op === "bitcast" || node.regions.some((r) => graphNodes(r).some(readsBits));
+  for (const node of graphNodes(g)) {
+    const follows = node.operands.some((v) => inexact.has(v));
+    const moved = accuracyOf(node) !== "exact";
+    const bits = readsBits(node) && (follows || (moved && node.regions.length > 0));
+    for (const r of node.results) {
+      if (follows || moved) inexact.add(r);
+      if (bits || node.operands.some((v) => ofBits.has(v))) ofBits.add(r);
+    }
+  }
+  return ofBits;
+}
+
 /**
  * Results with each inexact op's results moved at random, and those of arithmetic on floats by units in the last place. Undefined
  * where a sum meets numbers so large that kernels may overflow on the way to a result that is finite.
  */
-export function perturbed(g: Graph, feeds: readonly Tensor[], seed: number): readonly Tensor[] | undefined {
+function perturbed(g: Graph, feeds: readonly Tensor[], seed: number): readonly Tensor[] | undefined {
   const random = seeded(seed);
   // The first moves everything one way: what goes to and fro may come back to where it was.
   const up = seed === 1 ? 1 : 0.5;
@@ -83,12 +117,27 @@ function moved(t: Tensor, accuracy: Exclude<Accuracy, "exact">, random: Random, 
   return out;
 }
 
-/** The first element that lies further from the reference than the moved evaluations explain. */
+/** The first element of a result that lies further from the reference than the moved evaluations explain, in words. */
 export function unexplained(
-  got: Tensor,
-  want: Tensor,
-  others: readonly Tensor[],
-): { readonly index: number; readonly got: number; readonly want: number; readonly reach: number } | undefined {
+  got: readonly Tensor[],
+  want: readonly Tensor[],
+  { moved, ofBits }: Sensitivity,
+): string | undefined {
+  for (const [i, w] of want.entries()) {
+    const g = got[i]!;
+    if (g.shape.join() !== w.shape.join()) return `result ${i} has shape [${g.shape}] instead of [${w.shape}]`;
+    if (ofBits[i]) continue;
+    const wrong = strayElement(
+      g,
+      w,
+      moved.map((m) => m[i]!),
+    );
+    if (wrong !== undefined) return `result ${i}, ${wrong}`;
+  }
+  return undefined;
+}
+
+function strayElement(got: Tensor, want: Tensor, others: readonly Tensor[]): string | undefined {
   const float = isFloat(want.dtype);
   for (let i = 0; i < want.data.length; i++) {
     const w = element(want, i);
@@ -97,10 +146,10 @@ export function unexplained(
     const near = others.map((t) => element(t, i));
     // No inexact op on the way: the result is exact, to the sign of zero.
     if (near.every((v) => Object.is(v, w) || (Number.isNaN(v) && Number.isNaN(w))))
-      return { index: i, got: x, want: w, reach: 0 };
+      return `element ${i} is ${x} instead of ${w}`;
     if (!near.every(Number.isFinite) || !Number.isFinite(w)) continue;
     const reach = 8 * Math.max(...near.map((v) => Math.abs(v - w)));
-    if (!(Math.abs(x - w) <= reach)) return { index: i, got: x, want: w, reach };
+    if (!(Math.abs(x - w) <= reach)) return `element ${i} is ${x} instead of ${w} ± ${reach}`;
   }
   return undefined;
 }
