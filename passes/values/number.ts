@@ -65,8 +65,8 @@ export function float(
     return { low, high, whole: small && facts.every((x) => x.whole) && f !== divide };
   }
   const dyadic = e.kind === "dim" || (typeof e.den === "number" && isPowerOfTwo(e.den) && e.den <= 4096);
-  const plain =
-    dyadic && (dtype === "f32" || dtype === "f64") && facts.every((x) => x.computed === undefined && isPlain(x.exact!));
+  const holds = dtype === "f64" || (dtype === "f32" && isLinear(e));
+  const plain = dyadic && holds && facts.every((x) => x.computed === undefined && isPlain(x.exact!));
   const computed = plain ? undefined : compute(facts, (...x) => round(f(...x)));
   if (!plain && computed === undefined) return { low, high, whole: false };
   if (e.kind === "dim" && !dimFits(e)) return { low, high, whole: false };

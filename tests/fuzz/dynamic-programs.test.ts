@@ -8,12 +8,13 @@ import { type Tensor, tensorFrom, toNumbers } from "../../ir/tensor.js";
 import { load } from "../../runtime/index.js";
 import { seeded } from "../graph/random.js";
 import { DynamicPrograms } from "./dynamic-programs.js";
+import { fuzzRuns, fuzzSeed } from "./seed.js";
 
-const seeds = Number(process.env.WASMITH_DYNAMIC_PROGRAMS ?? 12);
-const first = Number(process.env.WASMITH_SEED ?? 1);
+const count = fuzzRuns("WASMITH_FUZZ_DYNAMIC", 12, 60);
+const first = 1_000_000 * fuzzSeed("programs that find sizes");
 
 describe("random programs that find sizes", () => {
-  it.each(Array.from({ length: seeds }, (_, i) => first + i))("seed %i", async (seed) => {
+  it.each(Array.from({ length: count }, (_, i) => first + i))("seed %i", async (seed) => {
     const random = seeded(seed);
     const g = new DynamicPrograms(random).program(3 + Math.floor(random() * 10));
     verifyGraph(g);
