@@ -25,6 +25,7 @@ import type {
   UnaryOp,
   VectorKind,
 } from "./loop.js";
+import { foldIndex } from "./loop-fold.js";
 import { inferType } from "./loop-infer.js";
 import { isVector, laneInfo, mathArity, scalarOf } from "./loop-types.js";
 
@@ -118,9 +119,6 @@ function pair(a: Operand, b: Operand): [Expr, Expr] {
   return [expr(a, typeof b === "number" ? undefined : b.type), expr(b, typeof a === "number" ? undefined : a.type)];
 }
 
-const constI32 = (e: Expr): number | undefined =>
-  e.kind === "const" && e.type === "i32" ? (e.value as number) : undefined;
-
 // ---- operations
 
 export function unary(op: UnaryOp, x: Expr): Expr {
@@ -130,89 +128,6 @@ export function unary(op: UnaryOp, x: Expr): Expr {
 export function binary(op: BinaryOp, a: Operand, b: Operand): Expr {
   const [x, y] = op === "shl" || op === "shrS" || op === "shrU" ? [expr(a), expr(b)] : pair(a, b);
   return foldIndex(op, x, y) ?? inferred({ kind: "binary", type: toInfer, op, a: x, b: y });
-}
-
-/** i32 arithmetic with constants: const∘const, x+0, x·1, x·0, (x+c)+d. Undefined: as written. */
-export function foldIndex(op: BinaryOp, a: Expr, b: Expr): Expr | undefined {
-  if (a.type !== "i32" || b.type !== "i32") return undefined;
-  const x = constI32(a);
-  const y = constI32(b);
-  if (x !== undefined && y !== undefined) {
-    const value = evalI32(op, x, y);
-    return value === undefined ? undefined : i32(value);
-  }
-  if (op === "add") {
-    if (y === 0) return a;
-    if (x === 0) return b;
-    if (x !== undefined) return binary("add", b, a);
-    if (y !== undefined && a.kind === "binary" && a.op === "add") {
-      const inner = constI32(a.b);
-      if (inner !== undefined) return binary("add", a.a, i32(inner + y));
-    }
-  }
-  if (op === "sub" && y === 0) return a;
-  if ((op === "divS" || op === "divU") && y === 1) return a;
-  if ((op === "shl" || op === "shrS" || op === "shrU") && y === 0) return a;
-  if (op === "mul") {
-    if (y === 1) return a;
-    if (x === 1) return b;
-    if ((y === 0 && isPure(a)) || (x === 0 && isPure(b))) return i32(0);
-  }
-  return undefined;
-}
-
-/** The value of constant i32 index arithmetic; undefined where it would trap or is not index arithmetic. */
-function evalI32(op: BinaryOp, x: number, y: number): number | undefined {
-  switch (op) {
-    case "add":
-      return x + y;
-    case "sub":
-      return x - y;
-    case "mul":
-      return Math.imul(x, y);
-    case "divS":
-      return y === 0 || (y === -1 && x === -(2 ** 31)) ? undefined : Math.trunc(x / y);
-    case "divU":
-      return y === 0 ? undefined : Math.trunc((x >>> 0) / (y >>> 0));
-    case "remS":
-      return y === 0 ? undefined : x % y;
-    case "remU":
-      return y === 0 ? undefined : (x >>> 0) % (y >>> 0);
-    case "minS":
-      return Math.min(x, y);
-    case "maxS":
-      return Math.max(x, y);
-    case "and":
-      return x & y;
-    case "or":
-      return x | y;
-    case "xor":
-      return x ^ y;
-    case "shl":
-      return x << y;
-    case "shrS":
-      return x >> y;
-    case "shrU":
-      return x >>> y;
-    default:
-      return undefined;
-  }
-}
-
-/** Whether an expression calls no function, so that it may be dropped. */
-function isPure(e: Expr): boolean {
-  switch (e.kind) {
-    case "const":
-    case "constVector":
-    case "var":
-      return true;
-    case "unary":
-      return isPure(e.x);
-    case "binary":
-      return e.op !== "divS" && e.op !== "divU" && e.op !== "remS" && e.op !== "remU" && isPure(e.a) && isPure(e.b);
-    default:
-      return false;
-  }
 }
 
 export function compare(op: CompareOp, a: Operand, b: Operand): Expr {

@@ -10,7 +10,7 @@ import { elementwiseNames, indexNames, reduceNames } from "../../ir/ops/classes.
 import type { PrimitiveName } from "../../ir/ops/index.js";
 import { lowerIf, lowerLoop, lowerScan } from "./control/control.js";
 import type { LowerContext } from "./core/context.js";
-import { lowerBindDim, lowerNms, lowerNonZero, lowerRange, lowerUnique } from "./dynamic/dynamic.js";
+import { lowerBindDim, lowerNonZero, lowerRange } from "./dynamic/dynamic.js";
 import {
   lowerGather,
   lowerGatherElements,
@@ -18,6 +18,8 @@ import {
   lowerScatterElements,
   lowerScatterND,
 } from "./dynamic/indexing.js";
+import { lowerNms } from "./dynamic/nms.js";
+import { lowerUnique } from "./dynamic/unique.js";
 import { lowerRandomBits } from "./elementwise/random.js";
 import type { Node } from "./elementwise/structured.js";
 import { lowerFusion } from "./fusion.js";

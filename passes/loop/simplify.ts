@@ -15,6 +15,7 @@
 
 import { type Elem, type Expr, elemBytes, type Stmt } from "../../ir/loop.js";
 import * as B from "../../ir/loop-build.js";
+import { foldIndex } from "../../ir/loop-fold.js";
 import { elemKind } from "../../ir/loop-types.js";
 import { flatMapStmts, isCall, mapStmt, rewriteExpr, visitExprs, visitStmts } from "../../ir/loop-walk.js";
 import type { LoopPass } from "./pass.js";
@@ -64,7 +65,7 @@ function simplifyNode(e: Expr): Expr {
     const inner = constI32(e.b.b);
     if (inner !== undefined) return B.add(simplifyNode(B.add(e.a, e.b.a)), inner);
   }
-  return B.foldIndex(e.op, e.a, e.b) ?? e;
+  return foldIndex(e.op, e.a, e.b) ?? e;
 }
 
 /** The value without what the store does by itself. */
