@@ -47,7 +47,9 @@ export const optional = <T>(kind: Kind<T>, summary: string): Option<T, undefined
 
 // ------------------------------------------------------------------------------------------------------------- kinds
 
-const kind = <T>(expected: string, fits: (value: unknown) => boolean): Kind<T> => ({ expected, fits });
+/** A kind of one's own. */
+export const kindOf = <T>(expected: string, fits: (value: unknown) => boolean): Kind<T> => ({ expected, fits });
+const kind = kindOf;
 const finite = (v: unknown): v is number => Number.isFinite(v);
 
 export const number: Kind<number> = kind("a finite number", finite);

@@ -104,6 +104,11 @@ export abstract class RecurrentModule<O extends RecurrentOutput> extends Module<
     return this.#dropout === undefined ? this.#variables : [...this.#variables, ["dropout", this.#dropout]];
   }
 
+  /** Its variables by name. */
+  ownVariables(): ReadonlyMap<string, Variable> {
+    return this.#variables;
+  }
+
   /** All outputs [steps, batch, hidden], and the last states. */
   protected abstract direction(part: Part): readonly Value[];
   protected abstract result(output: Value, last: readonly Value[]): O;
@@ -243,17 +248,17 @@ export const LSTM = defineLayer({
 });
 
 export class GRUModule extends RecurrentModule<RecurrentOutput> {
-  readonly #resetAfter: boolean;
+  readonly resetAfter: boolean;
 
   constructor(input: number, hidden: number, settings: Settings<typeof gruOptions>) {
     super(3, ["hidden"], input, hidden, settings);
-    this.#resetAfter = settings.resetAfter;
+    this.resetAfter = settings.resetAfter;
   }
 
   protected direction(part: Part): readonly Value[] {
     const { x, inputWeight, stateWeight, initial, inputBias, stateBias, reverse } = part;
     const operands = [x, inputWeight, stateWeight, ...initial, ...behindStates([inputBias, stateBias], part)];
-    return gru(operands, { gates: "rzn", resetAfter: this.#resetAfter, reverse });
+    return gru(operands, { gates: "rzn", resetAfter: this.resetAfter, reverse });
   }
   protected result(output: Value, [hidden]: readonly Value[]): RecurrentOutput {
     return { output, hidden: hidden! };
