@@ -155,15 +155,17 @@ export function convCases(
   };
 }
 
-function packCase(label: string, k: number, n: number, group?: string): Case {
+function packCase(label: string, k: number, n: number, along: "k" | "n", group?: string): Case {
   return {
-    name: `pack ${label} transposed ${k}x${n}`,
+    name: `pack ${label} along ${along} ${k}x${n}`,
     flops: k * n,
     ...(group === undefined ? {} : { group }),
     calls: (alloc) => {
       const panels = Math.ceil(n / 16);
-      const args = [alloc(k * n), alloc(packedLength(k, n, 16)), 1, k, 0, 1, 1, n, 0, k, 0, panels];
-      return [{ kernel: packKernel("f32", 16), args: [0, Math.ceil(panels / packChunkPanels), ...args] }];
+      const args = [alloc(k * n), alloc(packedLength(k, n, 16)), k, n, ...(along === "k" ? [1, k] : [n, 1]), 0, panels];
+      return [
+        { kernel: packKernel({ elem: "f32", nr: 16, along }), args: [0, Math.ceil(panels / packChunkPanels), ...args] },
+      ];
     },
   };
 }
@@ -240,7 +242,7 @@ function lenet(images: number): readonly Case[] {
         [84, 10],
       ] as const
     ).flatMap(([k, n]) => [
-      packCase(label, k, n, group),
+      packCase(label, k, n, "k", group),
       gemmCase(label, images, n, k, { mr: 2, nr: 16, fused: true, known: true, group }),
       gemmCase(`${label} dx`, images, k, n, { mr: 2, nr: 16, b: "rows", known: true, group }),
       gemmCase(`${label} dw`, n, k, images, { mr: 4, nr: 8, a: "columns", b: "rows", known: true, group }),
@@ -270,6 +272,8 @@ export const cases: readonly Case[] = [
   gemmCase("step", 1, 512, 128, { mr: 2, nr: 16 }),
   gemmCase("step", 2, 256, 256, { mr: 2, nr: 16 }),
   gemmCase("thin", 4, 1024, 1024, { mr: 4, nr: 8 }),
+  packCase("long", 3200, 256, "n"),
+  packCase("long", 3200, 256, "k"),
   convCases("resnet", "forward", { images: 1, size: 58, cin: 64, cout: 64, kernel: 3 }, { mr: 4, nr: 8 }),
   convCases("resnet", "forward", { images: 1, size: 58, cin: 64, cout: 64, kernel: 3 }, { mr: 2, nr: 16 }),
   winogradCase(56, 64, 64),

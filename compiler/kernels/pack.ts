@@ -8,10 +8,10 @@
  * unpacked.
  */
 
-import type { Elem } from "../../ir/loop.js";
+import type { Elem, Expr, LoopFunction } from "../../ir/loop.js";
 import { elemBytes } from "../../ir/loop.js";
-import { buildFunction } from "../../ir/loop-block.js";
-import { add, constant, divS, load, minS, mul, named, pointer, remS, sub } from "../../ir/loop-build.js";
+import { type Block, buildFunction } from "../../ir/loop-block.js";
+import { add, constant, divS, eq, load, minS, mul, named, pointer, remS, shuffle, sub } from "../../ir/loop-build.js";
 import { elemKind } from "../../ir/loop-types.js";
 import type { Kernel } from "./gemm.js";
 import { int, ints } from "./tile.js";
@@ -95,71 +95,164 @@ export function packInputGradientWeights<T extends Numbers>(
 export const packChunkPanels = 4;
 
 /**
- * The same at run time, for a batch of matrices whose rows and columns are each two nested indices:
- *
- *   B[k, n] = b[(k div k2)·k1Stride + (k mod k2)·k2Stride + (n div n2)·n1Stride + (n mod n2)·n2Stride],   k < k1·k2, n < n1·n2
- *
- * A plain matrix has k1 = n1 = 1. Convolution weights [cout, cin, …taps] have k1 = taps, k1Stride = 1, k2 = cin,
- * k2Stride = taps, n1 = 1, n2 = cout, n2Stride = cin·taps; for the input gradient a batch of segments with k1 = 1, k2 = cout,
- * k2Stride = cin·taps, n1 = runTaps, n1Stride = 1, n2 = cin, n2Stride = taps, bBatch = runTaps.
- * Parameters: begin, end, b, packed, k1, k2, k1Stride, k2Stride, n1, n2, n1Stride, n2Stride, bBatch (strides in elements).
- * The chunk axis has ceil(batch·ceil(N/NR) / packChunkPanels) values; `panels` = batch·ceil(N/NR) is the last parameter.
+ * Along what the operand's neighbours in memory lie, where that is known when compiling: the rows of B (`kStride` = 1), its
+ * columns (`nStride` = 1), or neither.
  */
-export function packKernel(elem: Elem, nr: number): Kernel {
+export type Along = "k" | "n" | "neither";
+
+export interface PackSpec {
+  readonly elem: Elem;
+  readonly nr: number;
+  readonly along: Along;
+}
+
+/** Steps of K that are read before the next columns: a cache line of each column. */
+const blockK = 16;
+
+/** Copies `count` neighbouring elements from `from` to `to`, in the widest registers that fit. */
+export function copyElements(f: Block, elem: Elem, from: Expr, to: Expr, count: number): void {
+  const widths = [
+    { bytes: 16, kind: "i32x4", elem: "i32" },
+    { bytes: 8, kind: "i64", elem: "i64" },
+    { bytes: 4, kind: "i32", elem: "i32" },
+    { bytes: 2, kind: "i32", elem: "i16" },
+    { bytes: 1, kind: "i32", elem: "i8" },
+  ] as const;
+  let at = 0;
+  for (const w of widths)
+    for (; count * elemBytes[elem] - at >= w.bytes; at += w.bytes)
+      f.store(w.elem, add(to, at), 0, load(w.kind, w.elem, add(from, at), 0));
+}
+
+/** Column by column: any strides. Columns that do not exist are zeros. */
+function packColumns(f: Block, s: PackSpec, p: PanelArgs): void {
+  const { elem, nr } = s;
   const kind = elemKind[elem];
   const bytes = elemBytes[elem];
-  const sizes = ints("k1", "k2", "k1Stride", "k2Stride", "n1", "n2", "n1Stride", "n2Stride");
-  const panelParams = [pointer("from", elem), pointer("to", elem), int("column0"), ...sizes];
-  const panel = buildFunction(`${elem}_pack_panel_${nr}`, panelParams, undefined, (f) => {
-    const { from, to, column0, k1, k2, k1Stride, k2Stride, n1, n2, n1Stride, n2Stride } = named(panelParams);
-    const columns = f.let("columns", minS(sub(mul(n1, n2), column0), nr));
-    const rowBytes = f.let("rowBytes", mul(k2Stride, bytes));
-    f.for("j", 0, columns, 1, (j) => {
-      const column = f.let("column", add(column0, j));
-      const src0 = f.let(
-        "src0",
-        add(from, mul(add(mul(divS(column, n2), n1Stride), mul(remS(column, n2), n2Stride)), bytes)),
-      );
-      const dst = f.mut("dst", add(to, mul(j, bytes)));
-      f.for("i1", 0, k1, 1, (i1) => {
-        const src = f.mut("src", add(src0, mul(mul(i1, k1Stride), bytes)));
-        f.for("i2", 0, k2, 1, () => {
-          f.store(elem, dst, 0, load(kind, elem, src, 0));
-          f.assign(src, add(src, rowBytes));
-          f.assign(dst, add(dst, nr * bytes));
-        });
-      });
+  const { k, columns, kBytes, nBytes } = p;
+  const column = (j: Expr, value: (src: Expr) => Expr) => {
+    const src = f.mut("src", add(p.from, mul(j, nBytes)));
+    const dst = f.mut("dst", add(p.to, mul(j, bytes)));
+    f.for("i", 0, k, 1, () => {
+      f.store(elem, dst, 0, value(src));
+      f.assign(src, add(src, kBytes));
+      f.assign(dst, add(dst, nr * bytes));
     });
-    f.for("j", columns, nr, 1, (j) => {
-      const dst = f.mut("dst", add(to, mul(j, bytes)));
-      f.for("i", 0, mul(k1, k2), 1, () => {
-        f.store(elem, dst, 0, constant(kind, 0));
-        f.assign(dst, add(dst, nr * bytes));
-      });
+  };
+  f.for("j", 0, columns, 1, (j) => column(j, (src) => load(kind, elem, src, 0)));
+  f.for("j", columns, nr, 1, (j) => column(j, () => constant(kind, 0)));
+}
+
+interface PanelArgs {
+  readonly from: Expr;
+  readonly to: Expr;
+  readonly k: Expr;
+  /** Columns that exist, at most NR. */
+  readonly columns: Expr;
+  readonly kBytes: Expr;
+  readonly nBytes: Expr;
+}
+
+/** Whole panels row by row, in vectors. */
+function packAlongColumns(f: Block, s: PackSpec, p: PanelArgs): void {
+  const src = f.mut("src", p.from);
+  const dst = f.mut("dst", p.to);
+  f.for("i", 0, p.k, 1, () => {
+    copyElements(f, s.elem, src, dst, s.nr);
+    f.assign(src, add(src, p.kBytes));
+    f.assign(dst, add(dst, s.nr * elemBytes[s.elem]));
+  });
+}
+
+/** Four steps of K of four columns: a matrix of 4×4 turned in registers. */
+function turn(f: Block, from: Expr, nBytes: Expr, to: Expr, nr: number): void {
+  const rows: Expr[] = [];
+  let at = from;
+  for (let j = 0; j < 4; j++) {
+    if (j > 0) at = f.let("column", add(at, nBytes));
+    rows.push(f.let("c", load("f32x4", "f32", at, 0)));
+  }
+  const [a, b, c, d] = rows as [Expr, Expr, Expr, Expr];
+  const low = (x: Expr, y: Expr) => f.let("t", shuffle(x, y, [0, 4, 1, 5]));
+  const high = (x: Expr, y: Expr) => f.let("t", shuffle(x, y, [2, 6, 3, 7]));
+  const halves = [low(a, b), low(c, d), high(a, b), high(c, d)] as const;
+  const put = (step: number, x: Expr, y: Expr, lanes: readonly number[]) =>
+    f.store("f32", to, 0, shuffle(x, y, lanes), step * nr);
+  put(0, halves[0], halves[1], [0, 1, 4, 5]);
+  put(1, halves[0], halves[1], [2, 3, 6, 7]);
+  put(2, halves[2], halves[3], [0, 1, 4, 5]);
+  put(3, halves[2], halves[3], [2, 3, 6, 7]);
+}
+
+/** Whole panels of f32 in blocks of 4×4, so that lines of the cache are read and written whole. */
+function packAlongRows(f: Block, s: PackSpec, p: PanelArgs): void {
+  const bytes = elemBytes.f32;
+  const { nr } = s;
+  const four = f.let("four", mul(p.nBytes, 4));
+  const wholeK = f.let("wholeK", sub(p.k, remS(p.k, 4)));
+  f.for("block", 0, wholeK, blockK, (block) => {
+    const last = f.let("last", minS(wholeK, add(block, blockK)));
+    const group = f.mut("group", p.from);
+    f.for("j", 0, nr, 4, (j) => {
+      const to = f.let("to", add(p.to, mul(j, bytes)));
+      f.for("i", block, last, 4, (i) => turn(f, add(group, mul(i, bytes)), p.nBytes, add(to, mul(i, nr * bytes)), nr));
+      f.assign(group, add(group, four));
     });
+  });
+  f.for("i", wholeK, p.k, 1, (i) => {
+    const src = f.mut("src", add(p.from, mul(i, bytes)));
+    const dst = f.let("dst", add(p.to, mul(i, nr * bytes)));
+    f.for("j", 0, nr, 1, (j) => {
+      f.store("f32", dst, j, load("f32", "f32", src, 0));
+      f.assign(src, add(src, p.nBytes));
+    });
+  });
+}
+
+/**
+ * Packs at run time, for a batch of matrices: B[k, n] = b[k·kStride + n·nStride], each `bBatch` elements after the one before.
+ *
+ * Parameters: begin, end, b, packed, k, n, kStride, nStride, bBatch, panels = batch·ceil(N/NR). The chunk axis has
+ * ceil(panels / packChunkPanels) values.
+ */
+export function packKernel(spec: PackSpec): Kernel {
+  const { elem, nr } = spec;
+  const bytes = elemBytes[elem];
+  // Other elements than f32 are seldom packed in a run.
+  const along = spec.along === "k" && (elem !== "f32" || nr % 4 !== 0) ? "neither" : spec.along;
+  const panelParams = [pointer("from", elem), pointer("to", elem), ...ints("k", "columns", "kStride", "nStride")];
+  const name = `${elem}_pack_panel_${nr}${along === "neither" ? "" : `_along_${along}`}`;
+  const panel: LoopFunction = buildFunction(name, panelParams, undefined, (f) => {
+    const { from, to, k, columns, kStride, nStride } = named(panelParams);
+    const kBytes = f.let("kBytes", mul(kStride, bytes));
+    const nBytes = f.let("nBytes", mul(nStride, bytes));
+    const args = { from, to, k, columns, kBytes, nBytes };
+    const any = () => packColumns(f, spec, args);
+    if (along === "neither") any();
+    else f.if(eq(columns, nr), () => (along === "k" ? packAlongRows : packAlongColumns)(f, spec, args), any);
   });
   const params = [
     int("begin"),
     int("end"),
     pointer("b", elem),
     pointer("packed", elem),
-    ...sizes,
-    int("bBatch"),
-    int("panels"),
+    ...ints("k", "n", "kStride", "nStride", "bBatch", "panels"),
   ];
-  const fn = buildFunction(`${elem}_pack_panels_${nr}`, params, undefined, (f) => {
+  const fn = buildFunction(name.replace("panel", "panels"), params, undefined, (f) => {
     const p = named(params);
-    const { begin, end, b, packed, k1, k2, n1, n2, bBatch, panels } = p;
-    const perMatrix = f.let("perMatrix", divS(add(mul(n1, n2), nr - 1), nr));
-    const panelBytes = f.let("panelBytes", mul(mul(k1, k2), nr * bytes));
-    f.for("p", mul(begin, packChunkPanels), minS(mul(end, packChunkPanels), panels), 1, (at) =>
+    const { begin, end, b, packed, k, n, nStride, bBatch, panels } = p;
+    const perMatrix = f.let("perMatrix", divS(add(n, nr - 1), nr));
+    const panelBytes = f.let("panelBytes", mul(k, nr * bytes));
+    f.for("p", mul(begin, packChunkPanels), minS(mul(end, packChunkPanels), panels), 1, (at) => {
+      const column = f.let("column", mul(remS(at, perMatrix), nr));
+      const start = add(mul(divS(at, perMatrix), bBatch), mul(column, nStride));
       f.callNamed(panel, {
         ...p,
-        from: add(b, mul(mul(divS(at, perMatrix), bBatch), bytes)),
+        from: add(b, mul(start, bytes)),
         to: add(packed, mul(at, panelBytes)),
-        column0: mul(remS(at, perMatrix), nr),
-      }),
-    );
+        columns: minS(sub(n, column), nr),
+      });
+    });
   });
   return { fn, helpers: [panel] };
 }

@@ -9,7 +9,7 @@ import {
   relu,
 } from "../../compiler/kernels/epilogue.js";
 import { type GemmSpec, gemm } from "../../compiler/kernels/gemm.js";
-import { packChunkPanels, packConvWeights, packedLength, packKernel, packPanels } from "../../compiler/kernels/pack.js";
+import { packChunkPanels, packedLength, packKernel, packPanels } from "../../compiler/kernels/pack.js";
 import { Arena, expectClose, type NumberArray, randomArray } from "./run.js";
 
 interface Case {
@@ -203,35 +203,31 @@ describe("gemm in other types", () => {
 });
 
 describe("pack", () => {
-  it("packs as packPanels does", () => {
-    for (const n of [1, 7, 8, 9, 70])
-      for (const transposed of [false, true]) {
-        const k = 5;
-        const arena = new Arena(8);
-        const b = arena.f32(randomArray(2 * k * n, 3));
-        const [rowStride, columnStride] = transposed ? [1, k] : [n, 1];
-        const one = packedLength(k, n, 8);
-        const packed = arena.f32(2 * one);
-        const panels = 2 * Math.ceil(n / 8);
-        const chunks = Math.ceil(panels / packChunkPanels);
-        const strides = [1, k, 0, rowStride, 1, n, 0, columnStride];
-        arena.instantiate(packKernel("f32", 8))(0, chunks, b, packed, ...strides, k * n, panels);
-        arena.checkGuards();
-        for (const t of [0, 1])
-          expect([...packed.subarray(t * one, (t + 1) * one)]).toEqual([
-            ...packPanels(b.subarray(t * k * n), k, n, 8, rowStride, columnStride, new Float32Array(one)),
-          ]);
-      }
-  });
-
-  it("packs convolution weights as packConvWeights does", () => {
-    const [cout, cin, taps] = [11, 3, 9];
-    const arena = new Arena(8);
-    const w = arena.f32(randomArray(cout * cin * taps, 4));
-    const packed = arena.f32(packedLength(cin * taps, cout, 8));
-    const sizes = [taps, cin, 1, taps, 1, cout, 0, cin * taps, 0, 2];
-    arena.instantiate(packKernel("f32", 8))(0, 1, w, packed, ...sizes);
-    arena.checkGuards();
-    expect([...packed]).toEqual([...packConvWeights(w, cout, cin, taps, 8, new Float32Array(packed.length))]);
-  });
+  const typed = { f32: Float32Array, f64: Float64Array, f16: Uint16Array } as const;
+  for (const elem of ["f32", "f64", "f16"] as const)
+    for (const along of ["k", "n", "neither"] as const)
+      it(`${elem} along ${along}: as packPanels does`, () => {
+        for (const nr of [8, 16])
+          for (const n of [1, 7, 8, 9, 16, 37, 70])
+            for (const k of [0, 1, 3, 4, 5, 16, 19, 70]) {
+              const arena = new Arena(16);
+              const type = typed[elem] as typeof Float32Array;
+              // Two matrices, and elements between their rows or columns where neither is dense.
+              const [kStride, nStride] = along === "k" ? [1, k] : along === "n" ? [n, 1] : [2 * n, 2];
+              const one = along === "neither" ? 2 * k * n : k * n;
+              const b = arena.alloc(type, 2 * one);
+              b.set(Array.from({ length: 2 * one }, (_, i) => (i * 7919) % 30011));
+              const length = packedLength(k, n, nr);
+              const packed = arena.alloc(type, 2 * length).fill(7);
+              const panels = 2 * Math.ceil(n / nr);
+              const run = arena.instantiate(packKernel({ elem, nr, along }));
+              const chunks = Math.ceil(panels / packChunkPanels);
+              for (let c = chunks - 1; c >= 0; c--) run(c, c + 1, b, packed, k, n, kStride, nStride, one, panels);
+              arena.checkGuards();
+              for (const t of [0, 1])
+                expect(packed.subarray(t * length, (t + 1) * length)).toEqual(
+                  packPanels(b.subarray(t * one), k, n, nr, kStride, nStride, new type(length)),
+                );
+            }
+      });
 });

@@ -9,13 +9,14 @@ import { freeAxes } from "../../../ir/ops/contraction.js";
 import { type Tensor, zeros } from "../../../ir/tensor.js";
 import { chooseTile } from "../../kernels/choose-tile.js";
 import { gemm } from "../../kernels/gemm.js";
-import { packBy, packChunkPanels, packedLength, packKernel } from "../../kernels/pack.js";
+import { packBy, packChunkPanels, packedLength } from "../../kernels/pack.js";
 import { packPairsKernel } from "../../kernels/pack-pairs.js";
 import type { lanes } from "../../kernels/tile.js";
 import type { View } from "../../schedule.js";
 import type { LowerContext } from "../core/context.js";
 import { elemOf, registerOf } from "../core/kernel-builder.js";
 import { addMicroKernel, ceilDiv, productSize, viewArg } from "../core/micro-kernel.js";
+import { emitPack } from "../core/pack.js";
 import { Place, sizeOf, stridesOf } from "../core/place.js";
 import type { Leaf } from "../core/point.js";
 import { emitMap, iterate } from "../elementwise/map.js";
@@ -177,28 +178,15 @@ function rightOf(ctx: LowerContext, b: Value, roles: Roles, s: Sizes, loc: strin
   const panels = dimMul(batches, ceilDiv(n, nr));
   const length = dimMul(dimMul(ceilDiv(n, nr), nr), k);
   const view = ctx.temp(b.type.dtype, [batches, length]);
-  addMicroKernel(ctx, {
-    kernel: ctx.pool.kernel("pack", ({ elem, width }) => packKernel(elem, width), {
-      elem: elemOf[b.type.dtype],
-      width: nr,
-    }),
-    chunks: ceilDiv(panels, packChunkPanels),
-    args: {
-      b: viewArg(matrix.view, "read"),
-      packed: viewArg(view, "write"),
-      k1: 1,
-      k2: k,
-      k1Stride: 0,
-      k2Stride: matrix.row,
-      n1: 1,
-      n2: n,
-      n1Stride: 0,
-      n2Stride: matrix.column,
-      bBatch: shared ? 0 : matrix.batch,
-      panels,
-    },
-    loc,
-  });
+  const unpacked = {
+    view: matrix.view,
+    k,
+    n,
+    kStride: matrix.row,
+    nStride: matrix.column,
+    batch: shared ? 0 : matrix.batch,
+  };
+  emitPack(ctx, unpacked, view, nr, panels, loc);
   return { view, packed: true, row: nr, batch: shared ? 0 : length };
 }
 

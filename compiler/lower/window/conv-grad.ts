@@ -5,11 +5,12 @@ import type { Value } from "../../../ir/graph.js";
 import { zeros } from "../../../ir/tensor.js";
 import { convInputGradient } from "../../kernels/conv-input-grad.js";
 import { convWeightGradient } from "../../kernels/conv-weight-grad.js";
-import { packBy, packChunkPanels, packedLength, packKernel } from "../../kernels/pack.js";
+import { packBy, packedLength } from "../../kernels/pack.js";
 import { cropKernel } from "../../kernels/pad.js";
 import type { View } from "../../schedule.js";
 import { type LowerContext, offsetView } from "../core/context.js";
 import { addMicroKernel, ceilDiv, viewArg } from "../core/micro-kernel.js";
+import { emitPack } from "../core/pack.js";
 import { Place } from "../core/place.js";
 import { emitMap, iterate } from "../elementwise/map.js";
 import type { Node } from "../elementwise/structured.js";
@@ -108,25 +109,9 @@ function gradientWeights(
   const panels = dimMul(segmentCount, ceilDiv(run, nr));
   const view = ctx.temp(g.lane, [groups * segmentCount, length]);
   for (let group = 0; group < groups; group++) {
-    addMicroKernel(ctx, {
-      kernel: ctx.pool.kernel("pack", ({ elem, width }) => packKernel(elem, width), { elem: g.lane, width: nr }),
-      chunks: ceilDiv(panels, packChunkPanels),
-      args: {
-        b: viewArg(offsetView(ctx.view(w), dimMul(group, dimMul(o, k))), "read"),
-        packed: viewArg(offsetView(view, dimMul(group * segmentCount, length)), "write"),
-        k1: 1,
-        k2: o,
-        k1Stride: 0,
-        k2Stride: k,
-        n1: 1,
-        n2: run,
-        n1Stride: 0,
-        n2Stride: 1,
-        bBatch: run,
-        panels,
-      },
-      loc,
-    });
+    const from = offsetView(ctx.view(w), dimMul(group, dimMul(o, k)));
+    const to = offsetView(view, dimMul(group * segmentCount, length));
+    emitPack(ctx, { view: from, k: o, n: run, kStride: k, nStride: 1, batch: run }, to, nr, panels, loc);
   }
   return view;
 }

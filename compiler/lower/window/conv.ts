@@ -10,11 +10,12 @@ import { zeros } from "../../../ir/tensor.js";
 import { conv } from "../../kernels/conv.js";
 import { depthwise } from "../../kernels/depthwise.js";
 import { gemm } from "../../kernels/gemm.js";
-import { packBy, packChunkPanels, packedLength, packKernel } from "../../kernels/pack.js";
+import { packBy, packedLength } from "../../kernels/pack.js";
 import type { View } from "../../schedule.js";
 import type { LowerContext } from "../core/context.js";
 import { elemOf } from "../core/kernel-builder.js";
 import { addMicroKernel, ceilDiv, viewArg } from "../core/micro-kernel.js";
+import { emitPack } from "../core/pack.js";
 import { Place, sizeOf } from "../core/place.js";
 import type { Leaf } from "../core/point.js";
 import { emitMap, iterate } from "../elementwise/map.js";
@@ -65,25 +66,7 @@ function packedWeights(ctx: LowerContext, w: Value, g: Geometry, loc: string | u
   }
   const panels = dimMul(groups, ceilDiv(n, nr));
   const view = ctx.temp(g.lane, [panels, dimMul(k, nr)]);
-  addMicroKernel(ctx, {
-    kernel: ctx.pool.kernel("pack", ({ elem, width }) => packKernel(elem, width), { elem: g.lane, width: nr }),
-    chunks: ceilDiv(panels, packChunkPanels),
-    args: {
-      b: viewArg(ctx.view(w), "read"),
-      packed: viewArg(view, "write"),
-      k1: 1,
-      k2: k,
-      k1Stride: 0,
-      k2Stride: 1,
-      n1: 1,
-      n2: n,
-      n1Stride: 0,
-      n2Stride: k,
-      bBatch: dimMul(n, k),
-      panels,
-    },
-    loc,
-  });
+  emitPack(ctx, { view: ctx.view(w), k, n, kStride: 1, nStride: k, batch: dimMul(n, k) }, view, nr, panels, loc);
   return view;
 }
 
