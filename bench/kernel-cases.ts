@@ -272,6 +272,16 @@ export const cases: readonly Case[] = [
   gemmCase("step", 1, 512, 128, { mr: 2, nr: 16 }),
   gemmCase("step", 2, 256, 256, { mr: 2, nr: 16 }),
   gemmCase("thin", 4, 1024, 1024, { mr: 4, nr: 8 }),
+  ...[
+    [128, 96, 3200],
+    [96, 96, 3200],
+    [512, 48, 3200],
+    [128, 96, 256],
+    [200, 50, 1920],
+  ].flatMap(([m, n, k]) => [
+    gemmCase("long", m!, n!, k!, { mr: 2, nr: 16, a: "columns" }),
+    gemmCase("long", m!, n!, k!, { mr: 4, nr: 8, a: "columns" }),
+  ]),
   packCase("long", 3200, 256, "n"),
   packCase("long", 3200, 256, "k"),
   convCases("resnet", "forward", { images: 1, size: 58, cin: 64, cout: 64, kernel: 3 }, { mr: 4, nr: 8 }),

@@ -39,7 +39,7 @@ import { segmentParams } from "./conv.js";
 import type { ConvGradSpec } from "./conv-input-grad.js";
 import { identity } from "./epilogue.js";
 import { type Kernel, rowTiles } from "./gemm.js";
-import { int, type Lane, lanes, partialVector, storeTile, tileStep, zeroTile } from "./tile.js";
+import { int, type Lane, lanes, loadTile, partialVector, storeTile, tileStep, zeroTile } from "./tile.js";
 
 /** Parameters of `convWeightGradient`; strides in elements. */
 export const weightGradientParams = (elem: Elem, loops: number): readonly LoopParam[] => [
@@ -111,16 +111,8 @@ function weightGradientTile(lane: Lane, mr: number, nr: number, width: TileWidth
     const acc = zeroTile(f, lane, mr, nv);
     const dwRows: Expr[] = [dw];
     for (let r = 1; r < mr; r++) dwRows.push(f.let(`dw${r}`, add(dwRows[r - 1]!, mul(n, bytes))));
-    f.if(ne(first, 0), () => {
-      for (const [r, row] of acc.entries())
-        for (const [v, x] of row.entries())
-          f.assign(
-            x,
-            exist !== undefined && v === nv - 1
-              ? partialVector(f, lane, elem, dwRows[r]!, v * L, exist)
-              : load(lane.vector, elem, dwRows[r]!, 0, v * L),
-          );
-    });
+    const out = { elem, rowPointer: (r: number) => dwRows[r]!, columns: exist };
+    f.if(ne(first, 0), () => loadTile(f, lane, acc, out));
     const xStep = f.let("xStep", mul(stepW, bytes));
     const dyStep = f.let("dyStep", mul(dyPixel, bytes));
     const oy = f.mut("oy", remS(first, outH));
@@ -166,12 +158,10 @@ function weightGradientTile(lane: Lane, mr: number, nr: number, width: TileWidth
       });
     });
     storeTile(f, lane, acc, {
-      elem,
-      rowPointer: (r) => dwRows[r]!,
+      ...out,
       epilogue: identity,
       params: [],
       at: () => ({ batch: i32(0), row: i32(0), column: i32(0) }),
-      columns: exist,
     });
   });
 }

@@ -7,6 +7,9 @@
  *         acc[MR][NR] = Σ_k A · B
  *         C = epilogue(acc)
  *
+ * Where neighbours along K are a row of A apart, a long K would leave the caches before the next tile: K is then taken in blocks, and
+ * sums wait in C.
+ *
  * All strides are in elements and come as i32 parameters, so that layers of one network share the functions. Nothing outside
  * the operands is read or written.
  */
@@ -15,7 +18,25 @@ import { InternalError } from "../../ir/errors.js";
 import type { Elem, Expr, LoopFunction } from "../../ir/loop.js";
 import { elemBytes } from "../../ir/loop.js";
 import { buildFunction } from "../../ir/loop-block.js";
-import { add, divS, geS, gtS, i32, minS, mul, named, param, pointer, remS, select, sub } from "../../ir/loop-build.js";
+import {
+  add,
+  binary,
+  divS,
+  eq,
+  geS,
+  gtS,
+  i32,
+  ltS,
+  minS,
+  mul,
+  named,
+  ne,
+  param,
+  pointer,
+  remS,
+  select,
+  sub,
+} from "../../ir/loop-build.js";
 import { coverColumns, existing, Helpers, panelsOf, sharedWidth, type TileWidth, tileName } from "./columns.js";
 import { type Epilogue, identity } from "./epilogue.js";
 import {
@@ -23,6 +44,7 @@ import {
   int,
   type Lane,
   lanes,
+  loadTile,
   partialVector,
   reduction,
   splatStep,
@@ -61,6 +83,8 @@ export interface GemmSpec {
   readonly cElem?: Elem;
   /** N, where it is known when compiling: tails that can't occur are left out. */
   readonly n?: number;
+  /** Add to what C holds, each product in the order of K, instead of starting from zero. */
+  readonly accumulate?: boolean;
 }
 
 /** A kernel and the functions it calls. Functions of equal name are equal. */
@@ -104,6 +128,8 @@ export function rowTiles(mr: number): readonly number[] {
 interface Full extends Required<Omit<GemmSpec, "lane" | "n">> {
   readonly lane: Lane;
   readonly n: number | undefined;
+  /** Whether K is taken in blocks, between which the sums wait in C. */
+  readonly blocked: boolean;
 }
 
 function complete(spec: GemmSpec): Full {
@@ -111,17 +137,24 @@ function complete(spec: GemmSpec): Full {
   const nr = spec.nr ?? 2 * lane.count;
   if (lane.depth > 1 && (spec.a !== "rows" || spec.b !== "packed")) throw new InternalError("pairs lie in packed rows");
   if (nr % lane.count !== 0) throw new InternalError(`a tile of ${nr} columns is no multiple of ${lane.count} lanes`);
+  const epilogue = spec.epilogue ?? identity;
+  const cElem = spec.cElem ?? lane.elem;
+  const isPlain = epilogue.name === identity.name && cElem === lane.elem;
+  const accumulate = spec.accumulate ?? false;
+  if (accumulate && !isPlain) throw new InternalError("sums that start in C are the lane's own, and have no epilogue");
   return {
     lane,
     a: spec.a,
     b: spec.b,
-    epilogue: spec.epilogue ?? identity,
+    epilogue,
     mr: spec.mr ?? 4,
     nr,
     aElem: spec.aElem ?? lane.operand,
     bElem: spec.bElem ?? lane.operand,
-    cElem: spec.cElem ?? lane.elem,
+    cElem,
     n: spec.n,
+    accumulate,
+    blocked: spec.a !== "rows" && isPlain,
   };
 }
 
@@ -132,7 +165,7 @@ const storage = (s: Full): string =>
 
 function stem(s: Full, part = "gemm"): string {
   const epilogue = s.epilogue.name === "" ? "" : `_${s.epilogue.name}`;
-  return `${s.lane.name}_${part}_${s.a}_${s.b}${storage(s)}${epilogue}`;
+  return `${s.lane.name}_${part}_${s.a}_${s.b}${storage(s)}${s.accumulate ? "_accumulate" : ""}${epilogue}`;
 }
 
 /** Steps of the reduction in one turn of the inner loop: fewer pointer updates where consecutive A[m, k] are neighbours. */
@@ -143,6 +176,9 @@ const chunkRows = 96;
 
 /** Columns of one chunk; a multiple of every NR in use. */
 const chunkColumns = 96;
+
+/** Steps of K in a block: a panel of B stays in the L1 cache, the rows of a transposed A in the L2 cache. */
+const blockK = 256;
 
 /**
  * All tiles of MR rows in a strip of rows, against one panel (or its first NV vectors):
@@ -173,10 +209,11 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
     int("row"),
     int("column"),
     int("columns"),
+    int("more"),
   ];
   const params = [...own, ...s.epilogue.params];
   return buildFunction(`${stem(s, "gemmstrip")}_${tileName(lane, mr, s.nr, width)}`, params, undefined, (f) => {
-    const { a, b, c, rows, k, aRow, aColumn, bRow, cRow, batch, row, column, columns } = named(own);
+    const { a, b, c, rows, k, aRow, aColumn, bRow, cRow, batch, row, column, columns, more } = named(own);
     const extra = s.epilogue.params.map(param);
     const exist = existing(lane, width, columns);
     const aRowBytes = s.a === "columns" ? i32(aBytes) : f.let("aRowBytes", mul(aRow, elemBytes[s.aElem]));
@@ -186,7 +223,13 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
     const aTile = f.mut("aTile", a);
     const cTile = f.mut("cTile", c);
     f.for("i", 0, sub(rows, mr - 1), mr, (i) => {
+      const rowsOfC = () => {
+        const at: Expr[] = [cTile];
+        for (let r = 1; r < mr; r++) at.push(f.let(`c_${r}`, add(at[r - 1]!, cRowBytes)));
+        return { elem: s.cElem, rowPointer: (r: number) => at[r]!, columns: exist };
+      };
       const acc = zeroTile(f, lane, mr, nv);
+      if (s.blocked || s.accumulate) f.if(ne(more, 0), () => loadTile(f, lane, acc, rowsOfC()));
       // One pointer per row, or one for all where the rows of A are neighbours.
       const aAt: Expr[] = [];
       for (let r = 0; r < (s.a === "columns" ? 1 : mr); r++)
@@ -222,15 +265,11 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
         });
       } else reduction(f, stepsOf(lane, k), unroll, step, advance);
 
-      const cAt: Expr[] = [cTile];
-      for (let r = 1; r < mr; r++) cAt.push(f.let(`c_${r}`, add(cAt[r - 1]!, cRowBytes)));
       storeTile(f, lane, acc, {
-        elem: s.cElem,
-        rowPointer: (r) => cAt[r]!,
+        ...rowsOfC(),
         epilogue: s.epilogue,
         params: extra,
         at: (r) => ({ batch: batch, row: add(add(row, i), r), column: column }),
-        columns: exist,
       });
       f.assign(aTile, add(aTile, mul(aRowBytes, mr)));
       f.assign(cTile, add(cTile, mul(cRowBytes, mr)));
@@ -253,9 +292,10 @@ export function gemm(spec: GemmSpec): GemmKernel {
   const bBytes = elemBytes[s.bElem];
   const cBytes = elemBytes[s.cElem];
   const own = gemmParams(s.aElem, s.bElem, s.cElem);
-  const fn = buildFunction(name, [...own, ...s.epilogue.params], undefined, (f) => {
+  const params = [...own, ...s.epilogue.params];
+  const fn = buildFunction(name, params, undefined, (f) => {
     const p = named(own);
-    const { begin, end, a, b, c, m, n, k, aRow, cRow, aBatch, bBatch, cBatch } = p;
+    const { begin, end, a, b, c, m, n, k, aRow, aColumn, bRow, cRow, aBatch, bBatch, cBatch } = p;
     const extra = named(s.epilogue.params);
     const rowBlocks = f.let("rowBlocks", divS(add(m, chunkRows - 1), chunkRows));
     const columnBlocks = f.let("columnBlocks", divS(add(n, chunkColumns - 1), chunkColumns));
@@ -271,31 +311,49 @@ export function gemm(spec: GemmSpec): GemmKernel {
       const bAt = f.let("bAt", add(b, mul(mul(batch, bBatch), bBytes)));
       const cAt = f.let("cAt", add(c, mul(add(mul(batch, cBatch), mul(row0, cRow)), cBytes)));
 
-      coverColumns(f, lane, panels, column0, columnEnd, (width, column, columns) => {
-        const before = s.b === "packed" ? mul(column, mul(stepsOf(lane, k), lane.depth)) : column;
-        const bPanel = f.let("bPanel", add(bAt, mul(before, bBytes)));
-        let done: Expr = i32(0);
-        for (const size of rowTiles(mr)) {
-          // A whole panel's last rows share the code of the cut one.
-          const tileFn = helpers.use(strip(s, size, size < mr ? sharedWidth(panels, width) : width));
-          const at = done;
-          const left = f.let("left", sub(rows, at));
-          f.if(geS(left, size), () =>
-            f.callNamed(tileFn, {
-              ...p,
-              ...extra,
-              a: add(aAt, mul(mul(at, aRowStride), aBytes)),
-              b: bPanel,
-              c: add(cAt, mul(add(mul(at, cRow), column), cBytes)),
-              rows: left,
-              batch,
-              row: add(row0, at),
-              column,
-              columns,
-            }),
-          );
-          if (size > 1) done = f.let("done", sub(rows, remS(left, size)));
-        }
+      /** Steps of K from `from` on, `count` of them, with A from `source` on. */
+      const tiles = (source: Expr, from: Expr, count: Expr, more: Expr) =>
+        coverColumns(f, lane, panels, column0, columnEnd, (width, column, columns) => {
+          const before = s.b === "packed" ? mul(column, mul(stepsOf(lane, k), lane.depth)) : column;
+          const start = add(before, mul(from, s.b === "packed" ? i32(nr) : bRow));
+          const bPanel = f.let("bPanel", add(bAt, mul(start, bBytes)));
+          let done: Expr = i32(0);
+          for (const size of rowTiles(mr)) {
+            // A whole panel's last rows share the code of the cut one.
+            const tileFn = helpers.use(strip(s, size, size < mr ? sharedWidth(panels, width) : width));
+            const at = done;
+            const left = f.let("left", sub(rows, at));
+            f.if(geS(left, size), () =>
+              f.callNamed(tileFn, {
+                ...p,
+                ...extra,
+                k: count,
+                a: add(source, mul(mul(at, aRowStride), aBytes)),
+                b: bPanel,
+                c: add(cAt, mul(add(mul(at, cRow), column), cBytes)),
+                rows: left,
+                batch,
+                row: add(row0, at),
+                column,
+                columns,
+                more,
+              }),
+            );
+            if (size > 1) done = f.let("done", sub(rows, remS(left, size)));
+          }
+        });
+      const started = i32(s.accumulate ? 1 : 0);
+      if (!s.blocked) {
+        tiles(aAt, i32(0), k, started);
+        return;
+      }
+      const from = f.mut("from", i32(0));
+      // At least one round, so that C is written even without products.
+      f.while(binary("or", eq(from, 0), ltS(from, k)), () => {
+        const count = f.let("count", minS(sub(k, from), blockK));
+        const source = f.let("source", add(aAt, mul(mul(from, aColumn), aBytes)));
+        tiles(source, from, count, s.accumulate ? started : from);
+        f.assign(from, add(from, blockK));
       });
     });
   });

@@ -118,10 +118,13 @@ export function copyElements(f: Block, elem: Elem, from: Expr, to: Expr, count: 
     { bytes: 2, kind: "i32", elem: "i16" },
     { bytes: 1, kind: "i32", elem: "i8" },
   ] as const;
+  const bytes = elemBytes[elem];
   let at = 0;
   for (const w of widths)
-    for (; count * elemBytes[elem] - at >= w.bytes; at += w.bytes)
-      f.store(w.elem, add(to, at), 0, load(w.kind, w.elem, add(from, at), 0));
+    for (; count * bytes - at >= w.bytes; at += w.bytes) {
+      const value = load(w.kind, w.elem, add(from, at), 0);
+      f.store(w.elem, add(to, at), 0, value);
+    }
 }
 
 /** Column by column: any strides. Columns that do not exist are zeros. */

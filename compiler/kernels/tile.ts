@@ -178,6 +178,25 @@ export interface TileOutput {
   readonly accumulate?: boolean;
 }
 
+/** Sets the accumulators to what the output holds. */
+export function loadTile(
+  b: Block,
+  lane: Lane,
+  acc: Accumulators,
+  out: Pick<TileOutput, "elem" | "rowPointer" | "columns">,
+): void {
+  const L = lane.count;
+  const last = (acc[0]?.length ?? 0) - 1;
+  for (const [r, row] of acc.entries())
+    for (const [v, x] of row.entries())
+      b.assign(
+        x,
+        out.columns !== undefined && v === last
+          ? partialVector(b, lane, out.elem, out.rowPointer(r), v * L, out.columns)
+          : load(lane.vector, out.elem, out.rowPointer(r), 0, v * L),
+      );
+}
+
 /** Applies the epilogue to each accumulator and stores it; cut columns go element by element. */
 export function storeTile(b: Block, lane: Lane, acc: Accumulators, out: TileOutput): void {
   const L = lane.count;

@@ -78,7 +78,8 @@ function check(spec: GemmSpec & { lane: keyof typeof arrays }, sizes: Case, cutC
       );
     bView = buffer(packed);
   } else bView = buffer(b);
-  const c = buffer(new Float64Array(batch * m * n).fill(7));
+  const before = spec.accumulate ? round(randomArray(batch * m * n, 8)) : new Float64Array(batch * m * n).fill(7);
+  const c = buffer(before);
   const bBatch = spec.b === "packed" ? packedLength(k, n, kernel.nr) : k * n;
   const extra = extraOperands(spec.epilogue, sizes, buffer, c);
   const chunks = batch * Math.ceil(m / kernel.chunkRows) * Math.ceil(n / kernel.chunkColumns);
@@ -87,7 +88,10 @@ function check(spec: GemmSpec & { lane: keyof typeof arrays }, sizes: Case, cutC
   if (cutChunks) for (let i = chunks - 1; i >= 0; i--) call(i, i + 1);
   else call(0, chunks);
   arena.checkGuards();
-  const want = reference(a, b, sizes, extra.post);
+  const post = spec.accumulate
+    ? (sum: number, i: number, j: number, t: number) => sum + before[(t * m + i) * n + j]!
+    : extra.post;
+  const want = reference(a, b, sizes, post);
   const eps = spec.lane === "f32" ? 2 ** -23 : spec.lane === "f64" ? 2 ** -52 : 0;
   expectClose(c, want, (k + 4) * eps * 2, `${kernel.fn.name} ${JSON.stringify(sizes)}`);
 }
@@ -133,6 +137,57 @@ describe("gemm f32", () => {
           for (const k of [0, 1, 2, 3, 4, 9]) check(spec, { m: mr + 1, n: nr + 3, k });
           check(spec, { m: 2 * mr + 1, n: 2 * nr + 1, k: 33 });
         });
+
+  for (const a of ["columns", "strided"] as const)
+    it(`${a}: long K, in blocks that do not fill, over several chunks`, () => {
+      for (const b of ["packed", "rows"] as const)
+        for (const [mr, nr] of [
+          [4, 8],
+          [2, 16],
+        ] as const)
+          for (const k of [255, 256, 257, 600, 3200])
+            for (const [m, n] of [
+              [7, 21],
+              [99, 19],
+              [1, 100],
+            ] as const)
+              check({ lane: "f32", a, b, mr, nr }, { m, n, k, batch: k < 300 ? 2 : 1 }, true);
+    });
+
+  it("blocks of K change no bit", () => {
+    const [m, n, k] = [9, 13, 1000];
+    const results = (["columns", "rows"] as const).map((a) => {
+      const arena = new Arena(32);
+      const values = randomArray(m * k, 1);
+      const operands = [arena.f32(a === "rows" ? transpose(values, k, m) : values), arena.f32(randomArray(k * n, 2))];
+      const c = arena.f32(m * n);
+      const [aRow, aColumn] = a === "rows" ? [k, 1] : [0, m];
+      arena.instantiate(gemm({ lane: "f32", a, b: "rows" }))(
+        0,
+        1,
+        ...operands,
+        c,
+        m,
+        n,
+        k,
+        aRow,
+        aColumn,
+        n,
+        n,
+        0,
+        0,
+        0,
+      );
+      return [...c];
+    });
+    expect(results[1]).toEqual(results[0]);
+  });
+
+  it("adds to what C holds", () => {
+    for (const a of ["rows", "columns"] as const)
+      for (const n of [3, 8, 21])
+        check({ lane: "f32", a, b: "rows", accumulate: true }, { m: 7, n, k: 300, batch: 2 }, true);
+  });
 
   it("batches, in chunks of any order", () => {
     check({ lane: "f32", a: "rows", b: "packed" }, { m: 100, n: 101, k: 7, batch: 3 }, true);
@@ -180,7 +235,11 @@ describe("gemm in other types", () => {
   for (const lane of ["f64", "i32"] as const)
     it(lane, () => {
       for (const b of ["packed", "rows"] as const)
-        for (const m of [1, 4, 6]) for (const n of [1, 3, 4, 5, 8, 11]) check({ lane, a: "rows", b }, { m, n, k: 13 });
+        for (const m of [1, 4, 6])
+          for (const n of [1, 3, 4, 5, 8, 11]) {
+            check({ lane, a: "rows", b }, { m, n, k: 13 });
+            check({ lane, a: "columns", b }, { m, n, k: 270 });
+          }
     });
 
   it("u8 · i8 → i32, with operands stored as bytes", () => {
