@@ -7,8 +7,11 @@ import type { Random } from "./random.js";
 /** Values of a new tensor in row-major order. */
 export type Initializer = (shape: readonly number[], random: Random) => ArrayLike<number>;
 
-const fill = (shape: readonly number[], next: () => number): Float64Array =>
-  Float64Array.from({ length: elementCount(shape) }, next);
+function fill(shape: readonly number[], next: () => number): Float64Array {
+  const values = new Float64Array(elementCount(shape));
+  for (let i = 0; i < values.length; i++) values[i] = next();
+  return values;
+}
 
 export interface Fans {
   readonly fanIn: number;

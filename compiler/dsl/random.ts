@@ -6,7 +6,7 @@
  * numbers take two words (53 bits), normal ones are made in pairs by Box–Muller in doubles.
  */
 
-import { philox } from "../../ir/ops/random.js";
+import { philoxInto } from "../../ir/ops/random.js";
 
 export interface Random {
   /** Uniform in [0, 1). */
@@ -26,11 +26,11 @@ export function fnv1a(text: string): number {
 export function randomOf(seed: number, name: string): Random {
   const key = [seed >>> 0, fnv1a(name)] as const;
   let block = 0;
-  let words: readonly number[] = [];
+  const words = new Uint32Array(4);
   let used = 4;
   const word = (): number => {
     if (used === 4) {
-      words = philox([block >>> 0, Math.floor(block / 2 ** 32), 0, 0], key);
+      philoxInto(words, [block >>> 0, Math.floor(block / 2 ** 32), 0, 0], key);
       block++;
       used = 0;
     }

@@ -18,28 +18,38 @@ import { add, cos, log1p, mul, neg, sqrt } from "./elementwise.js";
 import { lt, shiftRight } from "./logic.js";
 import { reshape, slice } from "./movement.js";
 
-/** One block: four words from a counter of four and a key of two words. */
-export function philox(
+/** High word of the product of two u32, from the products of their halves; doubles hold each exactly. */
+function highWord(a: number, b: number): number {
+  const [a0, a1] = [a & 0xffff, a >>> 16];
+  const [b0, b1] = [b & 0xffff, b >>> 16];
+  const middle = a1 * b0 + ((a0 * b0) >>> 16);
+  return a1 * b1 + (middle >>> 16) + ((a0 * b1 + (middle & 0xffff)) >>> 16);
+}
+
+/** Writes one block of four words from a counter of four and a key of two words. */
+export function philoxInto(
+  out: Uint32Array,
   counter: readonly [number, number, number, number],
   key: readonly [number, number],
-): readonly [number, number, number, number] {
+): void {
   let [c0, c1, c2, c3] = counter;
   let [k0, k1] = key;
   for (let round = 0; round < 10; round++) {
-    const p0 = BigInt(c0 >>> 0) * 0xd2511f53n;
-    const p1 = BigInt(c2 >>> 0) * 0xcd9e8d57n;
-    const high0 = Number(p0 >> 32n);
-    const high1 = Number(p1 >> 32n);
-    [c0, c1, c2, c3] = [
-      (high1 ^ c1 ^ k0) >>> 0,
-      Number(p1 & 0xffffffffn),
-      (high0 ^ c3 ^ k1) >>> 0,
-      Number(p0 & 0xffffffffn),
-    ];
-    k0 = (k0 + 0x9e3779b9) >>> 0;
-    k1 = (k1 + 0xbb67ae85) >>> 0;
+    const high0 = highWord(c0, 0xd2511f53);
+    const high1 = highWord(c2, 0xcd9e8d57);
+    const low0 = Math.imul(c0, 0xd2511f53);
+    const low1 = Math.imul(c2, 0xcd9e8d57);
+    c0 = high1 ^ c1 ^ k0;
+    c1 = low1;
+    c2 = high0 ^ c3 ^ k1;
+    c3 = low0;
+    k0 = (k0 + 0x9e3779b9) | 0;
+    k1 = (k1 + 0xbb67ae85) | 0;
   }
-  return [c0, c1, c2, c3];
+  out[0] = c0;
+  out[1] = c1;
+  out[2] = c2;
+  out[3] = c3;
 }
 
 function requireWords(t: TensorType, what: string): void {
@@ -64,9 +74,10 @@ export const randomBits: PrimitiveOp<"randomBits", { shape: Shape }> = defineOp<
     const out = zeros("u32", types[0]!.shape.map(dim));
     const [k0, k1] = key!.data as Uint32Array;
     const [c2, c3] = counter!.data as Uint32Array;
+    const four = new Uint32Array(4);
     for (let i = 0; i < out.data.length; i += 4) {
       const block = i / 4;
-      const four = philox([block >>> 0, Math.floor(block / 2 ** 32), c2!, c3!], [k0!, k1!]);
+      philoxInto(four, [block >>> 0, Math.floor(block / 2 ** 32), c2!, c3!], [k0!, k1!]);
       for (let j = 0; j < 4 && i + j < out.data.length; j++) out.data[i + j] = four[j]!;
     }
     return out;

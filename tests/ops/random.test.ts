@@ -1,13 +1,32 @@
 import { describe, expect, it } from "vitest";
 import { graph, param } from "../../ir/graph.js";
-import { bernoulli, philox, randomBits, randomNormal, randomUniform } from "../../ir/ops/random.js";
+import { bernoulli, philoxInto, randomBits, randomNormal, randomUniform } from "../../ir/ops/random.js";
 import { evaluate } from "../../ir/reference.js";
 import { tensorFrom, toNumbers } from "../../ir/tensor.js";
+import { seeded } from "../graph/random.js";
 
 const words = (...values: number[]) => tensorFrom("u32", [values.length], values);
 const key = param("key", { dtype: "u32", shape: [2] });
 const counter = param("counter", { dtype: "u32", shape: [2] });
 const ones = 0xffffffff;
+
+type Words = readonly [number, number, number, number];
+function philox(at: Words, by: readonly [number, number]): readonly number[] {
+  const out = new Uint32Array(4);
+  philoxInto(out, at, by);
+  return [...out];
+}
+
+/** The paper's definition, with whole products. */
+function slowPhilox([c0, c1, c2, c3]: Words, [k0, k1]: readonly [number, number], rounds = 10): readonly number[] {
+  if (rounds === 0) return [c0, c1, c2, c3];
+  const product = (a: number, b: bigint) => BigInt(a) * b;
+  const [p0, p1] = [product(c0, 0xd2511f53n), product(c2, 0xcd9e8d57n)];
+  const [high0, high1] = [Number(p0 >> 32n), Number(p1 >> 32n)];
+  const [low0, low1] = [Number(p0 & 0xffffffffn), Number(p1 & 0xffffffffn)];
+  const next = [(high1 ^ c1 ^ k0) >>> 0, low1, (high0 ^ c3 ^ k1) >>> 0, low0] as const;
+  return slowPhilox(next, [(k0 + 0x9e3779b9) >>> 0, (k1 + 0xbb67ae85) >>> 0], rounds - 1);
+}
 
 describe("Philox 4×32-10", () => {
   // Random123's known answers (kat_vectors).
@@ -17,6 +36,15 @@ describe("Philox 4×32-10", () => {
     expect(philox([0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344], [0xa4093822, 0x299f31d0])).toEqual([
       0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1,
     ]);
+  });
+  it("is its definition with whole products, at any counter and key", () => {
+    const random = seeded(5);
+    const word = () => Math.floor(random() * 2 ** 32);
+    for (let i = 0; i < 2000; i++) {
+      const at = [word(), word(), word(), word()] as const;
+      const by = [word(), word()] as const;
+      expect(philox(at, by)).toEqual(slowPhilox(at, by));
+    }
   });
   it("numbers elements by their place, so that a longer draw begins with a shorter one", () => {
     const draw = (length: number) =>
