@@ -35,7 +35,14 @@ export interface Param {
   readonly name: string;
 }
 
-export interface Value {
+/**
+ * What the DSL adds to values, by declaration merging: `x.mul(2).add(b)`. The IR and its passes use none of it, and values have it once
+ * the DSL is loaded.
+ */
+// biome-ignore lint/suspicious/noEmptyInterface: others declare its members
+export interface ValueMethods {}
+
+export interface Value extends ValueMethods {
   readonly type: TensorType;
   readonly def: GraphNode | Param;
   /** Which result of `def` this is (0 for parameters). */
@@ -79,10 +86,29 @@ export function paramName(v: Value): string {
   return v.def.name;
 }
 
-/** A new parameter value. */
-export function param(name: string, type: TensorType): Value {
-  return { type, def: { op: "param", name }, index: 0 };
+class ValueRecord {
+  readonly type: TensorType;
+  readonly def: GraphNode | Param;
+  readonly index: number;
+
+  constructor(type: TensorType, def: GraphNode | Param, index: number) {
+    this.type = type;
+    this.def = def;
+    this.index = index;
+  }
 }
+
+/** A new value. All are made here. */
+export const makeValue = (type: TensorType, def: GraphNode | Param, index: number): Value =>
+  new ValueRecord(type, def, index) as Value;
+
+/** Gives all values these members. */
+export function addValueMethods(members: PropertyDescriptorMap): void {
+  Object.defineProperties(ValueRecord.prototype, members);
+}
+
+/** A new parameter value. */
+export const param = (name: string, type: TensorType): Value => makeValue(type, { op: "param", name }, 0);
 
 export function graph(
   name: string,

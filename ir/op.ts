@@ -15,6 +15,7 @@ import {
   activeLoc,
   type Graph,
   type GraphNode,
+  makeValue,
   type NodeOf,
   type TensorType,
   typeText,
@@ -225,7 +226,7 @@ export function makeNode<N extends string, A extends Attrs>(
   const node: NodeOf<N, A> = { op: facts.name, operands, attrs, regions, results, loc };
   // The union GraphNode is closed over ops/index.ts; a facts object always belongs to it.
   types.forEach((type, index) => {
-    results.push({ type, def: node as unknown as GraphNode, index });
+    results.push(makeValue(type, node as unknown as GraphNode, index));
   });
   scope().made?.(node as unknown as GraphNode);
   return node;

@@ -2,7 +2,7 @@
 
 import { isFloat } from "./dtype.js";
 import { ModelError } from "./errors.js";
-import { definedSymbols, type Graph, type GraphNode, graph, param, type Value } from "./graph.js";
+import { definedSymbols, type Graph, type GraphNode, graph, makeValue, param, type Value } from "./graph.js";
 import { recordNodes } from "./op.js";
 import { inExactly, inScope, type RegionFrame, scope } from "./scope.js";
 
@@ -93,7 +93,7 @@ function substitute(root: Value, replaced: Map<Value, Value>): Value {
     const changed = operands.some((o, i) => o !== def.operands[i]);
     const copy = changed ? ({ ...def, operands, results } as GraphNode) : def;
     def.results.forEach((r, index) => {
-      if (changed) results.push({ type: r.type, def: copy, index });
+      if (changed) results.push(makeValue(r.type, copy, index));
       replaced.set(r, copy.results[index]!);
     });
     stack.pop();

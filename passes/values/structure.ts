@@ -2,7 +2,7 @@
 
 import { type Dim, dimBounds, dimMul, dimSub } from "../../ir/dim.js";
 import { type DType, isFloat, isInt } from "../../ir/dtype.js";
-import type { Attr, Attrs, GraphNode, NodeOf, Value } from "../../ir/graph.js";
+import { type Attr, type Attrs, type GraphNode, type NodeOf, param, type Value } from "../../ir/graph.js";
 import type { ReduceName } from "../../ir/ops/classes.js";
 import { opOf } from "../../ir/ops/index.js";
 import { productOf } from "../../ir/ops/movement.js";
@@ -123,7 +123,7 @@ const combining = { sum: "add", prod: "mul", reduceMax: "max", reduceMin: "min",
 /** The fact of `op` on two elements of a dtype. */
 function combine(op: (typeof combining)[ReduceName], like: Value, a: Fact, b: Fact): Fact {
   const type = { dtype: like.type.dtype, shape: [] };
-  const operand = { type, def: { op: "param" as const, name: "" }, index: 0 };
+  const operand = param("", type);
   const node = { op, operands: [operand, operand], attrs: {}, regions: [], results: [operand], loc: undefined };
   return elementwiseFact(node as Parameters<typeof elementwiseFact>[0], [a, b]);
 }

@@ -2,7 +2,16 @@ import { describe, expect, it } from "vitest";
 import { dimAdd, dimFloorDiv, dimMul, dimSymbol } from "../../ir/dim.js";
 import { computeDtypes, dtypes } from "../../ir/dtype.js";
 import { VerifyError } from "../../ir/errors.js";
-import { type Attrs, type Graph, type GraphNode, graph, param, type Value, withLoc } from "../../ir/graph.js";
+import {
+  type Attrs,
+  type Graph,
+  type GraphNode,
+  graph,
+  makeValue,
+  param,
+  type Value,
+  withLoc,
+} from "../../ir/graph.js";
 import { parseGraph } from "../../ir/graph-parse.js";
 import { printGraph } from "../../ir/graph-print.js";
 import { verifyGraph } from "../../ir/graph-verify.js";
@@ -186,7 +195,7 @@ describe("verifier", () => {
   const forge = (node: Partial<GraphNode>, type = x.type): Value => {
     const results: Value[] = [];
     const made = { op: "neg", operands: [x], attrs: {}, regions: [], results, loc: undefined, ...node } as GraphNode;
-    if (node.results === undefined) results.push({ type, def: made, index: 0 });
+    if (node.results === undefined) results.push(makeValue(type, made, 0));
     return made.results[0]!;
   };
   it("3 and 4: nodes and types", () => {
@@ -201,7 +210,7 @@ describe("verifier", () => {
       graph(
         "g",
         [x],
-        [{ type: x.type, def: y.def, index: 0 }].map((v) => neg([v])),
+        [makeValue(x.type, y.def, 0)].map((v) => neg([v])),
       ),
       /no result of its neg/,
     );

@@ -24,6 +24,9 @@ export const add: Binary = np.add;
 /** a − b. */
 export const sub: Binary = np.sub;
 
+/** b − a: `x.rsub(1)` is 1 − x. */
+export const rsub: Binary = (a, b) => np.sub(b, a);
+
 /** a · b. */
 export const mul: Binary = np.mul;
 

@@ -4,6 +4,8 @@
  * context first.
  */
 
+import "./methods.js";
+
 export * from "./activation.js";
 export * from "./arithmetic.js";
 export * from "./attention.js";
