@@ -1,6 +1,8 @@
 /** Building graphs out of graphs: nodes with other operands, graphs put in place of a call, mapped copies. */
 
+import { type Dim, type DimSymbol, dimSubstitute } from "./dim.js";
 import {
+  type Attr,
   type Attrs,
   definedSymbols,
   type Graph,
@@ -65,6 +67,39 @@ export function copyGraph(g: Graph, params = g.params.map((p) => param(paramName
       node,
       node.operands.map((v) => copies.get(v)!),
     );
+    node.results.forEach((r, i) => {
+      copies.set(r, copy.results[i]!);
+    });
+  }
+  return {
+    ...withRoots(
+      g,
+      graphRoots(g).map((v) => copies.get(v)!),
+    ),
+    params,
+  };
+}
+
+/**
+ * The graph with other sizes in place of symbols: in the types of parameters, in attributes, in regions. Types are inferred anew. No
+ * value is shared with the original.
+ */
+export function withDims(g: Graph, replace: (symbol: DimSymbol) => Dim | undefined): Graph {
+  const dim = (d: Dim): Dim => dimSubstitute(d, replace);
+  const attr = (a: Attr): Attr => {
+    if (Array.isArray(a)) return (a as readonly Attr[]).map(attr);
+    return typeof a === "object" && "kind" in a ? (dim(a) as Attr) : a;
+  };
+  const copies = new Map<Value, Value>();
+  const params = g.params.map((p) => param(paramName(p), { dtype: p.type.dtype, shape: p.type.shape.map(dim) }));
+  g.params.forEach((p, i) => {
+    copies.set(p, params[i]!);
+  });
+  for (const node of graphNodes(g)) {
+    const attrs = Object.fromEntries(Object.entries(node.attrs as Attrs).map(([name, a]) => [name, attr(a)]));
+    const operands = node.operands.map((v) => copies.get(v)!);
+    const regions = node.regions.map((r) => withDims(r, replace));
+    const copy = makeNode(opOf(node), operands, attrs, regions, node.loc);
     node.results.forEach((r, i) => {
       copies.set(r, copy.results[i]!);
     });

@@ -169,13 +169,18 @@ export class Context {
     carried.loop.next = value;
   }
 
+  /** The symbol of a size that the run finds, which no other has. */
+  freshSize(name: string, bound: Dim): DimExpr {
+    return unknownSize(`${name}_f${++this.#sizes}`, bound);
+  }
+
   /** A size that the run finds, at most `bound`: `make` is given its symbol and makes the node that finds it. */
   findSize<T extends Value | readonly Value[]>(
     name: string,
     bound: Dim,
     make: (defines: DimExpr) => T,
   ): { readonly size: DimExpr; readonly made: T } {
-    const size = unknownSize(`${name}_f${++this.#sizes}`, bound);
+    const size = this.freshSize(name, bound);
     const made = make(size);
     // In a region the region itself keeps it.
     if (scope().region === undefined) this.keepSize((Array.isArray(made) ? made[0] : made) as Value);

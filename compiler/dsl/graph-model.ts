@@ -5,14 +5,28 @@
  * update the batch's statistics and dropout drops.
  */
 
+import { type Dim, type DimSymbol, dimBounds, dimDiffers, dimSubstitute, dimSymbols } from "../../ir/dim.js";
 import { isFloat } from "../../ir/dtype.js";
 import { ModelError } from "../../ir/errors.js";
-import { type Graph, type GraphNode, graphNodes, type NodeOf, param, type Value, withLoc } from "../../ir/graph.js";
-import { remake, sizeFinders, withResults } from "../../ir/graph-rebuild.js";
+import {
+  type Graph,
+  type GraphNode,
+  graph,
+  graphNodes,
+  type NodeOf,
+  param,
+  paramName,
+  typeText,
+  type Value,
+  withLoc,
+} from "../../ir/graph.js";
+import { remake, sizeFinders, withDims, withResults } from "../../ir/graph-rebuild.js";
+import { choices } from "../../ir/names.js";
 import { dropout } from "../../ir/ops/dropout.js";
 import type { AttrsOf, OpName } from "../../ir/ops/index.js";
 import { batchNormTrain } from "../../ir/ops/normalize.js";
 import type { Tensor } from "../../ir/tensor.js";
+import { aBoolean, anything, aString, type Checks, checkOptions, either, listOf } from "../options.js";
 import type { Context } from "./context.js";
 import { Module, Variable } from "./module.js";
 
@@ -120,17 +134,123 @@ function copyNode(
   });
 }
 
+export interface FromGraphOptions {
+  /**
+   * What the module gives: names of the graph's results, or of nodes inside (an ONNX node's name). One name gives one value, a list
+   * gives values by name. What these do not depend on is left out, its weights too. Default: all results.
+   */
+  readonly outputs?: string | readonly string[];
+  /** The weights stay as they are, and the module is always in evaluation mode. Default false. */
+  readonly frozen?: boolean;
+  /** Which weights are learnt, if not frozen. Default: all. */
+  readonly trainable?: Trainable;
+}
+
+const fromGraphChecks: Checks<FromGraphOptions> = {
+  outputs: either(aString, listOf(aString)),
+  frozen: aBoolean,
+  trainable: anything,
+};
+
+/**
+ * A graph as a module inside other models: an imported trunk under a new head, a teacher, a perceptual loss. It takes the graph's
+ * inputs in their order; sizes that the graph names fit what they are given.
+ *
+ * ```ts
+ * const trunk = nn.fromGraph(importOnnx(bytes), { outputs: "features", frozen: true });
+ * const model = nn.sequential(trunk, nn.Linear(512, 10));
+ * ```
+ *
+ * @throws ModelError where a name is not in the graph; says which there are
+ */
+export function fromGraph(
+  g: Graph,
+  options: FromGraphOptions & { readonly outputs: readonly string[] },
+): GraphModel<Readonly<Record<string, Value>>>;
+export function fromGraph<O extends GraphOutput = Value>(g: Graph, options?: FromGraphOptions): GraphModel<O>;
+export function fromGraph(g: Graph, options: FromGraphOptions = {}): GraphModel<GraphOutput> {
+  checkOptions("fromGraph", options, fromGraphChecks);
+  return new GraphModel(g, options.trainable ?? true, options);
+}
+
+/** The graph with these results: of its own, or the first results of nodes inside that have this name. */
+function withOutputs(g: Graph, names: readonly string[]): Graph {
+  const own = new Map(g.resultNames.map((name, i) => [name, g.results[i]!]));
+  const inner = new Map<string, Value>();
+  // An ONNX node becomes several of the graph; its last one gives what it gives.
+  for (const node of graphNodes(g)) if (node.loc !== undefined) inner.set(node.loc, node.results[0]!);
+  const results = names.map((name) => {
+    const found = own.get(name) ?? inner.get(name);
+    if (found) return found;
+    throw new ModelError({
+      where: "option outputs",
+      message: `the graph has no result and no node called "${name}"`,
+      hint: choices(name, [...own.keys(), ...inner.keys()], "there are"),
+    });
+  });
+  return withResults(graph(g.name, g.params, results, names), results, sizeFinders(g));
+}
+
+/** The graph with the sizes of these inputs in place of its own symbols; `again`: in the same context as before. */
+function fitted(g: Graph, inputs: readonly Value[], ctx: Context, again: boolean): Graph {
+  if (inputs.length !== g.params.length)
+    throw new ModelError(
+      `the graph takes ${g.params.length} inputs (${g.params.map(paramName).join(", ")}), not ${inputs.length}`,
+    );
+  const bound = new Map<string, Dim>();
+  g.params.forEach((p, i) => {
+    const { dtype, shape } = p.type;
+    const { type } = inputs[i]!;
+    const misfit = (why: string) =>
+      new ModelError({
+        message: `input "${paramName(p)}" is ${typeText(p.type)}, but is given ${typeText(type)}: ${why}`,
+      });
+    if (dtype !== type.dtype || shape.length !== type.shape.length) throw misfit("another dtype or rank");
+    shape.forEach((d, axis) => {
+      const given = type.shape[axis]!;
+      if (typeof d === "number") {
+        if (dimDiffers(d, given)) throw misfit(`axis ${axis} differs`);
+        return;
+      }
+      const [symbol] = dimSymbols(d).values();
+      if (symbol === undefined || symbol.name !== d.key) return;
+      const before = bound.get(symbol.name);
+      if (before !== undefined && dimDiffers(before, given)) throw misfit(`two sizes for ${symbol.name}`);
+      const { min, max } = dimBounds(given);
+      if (max < symbol.min || min > symbol.max)
+        throw misfit(`${symbol.name} must be from ${symbol.min} to ${symbol.max}`);
+      bound.set(symbol.name, before ?? given);
+    });
+  });
+  const unchanged = [...bound].every(([name, d]) => typeof d !== "number" && d.key === name);
+  // Applied twice, it finds its sizes twice.
+  if (unchanged && !(again && sizeFinders(g).length > 0)) return g;
+  const renamed = new Map<string, Dim>();
+  const replace = (s: DimSymbol): Dim | undefined => {
+    if (s.bound === undefined) return bound.get(s.name);
+    if (!renamed.has(s.name)) renamed.set(s.name, ctx.freshSize(s.name, dimSubstitute(s.bound, replace)));
+    return renamed.get(s.name);
+  };
+  return withDims(g, replace);
+}
+
 /** What a graph gives: its result, or its results by name where it has several. */
 export type GraphOutput = Value | Readonly<Record<string, Value>>;
 
-export class GraphModel extends Module<readonly Value[], GraphOutput> {
+export class GraphModel<O extends GraphOutput = GraphOutput> extends Module<readonly Value[], O> {
   readonly #graph: Graph;
   readonly #variables: ReadonlyMap<string, Variable>;
+  readonly #frozen: boolean;
+  readonly #byName: boolean;
+  readonly #built = new WeakSet<Context>();
 
-  /** @throws ModelError where `trainable` names nothing */
-  constructor(g: Graph, trainable: Trainable) {
+  /** @throws ModelError where `trainable` or `outputs` names nothing */
+  constructor(whole: Graph, trainable: Trainable, { frozen = false, outputs }: FromGraphOptions = {}) {
     super();
+    const g = outputs === undefined ? whole : withOutputs(whole, [outputs].flat() as readonly string[]);
     this.#graph = g;
+    this.#frozen = frozen;
+    this.#byName = Array.isArray(outputs);
     const patterns = trainable === true ? [] : [trainable].flat().map(matcher);
     const wanted = (name: string) => patterns.some((matches) => matches(name));
     const variables = new Map<string, Variable>();
@@ -146,7 +266,7 @@ export class GraphModel extends Module<readonly Value[], GraphOutput> {
         tensor.dtype,
       );
       v.value = tensor;
-      if (!buffer) v.trainable = trainable === true || wanted(name);
+      if (!buffer) v.trainable = !frozen && (trainable === true || wanted(name));
       variables.set(name, v);
     }
     this.#variables = variables;
@@ -164,8 +284,13 @@ export class GraphModel extends Module<readonly Value[], GraphOutput> {
     return this.#variables;
   }
 
-  forward(ctx: Context, ...inputs: readonly Value[]): GraphOutput {
-    const g = this.#graph;
+  forward(ctx: Context, ...inputs: readonly Value[]): O {
+    return (this.#frozen ? ctx.eval(() => this.#build(ctx, inputs)) : this.#build(ctx, inputs)) as O;
+  }
+
+  #build(ctx: Context, inputs: readonly Value[]): GraphOutput {
+    const g = fitted(this.#graph, inputs, ctx, this.#built.has(ctx));
+    this.#built.add(ctx);
     const values = new Map<Value, Value>(g.params.map((p, i) => [p, inputs[i]!]));
     const variable = (name: string) => {
       const v = this.#variables.get(name);
@@ -177,7 +302,9 @@ export class GraphModel extends Module<readonly Value[], GraphOutput> {
     }
     for (const v of sizeFinders(g)) ctx.keepSize(values.get(v)!);
     const results = g.results.map((v) => values.get(v)!);
-    return results.length === 1 ? results[0]! : Object.fromEntries(results.map((v, i) => [g.resultNames[i]!, v]));
+    return results.length === 1 && !this.#byName
+      ? results[0]!
+      : Object.fromEntries(results.map((v, i) => [g.resultNames[i]!, v]));
   }
 
   /** Builds the training form of a node that has one. */

@@ -3,6 +3,7 @@
 export { scanOp as scan } from "../../ir/control-build.js";
 export { Context } from "./context.js";
 export { type GraphOptions, type InputSpec, type Inputs, toGraph } from "./graph.js";
+export { type FromGraphOptions, fromGraph, type GraphOutput } from "./graph-model.js";
 export * as init from "./init.js";
 export { fromKeras, type KerasOptions } from "./keras.js";
 export * from "./layers/activation.js";

@@ -10,7 +10,6 @@ import { type DimSymbol, dimSymbols } from "../../../ir/dim.js";
 import { ModelError } from "../../../ir/errors.js";
 import { type Graph, paramName } from "../../../ir/graph.js";
 import type { Tensor } from "../../../ir/tensor.js";
-import { stateNames } from "../../dsl/update.js";
 import { readWeights } from "../../dsl/weights-file.js";
 import { anObject, aString, atLeast, type Checks, checkOptions, recordOf } from "../../options.js";
 import type { Program } from "../../program.js";
@@ -95,8 +94,7 @@ function weightsOf(given: ExportOptions["weights"]): ReadonlyMap<string, Tensor>
 }
 
 /** Optimiser state and the like, which a checkpoint holds beside the weights. */
-const isTraining = (name: string): boolean =>
-  name.startsWith("optimizer.") || name === stateNames.key || name === stateNames.batches;
+const isTraining = (name: string): boolean => /^(.*\.)?optimizer\d*\.|^metric\.|^rng\.(key|counter)$/.test(name);
 
 /** A model as drafts: what `exportOnnx` and the template of a training artefact share. */
 export interface Drafted {
@@ -117,16 +115,24 @@ export function draft(input: Graph | Program, options: ExportOptions): Drafted {
     });
   const { graph: g, states: known, unused } = targetOf(input, options.entry);
   const weights = weightsOf(options.weights);
-  const results = g.results.map((value, i) => ({ value, name: g.resultNames[i]!, donated: g.donations?.has(i) }));
-  const outputs = results.filter((r) => !r.donated);
-  const reserved = new Set([...g.params.map(paramName), ...outputs.map((o) => o.name)]);
+  // ONNX has no state: what an entry changes goes in as it was and comes out as it is then.
+  const outputs = g.results.map((value, i) => {
+    const name = g.resultNames[i]!;
+    return { value, name: g.donations?.has(i) ? `present.${name}` : name };
+  });
+  const changed = new Set([...(g.donations?.values() ?? [])].map((i) => g.params[i]));
+  const reserved = new Set([
+    ...g.params.map(paramName),
+    ...[...changed].map((p) => `past.${paramName(p!)}`),
+    ...outputs.map((o) => o.name),
+  ]);
   const model = new ModelDraft(opset, weights, reserved);
   const e = new Emitter(model, emitNode);
 
   const inputs: TypedRef[] = [];
   const states = new Map<Ref, Tensor>();
   for (const p of g.params) {
-    const name = paramName(p);
+    const name = changed.has(p) ? `past.${paramName(p)}` : paramName(p);
     const ref: Ref = { hint: name, fixed: name };
     e.set(p, ref);
     const tensor = known.get(name);
