@@ -94,8 +94,8 @@ async function buildData() {
     platform: "neutral",
     mainFields: ["module", "main"],
     conditions: ["import", "default"],
-    external: ["node:*"],
-    minifySyntax: true,
+    // Papa Parse names a builtin of Node, for streams that are not used here.
+    external: ["node:*", "stream"],
   });
   for (const path of Object.keys(result.metafile.outputs))
     writeFileSync(`${root}/${path}`, withMarkedImports(readFileSync(`${root}/${path}`, "utf8")));

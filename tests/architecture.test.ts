@@ -40,6 +40,10 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   "cli-progress": ["compiler/cli/"],
   picocolors: ["compiler/cli/"],
   esbuild: ["compiler/cli/"],
+  papaparse: ["runtime/data/read/"],
+  "fast-png": ["runtime/data/read/"],
+  "jpeg-js": ["runtime/data/read/"],
+  "@huggingface/tokenizers": ["runtime/data/text/"],
 };
 
 interface Source {
