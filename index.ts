@@ -5,6 +5,7 @@ export {
   type Entry,
   type EntryContext,
   F,
+  type GradientMetric,
   type GraphOutput,
   type GraphTrainOptions,
   losses,

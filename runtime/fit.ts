@@ -209,14 +209,17 @@ export class Fit {
         "the artefact has no entry for it",
         "compile the training step with evaluation",
       );
-    const mean = new Mean(this.#scalars.length);
+    // What is of gradients, `step` alone can tell.
+    const outputs = host.entries[name]!.outputs.map((o) => o.name);
+    const scalars = this.#scalars.filter((scalar) => outputs.includes(scalar));
+    const mean = new Mean(scalars.length);
     host.clearMetrics();
     for await (const feeds of await this.#batches(dataset, name, { batchSize, seed: null, epoch: 0, from: 0 })) {
       signal?.throwIfAborted();
-      const { values, size } = await host.run(name, feeds, this.#scalars);
+      const { values, size } = await host.run(name, feeds, scalars);
       mean.add(values, size);
     }
-    return this.#measures(mean.values, await this.#streamed());
+    return this.#measures(mean.values, await this.#streamed(), scalars);
   }
 
   /** Metrics of all that was seen since they were cleared. */
@@ -227,9 +230,13 @@ export class Fit {
     return Object.fromEntries(streamed.metrics.map((name, i) => [name, values[i]!]));
   }
 
-  #measures([loss, ...rest]: readonly number[], streamed: Readonly<Record<string, number>> = {}): Measures {
-    const means = Object.fromEntries(this.#host.info.metrics.map((name, i) => [name, rest[i]!]));
-    return { loss: loss!, metrics: { ...means, ...streamed } };
+  #measures(
+    values: readonly number[],
+    streamed: Readonly<Record<string, number>> = {},
+    scalars: readonly string[] = this.#scalars,
+  ): Measures {
+    const means = Object.fromEntries(scalars.slice(1).map((name, i) => [name, values[i + 1]!]));
+    return { loss: values[0]!, metrics: { ...means, ...streamed } };
   }
 
   #batches(dataset: Dataset, entry: string, options: BatchOptions): Promise<Batches> {

@@ -260,7 +260,10 @@ export interface ObjectiveInfo {
 export interface FitInfo {
   /** Entry that trains on one batch; it has the output `loss` and each of `metrics`, all f32 scalars, means over the batch. */
   readonly step: string;
-  /** Entry with the same inputs that only measures; and one with the model's inputs and outputs alone. */
+  /**
+   * Entry with the same inputs that only measures (`loss`, and those of `metrics` that are its outputs); and one with the model's inputs
+   * and outputs alone.
+   */
   readonly evaluate: string | null;
   readonly predict: string | null;
   readonly loss: string;

@@ -193,6 +193,7 @@ function checkNames({ entries, state, training: t, variants }: Manifest): void {
   if (!t.fit) return;
   const { step, evaluate, predict, loss, metrics, streamed } = t.fit;
   within(Object.keys(entries), [step, evaluate, predict, streamed?.entry ?? null]);
-  for (const entry of [step, evaluate]) if (entry !== null) within(named(entries[entry]!.outputs), [loss, ...metrics]);
+  within(named(entries[step]!.outputs), [loss, ...metrics]);
+  if (evaluate !== null) within(named(entries[evaluate]!.outputs), [loss]);
   if (streamed) within(named(entries[streamed.entry]!.outputs), streamed.metrics);
 }

@@ -19,6 +19,7 @@ export {
 } from "./program.js";
 export * as schedules from "./schedules.js";
 export {
+  type GradientMetric,
   type GraphTrainOptions,
   type Objective,
   type StreamingMetric,

@@ -3,13 +3,14 @@
  * share the parameters, the buffers, the optimiser's state, the step counter and the random key.
  */
 
-import { np } from "../../ir/build.js";
+import { asType, np } from "../../ir/build.js";
 import { type Dim, dimSymbols, symbolDim } from "../../ir/dim.js";
 import { isFloat } from "../../ir/dtype.js";
 import { ModelError } from "../../ir/errors.js";
 import { type Graph, paramName, type TensorType, typeText, type Value, withLoc } from "../../ir/graph.js";
 import { requireValue } from "../../ir/op.js";
 import { elementCount, zeros } from "../../ir/tensor.js";
+import { gradients } from "../../passes/graph/differentiate.js";
 import {
   aFunction,
   anObject,
@@ -42,13 +43,21 @@ export type Objective<O> = (output: O, ...targets: readonly Value[]) => Value;
  * however the data are cut into batches.
  */
 export interface StreamingMetric<O> {
-  /** Shapes of the sums, f32. They begin at 0. */
+  /** Shapes of the sums, f64. They begin at 0. */
   readonly slots: Readonly<Record<string, readonly number[]>>;
-  /** What a batch adds to each sum. */
+  /** What a batch adds to each sum, of any float type. */
   readonly update: (output: O, ...targets: readonly Value[]) => Readonly<Record<string, Value>>;
-  /** One float. */
+  /** One float; or several (a confusion matrix), which the entry `measure` gives: `session.measure({})`. */
   readonly result: (slots: Readonly<Record<string, Value>>) => Value;
 }
+
+/** A metric of the gradients, as they are before the option `clip` changes them: only training steps give it. */
+export interface GradientMetric {
+  /** One float of the gradients of all parameters that have one. */
+  readonly gradients: (gradients: readonly Value[]) => Value;
+}
+
+type AnyMetric<O> = Objective<O> | StreamingMetric<O> | GradientMetric;
 
 interface CommonOptions<O> extends UpdateOptions {
   /** What else a batch holds: labels. They follow the inputs in the signature. */
@@ -61,8 +70,8 @@ interface CommonOptions<O> extends UpdateOptions {
   readonly batch?: string;
   readonly loss: Objective<O>;
   readonly optimizer: Optimizer;
-  /** Scalars to report: means over the batch, or metrics of the whole data. */
-  readonly metrics?: Readonly<Record<string, Objective<O> | StreamingMetric<O>>>;
+  /** Scalars to report: means over the batch, or metrics of the whole data (all of `metrics`), which `step` gives of its batch. */
+  readonly metrics?: Readonly<Record<string, AnyMetric<O>>>;
   /** Seed of the random numbers that are drawn while training (dropout). Default 0. */
   readonly seed?: number;
 }
@@ -181,6 +190,15 @@ function build<O>(model: AnyModule, options: CommonOptions<O>, signature: Signat
   const metrics = Object.entries(options.metrics ?? {});
   if (metrics.some(([name]) => name === "loss")) throw new ModelError('no metric can be called "loss"');
   const streaming = metrics.flatMap(([name, m]) => (isStreaming<O>(m) ? [[name, m] as const] : []));
+  const ofGradients = metrics.flatMap(([name, m]) => ("gradients" in m ? [[name, m] as const] : []));
+  metrics.forEach(([name, m]) => {
+    if (typeof m !== "function" && !isStreaming(m) && !("gradients" in m))
+      throw new ModelError({
+        where: `metric ${name}`,
+        message: "is neither a function, nor { slots, update, result }, nor { gradients }",
+        hint: "such as metrics.accuracy() or (output, y) => …",
+      });
+  });
   const types = new Map([...inputs, ...targets]);
   const order = { inputs: [...inputs.keys()], targets: [...targets.keys()] };
   const measured = (ctx: EntryContext, feeds: Feeds) => {
@@ -195,8 +213,9 @@ function build<O>(model: AnyModule, options: CommonOptions<O>, signature: Signat
       types,
       run: (ctx, feeds) => {
         const measures = measured(ctx, feeds);
+        const more = gradientMeasures(ctx, model, measures.loss!, ofGradients);
         ctx.minimize(measures.loss!, model, options.optimizer, learning);
-        return scalars(measures);
+        return scalars({ ...measures, ...more });
       },
     },
     evaluate: { types, training: false, run: (ctx, feeds) => scalars(measured(ctx, feeds)) },
@@ -218,14 +237,39 @@ function build<O>(model: AnyModule, options: CommonOptions<O>, signature: Signat
   const made = buildProgram(model, entries, defined({ seed, fit: defined({ batch }) }), "optimizer");
   const fit = made.training?.fit;
   if (!fit) throw new ModelError("the training step has no loss");
-  const streamed = streaming.length > 0 ? { entry: "measure", metrics: streaming.map(([name]) => name) } : null;
-  return { ...made, training: { ...made.training!, fit: { ...fit, streamed } } };
+  const { resultNames = [], results: values = [] } = made.entries.measure ?? {};
+  const single = resultNames.filter((_, i) => values[i]!.type.shape.length === 0);
+  const streamed = single.length > 0 ? { entry: "measure", metrics: single } : null;
+  // It measures all but what is of gradients.
+  return { ...made, training: { ...made.training!, fit: { ...fit, evaluate: "evaluate", streamed } } };
+}
+
+/** Metrics of the gradients. The update's own are the same nodes. */
+function gradientMeasures(
+  ctx: EntryContext,
+  model: AnyModule,
+  loss: Value,
+  list: readonly (readonly [string, GradientMetric])[],
+): Measured {
+  if (list.length === 0) return {};
+  const values = ctx.parameters(model).map((p) => p.value);
+  const found = gradients(loss, values, { unused: "undefined" }).flatMap((g) => g ?? []);
+  return Object.fromEntries(
+    list.map(([name, m]) => [
+      name,
+      requireOne(
+        name,
+        withLoc(name, () => m.gradients(found)),
+      ),
+    ]),
+  );
 }
 
 type Feeds = Readonly<Record<string, Value>>;
 type Measured = Readonly<Record<string, Value>>;
 
-const isStreaming = <O>(m: Objective<O> | StreamingMetric<O>): m is StreamingMetric<O> => typeof m === "object";
+/** The package's own metrics are functions of a batch as well. */
+const isStreaming = <O>(m: AnyMetric<O>): m is StreamingMetric<O> => "slots" in m && "update" in m && "result" in m;
 const scalars = (measures: Measured): Measured =>
   Object.fromEntries(Object.entries(measures).map(([name, v]) => [name, asScalar(v)]));
 
@@ -233,10 +277,12 @@ const scalars = (measures: Measured): Measured =>
 const defined = <T extends object>(options: T): { [K in keyof T]: Exclude<T[K], undefined> } =>
   Object.fromEntries(Object.entries(options).filter(([, v]) => v !== undefined)) as never;
 
+const isOne = ({ type: { dtype, shape } }: Value): boolean =>
+  isFloat(dtype) && elementCount(shape.map((d) => (typeof d === "number" ? d : 0))) === 1;
+
 function requireOne(name: string, given: Value): Value {
   const value = located(name, name, () => requireValue(given, "what it gives"));
-  if (isFloat(value.type.dtype) && elementCount(value.type.shape.map((d) => (typeof d === "number" ? d : 0))) === 1)
-    return value;
+  if (isOne(value)) return value;
   throw new ModelError({
     where: name,
     message: `must be one float, but is ${typeText(value.type)}`,
@@ -256,23 +302,16 @@ function measure<O>(
     withLoc(name, () => {
       const more = update(output, ...targets);
       for (const [slot, shape] of Object.entries(slots)) {
-        const state = ctx.keep(metricState(name, slot), "metric", zeros("f32", shape));
-        state.value = np.add(state.value, more[slot]!);
+        const state = ctx.keep(metricState(name, slot), "metric", zeros("f64", shape));
+        state.value = np.add(state.value, asType(grown(more, slot), "f64"));
       }
     });
-  const means = Object.entries({ loss, ...metrics }).flatMap(([name, m]) =>
-    isStreaming(m)
-      ? []
-      : [
-          [
-            name,
-            requireOne(
-              name,
-              withLoc(name, () => m(output, ...targets)),
-            ),
-          ] as const,
-        ],
-  );
+  const means = Object.entries({ loss, ...metrics }).flatMap(([name, m]) => {
+    // Metrics of the whole data may tell something of a batch as well.
+    if (typeof m !== "function") return [];
+    const value = withLoc(name, () => m(output, ...targets));
+    return isStreaming(m) && !isOne(value) ? [] : [[name, requireOne(name, value)] as const];
+  });
   return Object.fromEntries(means);
 }
 
@@ -283,18 +322,21 @@ function results<O>(ctx: EntryContext, streaming: readonly (readonly [string, St
   return Object.fromEntries(
     streaming.map(([name, { slots, result }]) => {
       const sums = Object.entries(slots).map(([slot, shape]) => {
-        const state = ctx.keep(metricState(name, slot), "metric", zeros("f32", shape));
+        const state = ctx.keep(metricState(name, slot), "metric", zeros("f64", shape));
         return [slot, state.value] as const;
       });
-      return [
-        name,
-        asScalar(
-          requireOne(
-            name,
-            withLoc(name, () => result(Object.fromEntries(sums))),
-          ),
-        ),
-      ];
+      const made = withLoc(name, () => result(Object.fromEntries(sums)));
+      const value = located(name, name, () => requireValue(made, "its result"));
+      return [name, isOne(value) ? asScalar(value) : value];
     }),
   );
+}
+
+function grown(more: Measured, slot: string): Value {
+  const value = more[slot];
+  if (value !== undefined) return value;
+  throw new ModelError({
+    message: `the metric has a slot ${slot}, but its update gives nothing for it`,
+    hint: "update gives an increment for each slot",
+  });
 }

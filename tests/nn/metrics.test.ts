@@ -2,9 +2,9 @@
 
 import { describe, expect, it } from "vitest";
 import { definitionOf } from "../../compiler/schema.js";
-import { compile, graph, ModelError, metrics, param } from "../../index.js";
+import { compile, graph, losses, ModelError, metrics, nn, optim, param, trainStep } from "../../index.js";
 import { dimSymbol } from "../../ir/dim.js";
-import { load, type Tensor } from "../../runtime/index.js";
+import { load, type Tensor, type TrainingSession } from "../../runtime/index.js";
 
 /** Numbers in [0, 1) that are the same in every run. */
 function generator(seed: number): () => number {
@@ -333,6 +333,96 @@ describe("metrics of numbers", () => {
     await expectMetric(metrics.r2(), d, r2(differences, d.target));
     const each = [0, 1, 2].map((c) => r2(column(differences, c), column(d.target, c)));
     await expectMetric(metrics.r2({ columns: 3 }), d, average(each));
+  });
+});
+
+// -------------------------------------------------------------------------------------------------- in training
+
+describe("metrics in a training step", () => {
+  const inputs = { x: ["batch", 4] } as const;
+  const targets = { y: { dtype: "i64", shape: ["batch"] } } as const;
+  const next = generator(3);
+  const x = tensorOf(
+    "f32",
+    [11, 4],
+    Array.from({ length: 44 }, () => next() - 0.5),
+  );
+  const y = tensorOf(
+    "i64",
+    [11],
+    Array.from({ length: 11 }, (_, i) => (i * 5) % 3),
+  );
+
+  it("are those of the whole data, whatever the batches", async () => {
+    const program = trainStep(nn.sequential(nn.Linear(4, 3)), {
+      inputs,
+      targets,
+      loss: losses.crossEntropy(),
+      optimizer: optim.SGD({ lr: 0 }),
+      metrics: {
+        f1: metrics.f1({ classes: 3, average: "macro" }),
+        perplexity: metrics.perplexity(),
+        confusion: metrics.confusionMatrix({ classes: 3 }),
+        norm: metrics.gradientNorm(),
+      },
+    });
+    const session = (await load(await compile(program))) as unknown as TrainingSession & {
+      measure(feeds: object): Promise<Readonly<Record<string, unknown>>>;
+    };
+    const whole = await session.evaluate({ x, y } as never);
+    expect(Object.keys(whole.metrics).sort()).toEqual(["f1", "perplexity"]);
+    expect(whole.metrics.perplexity).toBeCloseTo(Math.exp(whole.loss), 5);
+    const { confusion } = (await session.measure({})) as { confusion: Tensor };
+    expect((confusion.data as Float32Array).reduce((a, b) => a + b)).toBe(11);
+    for (const batchSize of [1, 4, 10]) {
+      const parts = await session.evaluate({ x, y } as never, { batchSize });
+      near(Object.values(parts.metrics), Object.values(whole.metrics));
+      const [epoch] = await session.fit({ x, y } as never, { batchSize });
+      near([epoch!.metrics.f1!, epoch!.metrics.perplexity!], [whole.metrics.f1!, whole.metrics.perplexity!]);
+      expect((await session.measure({})).confusion).toEqual(confusion);
+      expect(epoch!.metrics.norm).toBeGreaterThan(0);
+    }
+    session.dispose();
+  });
+
+  it("of gradients are their norm before they are clipped", async () => {
+    const program = trainStep(nn.sequential(nn.Linear(4, 3)), {
+      inputs,
+      targets,
+      loss: losses.crossEntropy(),
+      optimizer: optim.SGD({ lr: 1 }),
+      clip: optim.clipNorm(0.01),
+      metrics: { norm: metrics.gradientNorm(), largest: metrics.gradientNorm({ p: Number.POSITIVE_INFINITY }) },
+    });
+    const plain = trainStep(nn.sequential(nn.Linear(4, 3)), {
+      inputs,
+      targets,
+      loss: losses.crossEntropy(),
+      optimizer: optim.SGD({ lr: 1 }),
+    });
+    const [session, unclipped] = (await Promise.all([program, plain].map(async (p) => load(await compile(p))))) as [
+      unknown,
+      unknown,
+    ] as [TrainingSession, TrainingSession];
+    for (const name of ["0.weight", "0.bias"]) unclipped.setState(name, session.getState(name));
+    const weights = () => ["0.weight", "0.bias"].flatMap((n) => [...(unclipped.getState(n).data as Float32Array)]);
+    const before = weights();
+    const { metrics: measured } = await session.step({ x, y } as never);
+    await unclipped.step({ x, y } as never);
+    // With a rate of 1 the gradient is what the step took off.
+    const gradient = weights().map((w, i) => before[i]! - w);
+    expect(measured.norm).toBeCloseTo(Math.hypot(...gradient), 5);
+    expect(measured.largest).toBeCloseTo(Math.max(...gradient.map(Math.abs)), 5);
+    session.dispose();
+    unclipped.dispose();
+  });
+
+  it("that are none are refused", () => {
+    const options = { inputs, targets, loss: losses.crossEntropy(), optimizer: optim.SGD() } as const;
+    const wrong = { ...options, metrics: { m: { slots: {} } as never } };
+    expect(() => trainStep(nn.sequential(nn.Linear(4, 3)), wrong)).toThrow(/neither a function/);
+    const lacking = { slots: { a: [] }, update: () => ({}), result: (s: metrics.Sums) => s.a! };
+    expect(() => trainStep(nn.sequential(nn.Linear(4, 3)), { ...options, metrics: { m: lacking } })).toThrow(/slot a/);
   });
 });
 
