@@ -108,6 +108,8 @@ describe("the training program", () => {
       ["fc2.bias", "param"],
       ["rng.key", "rng"],
       ["rng.counter", "rng"],
+      ["metric.accuracy.right", "metric"],
+      ["metric.accuracy.count", "metric"],
       ["optimizer.momentum.fc1.weight", "optimizer"],
       ["optimizer.momentum.fc1.bias", "optimizer"],
       ["optimizer.momentum.fc2.weight", "optimizer"],
@@ -116,12 +118,12 @@ describe("the training program", () => {
       ["optimizer.step", "counter"],
     ]);
     const { step, evaluate, predict } = program.entries;
-    expect(step!.donations?.size).toBe(10);
+    expect(step!.donations?.size).toBe(12);
     for (const [i, p] of step!.donations!) {
       expect(typeText(step!.results[i]!.type)).toBe(typeText(step!.params[p]!.type));
       expect(step!.resultNames[i]).toBe(paramName(step!.params[p]!));
     }
-    expect(evaluate!.resultNames).toEqual(["loss", "accuracy"]);
+    expect(evaluate!.resultNames.filter((_, i) => !evaluate!.donations?.has(i))).toEqual(["loss", "accuracy"]);
     expect(predict!.params.map(paramName)).toEqual(["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias", "x"]);
     expect(program.training).toMatchObject({
       objectives: [{ entry: "step", name: "optimizer", learningRate: "optimizer.lr", stepCounter: "optimizer.step" }],
