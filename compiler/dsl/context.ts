@@ -37,6 +37,7 @@ export class Context {
   readonly #read: (v: Variable) => Value | undefined;
   readonly #paths: ReadonlyMap<unknown, string>;
   readonly #updates = new Map<Variable, Value>();
+  readonly #computed = new Map<Variable, Value>();
   readonly #regions = new WeakMap<RegionFrame, InRegion>();
   readonly #finders: Value[] = [];
   readonly #random: RandomState | undefined;
@@ -91,7 +92,19 @@ export class Context {
 
   /** The variable's value here: its new one, where this graph has updated it. */
   value(v: Variable): Value {
-    return this.#valueIn(scope().region, v);
+    return this.#computed.get(v) ?? this.#valueIn(scope().region, v);
+  }
+
+  /** Runs `build` with a value in the variable's place: a weight that is computed from what is learnt. */
+  computed<T>(v: Variable, value: Value, build: () => T): T {
+    const before = this.#computed.get(v);
+    this.#computed.set(v, value);
+    try {
+      return build();
+    } finally {
+      if (before === undefined) this.#computed.delete(v);
+      else this.#computed.set(v, before);
+    }
   }
 
   #valueIn(region: RegionFrame | undefined, v: Variable): Value {

@@ -158,3 +158,11 @@ export const scaledUniform = (fanIn: number): Initializer => {
   const bound = fanIn > 0 ? 1 / Math.sqrt(fanIn) : 0;
   return uniform(-bound, bound);
 };
+
+/** Zeros, and a value for the forget gates: the second quarter of an LSTM's bias. Keras begins so, with 1. */
+export const forgetGate =
+  (value = 1): Initializer =>
+  (shape) => {
+    const quarter = elementCount(shape) / 4;
+    return Float64Array.from({ length: 4 * quarter }, (_, i) => (Math.floor(i / quarter) === 1 ? value : 0));
+  };

@@ -16,6 +16,7 @@ export * from "./layers/embedding.js";
 export * from "./layers/image.js";
 export * from "./layers/linear.js";
 export * from "./layers/norm.js";
+export * from "./layers/parametrize.js";
 export * from "./layers/pool.js";
 export * from "./layers/recurrent.js";
 export * from "./layers/resize.js";

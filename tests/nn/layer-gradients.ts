@@ -19,13 +19,19 @@ export interface LayerCase {
   readonly upstream: readonly Tensor[];
   /** Names of the feeds whose gradients follow the outputs. */
   readonly wrt: readonly string[];
+  readonly training?: boolean;
+  /** Names of the buffers whose next values follow the gradients. */
+  readonly after?: readonly string[];
 }
 
-export function gradientGraph({ model, feeds, apply, upstream, wrt }: LayerCase): Graph {
+export function gradientGraph(c: LayerCase): Graph {
+  const { model, feeds, apply, upstream, wrt, training = false, after = [] } = c;
   const params = Object.entries(feeds).map(([name, t]) => param(name, { dtype: t.dtype, shape: t.shape }));
   const named = Object.fromEntries(Object.keys(feeds).map((name, i) => [name, params[i]!]));
-  const values = new Map<Variable, Value>([...model.variables()].map(([name, v]) => [v, named[name]!]));
-  const outputs = apply(new Context(model, (v) => values.get(v)), named);
+  const variables = model.variables();
+  const values = new Map<Variable, Value>([...variables].map(([name, v]) => [v, named[name]!]));
+  const ctx = new Context(model, (v) => values.get(v), { training });
+  const outputs = apply(ctx, named);
   const loss = addAll(upstream.map((u, i) => sum(np.mul(outputs[i]!, constant([], { value: u })))));
   return graph("case", params, [
     ...outputs,
@@ -33,6 +39,7 @@ export function gradientGraph({ model, feeds, apply, upstream, wrt }: LayerCase)
       loss,
       wrt.map((name) => named[name]!),
     ),
+    ...after.map((name) => ctx.value(variables.get(name)!)),
   ]);
 }
 
