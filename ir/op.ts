@@ -81,6 +81,8 @@ export interface RegionGradients {
    * cotangents are produced, in order; cotangents of non-float results are not taken as parameters.
    */
   readonly differentiate: (region: Graph, wrt: readonly boolean[]) => Graph;
+  /** The results of a region applied to arguments. */
+  readonly inline: (region: Graph, args: readonly Value[]) => readonly Value[];
   /** Cotangents of the operands of a scan. */
   readonly scan: (context: Omit<VjpContext<ScanAttrs>, "dy">) => readonly (Value | undefined)[];
 }

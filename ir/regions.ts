@@ -2,8 +2,9 @@
 
 import { isFloat } from "./dtype.js";
 import { ModelError } from "./errors.js";
-import { definedSymbols, type Graph, type GraphNode, graph, makeValue, param, type Value } from "./graph.js";
+import { definedSymbols, type Graph, type GraphNode, graph, makeValue, param, sameType, type Value } from "./graph.js";
 import { recordNodes } from "./op.js";
+import { reshape } from "./ops/movement.js";
 import { inExactly, inScope, type RegionFrame, scope } from "./scope.js";
 
 /** The frame of a branch: a region of its own that keeps nothing. */
@@ -99,6 +100,17 @@ function substitute(root: Value, replaced: Map<Value, Value>): Value {
     stack.pop();
   }
   return replaced.get(root) ?? root;
+}
+
+/** What the region's results are over arguments of its parameters' types; sizes that are taken as equal may be written otherwise. */
+export function instantiate(region: Graph, args: readonly Value[]): readonly Value[] {
+  const replaced = new Map(
+    region.params.map((p, i) => {
+      const given = args[i]!;
+      return [p, sameType(p.type, given.type) ? given : reshape([given], { shape: p.type.shape })] as const;
+    }),
+  );
+  return region.results.map((v) => substitute(v, replaced));
 }
 
 /** All captures of several regions, each once. */

@@ -23,7 +23,7 @@ import {
   type Value,
   withLoc,
 } from "../../ir/graph.js";
-import { copyGraph } from "../../ir/graph-rebuild.js";
+import { copyGraph, inline } from "../../ir/graph-rebuild.js";
 import { type RegionGradients, requireValue, type Vjp, type VjpContext } from "../../ir/op.js";
 import { constantLike } from "../../ir/ops/constant.js";
 import { add } from "../../ir/ops/elementwise.js";
@@ -151,6 +151,7 @@ const regions: RegionGradients = {
       sizes,
     );
   },
+  inline,
   scan: (context) => differentiateScan(context, differentiateRegion),
 };
 

@@ -57,6 +57,7 @@ export const rows = {
   ...recurrent,
   ...reduce,
   scaleGradient: "decompose",
+  customVjp: "decompose",
   stopGradient: "decompose",
 } satisfies Rows<OpName>;
 
