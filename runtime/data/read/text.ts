@@ -1,6 +1,6 @@
 /** Readers of text: plain, JSON lines, tables. */
 import type { BinarySource } from "../../read.js";
-import { aBoolean, aString, type Checks, either, listOf, oneOf, recordOf } from "../options.js";
+import { aBoolean, aSize, aString, type Checks, either, listOf, oneOf, recordOf } from "../options.js";
 import { type Bad, badFile, decodeText, open, type ReadOptions, readChecks } from "./bytes.js";
 
 export interface TextOptions extends ReadOptions {
@@ -40,6 +40,8 @@ export type CellType = "number" | "string" | "boolean";
 export interface CsvOptions extends TextOptions {
   /** The first record names the columns, or these names do; false: columns have no names, and rows are lists. Default true. */
   readonly header?: boolean | readonly string[] | undefined;
+  /** Records to leave out at the beginning, before the header. Default 0. */
+  readonly skip?: number | undefined;
   /** Default: a tab where the name ends in .tsv (or .tsv.gz), else a comma. */
   readonly delimiter?: string | undefined;
   /** What surrounds cells with delimiters or ends of lines in them; false: nothing, and quotes are text. Default `"`. */
@@ -57,6 +59,7 @@ export interface CsvOptions extends TextOptions {
 const csvChecks: Checks<CsvOptions> = {
   ...textChecks,
   header: either(aBoolean, listOf(aString)),
+  skip: aSize,
   delimiter: aString,
   quote: either(aString, oneOf(false)),
   comment: aString,
@@ -85,7 +88,8 @@ export async function readCsv(source: BinarySource, options: CsvOptions = {}): P
   if (error) bad(`record ${(error.row ?? 0) + 1}: ${error.message}`, quotesHint);
   const records = data
     .map((cells, i) => ({ cells, at: i + 1 }))
-    .filter(({ cells }) => cells.length > 1 || cells[0] !== "");
+    .filter(({ cells }) => cells.length > 1 || cells[0] !== "")
+    .slice(options.skip ?? 0);
   const names = header === true ? records.shift()?.cells : header === false ? undefined : header;
   if (header === true && !names) bad("it is empty, and has no header");
   const twice = names?.find((n, i) => names.indexOf(n) !== i);

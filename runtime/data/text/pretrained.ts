@@ -1,5 +1,5 @@
 /** Tokenizers of trained models, by @huggingface/tokenizers: byte-pair, WordPiece and Unigram as `tokenizer.json` describes them. */
-import { modelError } from "../../errors.js";
+import { describe, modelError } from "../../errors.js";
 import type { BinarySource } from "../../read.js";
 import { aBoolean, aSize, aString, type Checks, checkArgument, checkOptions, either, isRecord } from "../options.js";
 import { badFile, decodeText, open, type ReadOptions, readChecks } from "../read/bytes.js";
@@ -111,6 +111,8 @@ export class PretrainedTokenizer {
   }
 }
 
+const models: readonly string[] = ["BPE", "WordPiece", "Unigram", "WordLevel"];
+
 /** Reads a `tokenizer.json`. @throws ModelError where it is none, or of a kind that the library does not know */
 export async function loadTokenizer(
   source: BinarySource,
@@ -144,9 +146,18 @@ export async function loadTokenizer(
     config instanceof Uint8Array ||
     config instanceof Promise;
   const [, settings] = isSource ? await json(config as BinarySource, "tokenizer_config.json", reading) : ["", config];
+  // Files from before types were written have none; the library tells those apart by what they hold.
+  const { type = "BPE", unk_token: unknown } = value.model as { readonly type?: unknown; readonly unk_token?: unknown };
+  if (!models.includes(type as string))
+    badFile(name)(`there is no model of the type ${describe(type)}`, `there are: ${models.join(", ")}`);
   const { Tokenizer } = await import("@huggingface/tokenizers");
   try {
-    return new PretrainedTokenizer(new Tokenizer(value, settings) as unknown as Library);
+    return new PretrainedTokenizer(
+      new Tokenizer(value, {
+        ...(type === "WordLevel" ? { unk_token: unknown } : {}),
+        ...settings,
+      }) as unknown as Library,
+    );
   } catch (cause) {
     return badFile(name)(
       `the tokenizer can't be made: ${(cause as Error).message}`,
