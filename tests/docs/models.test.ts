@@ -6,5 +6,6 @@ it("MODELS.md shows code that runs", async () => {
     ["first.weight", "first.bias", "blocks.0.body.0.weight"],
     ["logits"],
     expect.arrayContaining(["conv1.weight", "optimizer.mean.conv1.weight", "optimizer.step"]),
+    ["stepD.optimizer.lr", "stepG.optimizer.lr"],
   ]);
 });
