@@ -43,7 +43,7 @@ export const winogradPoints = patch * patch;
  * Elements between the matrices of V and of M. A transform touches all 36 at the same place: at distances of a power of two
  * they would compete for one set of the L1 cache.
  */
-const planeGap = 16;
+export const planeGap = 16;
 /** Elements of the thread's memory. */
 export const winogradScratch = (cin: number, cout: number): number =>
   winogradPoints * (winogradTiles * (cin + cout) + 2 * planeGap);
@@ -56,7 +56,7 @@ const lanes = 4;
 /** b = √2; the other points are ±a, a = b/2. */
 const b = Math.SQRT2;
 
-type Six = readonly [Expr, Expr, Expr, Expr, Expr, Expr];
+export type Six = readonly [Expr, Expr, Expr, Expr, Expr, Expr];
 
 /** Bᵀ·d of six vectors. */
 function inputRow(f: Block, d: Six): Expr[] {
@@ -104,10 +104,10 @@ function outputRow(f: Block, m: Six): Expr[] {
   ];
 }
 
-const rangeOf = (n: number): readonly number[] => Array.from({ length: n }, (_, i) => i);
+export const rangeOf = (n: number): readonly number[] => Array.from({ length: n }, (_, i) => i);
 
 /** M·N vectors through `columns` (down the columns) and `rows` (along the rows); `result` takes them row by row. */
-function bothWays(
+export function bothWays(
   at: (row: number, column: number) => Expr,
   size: number,
   transform: (line: readonly Expr[]) => Expr[],
@@ -118,7 +118,7 @@ function bothWays(
 }
 
 /** V of one tile: x points to the tile's first pixel, v to its place in the first of the 36 matrices. */
-function inputTransform(): LoopFunction {
+export function inputTransform(): LoopFunction {
   const params = [pointer("x", "f32"), pointer("v", "f32"), int("channels"), int("xRow"), int("vPlane")];
   return buildFunction("f32_winograd_input", params, undefined, (f) => {
     const { x, v, channels, xRow, vPlane } = named(params);
@@ -198,12 +198,12 @@ function outputTransform(epilogue: Epilogue, yElem: Elem): LoopFunction {
 }
 
 /**
- * U[36][length] from w[9][length], element by element: both hold panels [panels][cin][NR]. Parameters: begin, end, w, u,
- * length (a multiple of 4). The chunk axis has ceil(length / winogradWeightChunk) values.
+ * U[36][length] from w[9][length], element by element: both hold panels [panels][cin][NR]; `flipped`: of the taps in reverse. Parameters: begin,
+ * end, w, u, length (a multiple of 4). The chunk axis has ceil(length / winogradWeightChunk) values.
  */
-export function winogradWeights(): Kernel {
+export function winogradWeights({ flipped = false }: { readonly flipped?: boolean } = {}): Kernel {
   const params = [int("begin"), int("end"), pointer("w", "f32"), pointer("u", "f32"), int("length")];
-  const fn = buildFunction("f32_winograd_weights", params, undefined, (f) => {
+  const fn = buildFunction(`f32_winograd_weights${flipped ? "_flipped" : ""}`, params, undefined, (f) => {
     const { begin, end, w, u, length } = named(params);
     const last = f.let("last", minS(length, mul(end, winogradWeightChunk)));
     const planeBytes = f.let("planeBytes", mul(length, bytes));
@@ -216,7 +216,7 @@ export function winogradWeights(): Kernel {
       });
       const to = f.mut("to", add(u, mul(i, bytes)));
       bothWays(
-        (y, x) => taps[y * 3 + x]!,
+        (y, x) => taps[flipped ? 8 - y * 3 - x : y * 3 + x]!,
         3,
         (line) => weightRow(f, line as unknown as readonly [Expr, Expr, Expr]),
         (_, values) => {

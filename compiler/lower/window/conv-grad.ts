@@ -14,6 +14,7 @@ import { emitPack } from "../core/pack.js";
 import { Place } from "../core/place.js";
 import { emitMap, iterate } from "../elementwise/map.js";
 import type { Node } from "../elementwise/structured.js";
+import { plainFinish } from "../product/epilogue.js";
 import {
   depthOf,
   floats,
@@ -30,11 +31,17 @@ import {
   walkArgs,
 } from "./conv-geometry.js";
 import { lowerConvInputGradSimple, lowerConvWeightGradSimple } from "./conv-simple.js";
+import { adjointGeometry, emitWinograd, emitWinogradGrad, takesWinograd } from "./winograd.js";
 
 export function lowerConvInputGrad(ctx: LowerContext, node: Node<"convInputGrad">): void {
   const [dy, w] = node.operands as [Value, Value];
   const dx = node.results[0]!;
   const g = geometryOf(dx, w, dy, node.attrs);
+  const adjoint = g && adjointGeometry(g);
+  if (adjoint !== undefined && takesWinograd(adjoint)) {
+    emitWinograd(ctx, [dy, w], adjoint, "adjoint", ctx.result(dx), plainFinish(dx.type.dtype), node.loc);
+    return;
+  }
   const weights = g && gradientWeights(ctx, w, g, node.loc);
   if (g === undefined || weights === undefined) {
     lowerConvInputGradSimple(ctx, node);
@@ -122,6 +129,10 @@ export function lowerConvWeightGrad(ctx: LowerContext, node: Node<"convWeightGra
   const g = geometryOf(x, dw, dy, node.attrs);
   if (g === undefined) {
     lowerConvWeightGradSimple(ctx, node);
+    return;
+  }
+  if (takesWinograd(g)) {
+    emitWinogradGrad(ctx, [x, dy], g, ctx.result(dw), node.loc);
     return;
   }
   const k = depthOf(g);

@@ -99,8 +99,8 @@ function emitConv(ctx: LowerContext, node: Node<"conv">, g: Geometry, to: View, 
     emitDepthwise(ctx, node, g, to, finish);
     return;
   }
-  if (takesWinograd(node, g)) {
-    emitWinograd(ctx, node, g, to, finish);
+  if (takesWinograd(g)) {
+    emitWinograd(ctx, [x, w], g, "forward", to, finish, loc);
     return;
   }
   const { rows } = matrixOf(g);

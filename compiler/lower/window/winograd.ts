@@ -1,6 +1,7 @@
-/** 3×3 convolutions of stride 1 by compiler/kernels/winograd.ts, where it saves more multiplications than its transforms cost. */
+/** 3×3 convolutions of stride 1 and their gradients by compiler/kernels/winograd.ts, where it saves more multiplications than its transforms cost. */
 
 import { type Dim, dimAdd, dimBounds, dimMul } from "../../../ir/dim.js";
+import type { Value } from "../../../ir/graph.js";
 import { elemBytes } from "../../../ir/loop.js";
 import { zeros } from "../../../ir/tensor.js";
 import { chooseTile } from "../../kernels/choose-tile.js";
@@ -13,11 +14,18 @@ import {
   winogradWeightChunk,
   winogradWeights,
 } from "../../kernels/winograd.js";
+import {
+  winogradGrad,
+  winogradGradPlane,
+  winogradGradScratch,
+  winogradGradWeights,
+  winogradSplitTiles,
+} from "../../kernels/winograd-grad.js";
 import type { View } from "../../schedule.js";
 import type { LowerContext } from "../core/context.js";
 import { elemOf } from "../core/kernel-builder.js";
 import { addMicroKernel, ceilDiv, viewArg } from "../core/micro-kernel.js";
-import type { Node } from "../elementwise/structured.js";
+import { emitPack } from "../core/pack.js";
 import type { Finish } from "../product/epilogue.js";
 import { floats, type Geometry, paddedInput } from "./conv-geometry.js";
 
@@ -48,14 +56,14 @@ function isWorth(g: Fitting): boolean {
   return here < 0.9 * direct;
 }
 
-/** Whether the convolution's form and sizes suit the kernel. */
-export function takesWinograd(node: Node<"conv">, g: Geometry): g is Fitting {
+/** Whether a convolution's form and sizes suit the kernel. */
+export function takesWinograd(g: Geometry): g is Fitting {
   const fits =
     g.lane === "f32" &&
-    node.operands[1]!.def.op === "constant" &&
     g.groups === 1 &&
     g.kernel.join() === "1,3,3" &&
     [...g.stride, ...g.dilation].every((s) => s === 1) &&
+    g.padLow[0] + g.padHigh[0] === 0 &&
     typeof g.channels === "number" &&
     typeof g.outputs === "number" &&
     g.channels % 4 === 0 &&
@@ -63,41 +71,102 @@ export function takesWinograd(node: Node<"conv">, g: Geometry): g is Fitting {
   return fits && isWorth(g as Fitting);
 }
 
-/** Weights [O, 3, 3, C] as panels for each tap, transformed in every run: they would take four times the space in the artefact. */
-function transformedWeights(ctx: LowerContext, node: Node<"conv">, g: Fitting, nr: number): View {
-  const { def } = node.operands[1]!;
-  const { value } = (def as Extract<typeof def, { op: "constant" }>).attrs;
+/**
+ * The input gradient as a convolution of the output's gradient by the flipped weights, which writes the input's gradient; undefined where it
+ * is none.
+ */
+export function adjointGeometry(g: Geometry): Geometry | undefined {
+  const pad = (p: readonly number[]) => [0, 2 - p[1]!, 2 - p[2]!] as const;
+  const [padLow, padHigh] = [pad(g.padLow), pad(g.padHigh)];
+  if ([...padLow, ...padHigh].some((p) => p < 0)) return undefined;
+  const sizes = { channels: g.outputs, cPer: g.oPer, outputs: g.channels, oPer: g.cPer };
+  return { ...g, ...sizes, input: g.output, output: g.input, padLow, padHigh };
+}
+
+/** How the weights [O, 3, 3, C] serve: as they are, or for the input gradient. */
+type Direction = "forward" | "adjoint";
+
+/**
+ * The weights as panels for each tap, transformed in every run: they would take four times the space in the artefact. `g` is that of the
+ * convolution computed.
+ */
+function transformedWeights(
+  ctx: LowerContext,
+  w: Value,
+  g: Fitting,
+  direction: Direction,
+  nr: number,
+  loc: string | undefined,
+): View {
   const length = packedLength(g.channels, g.outputs, nr);
-  const taps = ctx.derived(value, `winograd ${nr}`, () => {
-    const out = zeros("f32", [9, length]);
-    for (let tap = 0; tap < 9; tap++) {
-      const at = (k: number, n: number) => (n * 9 + tap) * g.channels + k;
-      packBy(floats(value), g.channels, g.outputs, nr, at, floats(out).subarray(tap * length, (tap + 1) * length));
-    }
-    return out;
-  });
+  // Strides of what is summed over and of what results.
+  const [kStride, nStride] = direction === "forward" ? [1, 9 * g.channels] : [9 * g.outputs, 1];
+  const batch = direction === "forward" ? g.channels : g.outputs;
+  const constant = w.def.op === "constant" ? w.def.attrs.value : undefined;
+  const packed = (): View => {
+    const view = ctx.temp("f32", [9, length]);
+    const unpacked = { view: ctx.view(w), k: g.channels, n: g.outputs, kStride, nStride, batch };
+    emitPack(ctx, unpacked, view, nr, 9 * Math.ceil(g.outputs / nr), loc);
+    return view;
+  };
+  const taps = constant
+    ? ctx.derived(constant, `winograd ${direction} ${nr}`, () => {
+        const out = zeros("f32", [9, length]);
+        for (let tap = 0; tap < 9; tap++) {
+          const at = (k: number, n: number) => k * kStride + n * nStride + tap * batch;
+          packBy(
+            floats(constant),
+            g.channels,
+            g.outputs,
+            nr,
+            at,
+            floats(out).subarray(tap * length, (tap + 1) * length),
+          );
+        }
+        return out;
+      })
+    : packed();
   const u = ctx.temp("f32", [winogradPoints, length]);
   addMicroKernel(ctx, {
-    kernel: ctx.pool.kernel("winogradWeights", winogradWeights, {}),
+    kernel: ctx.pool.kernel("winogradWeights", winogradWeights, { flipped: direction === "adjoint" }),
     chunks: Math.ceil(length / winogradWeightChunk),
     args: { w: viewArg(taps, "read"), u: viewArg(u, "write"), length },
-    loc: node.loc,
+    loc,
   });
   return u;
 }
 
-export function emitWinograd(ctx: LowerContext, node: Node<"conv">, g: Fitting, to: View, finish: Finish): void {
-  const { loc } = node;
-  const tile = chooseTile("f32", { rows: winogradTiles, columns: g.outputs });
-  const u = transformedWeights(ctx, node, g, tile.nr);
+/** Numbers of tiles, and the input with its padding to the end of the last. */
+function tiled(ctx: LowerContext, x: Value, g: Fitting, loc: string | undefined) {
   const [, outH, outW] = g.output;
   const [tilesH, tilesW] = [tilesOf(outH), tilesOf(outW)];
   const reach = (tiles: Dim): Dim => dimAdd(dimMul(tiles, 4), 2);
   const padded = [1, reach(tilesH), reach(tilesW)] as const;
-  const x = paddedInput(ctx, node.operands[0]!, { ...g, padded }, loc);
-  const tiles = dimMul(g.images, dimMul(tilesH, tilesW));
-  const scratch = elemBytes.f32 * winogradScratch(g.channels, g.outputs);
   const xRow = dimMul(padded[2], g.channels);
+  return {
+    x: viewArg(paddedInput(ctx, x, { ...g, padded }, loc), "read"),
+    tiles: dimMul(g.images, dimMul(tilesH, tilesW)),
+    tilesH,
+    tilesW,
+    xRow,
+    xImage: dimMul(padded[1], xRow),
+  };
+}
+
+/** The convolution of x, or (`adjoint`) the input gradient of which x is the output's. */
+export function emitWinograd(
+  ctx: LowerContext,
+  [x, w]: readonly [Value, Value],
+  g: Fitting,
+  direction: Direction,
+  to: View,
+  finish: Finish,
+  loc: string | undefined,
+): void {
+  const tile = chooseTile("f32", { rows: winogradTiles, columns: g.outputs });
+  const u = transformedWeights(ctx, w, g, direction, tile.nr, loc);
+  const sizes = tiled(ctx, x, g, loc);
+  const scratch = elemBytes.f32 * winogradScratch(g.channels, g.outputs);
   addMicroKernel(ctx, {
     kernel: ctx.pool.kernel("winograd", winograd, {
       ...tile,
@@ -105,23 +174,58 @@ export function emitWinograd(ctx: LowerContext, node: Node<"conv">, g: Fitting, 
       yElem: elemOf[finish.dtype],
       n: g.outputs,
     }),
-    chunks: ceilDiv(tiles, winogradTiles),
+    chunks: ceilDiv(sizes.tiles, winogradTiles),
     args: {
-      x: viewArg(x, "read"),
+      ...sizes,
       u: viewArg(u, "read"),
       y: viewArg(to, "write"),
       s: { kind: "scratch", bytes: scratch, perThread: true },
-      tiles,
-      tilesH,
-      tilesW,
       cin: g.channels,
-      outH,
-      outW,
-      xRow,
-      xImage: dimMul(padded[1], xRow),
+      outH: g.output[1],
+      outW: g.output[2],
       uPlane: packedLength(g.channels, g.outputs, tile.nr),
     },
     epilogue: finish.args,
+    loc,
+  });
+}
+
+/** The weight gradient [O, 3, 3, C] from the input and the output's gradient. */
+export function emitWinogradGrad(
+  ctx: LowerContext,
+  [x, dy]: readonly [Value, Value],
+  g: Fitting,
+  to: View,
+  loc: string | undefined,
+): void {
+  const { channels: cin, outputs: cout } = g;
+  const sizes = tiled(ctx, x, g, loc);
+  const whole = [1, dimMul(sizes.tilesH, 4), dimMul(sizes.tilesW, 4)] as const;
+  const none = [0, 0, 0] as const;
+  const pixels = { ...g, channels: cout, input: g.output, padded: whole, padLow: none, padHigh: none };
+  const splits = ceilDiv(sizes.tiles, winogradSplitTiles(cin, cout));
+  const plane = winogradGradPlane(cin, cout);
+  const u = ctx.temp("f32", [splits, winogradPoints, plane]);
+  const scratch = elemBytes.f32 * winogradGradScratch(cin, cout);
+  addMicroKernel(ctx, {
+    kernel: ctx.pool.kernel("winogradGrad", winogradGrad, {
+      ...chooseTile("f32", { rows: cout, columns: cin }),
+      cin,
+      cout,
+    }),
+    chunks: splits,
+    args: {
+      ...sizes,
+      dy: viewArg(paddedInput(ctx, dy, pixels, loc), "read"),
+      u: viewArg(u, "write"),
+      s: { kind: "scratch", bytes: scratch, perThread: true },
+    },
+    loc,
+  });
+  addMicroKernel(ctx, {
+    kernel: ctx.pool.kernel("winogradGradWeights", winogradGradWeights, {}),
+    chunks: cout,
+    args: { u: viewArg(u, "read"), dw: viewArg(to, "write"), splits, cin, plane },
     loc,
   });
 }
