@@ -11,7 +11,7 @@ import { maxPool } from "../compiler/kernels/pool.js";
 import { maxPoolGradient } from "../compiler/kernels/pool-grad.js";
 import { buildFunction } from "../ir/loop-block.js";
 import { add, fma, load, pointer, splat } from "../ir/loop-build.js";
-import { winogradCase } from "./winograd-cases.js";
+import { winogradCase, winogradGradCase } from "./winograd-cases.js";
 
 export interface Call {
   readonly kernel: Kernel;
@@ -290,6 +290,9 @@ export const cases: readonly Case[] = [
   convCases("resnet", "forward", { images: 1, size: 30, cin: 128, cout: 128, kernel: 3 }, { mr: 2, nr: 16 }),
   winogradCase(28, 128, 128),
   winogradCase(112, 16, 16),
+  winogradGradCase(8, 32, 16, 16),
+  winogradGradCase(8, 16, 32, 32),
+  winogradGradCase(32, 8, 64, 64),
   convCases("resnet", "forward", { images: 1, size: 114, cin: 16, cout: 16, kernel: 3 }, { mr: 2, nr: 16 }),
   convCases("resnet", "forward", { images: 1, size: 9, cin: 512, cout: 512, kernel: 3 }, { mr: 4, nr: 8 }),
   convCases(

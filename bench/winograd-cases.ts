@@ -9,6 +9,13 @@ import {
   winogradWeightChunk,
   winogradWeights,
 } from "../compiler/kernels/winograd.js";
+import {
+  winogradGrad,
+  winogradGradPlane,
+  winogradGradScratch,
+  winogradGradWeights,
+  winogradSplitTiles,
+} from "../compiler/kernels/winograd-grad.js";
 import type { Case } from "./kernel-cases.js";
 
 /** `size` is the edge of the square result. */
@@ -32,6 +39,31 @@ export function winogradCase(size: number, cin: number, cout: number): Case {
           kernel: winograd({ n: cout, mr: 2, nr }),
           args: [0, Math.ceil((edge * edge) / winogradTiles), ...buffers, ...sizes],
         },
+      ];
+    },
+  };
+}
+
+/** The weight gradient, likewise. */
+export function winogradGradCase(images: number, size: number, cin: number, cout: number): Case {
+  const edge = Math.ceil(size / 4);
+  const row = (4 * edge + 2) * cin;
+  const image = (4 * edge + 2) * row;
+  const tiles = images * edge * edge;
+  const splits = Math.ceil(tiles / winogradSplitTiles(cin, cout));
+  const plane = winogradGradPlane(cin, cout);
+  return {
+    name: `winograd dw ${images}x${size}x${size} ${cin}-${cout}`,
+    flops: 2 * 9 * images * size * size * cin * cout,
+    calls: (alloc) => {
+      const u = alloc(splits * winogradPoints * plane);
+      const buffers = [alloc(images * image), alloc(tiles * 16 * cout), u, alloc(winogradGradScratch(cin, cout))];
+      return [
+        {
+          kernel: winogradGrad({ cin, cout, mr: 2, nr: 16 }),
+          args: [0, splits, ...buffers, tiles, edge, edge, row, image],
+        },
+        { kernel: winogradGradWeights(), args: [0, cout, u, alloc(9 * cin * cout), splits, cin, plane] },
       ];
     },
   };
