@@ -5,8 +5,12 @@ import { ModelError } from "../../../ir/errors.js";
 import type { Value } from "../../../ir/graph.js";
 import { isValue } from "../../../ir/op.js";
 import { describe } from "../../options.js";
+import { callable, defined, further, type Kind, parameter, positional } from "../../schema.js";
 import type { Context } from "../context.js";
 import { type Layer, Module } from "../module.js";
+
+const isLayer: Kind<Layer> = { expected: "a layer", fits: (v) => v instanceof Module };
+const layerArgument = (name: string, summary: string) => parameter(name, isLayer, summary);
 
 /** What a layer gave, where that must be one value. */
 function one(layer: Module<never, unknown>, y: unknown): Value {
@@ -25,6 +29,8 @@ export class SelectLayer<O> extends Module {
 
   constructor(layer: Module<readonly [Value], O>, pick: (y: O) => Value) {
     super();
+    if (!isLayer.fits(layer))
+      throw new ModelError({ where: "nn.Select", message: `expected a layer, got ${describe(layer)}` });
     this.layer = layer;
     this.#pick = pick;
   }
@@ -37,9 +43,16 @@ export class SelectLayer<O> extends Module {
     return one(this, this.#pick(this.layer.forward(ctx, x)));
   }
 }
-/** `Select(LSTM(8, 16), (y) => nn.lastStep(y.output, 0))` in a row of layers. */
-export const Select = <O>(layer: Module<readonly [Value], O>, pick: (y: O) => Value): SelectLayer<O> =>
-  new SelectLayer(layer, pick);
+type SelectOf = <O>(layer: Module<readonly [Value], O>, pick: (y: O) => Value) => SelectLayer<O>;
+export const Select: SelectOf = defined(
+  {
+    name: "nn.Select",
+    summary:
+      "One value of those that a layer gives: `Select(LSTM(8, 16), (y) => nn.lastStep(y.output, 0))`; variables keep the layer's names",
+    parameters: [layerArgument("layer", "Of one input"), parameter("pick", callable, "From what it gives to a value")],
+  },
+  (layer, pick) => new SelectLayer(layer, pick),
+);
 
 /** x + body(x); a shortcut changes x where the shapes differ. */
 export class ResidualLayer extends Module {
@@ -57,7 +70,12 @@ export class ResidualLayer extends Module {
     return np.add(one(this.body, this.body.apply(ctx, x)), shortcut);
   }
 }
-export const Residual = (body: Layer, shortcut?: Layer): ResidualLayer => new ResidualLayer(body, shortcut);
+export const Residual = positional(
+  "nn.Residual",
+  "x + body(x); a shortcut changes x where the shapes differ",
+  [layerArgument("body", "What is added"), further("shortcut", isLayer, "What x goes through. Default: nothing")],
+  (body: Layer, shortcut?: Layer) => new ResidualLayer(body, shortcut),
+);
 
 /** Layers one after the other. Their names are their keys, as in PyTorch. */
 export class SequentialModule<L extends Readonly<Record<string, Layer>>> extends Module {
@@ -81,9 +99,17 @@ export class SequentialModule<L extends Readonly<Record<string, Layer>>> extends
 export function sequential<L extends Readonly<Record<string, Layer>>>(layers: L): SequentialModule<L>;
 export function sequential(...layers: readonly Layer[]): SequentialModule<Readonly<Record<string, Layer>>>;
 export function sequential(
-  first: Layer | Readonly<Record<string, Layer>>,
+  first: Layer | Readonly<Record<string, Layer>> = {},
   ...rest: readonly Layer[]
 ): SequentialModule<Readonly<Record<string, Layer>>> {
+  const layers = first instanceof Module ? [first, ...rest] : Object.values(first);
+  const other = layers.find((layer) => !isLayer.fits(layer));
+  if (other !== undefined || (rest.length > 0 && !(first instanceof Module)))
+    throw new ModelError({
+      where: "nn.sequential",
+      message: `expected layers one after the other, or one record of them, got ${describe(other ?? first)}`,
+      hint: "a function becomes a layer by nn.Lambda((x) => …)",
+    });
   if (!(first instanceof Module)) return new SequentialModule(first);
   return new SequentialModule(Object.fromEntries([first, ...rest].map((layer, i) => [String(i), layer])));
 }

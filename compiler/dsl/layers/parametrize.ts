@@ -11,9 +11,11 @@ import { choices } from "../../../ir/names.js";
 import { sqrt } from "../../../ir/ops/elementwise.js";
 import { stopGradient } from "../../../ir/ops/gradient.js";
 import { elementCount, toNumbers } from "../../../ir/tensor.js";
-import { aString } from "../../options.js";
+import { aString, describe } from "../../options.js";
 import {
+  parameter as argument,
   count,
+  defined,
   integer,
   type Kind,
   type OptionsOf,
@@ -42,6 +44,11 @@ export type WeightNormOptions = OptionsOf<typeof common>;
 export type SpectralNormOptions = OptionsOf<typeof spectralOptions>;
 
 type AnyLayer = Module<never, unknown>;
+const layerArgument = argument(
+  "layer",
+  { expected: "a layer", fits: (v) => v instanceof Module } as Kind<AnyLayer>,
+  "Any with the parameter; it is used through this one only",
+);
 
 /** A layer with one of its parameters computed. */
 export abstract class ParametrizedLayer<I extends readonly unknown[], O> extends Module<I, O> {
@@ -52,6 +59,8 @@ export abstract class ParametrizedLayer<I extends readonly unknown[], O> extends
 
   constructor(what: string, layer: Module<I, O>, { name, axis }: Settings<typeof common>) {
     super();
+    if (!layerArgument.fits(layer))
+      throw new ModelError({ where: `nn.${what}`, message: `expected a layer, got ${describe(layer)}` });
     const own = [...Module.membersOf(layer as AnyLayer)].filter(
       ([, v]) => isVariable(v) && v.role === "param" && v.shape.length >= 2,
     );
@@ -137,16 +146,23 @@ export class WeightNormLayer<I extends readonly unknown[], O> extends Parametriz
   }
 }
 
+type WeightNormOf = <I extends readonly unknown[], O>(
+  layer: Module<I, O>,
+  options?: WeightNormOptions,
+) => WeightNormLayer<I, O>;
 /**
  * The layer with its weight as a magnitude and a direction, which are learnt apart: https://arxiv.org/abs/1602.07868,
  * `torch.nn.utils.parametrizations.weight_norm`. Names: `parametrizations.weight.original0` and `.original1`.
  */
-export function weightNorm<I extends readonly unknown[], O>(
-  layer: Module<I, O>,
-  options?: WeightNormOptions,
-): WeightNormLayer<I, O> {
-  return new WeightNormLayer(layer, settle("nn.weightNorm", options, common));
-}
+export const weightNorm: WeightNormOf = defined(
+  {
+    name: "nn.weightNorm",
+    summary: "The layer with its weight as a magnitude and a direction, which are learnt apart",
+    parameters: [layerArgument],
+    options: common,
+  },
+  (layer, options) => new WeightNormLayer(layer, settle("nn.weightNorm", options, common)),
+);
 
 // -------------------------------------------------------------------------------------------- spectral norm
 
@@ -226,13 +242,20 @@ function timesTransposed(rows: readonly Float64Array[], u: Float64Array): Float6
   return sums;
 }
 
+type SpectralNormOf = <I extends readonly unknown[], O>(
+  layer: Module<I, O>,
+  options?: SpectralNormOptions,
+) => SpectralNormLayer<I, O>;
 /**
  * The layer with its weight divided by its largest singular value: https://arxiv.org/abs/1802.05957,
  * `torch.nn.utils.parametrizations.spectral_norm`. Names: `parametrizations.weight.original`, `.0._u` and `.0._v`.
  */
-export function spectralNorm<I extends readonly unknown[], O>(
-  layer: Module<I, O>,
-  options?: SpectralNormOptions,
-): SpectralNormLayer<I, O> {
-  return new SpectralNormLayer(layer, settle("nn.spectralNorm", options, spectralOptions));
-}
+export const spectralNorm: SpectralNormOf = defined(
+  {
+    name: "nn.spectralNorm",
+    summary: "The layer with its weight divided by its largest singular value, which a power iteration follows",
+    parameters: [layerArgument],
+    options: spectralOptions,
+  },
+  (layer, options) => new SpectralNormLayer(layer, settle("nn.spectralNorm", options, spectralOptions)),
+);

@@ -7,7 +7,7 @@ import { typeText, type Value } from "../../../ir/graph.js";
 import { normalizeAxis } from "../../../ir/infer.js";
 import { isValue } from "../../../ir/op.js";
 import { aDType } from "../../options.js";
-import { callable, further, integer, type Kind, list, parameter, positional } from "../../schema.js";
+import { callable, count, defined, further, integer, type Kind, list, parameter, positional } from "../../schema.js";
 import type { Context } from "../context.js";
 import { Module } from "../module.js";
 
@@ -46,9 +46,14 @@ export const Flatten = positional(
   (start?: number, end?: number) => functionLayer((x) => flatten(x, start ?? 1, end ?? -1)),
 );
 
-/** All axes but the batch take this shape; one entry may be −1. */
-export const Reshape = (...shape: readonly number[]): FunctionLayer =>
-  functionLayer((x) => reshapeTo(x, [sizeOf(x, 0), ...shape]));
+export const Reshape: (...shape: readonly number[]) => FunctionLayer = defined(
+  {
+    name: "nn.Reshape",
+    summary: "All axes but the batch take this shape: `Reshape(4, -1)`; one entry may be −1",
+    parameters: [parameter("...shape", integer, "The new sizes")],
+  },
+  (...shape) => functionLayer((x) => reshapeTo(x, [sizeOf(x, 0), ...shape])),
+);
 
 export const Unflatten = positional(
   "nn.Unflatten",
@@ -61,13 +66,19 @@ export const Unflatten = positional(
     }),
 );
 
-/** The axes behind the batch in another order, counted from 1 as in Keras: `Permute(2, 1)`. */
-export const Permute = (...axes: readonly number[]): FunctionLayer =>
-  functionLayer((x) => {
-    if ([...axes].sort((a, b) => a - b).join() !== Array.from({ length: rankOf(x) - 1 }, (_, i) => i + 1).join())
-      throw new ModelError(`[${axes}] does not order the axes 1 to ${rankOf(x) - 1} of ${typeText(x.type)}`);
-    return permute(x, [0, ...axes]);
-  });
+export const Permute: (...axes: readonly number[]) => FunctionLayer = defined(
+  {
+    name: "nn.Permute",
+    summary: "The axes behind the batch in another order, counted from 1 as in Keras: `Permute(2, 1)`",
+    parameters: [parameter("...axes", count, "All of them")],
+  },
+  (...axes) =>
+    functionLayer((x) => {
+      if ([...axes].sort((a, b) => a - b).join() !== Array.from({ length: rankOf(x) - 1 }, (_, i) => i + 1).join())
+        throw new ModelError(`[${axes}] does not order the axes 1 to ${rankOf(x) - 1} of ${typeText(x.type)}`);
+      return permute(x, [0, ...axes]);
+    }),
+);
 
 export const Cast = positional(
   "nn.Cast",

@@ -7,12 +7,15 @@ import { aBoolean, aFunction, anObject, aValue, type Checks } from "../../option
 import {
   anyOf,
   parameter as argument,
+  callable,
   choice,
   count,
   flag,
+  further,
   type Kind,
   type OptionsOf,
   option,
+  positional,
   type Settings,
   share,
   size,
@@ -118,6 +121,16 @@ abstract class TransformerLayer<I extends readonly unknown[]> extends Module<I> 
   }
 }
 
+const stacked = <L>() =>
+  [
+    argument("layer", callable as Kind<() => L>, "Makes a layer; called once for each"),
+    argument("count", count, "How many"),
+    further(
+      "norm",
+      { expected: "a layer norm", fits: (v) => v instanceof Module } as Kind<LayerNormLayer>,
+      "At the end. Default: none",
+    ),
+  ] as const;
 const sizesOfLayer = [argument("features", count, "Of each step"), argument("heads", count, "Of attention")] as const;
 
 /** Self-attention and feed-forward, each with a residual. */
@@ -187,12 +200,13 @@ export class TransformerEncoderModule extends Module<readonly [x: Value, inputs?
     return this.norm === undefined ? y : this.norm.apply(ctx, y);
   }
 }
-/** `layer` is called once for each of the `count` layers. */
-export const TransformerEncoder = (
-  layer: () => TransformerEncoderLayerModule,
-  count: number,
-  norm?: LayerNormLayer,
-): TransformerEncoderModule => new TransformerEncoderModule(Array.from({ length: count }, layer), norm);
+export const TransformerEncoder = positional(
+  "nn.TransformerEncoder",
+  "Encoder layers one after the other, and a norm at the end where one is given",
+  stacked<TransformerEncoderLayerModule>(),
+  (layer: () => TransformerEncoderLayerModule, layers: number, norm?: LayerNormLayer) =>
+    new TransformerEncoderModule(Array.from({ length: layers }, layer), norm),
+);
 
 /** Decoder layers one after the other, and a norm at the end where one is given. */
 export class TransformerDecoderModule extends Module<readonly [x: Value, memory: Value, inputs?: DecoderInputs]> {
@@ -210,12 +224,13 @@ export class TransformerDecoderModule extends Module<readonly [x: Value, memory:
     return this.norm === undefined ? y : this.norm.apply(ctx, y);
   }
 }
-/** `layer` is called once for each of the `count` layers. */
-export const TransformerDecoder = (
-  layer: () => TransformerDecoderLayerModule,
-  count: number,
-  norm?: LayerNormLayer,
-): TransformerDecoderModule => new TransformerDecoderModule(Array.from({ length: count }, layer), norm);
+export const TransformerDecoder = positional(
+  "nn.TransformerDecoder",
+  "Decoder layers one after the other, and a norm at the end where one is given",
+  stacked<TransformerDecoderLayerModule>(),
+  (layer: () => TransformerDecoderLayerModule, layers: number, norm?: LayerNormLayer) =>
+    new TransformerDecoderModule(Array.from({ length: layers }, layer), norm),
+);
 
 const transformerOptions = {
   encoderLayers: option(count, 6, "How many layers encode"),
