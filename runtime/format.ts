@@ -180,9 +180,9 @@ export interface StepInfo {
 
 /** What a run may break, known only from its data. */
 export interface LimitInfo {
-  /** Not 0 after a run that broke it; the runtime sets it to 0 before. */
+  /** Not 0 after a run that broke it, and twice the value that did, plus 1; the runtime sets it to 0 before. */
   readonly slot: number;
-  /** The error: place, message, what to do. */
+  /** The error: place, message, what to do. The value takes the place of the message's `{}`. */
   readonly where: string;
   readonly message: string;
   readonly hint: string;

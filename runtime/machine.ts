@@ -3,6 +3,7 @@ import { corrupted, InternalError, ModelError, modelError } from "./errors.js";
 import {
   controlBytes,
   type EntryInfo,
+  type LimitInfo,
   type Manifest,
   type ManifestDim,
   pageBytes,
@@ -201,7 +202,9 @@ export class Machine {
 
   /** Sets the slots of the entry's limits to 0. @throws ModelError listing those that were set, if asked to */
   clearLimits({ limits }: EntryInfo, strict?: boolean): void {
-    const broken = limits.filter(({ slot }) => this.#table[slot]);
+    // Above its lowest bit, a slot tells the value that breaks the limit.
+    const told = (l: LimitInfo) => ({ ...l, message: l.message.replace("{}", `${this.#table[l.slot]! >> 1}`) });
+    const broken = limits.filter(({ slot }) => this.#table[slot]).map(told);
     for (const { slot } of broken) this.#table[slot] = 0;
     if (strict && broken[0]) throw new ModelError(broken);
   }

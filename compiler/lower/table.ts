@@ -12,6 +12,7 @@ import { lowerIf, lowerLoop, lowerScan } from "./control/control.js";
 import type { LowerContext } from "./core/context.js";
 import { lowerBindDim, lowerNonZero, lowerRange } from "./dynamic/dynamic.js";
 import {
+  lowerCheckIndices,
   lowerGather,
   lowerGatherElements,
   lowerGatherND,
@@ -60,6 +61,7 @@ const rows = {
   cumProd: lowerCumulative,
   sort: lowerSort,
   topK: lowerTopK,
+  checkIndices: lowerCheckIndices,
   gather: lowerGather,
   gatherElements: lowerGatherElements,
   gatherND: lowerGatherND,

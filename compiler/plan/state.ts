@@ -94,8 +94,8 @@ interface Writes {
   readonly first: ReadonlyMap<Buffer, number>;
   /** Written in control flow. */
   readonly inside: ReadonlySet<Buffer>;
-  /** Index of the last step with a loop that may have no end. */
-  readonly lastEndless: number;
+  /** Index of the last step that may end the run: a loop that may have no end, or a check of data. */
+  readonly lastUnsure: number;
 }
 
 function writesOf(steps: readonly Step[]): Writes {
@@ -111,25 +111,26 @@ function writesOf(steps: readonly Step[]): Writes {
       }
     });
   }
-  return { first, inside, lastEndless: steps.findLastIndex(isEndless) };
+  return { first, inside, lastUnsure: steps.findLastIndex(mayEndRun) };
 }
 
 /** The value is all of a temporary, as large as the state, that is made outside control flow. */
-function isWhole({ first, inside, lastEndless }: Writes, state: Buffer, value: View): boolean {
+function isWhole({ first, inside, lastUnsure }: Writes, state: Buffer, value: View): boolean {
   const b = value.buffer;
   if (b.source.kind !== "temp" || value.offset !== 0 || b.dtype !== state.dtype) return false;
   if (!dimEqual(productOf(b.shape), productOf(state.shape)) || inside.has(b)) return false;
-  // What changes state runs to its end, so that no loop that may have none comes after it.
-  return (first.get(b) ?? 0) > lastEndless;
+  // State is changed as a whole or not at all: nothing that may end the run comes after it.
+  return (first.get(b) ?? 0) > lastUnsure;
 }
 
-/** Whether only the run can tell how many rounds a loop in the step makes. */
-function isEndless(step: Step): boolean {
-  let endless = false;
+/** Whether a run may end in the step: in a check, or in a loop of which only the run can tell how many rounds it makes. */
+function mayEndRun(step: Step): boolean {
+  let ends = false;
   forEachStep([step], (s) => {
-    endless ||= s.kind === "for" && (s.condition !== undefined || isView(s.count));
+    ends ||= s.kind === "check" || (s.kind === "for" && (s.condition !== undefined || isView(s.count)));
+    ends ||= s.kind === "kernel" && s.args.some((a) => a.kind === "limitSlot");
   });
-  return endless;
+  return ends;
 }
 
 function renameView(v: View, replaced: ReadonlyMap<Buffer, Buffer>): View {

@@ -11,6 +11,7 @@ import { exactly, f32, i32, i64, noGrad, sampleWith, within } from "../sample.js
 import { softplus } from "./activation.js";
 import { constantLike, iota } from "./constant.js";
 import { abs, add, exp, log, mul, neg, sub } from "./elementwise.js";
+import { checkIndices } from "./indexing.js";
 import { lt, select } from "./logic.js";
 import { productOf } from "./movement.js";
 import { logSoftmax, perChannel } from "./normalize.js";
@@ -65,7 +66,12 @@ function weigh(x: Value, target: Value, weight: Value | undefined, axis: number,
     };
   }
   requireDType(target.type, "int", "the targets");
-  const index = expandDims(target, axis);
+  const { ignoreIndex } = attrs;
+  const checked = checkIndices([target], {
+    size: shape[axis]!,
+    ...(ignoreIndex === undefined ? {} : { ignore: ignoreIndex }),
+  });
+  const index = expandDims(checked, axis);
   const rows = shape.map((d, a) => (a === axis ? 1 : d));
   mergeShapes(index.type.shape, rows);
   const counter = { dtype: target.type.dtype, shape: shape.map((d, a) => (a === axis ? d : 1)), axis };
@@ -118,7 +124,7 @@ export const crossEntropy: CompositeOp<"crossEntropy", CrossEntropyAttrs> = defi
   name: "crossEntropy",
   operands: ["logits", "target", "weight?"],
   summary:
-    "−log softmax(logits) of the target class. logits [N, C, …] (or [C]); targets are class indices [N, …] or probabilities [N, C, …]; weight [C] scales the classes. An index outside the classes counts as no class.",
+    "−log softmax(logits) of the target class. logits [N, C, …] (or [C]); targets are class indices [N, …] or probabilities [N, C, …]; weight [C] scales the classes. An index outside the classes, other than ignoreIndex, is an error.",
   attrs: { ...classDocs, labelSmoothing: "share of the target that is spread over all classes, in [0, 1]" },
   decompose: ([logits, target, weight], attrs) => {
     const axis = classAxis(logits!, weight);

@@ -86,6 +86,7 @@ const others = {
   slice: moves,
   concat: moves,
   pad: (n, operands) => padded(n, operands),
+  checkIndices: (_, [x]) => x!,
   gather: gathers,
   gatherElements: gathers,
   gatherND: gathers,

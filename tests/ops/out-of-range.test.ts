@@ -35,6 +35,7 @@ const SIZES: {
 } = {
   averagePool: ["padLow", "padHigh", "overhang"],
   bindDim: ["defines"],
+  checkIndices: ["size"],
   broadcast: ["shape"],
   conv: ["padLow", "padHigh"],
   convInputGrad: ["padLow", "padHigh", "inputSize"],
@@ -68,6 +69,7 @@ const isFinder = (op: OpFacts<string, Attrs>) => Object.hasOwn(op.attrs ?? {}, "
 
 /** Operands that hold indices. */
 const INDICES: Readonly<Record<string, number>> = {
+  checkIndices: 0,
   gather: 1,
   gatherElements: 1,
   gatherND: 1,

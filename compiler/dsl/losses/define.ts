@@ -4,6 +4,7 @@ import { asType, constantLike, expandDims, mean, np, staticSize, sum } from "../
 import { ModelError } from "../../../ir/errors.js";
 import { typeText, type Value } from "../../../ir/graph.js";
 import { constant, iota } from "../../../ir/ops/constant.js";
+import { checkIndices } from "../../../ir/ops/indexing.js";
 import type { Reduction } from "../../../ir/ops/loss.js";
 import { tensorFrom } from "../../../ir/tensor.js";
 import {
@@ -83,7 +84,7 @@ export function isTarget(target: Value, output: Value): Value {
       hint: "they have all axes of the output but the one of the classes, which is axis 1",
     });
   const counter = { dtype: target.type.dtype, shape: shape.map((d, a) => (a === 1 ? d : 1)), axis: 1 };
-  return np.eq(expandDims(target, 1), iota([], counter));
+  return np.eq(expandDims(checkIndices([target], { size: shape[1]! }), 1), iota([], counter));
 }
 
 /** Number of classes, axis 1 of the output. */

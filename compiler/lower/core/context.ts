@@ -27,6 +27,8 @@ export class LowerContext {
   /** By text; of regions, those that a check precedes already. */
   #checked = new Set<string>();
   readonly #requirements: Requirement[] = [];
+  /** Sizes of axes that elements are known to be indices into. */
+  readonly #indices = new Map<Value, Set<string>>();
   readonly #used = new Set<Value>();
 
   /** `lowerNodes` lowers the nodes of regions, in the given order. */
@@ -188,6 +190,20 @@ export class LowerContext {
   /** A limit of its own, for a kernel to break. */
   limit(where: string, message: string, hint: string): Limit {
     return { symbol: `limit.${this.#limits++}`, where, message, hint };
+  }
+
+  /** Whether each run checks earlier that the elements are indices into an axis of this size; from here on it counts as checked. */
+  isChecked(indices: Value, size: Dim): boolean {
+    let sizes = this.#indices.get(indices);
+    if (sizes === undefined) {
+      sizes = new Set();
+      this.#indices.set(indices, sizes);
+    }
+    const key = dimText(size);
+    if (sizes.has(key)) return true;
+    // What a loop or branch checks, may not be checked at all.
+    if (this.#levels.length === 1) sizes.add(key);
+    return false;
   }
 
   /** Checks before the next step that sizes are what `assumptions` say, whatever was checked before. */

@@ -12,7 +12,7 @@ import {
   type ScalarKind,
 } from "../../../ir/loop.js";
 import { Block } from "../../../ir/loop-block.js";
-import { func, i32, param } from "../../../ir/loop-build.js";
+import { add, func, i32, maxS, minS, mul, param } from "../../../ir/loop-build.js";
 import { printLoopFunction } from "../../../ir/loop-print.js";
 import { elemKind } from "../../../ir/loop-types.js";
 import type { Kernel } from "../../kernels/gemm.js";
@@ -124,6 +124,9 @@ export interface KernelOptions {
   readonly chunks?: Dim | undefined;
 }
 
+/** The largest value that a broken limit tells: with the bit that says so it fits 32. */
+const mostTold = 2 ** 30 - 1;
+
 export class KernelBuilder implements KernelHost {
   readonly block: Block;
   /** Range of chunks; only where the kernel has them. */
@@ -183,10 +186,15 @@ export class KernelBuilder implements KernelHost {
     return this.#add("s", { kind: "scratch", bytes: dimMul(count, elemBytes[elem]), perThread }, elem);
   }
 
-  /** Stores where the condition holds that the limit is broken: the run then ends in an error. */
-  breaks(limit: Limit, condition: Expr): void {
+  /**
+   * Stores where the condition holds that the limit is broken, and by which value: the run then ends in an error that tells it in the
+   * place of `{}`. Values beyond 30 bits count as the nearest of 30.
+   */
+  breaks(limit: Limit, condition: Expr, value?: Expr): void {
     const slot = this.#once(`limit ${limit.symbol}`, () => this.#add("limit", { kind: "limitSlot", limit }, "i32"));
-    this.block.if(condition, () => this.block.store("i32", slot, 0, i32(1)));
+    const stored =
+      value === undefined ? i32(1) : add(mul(maxS(minS(value, i32(mostTold)), i32(-mostTold)), i32(2)), i32(1));
+    this.block.if(condition, () => this.block.store("i32", slot, 0, stored));
   }
 
   /** Slot for a size that the kernel finds. */

@@ -6,7 +6,7 @@
 import { type Dim, dimAdd, dimMul, dimSub, dimText, isStaticDim } from "../../../ir/dim.js";
 import { type DType, dtypeInfo, isFloat } from "../../../ir/dtype.js";
 import { ModelError } from "../../../ir/errors.js";
-import { type Shape, typeText, type Value } from "../../../ir/graph.js";
+import { type GraphNode, type Shape, typeText, type Value } from "../../../ir/graph.js";
 import type { Expr } from "../../../ir/loop.js";
 import * as B from "../../../ir/loop-build.js";
 import type { ScatterReduction } from "../../../ir/ops/indexing.js";
@@ -32,23 +32,45 @@ const rawOf = (d: DType): DType => {
 };
 const raw = (t: Operand): Operand => ({ ...t, dtype: rawOf(t.dtype) });
 
-/** An index as it lies in memory: an i32 whose range is not checked yet, counted from the front. */
-function indexAt(k: Kernel, indices: Operand, at: Expr, size: Expr): Expr {
-  const given = k.loadFlat(indices, at);
-  if (given.type === "i64") {
-    const wide = k.block.let("given", given);
-    // Clamped while it is wide: wrapping could bring a wild index back into range.
-    const limit = B.i64(2n ** 31n - 1n);
-    const low = B.select(
-      B.gtS(wide, limit),
-      limit,
-      B.select(B.ltS(wide, B.i64(-(2n ** 31n))), B.i64(-(2n ** 31n)), wide),
-    );
-    const narrow = k.block.let("narrow", B.convert("i32.from_i64", low));
-    return k.block.let("index", B.select(B.ltS(narrow, 0), B.add(narrow, size), narrow));
-  }
-  const narrow = k.block.let("narrow", given);
-  return k.block.let("index", B.select(B.ltS(narrow, 0), B.add(narrow, size), narrow));
+/** An index: as it lies in memory, within 32 bits, and counted from the front, whose range is not checked yet. */
+interface Index {
+  readonly given: Expr;
+  readonly at: Expr;
+}
+
+/** Clamped while it is wide: wrapping could bring a wild index back into range. */
+function narrowed(k: Kernel, given: Expr): Expr {
+  if (given.type !== "i64") return k.block.let("narrow", given);
+  const wide = k.block.let("given", given);
+  const limit = B.i64(2n ** 31n - 1n);
+  const low = B.select(
+    B.gtS(wide, limit),
+    limit,
+    B.select(B.ltS(wide, B.i64(-(2n ** 31n))), B.i64(-(2n ** 31n)), wide),
+  );
+  return k.block.let("narrow", B.convert("i32.from_i64", low));
+}
+
+function indexAt(k: Kernel, indices: Operand, at: Expr, size: Expr): Index {
+  const given = narrowed(k, k.loadFlat(indices, at));
+  return { given, at: k.block.let("index", B.select(B.ltS(given, 0), B.add(given, size), given)) };
+}
+
+/** What the elements of a value are taken from, without arithmetic: itself, or what was reshaped, picked or repeated. */
+function sourceOf(v: Value, through: ReadonlySet<string>): Value {
+  let source = v;
+  while (through.has(source.def.op)) source = (source.def as GraphNode).operands[0]!;
+  return source;
+}
+const moving = new Set(["reshape", "transpose", "broadcast", "slice", "checkIndices"]);
+const movingOrCasting = new Set([...moving, "cast"]);
+
+/** ` of input "tokens"`, where the indices come from one. */
+function ofInput(ctx: LowerContext, indices: Value): string {
+  const source = sourceOf(indices, movingOrCasting);
+  if (source.def.op !== "param" || !ctx.has(source)) return "";
+  const from = ctx.view(source).buffer.source;
+  return from.kind === "input" || from.kind === "state" ? ` of ${from.kind} ${JSON.stringify(from.name)}` : "";
 }
 
 /**
@@ -76,7 +98,9 @@ function limitOf(ctx: LowerContext, node: Indexing, axes: readonly number[]): Li
     const message = `index ${element(value, outside)} lies outside ${place} of ${typeText(x.type)}`;
     throw new ModelError({ where, message, hint });
   }
-  return ctx.limit(where, `an index lies outside ${place} of ${typeText(x.type)}`, hint);
+  // The gradient of a gather scatters by the same indices.
+  if (sizes.length === 1 && ctx.isChecked(sourceOf(indices, moving), sizes[0]!)) return undefined;
+  return ctx.limit(where, `index {}${ofInput(ctx, indices)} lies outside ${place} of ${typeText(x.type)}`, hint);
 }
 
 type Indexing =
@@ -87,12 +111,37 @@ type Indexing =
   | Node<"scatterND">;
 
 /** The index within the axis. One that lies outside breaks the limit. */
-function clamped(k: Kernel, limit: Limit | undefined, index: Expr, size: Expr): Expr {
-  if (limit) k.builder.breaks(limit, B.not(inside(index, size)));
-  return B.maxS(B.minS(index, B.sub(size, 1)), 0);
+function clamped(k: Kernel, limit: Limit | undefined, { given, at }: Index, size: Expr): Expr {
+  if (limit) k.builder.breaks(limit, B.not(inside(at, size)), given);
+  return B.maxS(B.minS(at, B.sub(size, 1)), 0);
 }
 
 const inside = (index: Expr, size: Expr): Expr => B.ltU(index, size);
+
+export function lowerCheckIndices(ctx: LowerContext, node: Node<"checkIndices">): void {
+  const [x] = node.operands as [Value];
+  const y = node.results[0]!;
+  const { size, ignore } = node.attrs;
+  const but = ignore === undefined ? "" : `, other than ${ignore}`;
+  const limit = ctx.limit(
+    node.loc ?? node.op,
+    `index {}${ofInput(ctx, x)} names no class`,
+    `class indices must lie in [0, ${dimText(dimSub(size, 1))}]${but}`,
+  );
+  const count = sizeOf(x.type.shape);
+  mapKernel(ctx, node, `checkindices_${x.type.dtype}`, [count], 1, (k) => {
+    const xs = k.read(x);
+    const ys = k.write(y);
+    return ([i]) => {
+      const at = k.e.index(i!);
+      const given = k.block.let("element", k.loadFlat(xs, at));
+      const index = narrowed(k, given);
+      const outside = B.not(inside(index, k.size(size)));
+      k.builder.breaks(limit, ignore === undefined ? outside : B.and(outside, B.ne(index, B.i32(ignore))), index);
+      k.storeFlat(ys, at, given);
+    };
+  });
+}
 
 export function lowerGather(ctx: LowerContext, node: Node<"gather">): void {
   const [x, indices] = node.operands as [Value, Value];
@@ -155,7 +204,7 @@ function tupleStart(
   depth: number,
   shape: Shape,
   batchDims: number,
-  use: (index: Expr, size: Expr) => Expr,
+  use: (index: Index, size: Expr) => Expr,
 ): Expr {
   const strides = stridesOf(shape);
   let start: Expr = B.i32(0);
@@ -249,8 +298,8 @@ export function lowerScatterElements(ctx: LowerContext, node: Node<"scatterEleme
     const n = k.size(size);
     const from = k.block.let("from", k.at(is, index));
     k.poll(from);
-    const at = indexAt(k, is, from, n);
-    if (limit) k.builder.breaks(limit, B.not(inside(at, n)));
+    const { given, at } = indexAt(k, is, from, n);
+    if (limit) k.builder.breaks(limit, B.not(inside(at, n)), given);
     k.block.if(inside(at, n), () =>
       k.computed(at, (to) => {
         const target = k.block.let(
@@ -289,11 +338,11 @@ export function lowerScatterND(ctx: LowerContext, node: Node<"scatterND">): void
   k.loop(tuples, (t, round) => {
     k.poll(round, 256);
     const fits = k.block.mut("fits", B.bool(true));
-    const start = tupleStart(k, is, t, depth, x.type.shape, 0, (index, size) => {
-      k.block.assign(fits, B.and(fits, inside(index, size)));
-      return index;
+    const start = tupleStart(k, is, t, depth, x.type.shape, 0, ({ given, at }, size) => {
+      if (limit) k.builder.breaks(limit, B.not(inside(at, size)), given);
+      k.block.assign(fits, B.and(fits, inside(at, size)));
+      return at;
     });
-    if (limit) k.builder.breaks(limit, B.not(fits));
     k.computed(start, (to) => {
       k.block.if(fits, () => {
         k.e.hoistIndex(dimMul(t, inner));

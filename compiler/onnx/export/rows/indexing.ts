@@ -31,4 +31,14 @@ const scatterElements: Row<"scatterElements"> = (e, { operands: [x, at, updates]
 const scatterND: Row<"scatterND"> = (e, { operands: [x, at, updates], attrs }) =>
   e.op("ScatterND", [e.ref(x!), indices(e, at!, LONG), e.ref(updates!)], { reduction: string(attrs.reduction) });
 
-export const indexing = { gather, gatherElements, gatherND, scatterElements, scatterND } satisfies SomeRows;
+/** ONNX leaves open what becomes of indices that are none. */
+const checkIndices: Row<"checkIndices"> = (e, { operands: [x] }) => e.op("Identity", [e.ref(x!)]);
+
+export const indexing = {
+  checkIndices,
+  gather,
+  gatherElements,
+  gatherND,
+  scatterElements,
+  scatterND,
+} satisfies SomeRows;
