@@ -6,7 +6,7 @@ import type { Tensor } from "../tensor.js";
 import { type Collation, collate, type Padding, type Paddings, paddingChecks } from "./collate.js";
 import { checkOptions, isRecord } from "./options.js";
 import { dtypeOfArray, isTensor } from "./roots.js";
-import { type Awaitable, type Hints, indexed, replayed, type Stage, streamed } from "./stage.js";
+import { type Awaitable, type Hints, indexed, isPromise, replayed, type Stage, streamed } from "./stage.js";
 
 /** What batches are made of. */
 export interface Joining {
@@ -64,7 +64,7 @@ export function batchStage<T>(source: Stage<T>, size: number, least: number, joi
         return indexed(count!, (b) => {
           const n = Math.min(size, length - b * size);
           const elements = Array.from({ length: n }, (_, i): Awaitable<T> => at(b * size + i));
-          return elements.some((e) => e instanceof Promise)
+          return elements.some(isPromise)
             ? Promise.all(elements).then((all) => join(all, hints))
             : join(elements as T[], hints);
         });

@@ -35,8 +35,9 @@ export function isTensor(value: unknown): value is Tensor {
 
 /** The dtype of a bare typed array; f16, bf16, bool and others that share an array type are told apart by tensors only. */
 export function dtypeOfArray(data: unknown): DType | undefined {
-  const name = (data as { constructor?: { name?: string } } | null)?.constructor?.name;
-  if (name === "Uint8ClampedArray") return "u8";
+  // Not the constructor's name: a Buffer of Node is a Uint8Array.
+  const name = ArrayBuffer.isView(data) ? (data as TensorData)[Symbol.toStringTag] : undefined;
+  if ((name as string) === "Uint8ClampedArray") return "u8";
   return (Object.keys(arrayTypes) as DType[]).find((d) => plain.has(d) && arrayTypes[d].name === name);
 }
 

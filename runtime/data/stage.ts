@@ -6,6 +6,10 @@ import type { DType } from "../format.js";
 
 export type Awaitable<T> = T | Promise<T>;
 
+/** Promises of other realms and libraries too. */
+export const isPromise = (value: unknown): value is Promise<unknown> =>
+  typeof value === "object" && value !== null && typeof (value as Partial<Promise<unknown>>).then === "function";
+
 /** What a consumer knows of fields by name, for what is not settled before: dtypes of plain numbers, the axis of the batch. */
 export type Hints = Readonly<Record<string, { readonly dtype: DType; readonly axis: number | null }>>;
 

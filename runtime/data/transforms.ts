@@ -4,7 +4,17 @@ import { modelError } from "../errors.js";
 import { epochSeed, permutation } from "../order.js";
 import { yieldToLoop } from "../platform.js";
 import { type Random, randomOf } from "./random.js";
-import { type Awaitable, type Hints, indexed, type Opened, once, replayed, type Stage, streamed } from "./stage.js";
+import {
+  type Awaitable,
+  type Hints,
+  indexed,
+  isPromise,
+  type Opened,
+  once,
+  replayed,
+  type Stage,
+  streamed,
+} from "./stage.js";
 
 /** What a function of `map` may ask of an element beside the element itself. */
 export interface ElementContext {
@@ -47,7 +57,7 @@ export function mapStage<T, U>(
     async open(epoch, hints) {
       const { length, at, iterate } = await source.open(epoch, hints);
       const apply = (element: Awaitable<T>, i: number): Awaitable<U> =>
-        element instanceof Promise ? element.then((e) => fn(e, context(epoch, i))) : fn(element, context(epoch, i));
+        isPromise(element) ? element.then((e) => fn(e as T, context(epoch, i))) : fn(element as T, context(epoch, i));
       if (at && length !== null) return indexed(length, (i) => apply(at(i), i));
       const go = async function* (from: number): AsyncGenerator<U> {
         let i = from;
@@ -225,7 +235,7 @@ export function zipStage<T>(stages: readonly Stage<unknown>[], combine: (element
       if (length !== null && parts.every((p) => p.at)) {
         return indexed(length, (i) => {
           const elements = parts.map((p) => p.at!(i));
-          return elements.some((e) => e instanceof Promise) ? Promise.all(elements).then(combine) : combine(elements);
+          return elements.some(isPromise) ? Promise.all(elements).then(combine) : combine(elements);
         });
       }
       const go = async function* (from: number): AsyncGenerator<T> {
@@ -255,9 +265,9 @@ export function cacheStage<T>(source: Stage<T>): Stage<T> {
         if (kept.has(i)) return kept.get(i)!;
         const element = at(i);
         kept.set(i, element);
-        if (element instanceof Promise)
+        if (isPromise(element))
           element.then(
-            (value) => kept.set(i, value),
+            (value) => kept.set(i, value as T),
             () => kept.delete(i),
           );
         return element;

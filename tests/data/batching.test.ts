@@ -249,6 +249,27 @@ describe("fit", () => {
     }
   });
 
+  it("can begin at any batch of any epoch", async () => {
+    const d = dataset({ x: rows, y }).shuffle({ seed: 5 });
+    const inputs = [
+      { name: "x", dtype: "f32", axis: 0 },
+      { name: "y", dtype: "f32", axis: 0 },
+    ] as const;
+    for (const data of [d.batch(8), d, dataset(() => d)]) {
+      const request = { epoch: 2, size: 8, sizeGiven: false, least: 1, inputs };
+      const collect = async (from: number): Promise<unknown[]> => {
+        const all: unknown[] = [];
+        const batches = await data.batches({ ...request, from });
+        expect(batches.count).toBe(7);
+        for await (const b of batches) all.push(b);
+        return all;
+      };
+      const all = await collect(0);
+      expect(all).toEqual(await d.batch(8).toArray(2));
+      for (const from of [1, 6, 7]) expect(await collect(from)).toEqual(all.slice(from));
+    }
+  });
+
   it("learns how many batches there are, and refuses what does not fit", async () => {
     const session = await train();
     const counts = new Set<number | null>();

@@ -338,6 +338,11 @@ describe("sources", () => {
       [4, 5, 10, 11],
     ]);
     expect(numbers(await dataset(x).at(0))).toEqual(range(6));
+    expect(
+      await dataset({ b: Buffer.from([7, 8]) as Uint8Array })
+        .batch(2)
+        .at(0),
+    ).toMatchObject({ b: { dtype: "u8", shape: [2] } });
     const half: Tensor = { dtype: "f16", shape: [2], data: Uint16Array.of(0x3c00, 0) };
     expect(await dataset({ half }).at(0)).toEqual({ half: { dtype: "f16", shape: [], data: Uint16Array.of(0x3c00) } });
   });

@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import { build } from "esbuild";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -17,6 +17,7 @@ if (!isBuilt) console.warn("the package is not tested: dist/ is not built (npm r
 interface Package {
   readonly dependencies: Readonly<Record<string, string>>;
   readonly bin: Readonly<Record<string, string>>;
+  readonly exports: Readonly<Record<string, string | Readonly<Record<string, string>>>>;
   readonly scripts: Readonly<Record<string, string>>;
 }
 
@@ -112,8 +113,22 @@ describe.skipIf(!isBuilt)("the packed package", () => {
     expect([...bundled].sort()).toEqual(names);
   });
 
+  it("reads data by itself, decoders included, and the runtime does not need it", async () => {
+    const script = `
+      import { dataset, readCsv, readImage } from ${JSON.stringify(pathToFileURL(inside("dist/data.js")).href)};
+      const rows = await readCsv(new TextEncoder().encode("x,y\\n1,2\\n3,4\\n"));
+      const image = await readImage(${JSON.stringify(join(root, "tests/fixtures/data/444.jpg"))});
+      console.log((await dataset(rows).batch(2).at(0)).x.data.join(), image.shape.join());`;
+    const { stdout } = await run(process.execPath, ["--input-type=module", "--eval", script], { cwd: folder });
+    expect(stdout.trim()).toBe("1,3 3,9,13");
+    for (const file of ["runtime.js", "worker.js", "wasmith.js"]) expect(code(file)).not.toMatch(/["']\.\/data/);
+  });
+
   it("has the files it names, and none of tests", () => {
-    for (const path of Object.values(packed.bin)) expect(existsSync(inside(path))).toBe(true);
+    const entries = Object.values(packed.exports).flatMap((e) => (typeof e === "string" ? e : Object.values(e)));
+    expect(entries.length).toBeGreaterThan(5);
+    for (const path of [...Object.values(packed.bin), ...entries])
+      expect([path, existsSync(inside(path))]).toEqual([path, true]);
     expect(existsSync(inside("dist/test"))).toBe(false);
     expect(Object.keys(packed.scripts).filter((name) => /install|prepare/.test(name))).toEqual([]);
   });

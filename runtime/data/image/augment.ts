@@ -136,7 +136,7 @@ export function cutmix(options: MixOptions): <B>(batch: B, context: ElementConte
     };
     const [[y0, y1], [x0, x1]] = [range(middleY, height), range(middleX, width)];
     const partner = partners(n, random);
-    const data = images.data.slice() as Float32Array;
+    const data = new arrayTypes[images.dtype](images.data as never) as Float32Array;
     const from = images.data as Float32Array;
     const inner = sizeOf(images.shape.slice(axis + 2));
     const outer = sizeOf(images.shape.slice(1, axis));

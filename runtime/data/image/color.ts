@@ -134,12 +134,15 @@ export function normalize(options: NormalizeOptions = {}): ImageOp {
     };
     const [means, stds] = [of(mean, "mean"), of(std, "std")];
     const out = emptyImage(image, image.height, image.width, image.dtype === "f64" ? "f64" : "f32");
-    const [sc] = stridesOf(image);
     const white = whiteOf(image);
-    image.data.forEach((v: number, i: number) => {
-      const c = image.layout === "CHW" ? Math.floor(i / sc) : i % image.channels;
-      out.data[i] = (v / white - means[c]!) / stds[c]!;
-    });
+    const { data: from, channels } = image;
+    const { data: to } = out;
+    const pixels = image.height * image.width;
+    const [apart, step] = image.layout === "CHW" ? [pixels, 1] : [1, channels];
+    for (let c = 0; c < channels; c++) {
+      const [m, s] = [means[c]!, stds[c]!];
+      for (let i = 0, at = c * apart; i < pixels; i++, at += step) to[at] = (from[at]! / white - m) / s;
+    }
     return out;
   };
 }

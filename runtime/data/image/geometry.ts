@@ -30,15 +30,27 @@ function movePixels(
   fill: number,
 ): Image {
   const out = emptyImage(image, height, width);
-  const [sc, sr, sx] = stridesOf(image);
-  const [dc, dr, dx] = stridesOf(out);
-  for (let y = 0; y < height; y++) {
-    const fromY = mirror.rows ? image.height - 1 - (top + y) : top + y;
-    for (let x = 0; x < width; x++) {
-      const fromX = mirror.columns ? image.width - 1 - (left + x) : left + x;
-      const inside = fromY >= 0 && fromY < image.height && fromX >= 0 && fromX < image.width;
-      for (let c = 0; c < image.channels; c++)
-        out.data[c * dc + y * dr + x * dx] = inside ? image.data[c * sc + fromY * sr + fromX * sx]! : fill;
+  if (fill !== 0) out.data.fill(fill);
+  // Lines of elements that lie together: a row of one channel, or of all of them.
+  const { layout, channels } = image;
+  const [planes, cells] = layout === "CHW" ? [channels, 1] : [1, channels];
+  // Columns of the result that the image has.
+  const [begin, end] = [Math.max(0, -left), Math.min(width, image.width - left)];
+  if (begin >= end) return out;
+  for (let p = 0; p < planes; p++) {
+    for (let y = Math.max(0, -top); y < Math.min(height, image.height - top); y++) {
+      const fromY = mirror.rows ? image.height - 1 - (top + y) : top + y;
+      const from = (p * image.height + fromY) * image.width * cells;
+      const to = (p * height + y) * width * cells;
+      if (!mirror.columns) {
+        const line = image.data.subarray(from + (left + begin) * cells, from + (left + end) * cells);
+        out.data.set(line, to + begin * cells);
+        continue;
+      }
+      for (let x = begin; x < end; x++) {
+        const fromX = image.width - 1 - (left + x);
+        for (let c = 0; c < cells; c++) out.data[to + x * cells + c] = image.data[from + fromX * cells + c]!;
+      }
     }
   }
   return out;
