@@ -31,20 +31,29 @@ import { opOf } from "../../ir/ops/index.js";
 import { productOf, reshape } from "../../ir/ops/movement.js";
 import { differentiateScan } from "./differentiate-scan.js";
 
+export interface GradientOptions {
+  /**
+   * What is given for a value that the loss does not depend on, or only through stopGradient: an error, since it is mostly a
+   * mistake, or zeros. Default "error". A value that it depends on through steps and comparisons has a gradient of zeros.
+   */
+  readonly unused?: "error" | "zero";
+}
+
 /**
- * Gradients of a loss of one element with respect to values it may depend on, parameters or intermediate; each has its value's
- * type. Throws ModelError where the loss is not a float of one element, a value is not a float, or an op on the way has no gradient.
+ * Gradients of a loss of one element with respect to values it depends on, parameters or intermediate; each has its value's
+ * type. Throws ModelError where the loss is not a float of one element, a value is not a float, an op on the way has no gradient,
+ * or the loss does not depend on a value.
  */
 export function gradients(
   loss: Value,
   wrt: readonly Value[],
   options: { readonly unused: "undefined" },
 ): readonly (Value | undefined)[];
-export function gradients(loss: Value, wrt: readonly Value[]): readonly Value[];
+export function gradients(loss: Value, wrt: readonly Value[], options?: GradientOptions): readonly Value[];
 export function gradients(
   loss: Value,
   wrt: readonly Value[],
-  options: { readonly unused?: "undefined" } = {},
+  { unused = "error" }: { readonly unused?: "error" | "zero" | "undefined" } = {},
 ): readonly (Value | undefined)[] {
   requireValue(loss, "a loss");
   if (!isFloat(loss.type.dtype) || productOf(loss.type.shape) !== 1) {
@@ -55,7 +64,37 @@ export function gradients(
     });
   }
   const found = pullback([loss], [constantLike(loss, 1)], wrt);
-  return options.unused === "undefined" ? found : found.map((d, i) => d ?? constantLike(wrt[i]!, 0));
+  return unused === "undefined" ? found : withoutGaps([loss], found, wrt, unused);
+}
+
+/** Cotangents of the values, zeros for those where none arrived. Throws ModelError as `unused` says. */
+export function withoutGaps(
+  results: readonly Value[],
+  found: readonly (Value | undefined)[],
+  wrt: readonly Value[],
+  unused: "error" | "zero",
+): readonly Value[] {
+  const missing = wrt.filter((_, i) => found[i] === undefined);
+  if (unused === "error" && missing.length > 0) {
+    const used = usedBy(results);
+    const problems = missing.flatMap((v) => {
+      if (used.has(v)) return [];
+      const message = `${typeText(v.type)} has no gradient: what is differentiated does not depend on it`;
+      const hint = 'use it, and not behind stopGradient only; or ask for zeros by { unused: "zero" }';
+      return [{ where: placeOf(v), message, hint }];
+    });
+    if (problems.length > 0) throw new ModelError(problems);
+  }
+  return found.map((d, i) => d ?? constantLike(wrt[i]!, 0));
+}
+
+/** Everything that the values are computed from, but for what lies behind stopGradient. */
+function usedBy(results: readonly Value[]): ReadonlySet<Value> {
+  const used = new Set(results);
+  for (const v of used) {
+    if (v.def.op !== "param" && v.def.op !== "stopGradient") for (const o of v.def.operands) used.add(o);
+  }
+  return used;
 }
 
 /**
@@ -87,10 +126,11 @@ export interface Differentiation {
   readonly of: string;
   /** Parameters whose gradients are wanted. */
   readonly wrt: readonly string[];
+  readonly unused?: GradientOptions["unused"];
 }
 
 /** The graph with gradients as further results, named `d_<parameter>`, in the order of `wrt`. */
-export function differentiate(g: Graph, { of, wrt }: Differentiation): Graph {
+export function differentiate(g: Graph, { of, wrt, unused }: Differentiation): Graph {
   const loss = g.results[g.resultNames.indexOf(of)];
   if (loss === undefined) {
     throw new ModelError(`graph ${g.name} has no result "${of}", only ${g.resultNames.join(", ")}`);
@@ -103,7 +143,7 @@ export function differentiate(g: Graph, { of, wrt }: Differentiation): Graph {
   return graph(
     g.name,
     g.params,
-    [...g.results, ...gradients(loss, values)],
+    [...g.results, ...gradients(loss, values, unused === undefined ? {} : { unused })],
     [...g.resultNames, ...wrt.map((name) => `d_${name}`)],
     g.donations,
     g.sizes,

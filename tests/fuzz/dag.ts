@@ -53,7 +53,11 @@ function withGradientsOf({ graph: g }: RandomGraph): Graph {
   try {
     const loss = squares.reduce((a, b) => add([a, b]));
     const names = [...g.resultNames, "loss"];
-    return differentiate(graph(g.name, g.params, [...g.results, loss], names, undefined, g.sizes), { of: "loss", wrt });
+    return differentiate(graph(g.name, g.params, [...g.results, loss], names, undefined, g.sizes), {
+      of: "loss",
+      wrt,
+      unused: "zero",
+    });
   } catch (error) {
     if (error instanceof ModelError) return g;
     throw error;

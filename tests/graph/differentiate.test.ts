@@ -85,14 +85,22 @@ describe("gradients", () => {
     expect(got.map((t) => element(t, 0))).toEqual([2 * 3 * 19, 19]);
   });
 
-  it("are zero where nothing flows: unused values, steps, integers, stopGradient", () => {
+  it("are zero where nothing flows: steps, integers, and on demand unused values and those behind stopGradient", () => {
     const x = f64("x", 3);
     const u = f64("u", 2);
+    const s = f64("s", 3);
     const integer = cast([cast([x], { to: "i32" })], { to: "f64" });
-    const loss = total(add([add([floor([x]), integer]), stopGradient([x])]));
-    for (const d of run(gradients(loss, [x, u]), [x, u], [zeros("f64", [3]), zeros("f64", [2])])) {
+    const loss = total(add([add([floor([x]), integer]), stopGradient([s])]));
+    const found = gradients(loss, [x, u, s], { unused: "zero" });
+    for (const d of run(found, [x, u, s], [zeros("f64", [3]), zeros("f64", [2]), zeros("f64", [3])])) {
       expect(toNumbers(d).every((v) => v === 0)).toBe(true);
     }
+    expect(run(gradients(loss, [x]), [x, s], [zeros("f64", [3]), zeros("f64", [3])])[0]!.data).toEqual(
+      new Float64Array(3),
+    );
+    expect(() => gradients(loss, [u, x, s])).toThrow(
+      /u: f64\[2\] has no gradient: .* does not depend on it[^]*s: f64\[3\]/,
+    );
     check(total(mul([x, cast([cast([x], { to: "f64" })], { to: "f64" })])), [x]);
   });
 

@@ -40,7 +40,7 @@ function check(
   random: Random,
 ): void {
   const run = (g: Graph, given = feeds) => evaluate(g, given);
-  const found = run(graph("gradient", params, gradients(loss, wrt)));
+  const found = run(graph("gradient", params, gradients(loss, wrt, { unused: "zero" })));
   const directions = wrt.map((p) => weights(p.type.shape as number[], random));
   const forward = graph("loss", params, [loss]);
   const at = (step: number) => {
