@@ -2,17 +2,22 @@
 
 export { type Artifact, type CompileOptions, compile } from "./compiler/compile.js";
 export {
+  checkpoint,
   type Entry,
   type EntryContext,
   F,
   type GradientMetric,
+  type GradientOptions,
   type GraphOutput,
   type GraphTrainOptions,
+  grad,
+  gradients,
   losses,
   metrics,
   nn,
   optim,
   type ProgramOptions,
+  perSample,
   program,
   type StreamingMetric,
   schedules,
@@ -20,6 +25,7 @@ export {
   type TrainOptions,
   toGraph,
   trainStep,
+  vjp,
 } from "./compiler/dsl/index.js";
 export type { BoundTensor, ModelValue } from "./compiler/late/binding.js";
 export { type ArtifactStore, type CachedArtifact, ModelCache, type ModelCacheOptions } from "./compiler/late/cache.js";
@@ -42,4 +48,4 @@ export { printGraph } from "./ir/graph-print.js";
 export { verifyGraph } from "./ir/graph-verify.js";
 export { evaluate } from "./ir/reference.js";
 export { type Tensor, tensor, tensorFrom } from "./ir/tensor.js";
-export { differentiate, gradients } from "./passes/graph/differentiate.js";
+export { differentiate } from "./passes/graph/differentiate.js";

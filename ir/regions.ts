@@ -37,11 +37,20 @@ export function traceRegion(
   more: () => readonly Value[] = () => [],
 ): TracedRegion {
   const { value: results, made, own } = recordNodes(() => inScope({ region: frame }, () => body(params)));
-  const inside = new Set([...params, ...more()]);
+  const sizes = [...own].filter((n) => definedSymbols(n).length > 0).map((n) => n.results[0]!);
+  return { params, results, captured: capturedBy([...sizes, ...results], made, [...params, ...more()]), sizes };
+}
+
+/** Values that were not made among these nodes and that the roots depend on, in order of first use. See `traceRegion`. */
+export function capturedBy(
+  roots: readonly Value[],
+  made: ReadonlySet<GraphNode>,
+  params: readonly Value[] = [],
+): readonly Value[] {
+  const inside = new Set(params);
   const captured = new Set<Value>();
   const done = new Set<GraphNode>();
-  const sizes = [...own].filter((n) => definedSymbols(n).length > 0).map((n) => n.results[0]!);
-  const stack = [...sizes, ...results].reverse();
+  const stack = [...roots].reverse();
   while (stack.length > 0) {
     const v = stack.pop()!;
     if (inside.has(v)) continue;
@@ -51,7 +60,7 @@ export function traceRegion(
       stack.push(...[...v.def.operands].reverse());
     }
   }
-  return { params, results, captured: [...captured], sizes };
+  return [...captured];
 }
 
 function isCapture(node: GraphNode, made: ReadonlySet<GraphNode>): boolean {

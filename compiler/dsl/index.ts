@@ -2,6 +2,7 @@
 
 export type { EntryContext, Learning, MinimizeOptions, NamedParameter } from "./entry-context.js";
 export * as F from "./f/index.js";
+export { checkpoint, type GradientOptions, grad, gradients, perSample, vjp } from "./gradients.js";
 export { toGraph } from "./graph.js";
 export type { GraphOutput, Trainable } from "./graph-model.js";
 export * as losses from "./losses.js";

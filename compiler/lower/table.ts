@@ -74,6 +74,7 @@ const rows = {
   unique: lowerUnique,
   nonMaxSuppression: lowerNms,
   fusion: lowerFusion,
+  after: (ctx, node) => ctx.define(node.results[0]!, ctx.view(node.operands[0]!)),
   if: lowerIf,
   loop: lowerLoop,
   scan: lowerScan,

@@ -4,7 +4,14 @@ import { np } from "../build.js";
 import { isFloat } from "../dtype.js";
 import { ModelError } from "../errors.js";
 import { type Graph, graph, type NoAttrs, param, typeText, type Value } from "../graph.js";
-import { type CompositeOp, defineComposite, defineMultiComposite, type Vjp } from "../op.js";
+import {
+  type CompositeOp,
+  defineComposite,
+  defineMultiComposite,
+  defineOp,
+  type PrimitiveOp,
+  type Vjp,
+} from "../op.js";
 import { instantiate } from "../regions.js";
 import { f32, i32, noGrad, sample, sampleWith } from "../sample.js";
 import { constantLike } from "./constant.js";
@@ -114,4 +121,33 @@ export const customVjp: CompositeOp<"customVjp", CustomVjpAttrs, "many"> = defin
       },
     },
   ],
+});
+
+export const after: PrimitiveOp<"after", NoAttrs> = defineOp<"after", NoAttrs>({
+  name: "after",
+  operands: ["x", "...others"],
+  summary:
+    "x itself, once the others are there. No pass looks through it: what is computed from it is computed anew, though the same was computed from x. No copy is made.",
+  infer: ([x]) => x!,
+  reference: ([x]) => x!,
+  vjp: ({ dy }) => [dy],
+  accuracy: "exact",
+  samples: [sample(f32(2, 3)), sample(f32(9), noGrad(f32(2))), sample(i32(3), f32())],
+});
+
+export type CheckpointAttrs = { readonly results: number };
+
+export const checkpoint: CompositeOp<"checkpoint", CheckpointAttrs, "many"> = defineMultiComposite<
+  "checkpoint",
+  CheckpointAttrs
+>({
+  name: "checkpoint",
+  operands: ["...values"],
+  summary:
+    "The first values themselves, which depend on nothing but the others. Their gradient computes them anew from those, so that what lies between need not be kept (https://arxiv.org/abs/1604.06174).",
+  attrs: { results: "how many of the values are given; the others are all that they are computed from" },
+  decompose: (operands, { results }) => operands.slice(0, results),
+  vjp: (context) => context.regions.recompute(context),
+  accuracy: "exact",
+  samples: [sampleWith({ results: 1 }, noGrad(f32(3)), noGrad(f32(2)))],
 });

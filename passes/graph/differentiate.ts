@@ -23,10 +23,11 @@ import {
   type Value,
   withLoc,
 } from "../../ir/graph.js";
-import { copyGraph, inline } from "../../ir/graph-rebuild.js";
+import { copyGraph, copyWith, inline } from "../../ir/graph-rebuild.js";
 import { type RegionGradients, requireValue, type Vjp, type VjpContext } from "../../ir/op.js";
 import { constantLike } from "../../ir/ops/constant.js";
 import { add } from "../../ir/ops/elementwise.js";
+import { after } from "../../ir/ops/gradient.js";
 import { opOf } from "../../ir/ops/index.js";
 import { productOf, reshape } from "../../ir/ops/movement.js";
 import { differentiateScan } from "./differentiate-scan.js";
@@ -193,6 +194,16 @@ const regions: RegionGradients = {
   },
   inline,
   scan: (context) => differentiateScan(context, differentiateRegion),
+  recompute: ({ operands, attrs, dys, needs }) => {
+    const outputs = operands.slice(0, attrs.results);
+    const inputs = operands.slice(attrs.results);
+    const given = dys.filter((d) => d !== undefined);
+    const late = inputs.map((v) => after([v, ...given]));
+    const again = copyWith(outputs, new Map(inputs.map((v, i) => [v, late[i]!])));
+    const wanted = late.filter((v, i) => needs[attrs.results + i]! && isFloat(v.type.dtype));
+    const found = new Map(pullback(again, dys, wanted).map((d, i) => [wanted[i]!, d]));
+    return [...outputs.map(() => undefined), ...late.map((v) => found.get(v))];
+  },
 };
 
 function placeOf(v: Value): string {

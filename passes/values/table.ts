@@ -115,6 +115,7 @@ const others = {
   nonMaxSuppression: (n) => ofEach(indexIntoAny(n.operands[1]!.type.shape)),
   maxPool: (_, [x]) => ofEach(x!.each),
   conv: product,
+  after: (_, [x]) => x!,
   if: branches,
   loop: "unknown",
   scan: "unknown",

@@ -6,7 +6,8 @@ import { definedSymbols, type Graph, type GraphNode, graphNodes, type Value } fr
 /**
  * Nodes after their operands. Where a result is donated to a parameter (a new weight over the old), the node that computes it
  * comes after all others that read the parameter, if that is possible, so that the update can happen in place. Donated results
- * are visited last to first: gradients are then used up in the order in which backpropagation makes them.
+ * are visited last to first: gradients are then used up in the order in which backpropagation makes them. Single elements come last:
+ * all random numbers of a step read its counter, and need not lie there from the start for it to be counted up.
  */
 export function orderNodes(graph: Graph): readonly GraphNode[] {
   const plain = graphNodes(graph);
@@ -26,7 +27,9 @@ export function orderNodes(graph: Graph): readonly GraphNode[] {
     const earlier = (readers.get(old) ?? []).filter((n) => n !== writer && !reaches(n, writer, position));
     before.set(writer, [...(before.get(writer) ?? []), ...earlier]);
   }
-  const roots = [...donated.reverse(), ...graph.results];
+  const isSingle = (v: Value) => v.type.shape.every((d) => d === 1);
+  donated.reverse();
+  const roots = [...donated.filter((v) => !isSingle(v)), ...donated.filter(isSingle), ...graph.results];
   const order = sorted(roots, before);
   // Wishes of several updates may contradict one another and the operands; operands are no wishes.
   const place = new Map(order.map((n, i) => [n, i]));

@@ -59,6 +59,8 @@ export const rows = {
   scaleGradient: "decompose",
   customVjp: "decompose",
   stopGradient: "decompose",
+  after: (e, node) => e.op("Identity", [e.ref(node.operands[0]!)]),
+  checkpoint: "decompose",
 } satisfies Rows<OpName>;
 
 export const emitNode: EmitNode = (e, node) => {
