@@ -153,10 +153,9 @@ export function rotate(degrees: number, options: RotateOptions = {}): ImageOp {
     const angle = (random.between(-degrees, degrees) * Math.PI) / 180;
     const [cos, sin] = [Math.cos(angle), Math.sin(angle)];
     const [middleY, middleX] = [(image.height - 1) / 2, (image.width - 1) / 2];
-    return sample(image, image.height, image.width, fill, (y, x) => {
-      const [dy, dx] = [y - middleY, x - middleX];
-      return [middleY - sin * dx + cos * dy, middleX + cos * dx + sin * dy];
-    });
+    const row = { y: cos, x: -sin, start: middleY - cos * middleY + sin * middleX };
+    const column = { y: sin, x: cos, start: middleX - sin * middleY - cos * middleX };
+    return sample(image, image.height, image.width, row, column, fill);
   };
 }
 
@@ -166,38 +165,55 @@ export function resize(size: Size): ImageOp {
   const [height, width] = pairOf(size);
   return (image) => {
     const [ry, rx] = [image.height / height, image.width / width];
-    const within = (at: number, most: number): number => Math.max(0, Math.min(most, at));
-    return sample(image, height, width, 0, (y, x) => [
-      within((y + 0.5) * ry - 0.5, image.height - 1),
-      within((x + 0.5) * rx - 0.5, image.width - 1),
-    ]);
+    const row = { y: ry, x: 0, start: 0.5 * ry - 0.5 };
+    const column = { y: 0, x: rx, start: 0.5 * rx - 0.5 };
+    return sample(image, height, width, row, column, null);
   };
 }
 
-/** Takes each pixel from between four of the image. What lies outside counts as `fill`. */
-function sample(
-  image: Image,
-  height: number,
-  width: number,
-  fill: number,
-  from: (y: number, x: number) => readonly [y: number, x: number],
-): Image {
+/** A coordinate of the image, from those of a pixel of the result. */
+interface Linear {
+  readonly y: number;
+  readonly x: number;
+  readonly start: number;
+}
+
+/** Takes each pixel from between four of the image. @param fill what lies outside; null: what is nearest */
+function sample(image: Image, height: number, width: number, row: Linear, column: Linear, fill: number | null): Image {
   const out = emptyImage(image, height, width);
   const store = storer(out);
+  const { data, channels } = image;
+  const [bottom, right] = [image.height - 1, image.width - 1];
   const [sc, sr, sx] = stridesOf(image);
   const [dc, dr, dx] = stridesOf(out);
+  const around = fill ?? 0;
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {
-      const [atY, atX] = from(y, x);
-      const [y0, x0] = [Math.floor(atY), Math.floor(atX)];
-      const [wy, wx] = [atY - y0, atX - x0];
-      for (let c = 0; c < image.channels; c++) {
-        const pixel = (py: number, px: number): number =>
-          py >= 0 && py < image.height && px >= 0 && px < image.width ? image.data[c * sc + py * sr + px * sx]! : fill;
+      let atY = row.y * y + row.x * x + row.start;
+      let atX = column.y * y + column.x * x + column.start;
+      if (fill === null) {
+        atY = Math.max(0, Math.min(bottom, atY));
+        atX = Math.max(0, Math.min(right, atX));
+      }
+      const y0 = Math.floor(atY);
+      const x0 = Math.floor(atX);
+      const wy = atY - y0;
+      const wx = atX - x0;
+      const isTop = y0 >= 0 && y0 <= bottom;
+      const isBottom = y0 >= -1 && y0 < bottom;
+      const isLeft = x0 >= 0 && x0 <= right;
+      const isRight = x0 >= -1 && x0 < right;
+      const from = y0 * sr + x0 * sx;
+      for (let c = 0; c < channels; c++) {
+        const at = from + c * sc;
         // A weight of 0 takes no part, so that infinities and NaN do not spread.
-        const row = (py: number): number =>
-          wx === 0 ? pixel(py, x0) : pixel(py, x0) * (1 - wx) + pixel(py, x0 + 1) * wx;
-        const value = wy === 0 ? row(y0) : row(y0) * (1 - wy) + row(y0 + 1) * wy;
+        let value = isTop && isLeft ? data[at]! : around;
+        if (wx !== 0) value = value * (1 - wx) + (isTop && isRight ? data[at + sx]! : around) * wx;
+        if (wy !== 0) {
+          let below = isBottom && isLeft ? data[at + sr]! : around;
+          if (wx !== 0) below = below * (1 - wx) + (isBottom && isRight ? data[at + sr + sx]! : around) * wx;
+          value = value * (1 - wy) + below * wy;
+        }
         out.data[c * dc + y * dr + x * dx] = store(value);
       }
     }

@@ -83,7 +83,7 @@ const inflateInNode: Inflate = async (format, bytes, maxBytes, name, damaged) =>
   const zlib = await importModule<typeof import("node:zlib")>("node:zlib");
   const unpack = format === "gzip" ? zlib.gunzip : zlib.inflate;
   return new Promise((resolve, reject) => {
-    unpack(bytes, { maxOutputLength: maxBytes }, (error, result) => {
+    unpack(bytes, { maxOutputLength: Math.min(maxBytes, 2 ** 31) }, (error, result) => {
       if (!error) return resolve(new Uint8Array(result.buffer, result.byteOffset, result.length));
       try {
         if ((error as { code?: string }).code === "ERR_BUFFER_TOO_LARGE") tooLarge(name, maxBytes);
