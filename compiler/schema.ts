@@ -16,6 +16,7 @@ export interface Kind<T> extends Check {
 export interface Option<T, D = unknown> extends Kind<T> {
   readonly summary: string;
   readonly default: D;
+  readonly required?: true;
 }
 
 export type Schema = Readonly<Record<string, Option<unknown>>>;
@@ -43,6 +44,13 @@ export const optional = <T>(kind: Kind<T>, summary: string): Option<T, undefined
   ...(kind as Check),
   summary,
   default: undefined,
+});
+
+/** An option that must be given. */
+export const required = <T>(kind: Kind<T>, summary: string): Option<T, T> => ({
+  ...optional(kind, summary),
+  default: undefined as T,
+  required: true,
 });
 
 // ------------------------------------------------------------------------------------------------------------- kinds
@@ -97,10 +105,20 @@ export const anyOf = <A, B>(a: Kind<A>, b: Kind<B>): Kind<A | B> =>
 export function settle<S extends Schema>(of: string, options: OptionsOf<S> | undefined, schema: S): Settings<S> {
   const given = (options ?? {}) as Readonly<Record<string, unknown>>;
   checkOptions<Record<string, unknown>>(of, given, schema as Checks<Record<string, unknown>>);
+  for (const [name, o] of Object.entries(schema))
+    if (o.required && given[name] === undefined)
+      throw new ModelError({ where: `option ${name}`, message: `${of} needs it: ${o.expected}`, hint: o.summary });
   return Object.fromEntries(
     Object.entries(schema).map(([name, o]) => [name, given[name] === undefined ? o.default : given[name]]),
   ) as Settings<S>;
 }
+
+/** `settle` for options whose type an interface states: all that have a default have a value. */
+export const settleAs = <O extends object>(
+  of: string,
+  options: O,
+  schema: { readonly [K in keyof O]-?: Option<unknown> },
+): O => settle(of, options as Readonly<Record<string, unknown>>, schema as Schema) as O;
 
 /** What there is to say about a function of the package. */
 export interface Definition {
