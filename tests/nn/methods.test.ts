@@ -1,6 +1,6 @@
 /** Values have the functions of F as methods: the same nodes, typed alike. */
 import { expect, expectTypeOf, it } from "vitest";
-import { methodNames } from "../../compiler/dsl/f/methods.js";
+import { type Methods, methodNames } from "../../compiler/dsl/f/methods.js";
 import { F } from "../../compiler/dsl/index.js";
 import { ModelError } from "../../ir/errors.js";
 import { graph, param, type Shape, type Value } from "../../ir/graph.js";
@@ -53,7 +53,10 @@ it("reads from left to right", () => {
   expect(toNumbers(got!)[0]).toBeCloseTo(want, 5);
 });
 
+type Untyped = { [K in keyof Methods]: [Methods[K]] extends [never] ? K : never }[keyof Methods];
+
 it("is typed, overloads too", () => {
+  expectTypeOf<Untyped>().toEqualTypeOf<never>();
   expectTypeOf(x.add(1).shape).toEqualTypeOf<Shape>();
   expectTypeOf(x.max()).toEqualTypeOf<Value>();
   expectTypeOf(x.max(1)).toEqualTypeOf<readonly [values: Value, indices: Value]>();

@@ -36,8 +36,10 @@ const functions = {
 type Functions = typeof functions;
 
 /** The function without its first argument, which is the value. */
-type Method<F> = F extends (x: Value, ...rest: infer R) => infer O ? (...rest: R) => O : never;
-type Methods = { readonly [K in Exclude<keyof Functions, "max" | "min">]: Method<Functions[K]> };
+type Method<F> = F extends (x: Value, ...rest: infer R extends readonly unknown[]) => infer O
+  ? (...rest: R) => O
+  : never;
+export type Methods = { readonly [K in Exclude<keyof Functions, "max" | "min">]: Method<Functions[K]> };
 
 /** Overloads have to be said again. */
 interface Extremum {
