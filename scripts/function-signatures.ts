@@ -128,7 +128,9 @@ function functionsIn(family: string, source: string, aliases: ReadonlyMap<string
     const own = m[3] ?? m[5]!;
     const name = m[2] === undefined ? renamed.get(own) : own;
     if (name === undefined || found.some((f) => f.name === name)) continue;
-    const start = m.index + m[0].length;
+    // Of overloads the last one, which has the body, says all parameters.
+    const whole = m[3] === undefined ? -1 : source.lastIndexOf(`export function ${own}(`);
+    const start = whole > m.index ? source.indexOf("(", whole) + 1 : m.index + m[0].length;
     const signature = signatureAt(
       source,
       start,

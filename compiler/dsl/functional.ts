@@ -39,10 +39,13 @@ function requireImage(x: Value, axes: number, what: string): void {
 // ------------------------------------------------------------------------------------------------ convolution
 
 export interface ConvOptions {
+  /** Distance between windows. Default 1. */
   readonly stride?: Size;
-  /** Zeros on both sides; "same" keeps the size (stride 1), "valid" pads nothing. */
+  /** Zeros on both sides; "same" keeps the size (stride 1), "valid" pads nothing. Default 0. */
   readonly padding?: Size | "same" | "valid";
+  /** Distance between the elements of a window. Default 1. */
   readonly dilation?: Size;
+  /** Groups of channels that see nothing of one another. Default 1. */
   readonly groups?: number;
 }
 
@@ -68,10 +71,15 @@ export function convolution(x: Value, weight: Value, bias?: Value, options: Conv
 }
 
 export interface ConvTransposeOptions {
+  /** Distance between windows of the result. Default 1. */
   readonly stride?: Size;
+  /** Elements cut off on both sides of the result. Default 0. */
   readonly padding?: Size;
+  /** Elements added after the result, which only its size depends on. Default 0. */
   readonly outputPadding?: Size;
+  /** Distance between the elements of a window. Default 1. */
   readonly dilation?: Size;
+  /** Groups of channels that see nothing of one another. Default 1. */
   readonly groups?: number;
 }
 
@@ -110,7 +118,9 @@ export function convTranspose(x: Value, weight: Value, bias?: Value, options: Co
 export interface PoolOptions {
   /** Default: the window's size, so that windows do not overlap. */
   readonly stride?: Size;
+  /** Elements on both sides that count nothing; at most half of the window. Default 0. */
   readonly padding?: Size;
+  /** Distance between the elements of a window. Default 1. */
   readonly dilation?: Size;
   /** Round the output's size up, so that the last window may hang over the edge. */
   readonly ceilMode?: boolean;

@@ -56,8 +56,11 @@ export const convTranspose2d: ConvTranspose = convTransposeOf(2);
 export const convTranspose3d: ConvTranspose = convTransposeOf(3);
 
 export interface WindowOptions {
+  /** Distance between windows. Default 1. */
   readonly stride?: Size;
+  /** Zeros on both sides. Default 0. */
   readonly padding?: Size;
+  /** Distance between the elements of a window. Default 1. */
   readonly dilation?: Size;
 }
 

@@ -55,6 +55,7 @@ const variance = (x: Value, dim?: Axes, { correction = 1, keepDim = false }: Var
 export interface VarianceOptions {
   /** Subtracted from the count. Default 1: the unbiased estimate. */
   readonly correction?: number;
+  /** Keeps reduced axes with size 1. Default false. */
   readonly keepDim?: boolean;
 }
 export { variance as var };
