@@ -1,6 +1,6 @@
-/** Every op can be made with what the package exports: F, nn and losses. */
+/** Every op can be made with what the package exports: F, nn, losses and checkpoint. */
 import { expect, it } from "vitest";
-import { F, losses, nn } from "../../compiler/dsl/index.js";
+import { checkpoint, F, losses, nn } from "../../compiler/dsl/index.js";
 import { ModelError } from "../../ir/errors.js";
 import { type Graph, type GraphNode, graphNodes, param, type Value } from "../../ir/graph.js";
 import { recordNodes } from "../../ir/op.js";
@@ -11,6 +11,7 @@ import { calls, cases } from "./function-calls.js";
 /** Ops that users have no call for, and why. */
 const internal: Readonly<Record<string, string>> = {
   fusion: "made by the pass `fuse`: says which ops one kernel computes",
+  after: "made by the gradient of checkpoint: what is computed from it is computed anew",
   idleDropout: "import makes it of Dropout, so that a training step of an imported model drops",
   windowSumGrad: "the gradient of windowSum",
   maxPoolGrad: "the gradient of maxPool",
@@ -70,6 +71,7 @@ const more: readonly (() => unknown)[] = [
   () => [F.binaryCrossEntropyWithLogits(x, x), F.nllLoss(x, value("i64", 2)), F.crossEntropy(x, value("i64", 2))],
   () => F.ctcLoss(value("f32", 5, 2, 3), value("i64", 2, 2), value("i64", 2), value("i64", 2)),
   () => losses.mse()(x, x),
+  () => checkpoint((v: Value) => v.exp())(x),
   () => root.apply(ctx, image),
   () => [value("i32", 3).bitwiseLeftShift(2), value("i32", 3).bitwiseRightShift(1), value("i32", 3).bitwiseNot()],
   () => [
