@@ -42,6 +42,11 @@ const roots = {
   "typed array": (n: number) => dataset(Float64Array.from(range(n))),
   iterable: (n: number) => dataset(new Set(range(n))),
   "function of a stream": (n: number) => dataset(() => streamOf(range(n))),
+  "array, then a stream, then an array": (n: number) =>
+    dataset(range(n >> 1)).concat(
+      dataset(() => streamOf(range(n))),
+      dataset(range(2)),
+    ),
   "function of a data set": (n: number) => dataset(async () => dataset(range(n))),
 };
 
@@ -149,6 +154,18 @@ describe("each step", () => {
     expect(await d.shuffle({ seed: 1 }).batch(2).length()).toBe(3);
     await d.toArray(1);
     expect(looks).toBe(10);
+  });
+
+  it("filters what differs from epoch to epoch in each epoch", async () => {
+    const random = dataset(range(40)).map((_, { random }) => random.uniform(), { seed: 1 });
+    const high = random.filter((x) => x > 0.5);
+    const [a, b] = [await high.toArray(0), await high.toArray(1)];
+    for (const x of [...a, ...b]) expect(x).toBeGreaterThan(0.5);
+    expect(a).not.toEqual(b);
+    const shuffled = dataset(range(40))
+      .shuffle({ seed: 1 })
+      .filter((x) => x < 10);
+    for (const epoch of [0, 1]) expect((await shuffled.toArray(epoch)).sort((x, y) => x - y)).toEqual(range(10));
   });
 
   it("hands out random numbers by seed, epoch and place", async () => {
@@ -274,6 +291,15 @@ describe("split", () => {
         },
       ),
     );
+  });
+
+  it("keeps the shares of the whole where classes are small", async () => {
+    const d = dataset(range(101).map((y) => ({ y })));
+    const { a, b, c } = d.split({ a: 0.5, b: 0.3, c: 0.2 }, { stratify: "y" });
+    const sizes = [await a.length(), await b.length(), await c.length()] as number[];
+    for (const [i, share] of [0.5, 0.3, 0.2].entries())
+      expect(Math.abs(sizes[i]! - share * 101)).toBeLessThanOrEqual(1);
+    expect(sizes.reduce((x, y) => x + y)).toBe(101);
   });
 
   it("takes numbers of elements, keeps their order, and can be in time order", async () => {

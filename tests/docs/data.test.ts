@@ -7,6 +7,7 @@ it("DATA.md shows code that runs", async () => {
     batch,
     batch,
     true,
+    { x: [1, 4, 1], y: 5 },
     3,
     [5, 6, 7, 8, 0, 0],
     [1, 1, 1, 1, 0, 0],
