@@ -152,11 +152,13 @@ function binaryByHand(ctx: FunctionContext, e: Binary): Ref {
         return pick("GtS", false);
       case "maxU":
         return pick("GtU", false);
-      // pmin = b < a ? b : a, so that NaN and equal zeros give a: the same as not (b < a) ? a : b.
+      case "min":
+      case "max":
       case "pmin":
-        return m.select(m.unary("EqZInt32", m.binary(`Lt${s}`, again(1), again(0))), first(0), first(1));
       case "pmax":
-        return m.select(m.unary("EqZInt32", m.binary(`Lt${s}`, again(0), again(1))), first(0), first(1));
+        return inLanes(ctx, e.type, [first(0), first(1)], (vector, [a, b]) =>
+          m.binary(binaryCode(e.op, vector)!, a!, b!),
+        );
       case "copysign": {
         const values = e.type === "f32x4" ? Array(4).fill(0x7fffffff) : Array(2).fill(2n ** 63n - 1n);
         const magnitude = m.v128(vectorBytes(e.type === "f32x4" ? "i32x4" : "i64x2", values));
@@ -195,15 +197,29 @@ function withOperands(
   return result;
 }
 
+/**
+ * A scalar float operation by the vector instruction. Engines compile scalar minima, maxima and selects of floats to branches, which data
+ * decide and processors guess wrong.
+ */
+function inLanes(
+  ctx: FunctionContext,
+  type: LoopType,
+  operands: readonly Ref[],
+  build: (vector: VectorKind, lanes: readonly Ref[]) => Ref,
+): Ref {
+  const m = ctx.module;
+  const vector = type === "f32" ? "f32x4" : "f64x2";
+  const lanes = operands.map((x) => m.unary(`Splat${suffix[vector]}`, x));
+  return m.extractLane(`ExtractLane${suffix[vector]}`, build(vector, lanes), 0);
+}
+
 /** Scalars go through the vector instruction, so that a loop's tail rounds as its vector part does. */
 function fma(ctx: FunctionContext, type: LoopType, a: Ref, b: Ref, c: Ref): Ref {
   const m = ctx.module;
   const s = suffix[type];
   if (ctx.variant.simd !== "relaxed") return m.binary(`Add${s}`, m.binary(`Mul${s}`, a, b), c);
   if (isVector(type)) return m.ternary(`RelaxedMadd${s}`, a, b, c);
-  const vector = type === "f32" ? "VecF32x4" : "VecF64x2";
-  const lane = (x: Ref) => m.unary(`Splat${vector}`, x);
-  return m.extractLane(`ExtractLane${vector}`, m.ternary(`RelaxedMadd${vector}`, lane(a), lane(b), lane(c)), 0);
+  return inLanes(ctx, type, [a, b, c], (vector, [x, y, z]) => m.ternary(`RelaxedMadd${suffix[vector]}`, x!, y!, z!));
 }
 
 function convert(ctx: FunctionContext, e: Extract<Expr, { kind: "convert" }>): Ref {
@@ -269,6 +285,17 @@ function reduceLanes(ctx: FunctionContext, e: Extract<Expr, { kind: "reduceLanes
   if (laneInfo[type].lanes === 4) {
     const swapped = m.shuffle(ctx.get(whole), ctx.get(whole), [8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7]);
     statements.push(ctx.set(whole, m.binary(binaryCode(e.op, type) as string, ctx.get(whole), swapped)));
+  }
+  if (e.type === "f32" || e.type === "f64") {
+    const width = laneInfo[type].laneBytes;
+    const next = m.shuffle(
+      ctx.get(whole),
+      ctx.get(whole),
+      Array.from({ length: 16 }, (_, i) => (i % width) + width),
+    );
+    const combined = extractLane(ctx, type, m.binary(binaryCode(e.op, type) as string, ctx.get(whole), next), 0);
+    ctx.release(whole);
+    return m.block(null, [...statements, combined], wasmType[e.type]);
   }
   const first = ctx.allocate(e.type);
   const second = ctx.allocate(e.type);

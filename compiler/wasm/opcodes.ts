@@ -54,7 +54,7 @@ export function unaryCode(op: UnaryOp, type: LoopType): string | undefined {
   return capital(op) + suffix[type];
 }
 
-/** Undefined for integer scalar and i64x2 minima and maxima, scalar pmin and pmax, vector copysign. */
+/** Undefined for scalar and i64x2 minima and maxima, vector copysign. */
 export function binaryCode(op: BinaryOp, type: LoopType): string | undefined {
   const vector = isVector(type);
   switch (op) {
@@ -67,6 +67,9 @@ export function binaryCode(op: BinaryOp, type: LoopType): string | undefined {
     case "maxS":
     case "maxU":
       return vector && type !== "i64x2" ? capital(op) + suffix[type] : undefined;
+    case "min":
+    case "max":
+      return vector ? capital(op) + suffix[type] : undefined;
     case "pmin":
       return vector ? `PMin${suffix[type]}` : undefined;
     case "pmax":

@@ -1,5 +1,5 @@
 /**
- * Pseudo-extrema: float max and min over lanes with a constant become what processors have as one instruction. IEEE's max takes
+ * Pseudo-extrema: float max and min with a constant become what processors have as one instruction. IEEE's max takes
  * eight on x86-64, because it must look after NaN and the signs of zeros; with a known operand little of that is left.
  *
  *   store f32x4 %y[%i] = max(%x, f32x4(0.0))   ⇒   store f32x4 %y[%i] = pmax(%x, f32x4(0.0)) + f32x4(0.0)
@@ -10,6 +10,7 @@
 
 import type { Expr, Stmt } from "../../ir/loop.js";
 import * as B from "../../ir/loop-build.js";
+import { scalarOf } from "../../ir/loop-types.js";
 import { flatMapStmts, mapStmt, rewriteExpr } from "../../ir/loop-walk.js";
 import type { LoopPass } from "./pass.js";
 
@@ -25,12 +26,19 @@ export const pseudoExtrema: LoopPass = {
 
 function pseudo(e: Expr): Expr | undefined {
   if (e.kind !== "binary" || (e.op !== "max" && e.op !== "min")) return undefined;
-  if (e.type !== "f32x4" && e.type !== "f64x2") return undefined;
-  const [x, c] = e.a.kind === "constVector" ? [e.b, e.a] : [e.a, e.b];
-  if (c.kind !== "constVector" || c.values.some((v) => Number.isNaN(v))) return undefined;
-  const holds = (zero: number) => c.values.some((v) => Object.is(v, zero));
+  if (scalarOf(e.type) !== "f32" && scalarOf(e.type) !== "f64") return undefined;
+  const [x, c] = valuesOf(e.a) === undefined ? [e.a, e.b] : [e.b, e.a];
+  const values = valuesOf(c);
+  if (values === undefined || values.some((v) => Number.isNaN(v))) return undefined;
+  const holds = (zero: number) => values.some((v) => Object.is(v, zero));
   if (e.op === "min") return holds(-0) ? undefined : B.pmin(x, c);
   if (!holds(0)) return B.pmax(x, c);
   // Where c is not zero, adding +0 must change nothing either: a result of −0 could only come from an x above a negative c.
-  return c.values.every((v) => Object.is(v, 0)) ? B.add(B.pmax(x, c), B.constant(e.type, 0)) : undefined;
+  return values.every((v) => Object.is(v, 0)) ? B.add(B.pmax(x, c), B.constant(e.type, 0)) : undefined;
+}
+
+/** The numbers of a constant, one a lane. */
+function valuesOf(e: Expr): readonly (number | bigint)[] | undefined {
+  if (e.kind === "constVector") return e.values;
+  return e.kind === "const" ? [e.value] : undefined;
 }
