@@ -2,7 +2,12 @@ import { execFileSync } from "node:child_process";
 import { defineConfig } from "vitest/config";
 
 /** Tests that run the relaxed variants in their own process. */
-const relaxed = ["tests/onnx/recorded-*.test.ts", "tests/onnx/cases.test.ts", "tests/e2e/optimizers.test.ts"];
+const relaxed = [
+  "tests/onnx/recorded-*.test.ts",
+  "tests/onnx/cases.test.ts",
+  "tests/trajectories/*.test.ts",
+  "tests/e2e/optimizers.test.ts",
+];
 /** Node 20 has relaxed SIMD behind a flag that a running process can't set; later versions know it without. */
 const relaxedFlag = "--experimental-wasm-relaxed-simd";
 const knowsFlag = execFileSync(process.execPath, ["--v8-options"], { encoding: "utf8" }).includes(relaxedFlag);

@@ -325,13 +325,26 @@ export class Session<I = Feeds, O = Results> {
     return this.write(() => encodeState(this.machine.bytes, this.#part(prefix, isWeight), { format: "pt" }), path);
   }
 
-  /** Takes parameters and buffers from a safetensors file (of PyTorch, or of exportSafetensors); optimisers stay as they are. */
-  async loadSafetensors(source: BinarySource, { prefix }: PartOptions = {}): Promise<void> {
+  /**
+   * Takes parameters and buffers from a safetensors file (of PyTorch, or of exportSafetensors); optimisers stay as they are. All must be
+   * in the file, unless `partial`.
+   */
+  async loadSafetensors(
+    source: BinarySource,
+    { prefix, partial }: PartOptions & { readonly partial?: boolean | undefined } = {},
+  ): Promise<void> {
     const { bytes } = await read(await source);
     const { decodeState } = await import("./store.js");
     const file = readSafetensors(bytes);
     await this.enqueue(() =>
-      decodeState(this.machine.bytes, this.#part(prefix, isWeight), file, "safetensors file", true, tools),
+      decodeState(
+        this.machine.bytes,
+        this.#part(prefix, isWeight).filter(([name]) => !partial || file.tensors.has(name)),
+        file,
+        "safetensors file",
+        true,
+        tools,
+      ),
     );
   }
 

@@ -2,15 +2,10 @@
 
 import { join } from "node:path";
 import { compile } from "../../compiler/compile.js";
-import * as losses from "../../compiler/dsl/losses.js";
-import type { Module } from "../../compiler/dsl/module.js";
-import * as nn from "../../compiler/dsl/nn.js";
 import * as optim from "../../compiler/dsl/optim.js";
-import { type TrainOptions, trainStep } from "../../compiler/dsl/train.js";
+import type { TrainOptions } from "../../compiler/dsl/train.js";
 import type { TrainingProgram } from "../../compiler/program.js";
-import type { Value } from "../../ir/graph.js";
 import type { Tensor } from "../../ir/tensor.js";
-import { lenet } from "../../models/lenet.js";
 import { load, type TrainingArtifact, type VariantId } from "../../runtime/index.js";
 import { dataFolder, disagreement, readJson, readTensors } from "../nn/reference-data.js";
 
@@ -21,23 +16,13 @@ interface Trajectory {
 }
 
 interface Case {
-  readonly model: () => Module<never, Value>;
   readonly options: Pick<TrainOptions, "inputs" | "targets" | "optimizer">;
 }
 
 const labels = { y: { dtype: "i64", shape: ["batch"] } } as const;
 
 export const cases: Readonly<Record<string, Case>> = {
-  mlp_sgd: {
-    model: () => nn.sequential(nn.Linear(12, 32), nn.ReLU(), nn.Linear(32, 16), nn.Tanh(), nn.Linear(16, 4)),
-    options: {
-      inputs: { x: ["batch", 12] },
-      targets: labels,
-      optimizer: optim.SGD({ lr: 0.1, momentum: 0.9, weightDecay: 1e-4 }),
-    },
-  },
   convnet_sgd: {
-    model: () => lenet(),
     options: {
       inputs: { x: ["batch", 1, 32, 32] },
       targets: labels,
@@ -67,14 +52,6 @@ export interface Followed {
 }
 
 export const folderOf = (name: string): string => join(dataFolder, "reference/train", name);
-
-/** Trains as the stored trajectory did. */
-export function follow(name: string, variant: VariantId, threads: number): Promise<Followed> {
-  const { model, options } = cases[name]!;
-  const net = model();
-  net.loadState(readTensors(join(folderOf(name), "init.safetensors")));
-  return followProgram(name, trainStep(net, { ...options, loss: losses.crossEntropy() }), variant, threads);
-}
 
 /** Trains a program that starts from the stored initial weights. `inputs`: what it calls the batch's tensors. */
 export async function followProgram(

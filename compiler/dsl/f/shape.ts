@@ -25,9 +25,9 @@ export function unflatten(x: Value, dim: number, sizes: readonly Dim[]): Value {
 const iotaOf = (size: Dim): Value => iota([], { dtype: "i32", shape: [size], axis: 0 });
 
 /** Axes of size 1 dropped: those named, or all that are known to have size 1. */
-export const squeeze = (x: Value, ...dims: readonly number[]): Value => build.squeeze(x, ...dims);
+export const squeeze = (x: Value, ...dims: number[]): Value => build.squeeze(x, ...dims);
 /** New axes of size 1 at these positions of the result. */
-export const unsqueeze = (x: Value, ...dims: readonly number[]): Value => build.expandDims(x, ...dims);
+export const unsqueeze = (x: Value, ...dims: number[]): Value => build.expandDims(x, ...dims);
 /** Axes reordered: axis i of the result is axis dims[i] of x. */
 export const permute = (x: Value, dims: readonly number[]): Value => build.permute(x, dims);
 /** Two axes swapped; by default the last two. */
@@ -80,7 +80,7 @@ export function slice(x: Value, dim: number, start: Dim = 0, end?: Dim, step = 1
 }
 
 /** Order of the elements reversed along axes. */
-export const flip = (x: Value, ...dims: readonly number[]): Value => build.flip(x, ...dims);
+export const flip = (x: Value, ...dims: number[]): Value => build.flip(x, ...dims);
 
 /** Elements moved towards higher indices along axes (by default of the flat tensor); what leaves at the end enters at the start. */
 export function roll(x: Value, shifts: number | readonly number[], dims?: number | readonly number[]): Value {
