@@ -8,6 +8,7 @@ import {
   isBatchSource,
 } from "./dataset.js";
 import type { Feeds } from "./feeds.js";
+import { type Origin, originOf, type Paused } from "./finite.js";
 import type { EntryInfo, FitInfo } from "./format.js";
 import type { yieldToLoop } from "./platform.js";
 import { startProgress } from "./progress.js";
@@ -50,6 +51,11 @@ export interface FitOptions {
   /** Seed of the order of samples (data sets of arrays), or false: as they lie. Default 0. */
   readonly shuffle?: number | false | undefined;
   readonly validation?: Dataset | undefined;
+  /**
+   * Ends the training with an error when the loss of a batch, or of the validation, is NaN or infinite, before it changes anything.
+   * Default true. `step` and `evaluate` give the loss as it is.
+   */
+  readonly checkFinite?: boolean | undefined;
   readonly callbacks?: Callbacks | readonly Callbacks[] | undefined;
   /** Ends the training between two steps, with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
@@ -66,6 +72,7 @@ export interface FitHost {
     entry: string,
     feeds: Feeds,
     scalars: readonly string[],
+    pause?: (run: Paused) => Promise<void>,
   ): Promise<{ readonly values: readonly number[]; readonly size: number }>;
   /** Sets the states of streamed metrics to zero. */
   clearMetrics(): void;
@@ -96,6 +103,8 @@ export class Fit {
   readonly #host: FitHost;
   readonly #tools: Tools;
   readonly #scalars: readonly string[];
+  /** Entries whose loss is computed after they begin to change state. */
+  readonly #late = new Set<string>();
 
   constructor(host: FitHost, tools: Tools) {
     this.#host = host;
@@ -110,13 +119,15 @@ export class Fit {
       batchSize: "count",
       shuffle: "seed",
       validation: "any",
+      checkFinite: "boolean",
       callbacks: "object",
       signal: "signal",
       progress: "boolean",
     });
     const host = this.#host;
     const saved = this.#saved(options);
-    const { epochs = 1, signal, shuffle = saved?.shuffle ?? 0, batchSize = saved?.batchSize ?? undefined } = options;
+    const { epochs = 1, signal, checkFinite = true } = options;
+    const { shuffle = saved?.shuffle ?? 0, batchSize = saved?.batchSize ?? undefined } = options;
     const first = saved?.first ?? options.firstEpoch ?? 0;
     const last = first + epochs;
     const callbacks = [options.callbacks ?? []].flat();
@@ -146,7 +157,8 @@ export class Fit {
         try {
           for await (const feeds of batches) {
             signal?.throwIfAborted();
-            const { values, size } = await host.run(host.info.step, feeds, this.#scalars);
+            const place = checkFinite ? `epoch ${epoch}, batch ${batch}` : null;
+            const { values, size } = await this.#run(host.info.step, feeds, this.#scalars, place);
             mean.add(values, size);
             stand(epoch, batch + 1, mean);
             const measures = this.#measures(values);
@@ -165,7 +177,10 @@ export class Fit {
           bar?.stop();
         }
         const measures = this.#measures(mean.values, await this.#streamed());
-        const validation = options.validation ? await this.#measure(options.validation, { batchSize, signal }) : null;
+        const place = checkFinite ? `epoch ${epoch}, validation` : null;
+        const validation = options.validation
+          ? await this.#measure(options.validation, { batchSize, signal }, place)
+          : null;
         const event = { epoch, ...measures, validation, seconds: (performance.now() - begin) / 1000 };
         history.push(event);
         stand(epoch + 1, 0, new Mean(0));
@@ -197,10 +212,15 @@ export class Fit {
 
   async evaluate(dataset: Dataset, options: Pick<FitOptions, "batchSize" | "signal">): Promise<Measures> {
     this.#tools.checkOptions("evaluate", options, { batchSize: "count", signal: "signal" });
-    return this.#measure(dataset, options);
+    return this.#measure(dataset, options, null);
   }
 
-  async #measure(dataset: Dataset, { batchSize, signal }: Pick<FitOptions, "batchSize" | "signal">): Promise<Measures> {
+  /** @param place of the error where the loss is not finite; null: it is given as it is */
+  async #measure(
+    dataset: Dataset,
+    { batchSize, signal }: Pick<FitOptions, "batchSize" | "signal">,
+    place: string | null,
+  ): Promise<Measures> {
     const host = this.#host;
     const name = host.info.evaluate;
     if (name === null)
@@ -216,10 +236,30 @@ export class Fit {
     host.clearMetrics();
     for await (const feeds of await this.#batches(dataset, name, { batchSize, seed: null, epoch: 0, from: 0 })) {
       signal?.throwIfAborted();
-      const { values, size } = await host.run(name, feeds, scalars);
+      const { values, size } = await this.#run(name, feeds, scalars, place);
       mean.add(values, size);
     }
     return this.#measures(mean.values, await this.#streamed(), scalars);
+  }
+
+  /** One batch. @throws ModelError where the loss is not finite, if there is a place to name */
+  async #run(name: string, feeds: Feeds, scalars: readonly string[], place: string | null): ReturnType<FitHost["run"]> {
+    if (place === null) return this.#host.run(name, feeds, scalars);
+    const refuse = (loss: number, { message, hint }: Origin) =>
+      this.#tools.modelError(place, `the loss is ${loss}: ${message}`, hint);
+    const result = await this.#host.run(name, feeds, scalars, async (run) => {
+      const loss = run.values()[0]!;
+      if (Number.isFinite(loss) || this.#late.has(name)) return;
+      const origin = await originOf(run, loss);
+      if (origin) throw refuse(loss, origin);
+      this.#late.add(name);
+    });
+    const loss = result.values[0]!;
+    if (Number.isFinite(loss)) return result;
+    throw refuse(loss, {
+      message: "which was known when state had changed already",
+      hint: "restore a checkpoint, and lower the learning rate or look at the data",
+    });
   }
 
   /** Metrics of all that was seen since they were cleared. */

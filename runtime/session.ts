@@ -2,6 +2,7 @@
 import { explain } from "./complaint.js";
 import { describe, ModelError, modelError } from "./errors.js";
 import { bindFeeds, type Feed, type Feeds, signature } from "./feeds.js";
+import type { Paused } from "./finite.js";
 import {
   arrayTypes,
   type DType,
@@ -163,20 +164,24 @@ export class Session<I = Feeds, O = Results> {
     });
   }
 
-  /** Runs an entry as a whole and reads scalar f32 outputs; `size` is the value of the dim named, or 1. */
+  /**
+   * Runs an entry as a whole and reads scalar f32 outputs; `size` is the value of the dim named, or 1.
+   * @param pause is called before state changes, and may throw
+   */
   protected runScalars(
     name: string,
     feeds: Feeds,
     scalars: readonly string[],
     dim: string | null,
+    pause?: (run: Paused) => Promise<void>,
   ): Promise<{ readonly values: readonly number[]; readonly size: number }> {
     return this.enqueue(async () => {
-      const { machine, entry, dims } = this.#begin(name, feeds, {});
-      await this.#execute(machine, name, entry);
-      const values = scalars.map(
-        (s) => viewOf("f32", machine.bytes.buffer, machine.address(outputOf(entry, s), 4), 1)[0] as number,
-      );
-      return { values, size: dims[entry.dims.findIndex((d) => d.name === dim)] ?? 1 };
+      const again = () => this.#begin(name, feeds, {});
+      const { machine, entry, dims } = again();
+      const values = () =>
+        scalars.map((s) => viewOf("f32", machine.bytes.buffer, machine.address(outputOf(entry, s), 4), 1)[0] as number);
+      await this.#execute(machine, name, entry, {}, () => pause?.({ machine, name, entry, values, again }));
+      return { values: values(), size: dims[entry.dims.findIndex((d) => d.name === dim)] ?? 1 };
     });
   }
 
@@ -222,10 +227,17 @@ export class Session<I = Feeds, O = Results> {
     return { machine, entry, dims: bound.dims };
   }
 
-  async #execute(machine: Machine, name: string, entry: EntryInfo, stop?: Stop): Promise<void> {
+  async #execute(
+    machine: Machine,
+    name: string,
+    entry: EntryInfo,
+    stop?: Stop,
+    pause?: () => Promise<void> | undefined,
+  ): Promise<void> {
     const count = entry.steps.length;
     machine.clearLimits(entry);
     await machine.run(name, 0, entry.mutatesFrom, stop);
+    await pause?.();
     // State is changed as a whole or not at all.
     await machine.run(name, entry.mutatesFrom, count);
   }

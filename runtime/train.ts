@@ -87,7 +87,7 @@ export class TrainingSession<I = Feeds, O = Results, B = Feeds> extends Session<
     return {
       info: this.#fit,
       entries,
-      run: (entry, feeds, scalars) => this.runScalars(entry, feeds, scalars, this.#fit.batch),
+      run: (entry, feeds, scalars, pause) => this.runScalars(entry, feeds, scalars, this.#fit.batch, pause),
       clearMetrics: () => {
         for (const { name, role } of state) if (role === "metric") this.bytesOf(name).fill(0);
       },

@@ -7,7 +7,9 @@ import { definedSymbols, type Graph, type GraphNode, graphNodes, type Value } fr
  * Nodes after their operands. Where a result is donated to a parameter (a new weight over the old), the node that computes it
  * comes after all others that read the parameter, if that is possible, so that the update can happen in place. Donated results
  * are visited last to first: gradients are then used up in the order in which backpropagation makes them. Single elements come last:
- * all random numbers of a step read its counter, and need not lie there from the start for it to be counted up.
+ * all random numbers of a step read its counter, and need not lie there from the start for it to be counted up. What is given to the
+ * caller (a loss) comes before all of them, so that a run may still be ended by it, or by an index out of range on the way to it, while
+ * state is as it was.
  */
 export function orderNodes(graph: Graph): readonly GraphNode[] {
   const plain = graphNodes(graph);
@@ -17,6 +19,7 @@ export function orderNodes(graph: Graph): readonly GraphNode[] {
   const position = new Map(plain.map((n, i) => [n, i]));
   const before = new Map<GraphNode, GraphNode[]>();
   const donated: Value[] = [];
+  const isDonated = new Set(graph.donations.keys());
   for (const [result, parameter] of graph.donations ?? []) {
     const value = graph.results[result];
     const old = graph.params[parameter];
@@ -29,7 +32,11 @@ export function orderNodes(graph: Graph): readonly GraphNode[] {
   }
   const isSingle = (v: Value) => v.type.shape.every((d) => d === 1);
   donated.reverse();
-  const roots = [...donated.filter((v) => !isSingle(v)), ...donated.filter(isSingle), ...graph.results];
+  const roots = [
+    ...graph.results.filter((_, i) => !isDonated.has(i)),
+    ...donated.filter((v) => !isSingle(v)),
+    ...donated.filter(isSingle),
+  ];
   const order = sorted(roots, before);
   // Wishes of several updates may contradict one another and the operands; operands are no wishes.
   const place = new Map(order.map((n, i) => [n, i]));
