@@ -84,6 +84,16 @@ function buildCompiler() {
   });
 }
 
+/** Papa Parse asks for a builtin of Node, for streams that are not used here; bundlers for browsers would look for it. */
+const withoutStreams = {
+  name: "without-streams",
+  /** @param {import("esbuild").PluginBuild} build */
+  setup(build) {
+    build.onResolve({ filter: /^stream$/ }, () => ({ path: "stream", namespace: "nothing" }));
+    build.onLoad({ filter: /.*/, namespace: "nothing" }, () => ({ contents: "" }));
+  },
+};
+
 /** In one piece with what it loads at once; decoders in chunks of their own. */
 async function buildData() {
   const result = await build({
@@ -94,8 +104,8 @@ async function buildData() {
     platform: "neutral",
     mainFields: ["module", "main"],
     conditions: ["import", "default"],
-    // Papa Parse names a builtin of Node, for streams that are not used here.
-    external: ["node:*", "stream"],
+    external: ["node:*"],
+    plugins: [withoutStreams],
   });
   for (const path of Object.keys(result.metafile.outputs))
     writeFileSync(`${root}/${path}`, withMarkedImports(readFileSync(`${root}/${path}`, "utf8")));

@@ -249,6 +249,39 @@ describe("fit", () => {
     }
   });
 
+  it("goes on in the midst of an epoch from a checkpoint, bit for bit, without being told where", async () => {
+    const noisy = dataset({ x: rows, y })
+      .shuffle({ seed: 5 })
+      .map((e, { random }) => ({ ...e, y: Math.fround(e.y + random.normal() / 10) }), { seed: 6 });
+    const stream = dataset(async function* () {
+      for await (const e of dataset({ x: rows, y })) yield e;
+    });
+    const forms: Readonly<Record<string, Dataset<unknown>>> = {
+      "of arrays": noisy.batch(8).prefetch(3),
+      "not in batches": noisy,
+      "of a stream": stream.shuffle({ seed: 2, buffer: 10 }).batch(8, { dropLast: true }),
+      filtered: noisy.filter(({ y }) => y > -1).batch(8),
+    };
+    for (const [name, data] of Object.entries(forms)) {
+      const options = { epochs: 3, progress: false, ...(data === noisy ? { batchSize: 8 } : {}) };
+      const whole = await train();
+      const history = await whole.fit(data as never, options);
+      const killed = await train();
+      let checkpoint: Uint8Array | undefined;
+      const onBatch = async ({ epoch, batch }: { epoch: number; batch: number }) => {
+        if (epoch !== 1 || batch !== 2) return;
+        checkpoint = await killed.save();
+        throw new Error("killed");
+      };
+      await expect(killed.fit(data as never, { ...options, callbacks: { onBatch } })).rejects.toThrow("killed");
+      const resumed = await train();
+      await resumed.restore(checkpoint!);
+      const rest = await resumed.fit(data as never, options);
+      expect([name, rest.map((h) => h.loss)]).toEqual([name, history.slice(1).map((h) => h.loss)]);
+      expect([name, await resumed.save()]).toEqual([name, await whole.save()]);
+    }
+  });
+
   it("can begin at any batch of any epoch", async () => {
     const d = dataset({ x: rows, y }).shuffle({ seed: 5 });
     const inputs = [
