@@ -123,6 +123,26 @@ describe.skipIf(!isBuilt)("the packed package", () => {
     for (const file of ["runtime.js", "worker.js", "wasmith.js"]) expect(code(file)).not.toMatch(/["']\.\/data/);
   });
 
+  it("gives values their methods, also where a bundler leaves out what nobody imports", async () => {
+    const using = (file: string) => `
+      import { param } from ${JSON.stringify(file)};
+      console.log(param("x", { dtype: "f32", shape: [2, 3] }).mul(2).sum(1).shape.join());`;
+    const { outputFiles } = await build({
+      stdin: { contents: using(inside("dist/wasmith.js")), resolveDir: inside() },
+      bundle: true,
+      write: false,
+      format: "esm",
+      platform: "node",
+      packages: "external",
+      logLevel: "error",
+    });
+    const scripts = [using(pathToFileURL(join(root, "dist/wasmith.js")).href), outputFiles[0]!.text];
+    for (const script of scripts) {
+      const { stdout } = await run(process.execPath, ["--input-type=module", "--eval", script], { cwd: root });
+      expect(stdout.trim()).toBe("2");
+    }
+  });
+
   it("has the files it names, and none of tests", () => {
     const entries = Object.values(packed.exports).flatMap((e) => (typeof e === "string" ? e : Object.values(e)));
     expect(entries.length).toBeGreaterThan(5);
