@@ -22,7 +22,7 @@ import {
   type Value,
 } from "./graph.js";
 import { assumeNotNegative } from "./infer.js";
-import type { ScanAttrs } from "./ops/control.js";
+import type { LoopAttrs, ScanAttrs } from "./ops/control.js";
 import type { CheckpointAttrs } from "./ops/gradient.js";
 import { inScope, scope } from "./scope.js";
 import type { Tensor } from "./tensor.js";
@@ -86,6 +86,8 @@ export interface RegionGradients {
   readonly inline: (region: Graph, args: readonly Value[]) => readonly Value[];
   /** Cotangents of the operands of a scan. */
   readonly scan: (context: Omit<VjpContext<ScanAttrs>, "dy">) => readonly (Value | undefined)[];
+  /** Cotangents of the operands of a loop. */
+  readonly loop: (context: Omit<VjpContext<LoopAttrs>, "dy">) => readonly (Value | undefined)[];
   /** Cotangents of the operands of a checkpoint. */
   readonly recompute: (context: Omit<VjpContext<CheckpointAttrs>, "dy">) => readonly (Value | undefined)[];
 }

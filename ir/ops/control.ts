@@ -112,7 +112,7 @@ export const loop: PrimitiveOp<"loop", LoopAttrs, "many"> = defineMultiOp<"loop"
   name: "loop",
   operands: ["tripCount", "condition", "...values"],
   summary:
-    "Runs the region while the condition holds and fewer than tripCount (i64) iterations were made. Operands: carried values, then captures. Region: (iteration: i64, condition: bool, carried …, captures …) → (condition, carried …, scanned …). Results: final carried values, then each scanned value of all iterations stacked along a new first axis of size `trips` (ONNX Loop). No gradient: a loop whose number of iterations is known is a scan.",
+    "Runs the region while the condition holds and fewer than tripCount (i64) iterations were made. Operands: carried values, then captures. Region: (iteration: i64, condition: bool, carried …, captures …) → (condition, carried …, scanned …). Results: final carried values, then each scanned value of all iterations stacked along a new first axis of size `trips` (ONNX Loop). It has a gradient where the number of its iterations has a bound (a constant trip count, or `trips`) and sizes stay the same.",
   attrs: {
     carried: "number of carried values",
     trips: "iterations made, where there are scanned values: a number, or an unknown size listed in `defines`",
@@ -169,12 +169,11 @@ export const loop: PrimitiveOp<"loop", LoopAttrs, "many"> = defineMultiOp<"loop"
       ),
     ];
   },
-  vjp: "none",
+  vjp: (context) => context.regions.loop(context),
   accuracy: { rtol: 1e-5, atol: 1e-5 },
   samples: [3, 0].map((n) => ({
     operands: [exactly([n], i64()), exactly([1], bool()), f32(4), f32(4)],
     attrs: { carried: 1, trips: n },
-    noGrad: true,
     regions: () => {
       const i = param("i", scalarOf("i64"));
       const c = param("c", scalarOf("bool"));

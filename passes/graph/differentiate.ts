@@ -30,6 +30,7 @@ import { add } from "../../ir/ops/elementwise.js";
 import { after } from "../../ir/ops/gradient.js";
 import { opOf } from "../../ir/ops/index.js";
 import { productOf, reshape } from "../../ir/ops/movement.js";
+import { differentiateLoop } from "./differentiate-loop.js";
 import { differentiateScan } from "./differentiate-scan.js";
 
 export interface GradientOptions {
@@ -194,6 +195,7 @@ const regions: RegionGradients = {
   },
   inline,
   scan: (context) => differentiateScan(context, differentiateRegion),
+  loop: (context) => differentiateLoop(context, pullback),
   recompute: ({ operands, attrs, dys, needs }) => {
     const outputs = operands.slice(0, attrs.results);
     const inputs = operands.slice(attrs.results);

@@ -222,3 +222,39 @@ describe("checkpoint", () => {
     expect(() => checkpoint(found)(x)).toThrow(/finds a size that data decide/);
   });
 });
+
+describe("loops", () => {
+  const start = f32("start", 3);
+  const factor = f32("factor", 3);
+  /** Squares until the sum is small, four times at most. */
+  const shrinking = (maxTrips?: number) =>
+    F.whileLoop(
+      (v: Value) => F.gt(F.sum(F.abs(v)), 0.5),
+      (v: Value) => F.mul(F.tanh(v), factor),
+      start,
+      maxTrips === undefined ? {} : { maxTrips },
+    );
+  const feeds = (size: number): Tensor[] => [
+    { dtype: "f32", shape: [3], data: Float32Array.of(size, -size, size / 2) },
+    { dtype: "f32", shape: [3], data: Float32Array.of(0.7, 0.6, 0.5) },
+  ];
+
+  it("have gradients where the number of their rounds has a bound", async () => {
+    const looped = graph("looped", [start, factor], grad(F.sum(F.square(shrinking(4))), [start, factor]));
+    for (const [size, rounds] of [
+      [0.1, 0],
+      [0.5, 2],
+      [3, 4],
+    ] as const) {
+      let v: Value = start;
+      for (let i = 0; i < rounds; i++) v = F.mul(F.tanh(v), factor);
+      const unused = { unused: "zero" } as const;
+      const written = graph("written", [start, factor], grad(F.sum(F.square(v)), [start, factor], unused));
+      await expectEqual(looped, written, feeds(size));
+    }
+  });
+
+  it("have none without one", () => {
+    expect(() => grad(F.sum(shrinking()), start)).toThrow(/no gradient unless the number of its rounds has a bound/);
+  });
+});

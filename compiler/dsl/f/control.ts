@@ -47,7 +47,7 @@ export interface WhileOptions {
   readonly maxTrips?: number;
 }
 
-/** Runs the body on the state while the condition holds (torch while_loop, lax.while_loop). Has no gradient: see `scan`, `forLoop`. */
+/** Runs the body on the state while the condition holds (torch while_loop, lax.while_loop). With `maxTrips` it has a gradient. */
 export function whileLoop<S extends Structure>(
   condition: (state: S) => Value,
   body: (state: S) => S,
