@@ -89,7 +89,7 @@ function optionText([name, o]: readonly [string, Option<unknown>]): string {
 }
 
 /** An entry for definitions that differ in their names and summaries only. */
-function entryOf(alike: readonly Definition[]): string {
+export function entryOf(alike: readonly Definition[]): string {
   const [first] = alike as readonly [Definition];
   const args = [
     ...(first.parameters ?? []).map((p) => (p.optional ? `${p.name}?` : p.name)),
