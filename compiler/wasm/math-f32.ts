@@ -58,9 +58,12 @@ function scale(b: Block, y: Expr, biased: Expr): Expr {
   return B.mul(B.mul(y, powerOfTwo(half, y.type)), powerOfTwo(B.sub(both, half), y.type));
 }
 
-/** Beyond −104.5…89 the result is 0 or infinity anyway. */
+/**
+ * Beyond −104…89 the result is 0 or infinity anyway. At −176 both factors of the scale are 0: products that underflow take processors ten times
+ * as long, and masks of attention make half of all numbers −∞.
+ */
 export function exp(b: Block, x: Expr): Expr {
-  const { minusOne, biased } = expParts(b, b.let("t", B.pmax(B.pmin(x, 89), -104.5)));
+  const { minusOne, biased } = expParts(b, b.let("t", B.pmax(B.pmin(x, 89), -176)));
   return scale(b, b.let("y", B.add(minusOne, 1)), biased);
 }
 

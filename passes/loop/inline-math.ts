@@ -4,7 +4,7 @@
  *
  *   for %i = 0 to %n step 4 {                          for %i = 0 to %n step 4 {
  *     store f32x4 %y[%i] = exp(load f32x4 %x[%i])   ⇒    let %x_1 = load f32x4 %x[%i]
- *   }                                                    let %t = pmax(pmin(%x_1, f32x4(89.0)), f32x4(-104.5))
+ *   }                                                    let %t = pmax(pmin(%x_1, f32x4(89.0)), f32x4(-176.0))
  *                                                        …
  *                                                        store f32x4 %y[%i] = %y_1 * bitcast.f32x4(…) * …
  *                                                      }
