@@ -56,9 +56,14 @@ export interface PretrainedEncoding {
 
 export class PretrainedTokenizer {
   readonly #library: Library;
+  /** How many numbers there are: one more than the largest. */
+  readonly size: number;
 
   constructor(library: Library) {
     this.#library = library;
+    let most = -1;
+    for (const id of library.get_vocab(true).values()) most = Math.max(most, id);
+    this.size = most + 1;
   }
 
   encode(text: string, options: PretrainedEncodeOptions = {}): PretrainedEncoding {
@@ -74,6 +79,12 @@ export class PretrainedTokenizer {
       add_special_tokens: special,
       return_token_type_ids: true,
     });
+    const unknown = ids.findIndex((id) => !Number.isInteger(id));
+    if (unknown >= 0)
+      throw modelError(
+        "encode",
+        `the tokenizer has no number for ${JSON.stringify(tokens[unknown])}, and none for what it does not know`,
+      );
     const size = length ?? ids.length;
     const used = Math.min(size, ids.length);
     const fill = used < size ? (options.padding ?? this.#padding()) : 0;
@@ -95,19 +106,16 @@ export class PretrainedTokenizer {
 
   /** @param options.special keep tokens such as [CLS]; default false */
   decode(ids: Iterable<number | bigint>, { special = false }: { readonly special?: boolean } = {}): string {
-    return this.#library.decode(Array.from(ids, Number), { skip_special_tokens: !special });
+    const numbers = Array.from(ids, (id) => {
+      if (Number.isInteger(Number(id)) && id >= 0 && id < this.size) return Number(id);
+      throw modelError("decode", `${id} is no number of a token`, `they go from 0 to ${this.size - 1}`);
+    });
+    return numbers.length === 0 ? "" : this.#library.decode(numbers, { skip_special_tokens: !special });
   }
 
   /** The number of a token, if it is one. */
   number(token: string): number | undefined {
     return this.#library.token_to_id(token);
-  }
-
-  /** How many numbers there are: one more than the largest. */
-  get size(): number {
-    let most = -1;
-    for (const id of this.#library.get_vocab(true).values()) most = Math.max(most, id);
-    return most + 1;
   }
 }
 
@@ -155,6 +163,8 @@ export async function loadTokenizer(
     return new PretrainedTokenizer(
       new Tokenizer(value, {
         ...(type === "WordLevel" ? { unk_token: unknown } : {}),
+        // What is decoded is what the decoder of the file says; taking spaces away is up to the config.
+        clean_up_tokenization_spaces: false,
         ...settings,
       }) as unknown as Library,
     );
