@@ -138,8 +138,9 @@ describe.skipIf(!isBuilt)("the packed package", () => {
     });
     const scripts = [using(pathToFileURL(join(root, "dist/wasmith.js")).href), outputFiles[0]!.text];
     for (const script of scripts) {
-      const { stdout } = await run(process.execPath, ["--input-type=module", "--eval", script], { cwd: root });
-      expect(stdout.trim()).toBe("2");
+      const running = run(process.execPath, ["--input-type=module", "-"], { cwd: root });
+      running.child.stdin!.end(script);
+      expect((await running).stdout.trim()).toBe("2");
     }
   });
 
