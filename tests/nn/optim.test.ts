@@ -111,9 +111,20 @@ describe("parameters without a gradient", () => {
     expect(toNumbers(session.state.get("used")!)).not.toEqual([1, 1, 1]);
   });
 
+  it("are grouped by prefixes that begin some name", () => {
+    const groups = (...prefixes: string[]) => prefixes.map((params) => ({ params, options: { lr: 0 } }));
+    const of = (...prefixes: string[]) =>
+      problemsOf(() => trainStep(new Two(), { ...recipe, optimizer: optim.Adam({ groups: groups(...prefixes) }) }));
+    expect(of("used", "idl")).toEqual([]);
+    expect(of("used", "usde", "head.")).toEqual([
+      'a group of optim.Adam: no parameter\'s name begins with "usde"',
+      'a group of optim.Adam: no parameter\'s name begins with "head."',
+    ]);
+  });
+
   it("is an error where no parameter has one", () => {
     expect(problemsOf(() => trainStep(new Idle(), { ...recipe, optimizer: optim.SGD() }))[0]).toContain(
-      "depends on no parameter",
+      "depends on none of the parameters",
     );
   });
 });

@@ -3,6 +3,7 @@
 import { np, where } from "../../../ir/build.js";
 import { ModelError } from "../../../ir/errors.js";
 import { type Value, withLoc } from "../../../ir/graph.js";
+import { choices } from "../../../ir/names.js";
 import { constantLike } from "../../../ir/ops/constant.js";
 import { elementCount, type Tensor, tensorFrom } from "../../../ir/tensor.js";
 import { type Clock, isFirst, mix, type Optimizer, type Parameter, type Slot } from "./rule.js";
@@ -32,12 +33,30 @@ function slotsOf(optimizer: Optimizer, name: string): Readonly<Record<string, Sl
 const filled = (dtype: Tensor["dtype"], shape: readonly number[], value: number): Tensor =>
   tensorFrom(dtype, shape, new Float64Array(elementCount(shape)).fill(value));
 
-/** All state that an optimiser keeps for these parameters, with first values. */
+/** @throws ModelError where a group's prefix begins none of the names: it would silently do nothing */
+function checkPrefixes({ name: optimizer, prefixes = [] }: Optimizer, parameters: readonly Parameter[]): void {
+  const names = parameters.map((p) => p.name);
+  const idle = prefixes.filter((prefix) => !names.some((n) => n.startsWith(prefix)));
+  if (idle.length > 0)
+    throw new ModelError(
+      idle.map((prefix) => ({
+        where: `a group of optim.${optimizer}`,
+        message: `no parameter's name begins with ${JSON.stringify(prefix)}`,
+        hint: choices(prefix, names, "their names are"),
+      })),
+    );
+}
+
+/**
+ * All state that an optimiser keeps for these parameters, with first values.
+ * @throws ModelError where a group has none of them
+ */
 export function optimizerState(
   optimizer: Optimizer,
   parameters: readonly (Parameter & { readonly value: () => Tensor })[],
   slotName: SlotName,
 ): readonly (readonly [name: string, first: Tensor])[] {
+  checkPrefixes(optimizer, parameters);
   const own = parameters.flatMap(({ name, dtype, shape, value }) =>
     Object.entries(slotsOf(optimizer, name)).map(([slot, { initial, scalar }]) => {
       if (initial === "parameter") return [slotName(slot, name), value()] as const;

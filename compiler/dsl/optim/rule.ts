@@ -92,6 +92,8 @@ export interface Optimizer {
   readonly options: OptimizerOptions;
   /** The rule for the parameter of this name. */
   readonly ruleFor: (name: string) => Rule;
+  /** Prefixes of names by which parameters are grouped. */
+  readonly prefixes?: readonly string[];
   /** Takes the place of the parameters' own rules. */
   readonly joint?: JointRule;
   /** An exponential moving average of each parameter is kept beside it. */
@@ -167,6 +169,7 @@ export function defineOptimizer<S extends Common>(
       name: d.name,
       lr: common.lr,
       options: plain(settings),
+      prefixes: rules.flatMap(({ params }) => (typeof params === "string" ? [params] : [])),
       ruleFor: (p) => rules.find((g) => fits(g.params, p))?.rule ?? common,
     };
   };
