@@ -177,6 +177,10 @@ function functionStage(source: (epoch: number) => unknown, batched: boolean): St
     const made = (await (source(epoch) as Awaitable<unknown>)) as Partial<{ open: unknown }>;
     if (typeof made === "function") throw modelError("dataset", "the function returned a function");
     const stage = isStage(made) ? made : rootStage(made, {}, batched);
+    if (stage.batched !== batched) {
+      const message = batched ? "the function's data set is not in batches" : "the function's data set is in batches";
+      throw modelError("dataset", message, `say so: dataset(f, { batched: ${stage.batched} })`);
+    }
     return stage.open(epoch, hints);
   };
   return { ...root, stable: false, ordered: false, batched, open };

@@ -229,6 +229,7 @@ describe("fit", () => {
       [d.batch(8), undefined],
       [d, 8],
       [d.batch(8).prefetch(3), undefined],
+      [dataset(() => d.batch(8), { batched: true }), undefined],
       [
         dataset(plain)
           .shuffle({ seed: 5 })
@@ -313,6 +314,7 @@ describe("fit", () => {
     const d = dataset({ x: rows, y });
     const wrong: readonly [Dataset<unknown>, object, RegExp][] = [
       [d.batch(8), { batchSize: 8 }, /option batchSize: the data set is in batches already/],
+      [dataset(() => d.batch(8)), {}, /the function's data set is in batches\n.*batched: true/],
       [d.take(0), {}, /dataset: its elements make no batch of 32/],
       [d.map(({ y }) => ({ y })), {}, /input "x": missing/],
       [d.map((e) => ({ ...e, id: 1 })), {}, /input "id": the model has no such input/],

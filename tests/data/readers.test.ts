@@ -198,6 +198,8 @@ describe("text", () => {
     expect(await readLines(text(""))).toEqual([]);
     expect(await readText(Uint8Array.of(0xe9), { encoding: "latin1" })).toBe("é");
     await expect(readText(Uint8Array.of(0xe9))).rejects.toThrow(/text: not text in the encoding utf-8\n.*latin1/);
+    expect(await readText("data:text/plain,hello")).toBe("hello");
+    await expect(readJsonLines("data:text/plain,hello")).rejects.toThrow(/^JSON lines: line 1 is no JSON/);
     await expect(readText(text("a"), { encoding: "klingon" })).rejects.toThrow(/there is no encoding "klingon"/);
     await expect(readText(text("a"), { encodng: "utf-8" } as never)).rejects.toThrow(/did you mean "encoding"/);
   });

@@ -40,7 +40,9 @@ export async function open<O extends ReadOptions>(
   checkOptions(what, options, checks);
   const { maxBytes = 2 ** 30, signal } = options;
   const given = await source;
-  const name = typeof given === "string" || given instanceof URL ? String(given) : (given as Response)?.url || what;
+  const address = typeof given === "string" || given instanceof URL ? String(given) : (given as Response)?.url;
+  // Of a data: URL the address is the content.
+  const name = !address || address.startsWith("data:") ? what : address;
   const { bytes: raw } = await read(given, signal);
   // A Buffer of Node calls other things by the names of methods of a Uint8Array: slice.
   const bytes = new Uint8Array(raw.buffer, raw.byteOffset, raw.length);
