@@ -70,15 +70,15 @@ function runSteps(
   reverse: boolean,
   step: Step,
 ): readonly Value[] {
-  const inputs = lengths === undefined ? [rows] : [rows, liveSteps(rows, lengths)];
-  const { carried, scanned } = scanOp({ carried: initial, inputs, reverse }, (states, [row, live]) => {
+  const live = lengths === undefined ? undefined : liveSteps(rows, lengths);
+  const inputs = live === undefined ? [rows] : [rows, live];
+  const { carried, scanned } = scanOp({ carried: initial, inputs, reverse }, (states, [row, alive]) => {
     const next = step(states, row!);
-    const kept = live === undefined ? next : next.map((s, i) => where(live, s, states[i]!));
-    const output = live === undefined ? next[0]! : where(live, next[0]!, 0);
+    const kept = alive === undefined ? next : next.map((s, i) => where(alive, s, states[i]!));
     // All states are scanned out for the gradient, which starts each step from them.
-    return { carried: kept, scanned: [output, ...(live === undefined ? kept.slice(1) : kept)] };
+    return { carried: kept, scanned: kept };
   });
-  return [scanned[0]!, ...carried];
+  return [live === undefined ? scanned[0]! : where(live, scanned[0]!, 0), ...carried];
 }
 
 /** Which steps of [steps, batch, …] lie within the lengths: bool [steps, batch, 1]. */

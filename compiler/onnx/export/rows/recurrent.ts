@@ -26,6 +26,7 @@ interface Layer {
   readonly operands: readonly [Value, Value, Value, ...Value[]];
   readonly inputBias: Value | undefined;
   readonly stateBias: Value | undefined;
+  readonly lengths: Value | undefined;
   readonly reverse: boolean;
   readonly attrs: Parameters<Emitter["op"]>[2];
 }
@@ -33,7 +34,7 @@ interface Layer {
 /** States of all steps, then the last ones. ONNX has an axis of directions, which has size 1 here. */
 function layer(
   e: Emitter,
-  { op, gates, order, operands, inputBias, stateBias, reverse, attrs }: Layer,
+  { op, gates, order, operands, inputBias, stateBias, lengths, reverse, attrs }: Layer,
 ): readonly Ref[] {
   const [x, w, r, ...states] = operands;
   const front = e.ints([0]);
@@ -47,9 +48,10 @@ function layer(
       : e.constant(tensorFrom(x.type.dtype, [rows], new Array<number>(rows).fill(0)));
   const bias =
     inputBias || stateBias ? single(e.op("Concat", [half(inputBias), half(stateBias)], { axis: int(0) })) : undefined;
+  const sizes = lengths && e.cast(e.ref(lengths), lengths.type.dtype, "i32");
   const [all, ...last] = e.ops(
     op,
-    [e.ref(x), weight(w), weight(r), bias, undefined, ...states.map((s) => single(e.ref(s)))],
+    [e.ref(x), weight(w), weight(r), bias, sizes, ...states.map((s) => single(e.ref(s)))],
     { hidden_size: int(hidden), ...(reverse ? { direction: string("reverse") } : {}), ...attrs },
     1 + states.length,
   );
@@ -57,7 +59,7 @@ function layer(
 }
 
 const lstm: Row<"lstm"> = (e, { operands, attrs }) => {
-  const [x, w, r, h, c, bias] = operands as [Value, Value, Value, Value, Value, Value?];
+  const [x, w, r, h, c, bias, lengths] = operands as [Value, Value, Value, Value, Value, Value?, Value?];
   return layer(e, {
     op: "LSTM",
     gates: attrs.gates,
@@ -65,13 +67,22 @@ const lstm: Row<"lstm"> = (e, { operands, attrs }) => {
     operands: [x, w, r, h, c],
     inputBias: bias,
     stateBias: undefined,
+    lengths,
     reverse: attrs.reverse,
     attrs: {},
   });
 };
 
 const gru: Row<"gru"> = (e, { operands, attrs }) => {
-  const [x, w, r, h, inputBias, stateBias] = operands as [Value, Value, Value, Value, Value?, Value?];
+  const [x, w, r, h, inputBias, stateBias, lengths] = operands as [
+    Value,
+    Value,
+    Value,
+    Value,
+    Value?,
+    Value?,
+    Value?,
+  ];
   return layer(e, {
     op: "GRU",
     gates: attrs.gates,
@@ -79,13 +90,14 @@ const gru: Row<"gru"> = (e, { operands, attrs }) => {
     operands: [x, w, r, h],
     inputBias,
     stateBias,
+    lengths,
     reverse: attrs.reverse,
     attrs: { linear_before_reset: flag(attrs.resetAfter) },
   });
 };
 
 const rnn: Row<"rnn"> = (e, { operands, attrs }) => {
-  const [x, w, r, h, bias] = operands as [Value, Value, Value, Value, Value?];
+  const [x, w, r, h, bias, lengths] = operands as [Value, Value, Value, Value, Value?, Value?];
   return layer(e, {
     op: "RNN",
     gates: "h",
@@ -93,6 +105,7 @@ const rnn: Row<"rnn"> = (e, { operands, attrs }) => {
     operands: [x, w, r, h],
     inputBias: bias,
     stateBias: undefined,
+    lengths,
     reverse: attrs.reverse,
     attrs: attrs.activation === "relu" ? { activations: strings(["Relu"]) } : {},
   });
