@@ -3,7 +3,7 @@
  * once for all steps, the scan has those with the state.
  */
 
-import { asType, np, rankOf, reshapeTo, sizeOf, split, where } from "../build.js";
+import { asType, concatenate, np, rankOf, reshapeTo, sizeOf, split, where } from "../build.js";
 import { scanOp } from "../control-build.js";
 import { dimAdd, dimDiffers } from "../dim.js";
 import { linear } from "../einsum.js";
@@ -12,10 +12,11 @@ import { typeText, type Value } from "../graph.js";
 import { requireDType } from "../infer.js";
 import { type Accuracy, type CompositeOp, defineMultiComposite } from "../op.js";
 import { exactly, f32, i64, of, sampleWith } from "../sample.js";
+import { toNumbers } from "../tensor.js";
 import { relu } from "./activation.js";
 import { iota } from "./constant.js";
 import { add, mul, sigmoid, sub, tanh } from "./elementwise.js";
-import { gather } from "./indexing.js";
+import { gather, gatherND } from "./indexing.js";
 
 const accuracy: Accuracy = { rtol: 1e-5, atol: 1e-5 };
 
@@ -59,37 +60,91 @@ function checkParts(op: string, gates: number, parts: Parts): void {
 /** States after a step, from those before it and the row of the products with the input; the first are its output. */
 type Step = (states: readonly Value[], row: Value) => readonly Value[];
 
+interface Steps {
+  readonly x: Value;
+  /** Products of the inputs, and biases: [steps, batch, …]. */
+  readonly rowsOf: (x: Value) => Value;
+  readonly initial: readonly Value[];
+  readonly lengths: Value | undefined;
+  readonly reverse: boolean;
+  readonly step: Step;
+  /** States stay finite whatever their number of steps. */
+  readonly isBounded: boolean;
+  /** States of 0 stay 0 where rows are 0. */
+  readonly rests: boolean;
+}
+
 /**
  * The steps of a direction: all outputs, and the last states. With lengths [batch], steps from a sequence's length on leave its
  * states as they are and give zeros, so the reverse direction starts at each sequence's own end.
  */
-function runSteps(
-  rows: Value,
-  initial: readonly Value[],
-  lengths: Value | undefined,
-  reverse: boolean,
-  step: Step,
-): readonly Value[] {
-  const live = lengths === undefined ? undefined : liveSteps(rows, lengths);
-  const inputs = live === undefined ? [rows] : [rows, live];
-  const { carried, scanned } = scanOp({ carried: initial, inputs, reverse }, (states, [row, alive]) => {
-    const next = step(states, row!);
-    const kept = alive === undefined ? next : next.map((s, i) => where(alive, s, states[i]!));
-    // All states are scanned out for the gradient, which starts each step from them.
-    return { carried: kept, scanned: kept };
-  });
-  return [live === undefined ? scanned[0]! : where(live, scanned[0]!, 0), ...carried];
+function runSteps({ x, rowsOf, initial, lengths, reverse, step, isBounded, rests }: Steps): readonly Value[] {
+  if (lengths === undefined) {
+    const { states, last } = scanned(rowsOf(x), initial, reverse, step);
+    return [states[0]!, ...last];
+  }
+  const { live, within } = liveSteps(x, lengths);
+  // Not even a NaN behind the end reaches the gradients of weights.
+  const rows = rowsOf(where(live, x, 0));
+  // Where states can run on behind the end, or rest until it, without being seen, nothing is chosen in each step.
+  if (reverse ? rests && initial.every(isZero) : isBounded) {
+    const { states, last } = scanned(reverse ? where(live, rows, 0) : rows, initial, reverse, step);
+    const ends = reverse ? last : states.map((s, i) => atEnd(s, within, initial[i]!));
+    return [where(live, states[0]!, 0), ...ends];
+  }
+  const { states, last } = scanned(
+    rows,
+    initial,
+    reverse,
+    (before, row, alive) => step(before, row).map((s, i) => where(alive!, s, before[i]!)),
+    live,
+  );
+  return [where(live, states[0]!, 0), ...last];
 }
 
-/** Which steps of [steps, batch, …] lie within the lengths: bool [steps, batch, 1]. */
-function liveSteps(rows: Value, lengths: Value): Value {
-  const [steps, batch] = rows.type.shape;
+/** All states of all steps, and the last ones. */
+function scanned(
+  rows: Value,
+  initial: readonly Value[],
+  reverse: boolean,
+  step: (states: readonly Value[], row: Value, live?: Value) => readonly Value[],
+  live?: Value,
+): { readonly states: readonly Value[]; readonly last: readonly Value[] } {
+  const inputs = live === undefined ? [rows] : [rows, live];
+  const made = scanOp({ carried: initial, inputs, reverse }, (states, [row, alive]) => {
+    const next = step(states, row!, alive);
+    // All states are scanned out for the gradient, which starts each step from them.
+    return { carried: next, scanned: next };
+  });
+  return { states: made.scanned, last: made.carried };
+}
+
+/** Which steps of [steps, batch, …] lie within the lengths, bool [steps, batch, 1], and the lengths themselves. */
+function liveSteps(x: Value, lengths: Value): { readonly live: Value; readonly within: Value } {
+  const [steps, batch] = x.type.shape;
   // Taken by index, so that a length beyond the steps is refused as an index out of range is.
   const within = gather([iota([], { dtype: "i32", shape: [dimAdd(steps!, 1)], axis: 0 }), asType(lengths, "i64")], {
     axis: 0,
   });
   const live = np.lt(iota([], { dtype: "i32", shape: [steps!, batch!], axis: 0 }), within);
-  return reshapeTo(live, [steps!, batch!, 1]);
+  return { live: reshapeTo(live, [steps!, batch!, 1]), within };
+}
+
+/** The states [steps, batch, hidden] at each sequence's last step; the first state where it has none. */
+function atEnd(states: Value, lengths: Value, initial: Value): Value {
+  const batch = sizeOf(states, 1);
+  const column = (v: Value) => reshapeTo(v, [batch, 1]);
+  const places = concatenate(
+    [column(np.max(np.sub(lengths, 1), 0)), iota([], { dtype: "i32", shape: [batch, 1], axis: 0 })],
+    1,
+  );
+  return where(column(np.gt(lengths, 0)), gatherND([states, places], { batchDims: 0 }), initial);
+}
+
+/** Whether the value is a constant of zeros, broadcast or not. */
+function isZero({ def }: Value): boolean {
+  if (def.op === "broadcast") return isZero(def.operands[0]!);
+  return def.op === "constant" && toNumbers(def.attrs.value).every((v) => v === 0);
 }
 
 /** Gates of [batch, gates · hidden] by letter. */
@@ -116,10 +171,13 @@ export const rnn: CompositeOp<"rnn", RnnAttrs, "many"> = defineMultiComposite<"r
   attrs: { activation: "`tanh` or `relu`", ...commonDocs },
   decompose: ([x, w, r, h0, bias, lengths], { activation, reverse }) => {
     checkParts("rnn", 1, { x: x!, inputWeight: w!, stateWeight: r!, bias: [bias], states: [h0!], lengths });
-    return runSteps(linear(x!, w!, bias), [h0!], lengths, reverse, ([h], row) => {
+    const step: Step = ([h], row) => {
       const sum = add([row, linear(h!, r!)]);
       return [activation === "tanh" ? tanh([sum]) : relu([sum])];
-    });
+    };
+    const isBounded = activation === "tanh";
+    const rowsOf = (v: Value) => linear(v, w!, bias);
+    return runSteps({ x: x!, rowsOf, initial: [h0!], lengths, reverse, step, isBounded, rests: true });
   },
   accuracy,
   samples: [
@@ -156,9 +214,9 @@ export const lstm: CompositeOp<"lstm", LstmAttrs, "many"> = defineMultiComposite
   decompose: ([x, w, r, h0, c0, bias, lengths], { gates, reverse }) => {
     hiddenGates(gates, "ifgo");
     checkParts("lstm", 4, { x: x!, inputWeight: w!, stateWeight: r!, bias: [bias], states: [h0!, c0!], lengths });
-    return runSteps(linear(x!, w!, bias), [h0!, c0!], lengths, reverse, ([h, c], row) =>
-      lstmStep(add([row, linear(h!, r!)]), c!, gates),
-    );
+    const step: Step = ([h, c], row) => lstmStep(add([row, linear(h!, r!)]), c!, gates);
+    const rowsOf = (v: Value) => linear(v, w!, bias);
+    return runSteps({ x: x!, rowsOf, initial: [h0!, c0!], lengths, reverse, step, isBounded: true, rests: true });
   },
   accuracy,
   samples: [
@@ -194,10 +252,11 @@ export const gru: CompositeOp<"gru", GruAttrs, "many"> = defineMultiComposite<"g
     hiddenGates(gates, "rzn");
     const bias = [inputBias, stateBias];
     checkParts("gru", 3, { x: x!, inputWeight: w!, stateWeight: r!, bias, states: [h0!], lengths });
-    const step = resetAfter ? afterProduct : beforeProduct;
-    return runSteps(linear(x!, w!, inputBias), [h0!], lengths, reverse, ([h], row) => [
-      step(gatesOf(row, gates), h!, r!, stateBias, gates),
-    ]);
+    const next = resetAfter ? afterProduct : beforeProduct;
+    const step: Step = ([h], row) => [next(gatesOf(row, gates), h!, r!, stateBias, gates)];
+    const rowsOf = (v: Value) => linear(v, w!, inputBias);
+    const rests = stateBias === undefined;
+    return runSteps({ x: x!, rowsOf, initial: [h0!], lengths, reverse, step, isBounded: true, rests });
   },
   accuracy,
   samples: [

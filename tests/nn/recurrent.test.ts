@@ -41,6 +41,20 @@ function layerOf({ kind, options }: Case) {
   return nn[kind](sizes.input, sizes.hidden, given);
 }
 
+/** Inputs with a value behind the end of each sequence. */
+function withPadding(x: Tensor, batchFirst: boolean, value: number): Tensor {
+  const { steps, batch, input } = sizes;
+  const data = Float32Array.from(x.data as Float32Array);
+  for (let b = 0; b < batch; b++)
+    for (let t = lengths[b]!; t < steps; t++)
+      data.fill(
+        value,
+        (batchFirst ? b * steps + t : t * batch + b) * input,
+        (batchFirst ? b * steps + t : t * batch + b) * input + input,
+      );
+  return tensorFrom("f32", x.shape, data);
+}
+
 const valuesOf = (out: nn.RecurrentOutput): readonly Value[] => Object.values(out);
 
 describe("packed sequences", () => {
@@ -48,6 +62,7 @@ describe("packed sequences", () => {
     it.each(cases.map((c) => [`${c.kind} ${JSON.stringify(c.options)} ${c.name}`, c] as const))("%s", async (_, c) => {
       const feeds: Record<string, Tensor> = { lengths: lengthsTensor };
       for (const name of c.inputs) feeds[name] = stored.get(`${c.name}/in/${name}`)!;
+      feeds.x = withPadding(feeds.x!, c.options.batch_first ?? false, NaN);
       const range = Array.from({ length: c.outputs }, (_, i) => i);
       const model = layerOf(c);
       const g = gradientGraph({

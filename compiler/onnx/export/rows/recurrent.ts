@@ -74,15 +74,7 @@ const lstm: Row<"lstm"> = (e, { operands, attrs }) => {
 };
 
 const gru: Row<"gru"> = (e, { operands, attrs }) => {
-  const [x, w, r, h, inputBias, stateBias, lengths] = operands as [
-    Value,
-    Value,
-    Value,
-    Value,
-    Value?,
-    Value?,
-    Value?,
-  ];
+  const [x, w, r, h, inputBias, stateBias, lengths] = operands as [Value, Value, Value, Value, Value?, Value?, Value?];
   return layer(e, {
     op: "GRU",
     gates: attrs.gates,
