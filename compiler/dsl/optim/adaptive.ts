@@ -46,13 +46,13 @@ function adam(o: Settings<typeof adamOptions>, apart: boolean): Omit<Rule, "lr">
       const mean = mix(b1, u.slots.mean!, oneMinus(b1), g);
       const variance = mix(o.beta2, u.slots.variance!, 1 - o.beta2, square(g));
       const largest = o.amsgrad ? np.max(u.slots.largestVariance!, variance) : undefined;
-      const scale = same(sqrt([powerOf(o.beta2, u.step).complement]), g);
       const root = sqrt([largest ?? variance]);
-      const denominator =
-        o.epsilonForm === "keras" ? np.div(np.add(root, o.epsilon), scale) : np.add(np.div(root, scale), o.epsilon);
-      const rate = np.div(u.lr, powerOf(beta1, u.step).complement);
+      // mean / (root / scale + ε) as scale · mean / (root + scale · ε): one division for each parameter instead of two.
+      const scale = sqrt([powerOf(o.beta2, u.step).complement]);
+      const epsilon = o.epsilonForm === "keras" ? o.epsilon : same(np.mul(scale, o.epsilon), g);
+      const rate = np.mul(np.div(u.lr, powerOf(beta1, u.step).complement), scale);
       return {
-        param: descend(start, rate, np.div(mean, denominator)),
+        param: descend(start, rate, np.div(mean, np.add(root, epsilon))),
         slots: { mean, variance, ...(largest ? { largestVariance: largest } : {}) },
       };
     },
