@@ -196,6 +196,12 @@ describe("augment", () => {
     expect((first[0]!.x as Tensor).shape).toEqual([3, 6, 6]);
     const plain = await d.map(augment("x", [centerCrop(2), normalize()])).toArray();
     expect(plain[0]!.x).toMatchObject({ dtype: "f32", shape: [3, 2, 2] });
+    const spectral: Tensor = { dtype: "f32", shape: [1, 12, 8, 8], data: new Float32Array(768) };
+    expect(
+      await dataset({ x: spectral })
+        .map(augment("x", [centerCrop(6)]))
+        .at(0),
+    ).toMatchObject({ x: { shape: [12, 6, 6] } });
     const flat: Tensor = { dtype: "f32", shape: [1, 4, 3], data: new Float32Array(12) };
     expect(
       await dataset({ x: flat })

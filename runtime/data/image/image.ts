@@ -63,7 +63,8 @@ export function imageOf(where: string, value: unknown, layout: Layout): Image {
     number,
   ];
   const sizes = layout === "CHW" ? { channels: a, height: b, width: c } : { height: a, width: b, channels: c };
-  if (sizes.channels > 4 && sizes.channels > Math.min(sizes.height, sizes.width)) {
+  // The other layout makes an ordinary image of it.
+  if (sizes.channels > 4 && (layout === "CHW" ? sizes.width : sizes.height) <= 4) {
     const other = layout === "CHW" ? "HWC" : "CHW";
     throw modelError(
       where,
