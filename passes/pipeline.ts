@@ -17,6 +17,7 @@ import { mergeScans } from "./graph/merge-scans.js";
 import { narrowProducts } from "./graph/narrow-products.js";
 import { recognize } from "./graph/recognize.js";
 import { simplify } from "./graph/simplify.js";
+import { sparseUpdates } from "./graph/sparse-updates.js";
 import type { GraphPass, Trace } from "./pass.js";
 
 /** What every graph goes through before lowering. A pass that stands here again says why. */
@@ -35,6 +36,7 @@ export const defaultPipeline: readonly GraphPass[] = [
   mergeScans,
   // They also leave axes of size 1, dropped dims and neutral factors that are nothing here but something in general.
   simplify,
+  sparseUpdates,
   layout,
   // Weights whose axes `layout` changed are stored as they are read, and are single constants again for `fold-scales`.
   foldConstants(),

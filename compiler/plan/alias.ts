@@ -3,7 +3,9 @@
  * buffers in the steps, inside control flow too, at the outputs, and at the new values of states, which are read after all steps.
  */
 
-import { type Buffer, innerSteps, type KernelStep, type Schedule, type Step } from "../schedule.js";
+import { dimEqual } from "../../ir/dim.js";
+import { productOf } from "../../ir/ops/movement.js";
+import { type Buffer, type CopyStep, innerSteps, type KernelStep, type Schedule, type Step } from "../schedule.js";
 import { type Interval, liveness, sameBytes } from "./liveness.js";
 
 /** Buffers that share memory, from the first use of the first one to the last use of the last one. */
@@ -19,15 +21,15 @@ interface Shared {
 
 export class Aliases {
   readonly #memory = new Map<Buffer, Shared>();
-  /** Kernels by their positions. Rounds of a loop overlap in time, so kernels in loops are not among them. */
-  readonly #kernels = new Map<number, KernelStep>();
+  /** Kernels and copies by their positions. Rounds of a loop overlap in time, so those in loops are not among them. */
+  readonly #steps = new Map<number, KernelStep | CopyStep>();
 
   constructor(schedule: Schedule) {
     const { intervals, positions } = liveness(schedule);
     for (const [b, interval] of intervals) this.#memory.set(b, { ...interval, buffers: [b] });
     const visit = (steps: readonly Step[]): void => {
       for (const step of steps) {
-        if (step.kind === "kernel") this.#kernels.set(positions.get(step)!, step);
+        if (step.kind === "kernel" || step.kind === "copy") this.#steps.set(positions.get(step)!, step);
         if (step.kind !== "for") for (const inner of innerSteps(step)) visit(inner);
       }
     };
@@ -41,15 +43,21 @@ export class Aliases {
 
   /**
    * Whether `written` may be written into the memory of `old`: all that lay there is used for the last time before the first store,
-   * or by the very kernel that makes it, which reads each element before it stores there.
+   * or by the very kernel that makes it, which reads each element before it stores there, or by the copy that makes it out of it.
    */
   mayOverwrite(written: Buffer, old: Buffer): boolean {
     const [next, before] = [this.#memory.get(written), this.#memory.get(old)];
     if (next === undefined || before === undefined || next === before) return false;
     if (!sameBytes(written, old)) return false;
     if (before.end !== next.start) return before.end < next.start;
-    const kernel = this.#kernels.get(next.start);
+    const kernel = this.#steps.get(next.start);
     if (kernel === undefined) return false;
+    if (kernel.kind === "copy") {
+      // All of it stays where it is.
+      const { from, to, count } = kernel;
+      const isStart = from.offset === 0 && to.offset === 0 && to.buffer === written;
+      return isStart && this.#memory.get(from.buffer) === before && dimEqual(count, productOf(written.shape));
+    }
     return kernel.args.every((a) => {
       if (a.kind !== "view") return true;
       const { buffer } = a.view;

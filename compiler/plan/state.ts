@@ -33,7 +33,8 @@ export function placeStateResults(schedule: Schedule): Schedule {
       copies.push({ kind: "copy", count: productOf(state.shape), from: value, to, loc: undefined });
     }
   }
-  const steps = [...schedule.steps, ...atOnce(schedule, copies)].map((s) => rename(s, replaced));
+  const renamed = [...schedule.steps, ...atOnce(schedule, copies)].map((s) => rename(s, replaced));
+  const steps = renamed.filter((s) => !isIdle(s));
   return {
     ...schedule,
     steps,
@@ -88,6 +89,10 @@ export function allBuffers(schedule: Schedule): readonly Buffer[] {
   for (const r of schedule.stateResults) found.add(r.state).add(r.value.buffer);
   return [...found];
 }
+
+/** Copies what lies there already. */
+const isIdle = (s: Step): boolean =>
+  s.kind === "copy" && s.from.buffer === s.to.buffer && dimEqual(s.from.offset, s.to.offset);
 
 interface Writes {
   /** Index of the first step that writes each buffer. */

@@ -363,13 +363,16 @@ export const scatterElements: PrimitiveOp<"scatterElements", ScatterElementsAttr
   ],
 });
 
-export type ScatterNDAttrs = { readonly reduction: ScatterReduction };
+export type ScatterNDAttrs = { readonly reduction: ScatterReduction; readonly checked?: boolean };
 
 export const scatterND: PrimitiveOp<"scatterND", ScatterNDAttrs> = defineOp<"scatterND", ScatterNDAttrs>({
   name: "scatterND",
   operands: ["x", "indices", "updates"],
   summary: `x with each slice of updates put where gatherND with the same indices would read (ONNX ScatterND). ${order} Indices out of range are an error.`,
-  attrs: { reduction: reductionDoc },
+  attrs: {
+    reduction: reductionDoc,
+    checked: "another node checks the same indices, so that this one only drops what is out of range",
+  },
   infer: ([x, indices, updates], { reduction }) => {
     requireScatter(x!, indices!, updates!, reduction);
     if (indices!.shape.length === 0) throw new ModelError("indices must have at least one axis");

@@ -42,7 +42,8 @@ function moved(node: GraphNode): readonly Value[] | undefined {
       return node.operands;
     case "scatterElements":
     case "scatterND":
-      return node.attrs.reduction === "none" ? node.operands : undefined;
+      // Sums are stored with NaNs of one pattern.
+      return node.attrs.reduction === "none" ? node.operands : node.operands.slice(0, 1);
     case "cast":
       // Integers give no NaN, and formats that are stored only are made from the bits of the operand.
       return isFloat(node.operands[0]!.type.dtype) && isFloat(node.results[0]!.type.dtype) ? undefined : node.operands;

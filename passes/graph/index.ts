@@ -14,6 +14,7 @@ import { narrowProducts } from "./narrow-products.js";
 import { recognize } from "./recognize.js";
 import { relaxedMath } from "./relaxed-math.js";
 import { simplify } from "./simplify.js";
+import { sparseUpdates } from "./sparse-updates.js";
 
 const all: readonly GraphPass[] = [
   canonicalizeNans,
@@ -29,6 +30,7 @@ const all: readonly GraphPass[] = [
   recognize,
   relaxedMath,
   simplify,
+  sparseUpdates,
 ];
 
 export const graphPasses: ReadonlyMap<string, GraphPass> = new Map(all.map((p) => [p.name, p]));

@@ -14,7 +14,7 @@ import { element } from "../../../ir/tensor.js";
 import type { Limit } from "../../schedule.js";
 import type { LowerContext } from "../core/context.js";
 import { sizeOf, stridesOf } from "../core/place.js";
-import { settle } from "../elementwise/registers.js";
+import { bind, same, settle } from "../elementwise/registers.js";
 import { Kernel, mapKernel, type Node, type Operand } from "../elementwise/structured.js";
 
 /** A dtype that moves the same bytes without reading anything into them. */
@@ -254,8 +254,15 @@ export function lowerGatherND(ctx: LowerContext, node: Node<"gatherND">): void {
   );
 }
 
-/** What is stored where an update meets an element. */
-function meet(reduction: ScatterReduction, dtype: DType, old: () => Expr, update: Expr): Expr {
+/** What is stored where an update meets an element. NaNs that arithmetic gives have one bit pattern (see canonicalize-nans). */
+function meet(k: Kernel, reduction: ScatterReduction, dtype: DType, old: () => Expr, update: Expr): Expr {
+  const made = met(reduction, dtype, old, update);
+  if (reduction === "none" || !isFloat(dtype)) return made;
+  const v = bind(k.block, made, "sum");
+  return B.select(B.eq(v, v), v, same(v, Number.NaN));
+}
+
+function met(reduction: ScatterReduction, dtype: DType, old: () => Expr, update: Expr): Expr {
   const unsigned = dtype === "u32" || dtype === "u64";
   switch (reduction) {
     case "none":
@@ -312,7 +319,7 @@ export function lowerScatterElements(ctx: LowerContext, node: Node<"scatterEleme
         k.storeFlat(
           ys,
           target,
-          meet(reduction, ys.dtype, () => k.loadFlat(ys, target), k.load(us, index)),
+          meet(k, reduction, ys.dtype, () => k.loadFlat(ys, target), k.load(us, index)),
         );
       }),
     );
@@ -328,7 +335,7 @@ export function lowerScatterND(ctx: LowerContext, node: Node<"scatterND">): void
   const depth = indices.type.shape.at(-1) as number;
   const tuples = sizeOf(indices.type.shape.slice(0, -1));
   const inner = sizeOf(x.type.shape.slice(depth));
-  const limit = limitOf(ctx, node, axesFrom(0, depth));
+  const limit = node.attrs.checked ? undefined : limitOf(ctx, node, axesFrom(0, depth));
   scatter(ctx, x, y, node.loc);
   const k = new Kernel(ctx);
   const plain = reduction === "none";
@@ -354,7 +361,7 @@ export function lowerScatterND(ctx: LowerContext, node: Node<"scatterND">): void
             k.storeFlat(
               ys,
               target,
-              meet(reduction, ys.dtype, () => k.loadFlat(ys, target), update),
+              meet(k, reduction, ys.dtype, () => k.loadFlat(ys, target), update),
             );
           },
           true,
