@@ -23,6 +23,7 @@ export {
   topK,
 } from "./metrics/classes.js";
 export type { Metric, Sums } from "./metrics/define.js";
+export { boxAveragePrecision } from "./metrics/detection.js";
 export {
   meanAbsoluteError,
   meanSquaredError,

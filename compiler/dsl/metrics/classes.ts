@@ -272,7 +272,7 @@ function curve(size: number, columns: number | undefined, logits: boolean): Pick
 }
 
 /** Sums along the last axis up to each element, itself included. */
-function cumulated(v: Value): Value {
+export function cumulated(v: Value): Value {
   const n = v.type.shape.at(-1) as number;
   const at = (axis: number) => iota([], { dtype: "i32", shape: [n, n], axis });
   const upTo = np.le(at(1), at(0));
