@@ -56,7 +56,6 @@ const elsewhere: Readonly<Record<string, string>> = {
   CrossMapLRN2d: "`nn.LocalResponseNorm`",
   SyncBatchNorm: "not here: a model trains on one machine (`nn.BatchNorm2d`)",
   DataParallel: "not here: threads share one step",
-  MaxUnpool: "not here yet",
   FractionalMaxPool: "not here yet",
   AdaptiveLogSoftmaxWithLoss: "not here yet",
 };

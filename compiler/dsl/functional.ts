@@ -3,13 +3,14 @@
  * functional style of writing models. Sizes may be one number for all spatial axes or a list.
  */
 
-import { amax, concatenate, moveAxis, np, rankOf, sliceAxis, staticSize } from "../../ir/build.js";
-import { type Dim, dimAdd, dimCeilDiv, dimMin, dimMul, dimSub } from "../../ir/dim.js";
+import { amax, concatenate, moveAxis, np, rankOf, reshapeTo, sliceAxis, staticSize } from "../../ir/build.js";
+import { type Dim, dimAdd, dimCeilDiv, dimMin, dimMul, dimProduct, dimSub, dimText } from "../../ir/dim.js";
 import { ModelError } from "../../ir/errors.js";
 import { typeText, type Value } from "../../ir/graph.js";
-import { constant } from "../../ir/ops/constant.js";
+import { constant, full } from "../../ir/ops/constant.js";
 import { dotGeneral } from "../../ir/ops/contraction.js";
 import { conv, convInputGrad } from "../../ir/ops/conv.js";
+import { scatterElements } from "../../ir/ops/indexing.js";
 import { perChannel } from "../../ir/ops/normalize.js";
 import { averagePool, globalAveragePool, lpPool as lpPoolOp } from "../../ir/ops/pooling.js";
 import { maxPool as maxPoolOp, type PoolAttrs } from "../../ir/ops/window.js";
@@ -155,9 +156,31 @@ function windows(x: Value, kernel: Size, options: PoolOptions): Windows {
   return { attrs: { window, strides, padLow: pads, padHigh, dilations, layout: "channelsFirst" }, overhang };
 }
 
+/** Largest element of each window, and where it is among the flattened spatial axes (i32): x [N, C, …]. */
+export function maxPoolWithIndices(
+  x: Value,
+  kernel: Size,
+  options: PoolOptions = {},
+): { readonly output: Value; readonly indices: Value } {
+  const [output, indices] = maxPoolOp([x], windows(x, kernel, checked("maxPool", options, poolChecks)).attrs);
+  return { output: output!, indices: indices! };
+}
+
 /** Largest element of each window: x [N, C, …]. */
-export function maxPool(x: Value, kernel: Size, options: PoolOptions = {}): Value {
-  return maxPoolOp([x], windows(x, kernel, checked("maxPool", options, poolChecks)).attrs)[0]!;
+export const maxPool = (x: Value, kernel: Size, options: PoolOptions = {}): Value =>
+  maxPoolWithIndices(x, kernel, options).output;
+
+/** Values of x put where `maxPoolWithIndices` found them, among zeros: [N, C, …] → [N, C, …size]. */
+export function maxUnpool(x: Value, indices: Value, size: readonly Dim[]): Value {
+  if (rankOf(x) < 3 || size.length !== rankOf(x) - 2 || indices.type.shape.length !== rankOf(x))
+    throw new ModelError(
+      `cannot unpool ${typeText(x.type)} by ${typeText(indices.type)} to [${size.map(dimText)}]: they must have the same axes`,
+    );
+  const [n, c] = x.type.shape as readonly [Dim, Dim];
+  const flat = (v: Value) => reshapeTo(v, [n, c, dimProduct(spatial(v))]);
+  const zeros = full(x.type.dtype, [n, c, dimProduct(size)], 0);
+  const put = scatterElements([zeros, flat(indices), flat(x)], { axis: 2, reduction: "none" });
+  return reshapeTo(put, [n, c, ...size]);
 }
 
 export interface AvgPoolOptions extends Omit<PoolOptions, "dilation"> {

@@ -76,6 +76,11 @@ const cases: Readonly<Record<string, Case>> = {
   PairwiseDistance: [() => nn.PairwiseDistance({ keepDim: true })],
   LocalResponseNorm: [() => nn.LocalResponseNorm(3, { alpha: 0.1, k: 2 })],
   LPPool2d: [() => nn.LPPool2d(2, 2, { stride: 1 })],
+  MaxUnpool1d: [() => new Unpooled(nn.MaxPool1d(2, { stride: 3 }), nn.MaxUnpool1d(2, { stride: 3 }))],
+  MaxUnpool2d: [
+    () => new Unpooled(nn.MaxPool2d([2, 3], { padding: [0, 1] }), nn.MaxUnpool2d([2, 3], { padding: [0, 1] })),
+  ],
+  MaxUnpool3d: [() => new Unpooled(nn.MaxPool3d(2), nn.MaxUnpool3d(2))],
   "InstanceNorm2d tracked": [() => nn.InstanceNorm2d(4, { affine: true, trackRunningStats: true })],
   "InstanceNorm2d tracked eval": [() => nn.InstanceNorm2d(4, { affine: true, trackRunningStats: true })],
   "BatchNorm1d train": [() => nn.BatchNorm1d(4, { momentum: 0.3 })],
@@ -136,6 +141,22 @@ const many: Readonly<
     ],
   ],
 };
+
+/** Pools and puts back. */
+class Unpooled extends nn.Module {
+  readonly pool: nn.MaxPoolLayer;
+  readonly unpool: nn.MaxUnpoolLayer;
+
+  constructor(pool: nn.MaxPoolLayer, unpool: nn.MaxUnpoolLayer) {
+    super();
+    this.pool = pool;
+    this.unpool = unpool;
+  }
+  forward(ctx: nn.Context, x: Value): Value {
+    const { output, indices } = this.pool.withIndices(ctx, x);
+    return this.unpool.apply(ctx, output, indices);
+  }
+}
 
 const all = {
   ...Object.fromEntries(

@@ -1,6 +1,7 @@
 /** Pools over the spatial axes of [N, C, …]. */
 
-import { rankOf } from "../../../ir/build.js";
+import { rankOf, sizeOf } from "../../../ir/build.js";
+import { type Dim, dimAdd, dimMul, dimSub } from "../../../ir/dim.js";
 import { ModelError } from "../../../ir/errors.js";
 import { typeText, type Value } from "../../../ir/graph.js";
 import {
@@ -13,19 +14,30 @@ import {
   positional,
   type Settings,
 } from "../../schema.js";
-import { adaptiveAvgPool, adaptiveMaxPool, avgPool, lpPool, maxPool, type Size } from "../functional.js";
+import type { Context } from "../context.js";
+import {
+  adaptiveAvgPool,
+  adaptiveMaxPool,
+  avgPool,
+  lpPool,
+  maxPoolWithIndices,
+  maxUnpool,
+  type Size,
+  sizes as sizesOf,
+} from "../functional.js";
+import { located, Module } from "../module.js";
 import { amounts, defineLayer, sizes } from "./define.js";
-import { type FunctionLayer, functionLayer } from "./shape.js";
+import { FunctionLayer, functionLayer } from "./shape.js";
+
+/** x, which has so many spatial axes. */
+function ranked(axes: number, x: Value): Value {
+  if (rankOf(x) === axes + 2) return x;
+  const want = `a ${axes}-d pool takes [batch, channels, …] of rank ${axes + 2}`;
+  throw new ModelError(`${want}, but got ${typeText(x.type)}`);
+}
 
 /** A pool over a fixed number of spatial axes. */
-const pool = (axes: number, body: (x: Value) => Value): FunctionLayer =>
-  functionLayer((x) => {
-    if (rankOf(x) !== axes + 2) {
-      const want = `a ${axes}-d pool takes [batch, channels, …] of rank ${axes + 2}`;
-      throw new ModelError(`${want}, but got ${typeText(x.type)}`);
-    }
-    return body(x);
-  });
+const pool = (axes: number, body: (x: Value) => Value): FunctionLayer => functionLayer((x) => body(ranked(axes, x)));
 
 const strideOption = { stride: optional(sizes, "Step of the window. Default: its size") };
 const ceilOption = { ceilMode: option(flag, false, "The last window may hang over the edge") };
@@ -53,18 +65,72 @@ const stated = <S extends { readonly stride: Size | undefined }>({ stride, ...re
 });
 
 const kernel = argument("kernel", sizes, "Size of the window");
+/** A max pool that also tells where it found its results. */
+export class MaxPoolLayer extends FunctionLayer {
+  readonly #find: (x: Value) => Pooled;
+
+  constructor(axes: number, find: (x: Value) => Pooled) {
+    super((x) => find(ranked(axes, x)).output);
+    this.#find = (x) => find(ranked(axes, x));
+  }
+
+  /** As `apply`, with i32 indices into the flattened spatial axes of x: what `MaxUnpool` takes. */
+  withIndices(ctx: Context, x: Value): Pooled {
+    return located(ctx.pathOf(this), this.constructor.name, () => this.#find(x));
+  }
+}
+export interface Pooled {
+  readonly output: Value;
+  readonly indices: Value;
+}
+
 const maxOf = (axes: number) =>
   defineLayer({
     name: `MaxPool${axes}d`,
-    summary: "Largest element of each window",
+    summary: "Largest element of each window; `withIndices` gives where it is as well",
     parameters: [kernel],
     options: maxOptions,
     make: (settings: Settings<typeof maxOptions>, kernel: Size) =>
-      pool(axes, (x) => maxPool(x, kernel, stated(settings))),
+      new MaxPoolLayer(axes, (x) => maxPoolWithIndices(x, kernel, stated(settings))),
   });
 export const MaxPool1d = maxOf(1);
 export const MaxPool2d = maxOf(2);
 export const MaxPool3d = maxOf(3);
+
+const unpoolOptions = {
+  ...strideOption,
+  padding: option(amounts, 0, "Of the pool"),
+};
+export type MaxUnpoolOptions = OptionsOf<typeof unpoolOptions>;
+
+/** Values put back where a max pool found them, among zeros. */
+export class MaxUnpoolLayer extends Module<readonly [x: Value, indices: Value, size?: readonly Dim[]]> {
+  readonly #sizesOf: (x: Value) => readonly Dim[];
+
+  constructor(axes: number, kernel: Size, { stride = kernel, padding }: Settings<typeof unpoolOptions>) {
+    super();
+    const window = sizesOf(kernel, axes, "kernel size");
+    const [steps, pads] = [sizesOf(stride, axes, "stride"), sizesOf(padding, axes, "padding")];
+    this.#sizesOf = (x) =>
+      window.map((k, a) => dimAdd(dimMul(dimSub(sizeOf(ranked(axes, x), a + 2), 1), steps[a]!), k - 2 * pads[a]!));
+  }
+
+  forward(_ctx: Context, x: Value, indices: Value, size: readonly Dim[] = this.#sizesOf(x)): Value {
+    return maxUnpool(x, indices, size);
+  }
+}
+const unpoolOf = (axes: number) =>
+  defineLayer({
+    name: `MaxUnpool${axes}d`,
+    summary:
+      "`apply(ctx, x, indices, size?)`: values put back where a max pool's `withIndices` found them, among zeros; the size of the spatial axes is the least that the pool may have had",
+    parameters: [kernel],
+    options: unpoolOptions,
+    make: (settings: Settings<typeof unpoolOptions>, kernel: Size) => new MaxUnpoolLayer(axes, kernel, settings),
+  });
+export const MaxUnpool1d = unpoolOf(1);
+export const MaxUnpool2d = unpoolOf(2);
+export const MaxUnpool3d = unpoolOf(3);
 
 const avgOf = (axes: number) =>
   defineLayer({
