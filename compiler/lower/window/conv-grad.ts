@@ -38,7 +38,7 @@ export function lowerConvInputGrad(ctx: LowerContext, node: Node<"convInputGrad"
   const dx = node.results[0]!;
   const g = geometryOf(dx, w, dy, node.attrs);
   const adjoint = g && adjointGeometry(g);
-  if (adjoint !== undefined && takesWinograd(adjoint)) {
+  if (adjoint !== undefined && takesWinograd(adjoint, "convolution")) {
     emitWinograd(ctx, [dy, w], adjoint, "adjoint", ctx.result(dx), plainFinish(dx.type.dtype), node.loc);
     return;
   }
@@ -131,7 +131,7 @@ export function lowerConvWeightGrad(ctx: LowerContext, node: Node<"convWeightGra
     lowerConvWeightGradSimple(ctx, node);
     return;
   }
-  if (takesWinograd(g)) {
+  if (takesWinograd(g, "weights")) {
     emitWinogradGrad(ctx, [x, dy], g, ctx.result(dw), node.loc);
     return;
   }

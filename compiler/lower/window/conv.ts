@@ -99,7 +99,7 @@ function emitConv(ctx: LowerContext, node: Node<"conv">, g: Geometry, to: View, 
     emitDepthwise(ctx, node, g, to, finish);
     return;
   }
-  if (takesWinograd(g)) {
+  if (takesWinograd(g, "convolution")) {
     emitWinograd(ctx, [x, w], g, "forward", to, finish, loc);
     return;
   }

@@ -38,26 +38,42 @@ const typicalEdge = 64;
 /** Tiles along an edge of the result. */
 const tilesOf = (edge: Dim): Dim => ceilDiv(edge, 4);
 
+/** What is computed: a convolution (the input gradient is one), or the weight gradient. */
+type Product = "convolution" | "weights";
+
+/** Images that stand for a batch of unknown size. */
+const typicalImages = 16;
+
 /**
  * Cycles of one tile: direct, the products need 16·9 multiplications for each pair of channels; here 36, and the transforms
- * about 62 for a channel of input and 50 for one of output. Transforming the weights costs about 30 for a pair of channels.
+ * about 62 for a channel of input and 50 for one of output. Transforming the weights, or their gradient, costs about 30 for a pair of channels;
+ * the gradient's sums cost 110 where they leave the cache.
  */
-function isWorth(g: Fitting): boolean {
+function gain(g: Fitting, product: Product, images: number): number {
   const typical = (d: Dim): number => {
     const { min, max } = dimBounds(d);
     return Math.min(Math.max(min, typicalEdge), max);
   };
-  const tiles = dimBounds(g.images).min * Math.ceil(typical(g.output[1]) / 4) * Math.ceil(typical(g.output[2]) / 4);
+  const tiles = images * Math.ceil(typical(g.output[1]) / 4) * Math.ceil(typical(g.output[2]) / 4);
   // Pixels of whole tiles that the result does not have are computed in vain.
-  const pixels = dimBounds(g.images).min * typical(g.output[1]) * typical(g.output[2]);
+  const pixels = images * typical(g.output[1]) * typical(g.output[2]);
   const pairs = g.channels * g.outputs;
+  const leavesCache = product === "weights" && winogradPoints * elemBytes.f32 * pairs > 2 ** 20;
   const direct = 1.5 * pixels * pairs;
-  const here = tiles * (6 * pairs + 62 * g.channels + 50 * g.outputs) + 30 * pairs;
-  return here < 0.9 * direct;
+  const here = tiles * (6 * pairs + 62 * g.channels + 50 * g.outputs) + (leavesCache ? 110 : 30) * pairs;
+  return direct / here;
+}
+
+function isWorth(g: Fitting, product: Product): boolean {
+  const least = dimBounds(g.images).min;
+  const atLeast = gain(g, product, least);
+  // A weight gradient may lose for one image where it wins for a batch.
+  const varies = product === "weights" && typeof g.images !== "number";
+  return (varies ? Math.sqrt(atLeast * gain(g, product, Math.max(least, typicalImages))) : atLeast) > 1 / 0.9;
 }
 
 /** Whether a convolution's form and sizes suit the kernel. */
-export function takesWinograd(g: Geometry): g is Fitting {
+export function takesWinograd(g: Geometry, product: Product): g is Fitting {
   const fits =
     g.lane === "f32" &&
     g.groups === 1 &&
@@ -68,7 +84,7 @@ export function takesWinograd(g: Geometry): g is Fitting {
     typeof g.outputs === "number" &&
     g.channels % 4 === 0 &&
     g.outputs % 4 === 0;
-  return fits && isWorth(g as Fitting);
+  return fits && isWorth(g as Fitting, product);
 }
 
 /**
