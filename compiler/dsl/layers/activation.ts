@@ -12,7 +12,7 @@ import { choice, count, further, integer, number, type Parameter, parameter, pos
 import type { Context } from "../context.js";
 import { constant } from "../init.js";
 import { parameter as learnt, Module, type Variable } from "../module.js";
-import { type FunctionLayer, functionLayer } from "./shape.js";
+import { type FunctionLayer, functionLayer } from "./define.js";
 
 /** An activation without settings. */
 const plain = (name: string, summary: string, f: (x: Value) => Value): (() => FunctionLayer) =>

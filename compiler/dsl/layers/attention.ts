@@ -59,7 +59,7 @@ const inputChecks: Checks<AttentionInputs> = {
 export const paddingMask = (isPadding: Value): Value => expandDims(not([isPadding]), 1, 2);
 
 /** Both masks as one. */
-export function joinedMask(mask: Value | undefined, keyPadding: Value | undefined): Value | undefined {
+function joinedMask(mask: Value | undefined, keyPadding: Value | undefined): Value | undefined {
   if (keyPadding === undefined) return mask;
   if (keyPadding.type.dtype !== "bool" || rankOf(keyPadding) !== 2)
     throw new ModelError(`keyPaddingMask is bool [batch, keys], but got ${typeText(keyPadding.type)}`);

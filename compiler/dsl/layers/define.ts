@@ -18,8 +18,10 @@ import {
   type Settings,
   settle,
 } from "../../schema.js";
+import type { Context } from "../context.js";
 import type { Size } from "../functional.js";
 import type { Initializer } from "../init.js";
+import { Module } from "../module.js";
 
 const kind = <T>(expected: string, fits: (v: unknown) => boolean): Kind<T> => ({ expected, fits });
 const whole = (v: unknown, min: number): boolean => Number.isSafeInteger(v) && (v as number) >= min;
@@ -118,3 +120,20 @@ export function expectSize(x: Value, axis: number, want: number, what: string): 
     throw new ModelError(`expected ${want} ${what}, but got ${came} in ${typeText(x.type)}`);
   }
 }
+
+/** A function without variables as a layer. */
+export class FunctionLayer extends Module {
+  readonly #body: (x: Value, ctx: Context) => Value;
+
+  constructor(body: (x: Value, ctx: Context) => Value) {
+    super();
+    this.#body = body;
+  }
+
+  forward(ctx: Context, x: Value): Value {
+    const y = this.#body(x, ctx);
+    if (!isValue(y)) throw new ModelError("the function of a Lambda gives a value, and did not");
+    return y;
+  }
+}
+export const functionLayer = (body: (x: Value, ctx: Context) => Value): FunctionLayer => new FunctionLayer(body);

@@ -22,8 +22,7 @@ import { cosineSimilarity, pairwiseDistance } from "../f/product.js";
 import type { Size } from "../functional.js";
 import { Module } from "../module.js";
 import { pixelShuffle } from "../resize.js";
-import { amounts, defineLayer, sizes } from "./define.js";
-import { type FunctionLayer, functionLayer } from "./shape.js";
+import { amounts, defineLayer, type FunctionLayer, functionLayer, sizes } from "./define.js";
 
 const windowOptions = {
   stride: option(sizes, 1, "Step of the window"),

@@ -27,8 +27,7 @@ import {
 import type { Context } from "../context.js";
 import { ones, zeros } from "../init.js";
 import { buffer, Module, parameter, type Variable } from "../module.js";
-import { biasInit, defineLayer, expectSize, sizes, weightInit } from "./define.js";
-import { type FunctionLayer, functionLayer } from "./shape.js";
+import { biasInit, defineLayer, expectSize, type FunctionLayer, functionLayer, sizes, weightInit } from "./define.js";
 
 const scaled = (affine: boolean, epsilon: number) => ({
   epsilon: option(size, epsilon, "Added to the variance"),

@@ -26,8 +26,7 @@ import {
   sizes as sizesOf,
 } from "../functional.js";
 import { located, Module } from "../module.js";
-import { amounts, defineLayer, sizes } from "./define.js";
-import { FunctionLayer, functionLayer } from "./shape.js";
+import { amounts, defineLayer, FunctionLayer, functionLayer, sizes } from "./define.js";
 
 /** x, which has so many spatial axes. */
 function ranked(axes: number, x: Value): Value {

@@ -19,8 +19,7 @@ import {
 } from "../../schema.js";
 import type { Size } from "../functional.js";
 import { interpolate, type PadMode, type Pads, pad } from "../resize.js";
-import { defineLayer, sizes } from "./define.js";
-import { type FunctionLayer, functionLayer } from "./shape.js";
+import { defineLayer, type FunctionLayer, functionLayer, sizes } from "./define.js";
 
 const whole: Kind<number> = { expected: "an integer", fits: Number.isSafeInteger };
 const padModes = choice("constant", "reflect", "replicate", "circular");

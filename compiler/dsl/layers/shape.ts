@@ -5,30 +5,14 @@ import type { DType } from "../../../ir/dtype.js";
 import { ModelError } from "../../../ir/errors.js";
 import { typeText, type Value } from "../../../ir/graph.js";
 import { normalizeAxis } from "../../../ir/infer.js";
-import { isValue } from "../../../ir/op.js";
 import { aDType } from "../../options.js";
 import { callable, count, defined, further, integer, type Kind, list, parameter, positional } from "../../schema.js";
 import type { Context } from "../context.js";
-import { Module } from "../module.js";
+import { FunctionLayer, functionLayer } from "./define.js";
+
+export { FunctionLayer };
 
 type Body = (x: Value, ctx: Context) => Value;
-
-/** A function without variables as a layer. */
-export class FunctionLayer extends Module {
-  readonly #body: Body;
-
-  constructor(body: Body) {
-    super();
-    this.#body = body;
-  }
-
-  forward(ctx: Context, x: Value): Value {
-    const y = this.#body(x, ctx);
-    if (!isValue(y)) throw new ModelError("the function of a Lambda gives a value, and did not");
-    return y;
-  }
-}
-export const functionLayer = (body: Body): FunctionLayer => new FunctionLayer(body);
 
 export const Lambda = positional(
   "nn.Lambda",
