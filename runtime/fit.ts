@@ -10,8 +10,11 @@ import {
 import type { Feeds } from "./feeds.js";
 import { type Origin, originOf, type Paused } from "./finite.js";
 import type { EntryInfo, FitInfo } from "./format.js";
+import { History } from "./history.js";
 import type { yieldToLoop } from "./platform.js";
 import { startProgress } from "./progress.js";
+import type { StateSignature } from "./session.js";
+import type { Tensor } from "./tensor.js";
 import type { checkOptions } from "./validate.js";
 
 /** Means over a batch or over a data set. */
@@ -29,11 +32,45 @@ export interface BatchEvent extends Measures {
 export interface EpochEvent extends Measures {
   readonly epoch: number;
   readonly seconds: number;
+  /** After the epoch; null where the graph's own schedule sets it. */
+  readonly learningRate: number | null;
   readonly validation: Measures | null;
 }
 
-/** Awaited before training goes on. Returning (or resolving to) false ends it after this batch or epoch. */
+export interface BeginEvent {
+  readonly session: FitSession;
+  /** Numbers of the first epoch to come and of the one after the last. */
+  readonly epoch: number;
+  readonly end: number;
+  /** Whether the run goes on from a checkpoint. */
+  readonly resumed: boolean;
+  /** What the events will hold: `loss`, names of metrics, and both as `validation.NAME` where there is a validation. */
+  readonly measures: readonly string[];
+}
+
+/** What callbacks may do with the session that trains, between batches. */
+export interface FitSession {
+  learningRate: number;
+  readonly state: readonly StateSignature[];
+  getState(name: string): Tensor;
+  setState(name: string, value: Tensor): void;
+  save(path?: string | URL): Promise<Uint8Array<ArrayBuffer>>;
+}
+
+export interface EndEvent {
+  readonly history: History;
+  /** What ended the run before its time. */
+  readonly error: unknown;
+}
+
+/**
+ * Awaited before training goes on. Returning (or resolving to) false from onBatch or onEpoch ends it after this batch or epoch.
+ * `wasmith/callbacks` has ready ones.
+ */
 export interface Callbacks {
+  onBegin?(event: BeginEvent): unknown;
+  /** Also after an error, once for each onBegin. */
+  onEnd?(event: EndEvent): unknown;
   onBatch?(event: BatchEvent): unknown;
   onEpoch?(event: EpochEvent): unknown;
 }
@@ -76,6 +113,9 @@ export interface FitHost {
   ): Promise<{ readonly values: readonly number[]; readonly size: number }>;
   /** Sets the states of streamed metrics to zero. */
   clearMetrics(): void;
+  readonly session: FitSession;
+  /** null: the graph's own schedule sets it. */
+  learningRate(): number | null;
   /** Where training stands: sets it where given, else tells it. */
   position(value?: string | null): string | null;
 }
@@ -112,7 +152,7 @@ export class Fit {
     this.#scalars = [host.info.loss, ...host.info.metrics];
   }
 
-  async fit(dataset: Dataset, options: FitOptions): Promise<EpochEvent[]> {
+  async fit(dataset: Dataset, options: FitOptions): Promise<History> {
     this.#tools.checkOptions("fit", options, {
       epochs: "size",
       firstEpoch: "size",
@@ -131,7 +171,7 @@ export class Fit {
     const first = saved?.first ?? options.firstEpoch ?? 0;
     const last = first + epochs;
     const callbacks = [options.callbacks ?? []].flat();
-    const history: EpochEvent[] = [];
+    const history = new History();
     if (last - (saved?.epoch ?? first) > 1 && isOneShot(dataset))
       throw this.#tools.modelError(
         "dataset",
@@ -144,7 +184,19 @@ export class Fit {
       const position: Position = { first, epoch, batch, mean, shuffle, batchSize: batchSize ?? null };
       host.position(JSON.stringify(position));
     };
+    const begun: Callbacks[] = [];
+    let error: unknown;
     try {
+      for (const c of callbacks) {
+        begun.push(c);
+        await c.onBegin?.({
+          session: host.session,
+          epoch: saved?.epoch ?? first,
+          end: last,
+          resumed: saved !== null,
+          measures: this.#names(options.validation !== undefined),
+        });
+      }
       for (let epoch = saved?.epoch ?? first; epoch < last && going; epoch++) {
         const begin = performance.now();
         const seed = shuffle === false ? null : shuffle;
@@ -160,6 +212,7 @@ export class Fit {
             const place = checkFinite ? `epoch ${epoch}, batch ${batch}` : null;
             const { values, size } = await this.#run(host.info.step, feeds, this.#scalars, place);
             mean.add(values, size);
+            history.note(values[0]!);
             stand(epoch, batch + 1, mean);
             const measures = this.#measures(values);
             for (const c of callbacks)
@@ -181,15 +234,33 @@ export class Fit {
         const validation = options.validation
           ? await this.#measure(options.validation, { batchSize, signal }, place)
           : null;
-        const event = { epoch, ...measures, validation, seconds: (performance.now() - begin) / 1000 };
+        const seconds = (performance.now() - begin) / 1000;
+        const event = { epoch, ...measures, validation, seconds, learningRate: host.learningRate() };
         history.push(event);
         stand(epoch + 1, 0, new Mean(0));
         for (const c of callbacks) going = (await c.onEpoch?.(event)) !== false && going;
       }
+    } catch (cause) {
+      error = cause;
+      throw cause;
     } finally {
-      host.position(null);
+      try {
+        for (const c of begun) await c.onEnd?.({ history, error });
+      } finally {
+        host.position(null);
+      }
     }
     return history;
+  }
+
+  /** What events hold. */
+  #names(validated: boolean): string[] {
+    const { metrics, evaluate, streamed } = this.#host.info;
+    const all = ["loss", ...metrics, ...(streamed?.metrics ?? [])];
+    if (!validated || evaluate === null) return all;
+    const given = this.#host.entries[evaluate]!.outputs.map((o) => o.name);
+    const isMeasured = (name: string) => !metrics.includes(name) || given.includes(name);
+    return [...all, ...all.filter(isMeasured).map((name) => `validation.${name}`)];
   }
 
   /** Where a restored checkpoint stood, unless the caller says where to begin. */

@@ -2,8 +2,18 @@
 export type { Batches, BatchRequest, BatchSource, Dataset, EpochSource } from "./dataset.js";
 export { InternalError, ModelError, type Problem } from "./errors.js";
 export type { Feed, Feeds } from "./feeds.js";
-export type { BatchEvent, Callbacks, EpochEvent, FitOptions, Measures } from "./fit.js";
+export type {
+  BatchEvent,
+  BeginEvent,
+  Callbacks,
+  EndEvent,
+  EpochEvent,
+  FitOptions,
+  FitSession,
+  Measures,
+} from "./fit.js";
 export type { ArtifactParts, DType, Manifest, StateRole, VariantId } from "./format.js";
+export type { Curve, History } from "./history.js";
 export {
   type EntryMethods,
   type EntryTypes,

@@ -3,8 +3,9 @@ import { Complaint, explain } from "./complaint.js";
 import type { Dataset } from "./dataset.js";
 import { modelError } from "./errors.js";
 import { type Feeds, readFeed } from "./feeds.js";
-import type { EpochEvent, Fit, FitHost, FitOptions, Measures } from "./fit.js";
+import type { Fit, FitHost, FitOptions, Measures } from "./fit.js";
 import type { FitInfo } from "./format.js";
+import type { History } from "./history.js";
 import type { Machine } from "./machine.js";
 import { yieldToLoop } from "./platform.js";
 import { type Report, type Results, type RunOptions, Session } from "./session.js";
@@ -38,9 +39,9 @@ export class TrainingSession<I = Feeds, O = Results, B = Feeds> extends Session<
 
   /**
    * Trains on a data set. After `restore` of a checkpoint that was saved from a callback of `fit` it goes on where that one stood,
-   * in the same order of samples. @returns one event an epoch.
+   * in the same order of samples. @returns one event an epoch, which draw themselves (`toHTML`).
    */
-  fit(dataset: Dataset, options: FitOptions = {}): Promise<EpochEvent[]> {
+  fit(dataset: Dataset, options: FitOptions = {}): Promise<History> {
     return this.#training()
       .then((t) => t.fit(dataset, options))
       .catch(explain);
@@ -87,6 +88,8 @@ export class TrainingSession<I = Feeds, O = Results, B = Feeds> extends Session<
     return {
       info: this.#fit,
       entries,
+      session: this,
+      learningRate: () => (this.#learningRateName === null ? null : this.learningRate),
       run: (entry, feeds, scalars, pause) => this.runScalars(entry, feeds, scalars, this.#fit.batch, pause),
       clearMetrics: () => {
         for (const { name, role } of state) if (role === "metric") this.bytesOf(name).fill(0);

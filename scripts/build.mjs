@@ -1,12 +1,13 @@
 /**
  * Builds what is published into dist/:
  *
- * - runtime.js, worker.js, and onnx.js, files.js, fit.js, store.js and explain.js (loaded on demand): load and run artefacts, in Node and browsers as they are. No compiler, no dependency, no Node
+ * - runtime.js, worker.js, and onnx.js, files.js, fit.js, report.js, store.js and explain.js (loaded on demand): load and run artefacts, in Node and browsers as they are. No compiler, no dependency, no Node
  *   builtin that is imported before it is known to run in Node. Together at most `runtimeLimit` minified and gzipped.
  * - wasmith.js, cli.js and the chunk that they share: the compiler. protobufjs and onnx-proto are bundled, so that users
  *   get the one protobufjs that is tested; binaryen stays an ordinary dependency, since it is 10 MB of ready-made code of
  *   its own that a bundle would only copy, and so do the small packages of the command line.
  * - data.js and the chunks that it loads when they are needed (decoders, readers): wasmith/data. Its packages are bundled too.
+ * - callbacks.js: wasmith/callbacks, what watches training.
  * - THIRD-PARTY-NOTICES.txt: names and licences of the packages whose code is in these files.
  * - types/: declarations.
  */
@@ -41,14 +42,29 @@ const common = {
 const withMarkedImports = (code) =>
   code.replace(/\bimport\((?!"\.\/)([^()"]+)\)/g, "import(/*webpackIgnore:true*//*@vite-ignore*/String($1))");
 
+/** Reports hold the chart library as text. In the sources it is read from node_modules, which what is published does not have. */
+const chartsAsText = {
+  name: "charts-as-text",
+  setup(build) {
+    build.onLoad({ filter: /runtime[/\\]chart\.ts$/ }, () => {
+      const folder = join(root, "node_modules/uplot");
+      const read = (path) => JSON.stringify(readFileSync(join(folder, path), "utf8"));
+      const [script, style] = [read("dist/uPlot.iife.min.js"), read("dist/uPlot.min.css")];
+      const contents = `export const chartLibrary = async () => ({ script: ${script}, style: ${style}, license: ${read("LICENSE")} });`;
+      return { contents, loader: "js", watchFiles: [] };
+    });
+  },
+};
+
 async function buildRuntime() {
   // Modules of their own, which are loaded by those who export, write files, train, or did something wrong.
-  const onDemand = ["onnx", "files", "fit", "store", "explain"];
+  const onDemand = ["onnx", "files", "fit", "report", "store", "explain"];
   const entries = { runtime: "runtime/index.ts", worker: "runtime/worker.ts" };
   const result = await build({
     ...common,
     entryPoints: { ...entries, ...Object.fromEntries(onDemand.map((name) => [name, `runtime/${name}.ts`])) },
     external: onDemand.map((name) => `./${name}.js`),
+    plugins: [chartsAsText],
   });
   for (const path of Object.keys(result.metafile.outputs)) {
     // terser, since it makes 4 % less of it than esbuild. Short lines, since Node shows the line that threw an uncaught error.
@@ -94,6 +110,19 @@ const withoutStreams = {
   },
 };
 
+/** Ready callbacks of `fit`, in one piece. */
+async function buildCallbacks() {
+  const result = await build({
+    ...common,
+    entryPoints: { callbacks: "runtime/callbacks/index.ts" },
+    platform: "neutral",
+    external: ["node:*"],
+  });
+  const path = `${root}/dist/callbacks.js`;
+  writeFileSync(path, withMarkedImports(readFileSync(path, "utf8")));
+  return result;
+}
+
 /** In one piece with what it loads at once; decoders in chunks of their own. */
 async function buildData() {
   const result = await build({
@@ -127,7 +156,8 @@ function declare() {
 
 /** Writes the licences of the packages that the bundles hold. Fails where one states none. */
 function notice(metafiles) {
-  const folders = new Set();
+  // Its text is in report.js.
+  const folders = new Set(["node_modules/uplot"]);
   for (const file of metafiles.flatMap((m) => Object.keys(m.inputs))) {
     const match = /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file);
     if (match) folders.add(match[0]);
@@ -164,7 +194,7 @@ function report(outputs) {
 }
 
 rmSync(`${root}/dist`, { recursive: true, force: true });
-const results = await Promise.all([buildRuntime(), buildCompiler(), buildData()]);
+const results = await Promise.all([buildRuntime(), buildCompiler(), buildData(), buildCallbacks()]);
 finishCommandLine();
 notice(results.flatMap((r) => r?.metafile ?? []));
 declare();

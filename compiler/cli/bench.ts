@@ -1,4 +1,6 @@
 import { Command } from "commander";
+import { ModelError } from "../../ir/errors.js";
+import type { Session } from "../../runtime/index.js";
 import { positive, withCompileFlags } from "./compile.js";
 import { randomFeeds, readTensors } from "./feeds.js";
 import { ms, table } from "./format.js";
@@ -13,25 +15,35 @@ export function benchCommand(): Command {
     .option("--dim <name=value>", "size of a dim for random inputs; repeatable", collectDim)
     .option("--threads <n>", "threads", positive)
     .option("--runs <n>", "measured runs", positive, 50)
+    .option("--entry <name>", "which entry, of a program with several (a training step learns)")
     .option("--profile", "also time each step")
     .option("--json", "figures as JSON")
     .action(
       async (
         path: string,
-        flags: OpenFlags & { inputs?: string; dim?: DimOption; runs: number; profile?: boolean; json?: boolean },
+        flags: OpenFlags & {
+          inputs?: string;
+          dim?: DimOption;
+          runs: number;
+          entry?: string;
+          profile?: boolean;
+          json?: boolean;
+        },
       ) => {
         const start = performance.now();
         const session = await openSession(path, flags);
         const loaded = performance.now();
         const feeds = (
-          flags.inputs ? await readTensors(flags.inputs) : randomFeeds(session.inputs, flags.dim ?? {}, 1)
+          flags.inputs
+            ? await readTensors(flags.inputs)
+            : randomFeeds(inputsOf(session, flags.entry), flags.dim ?? {}, 1)
         ) as never;
         const times: number[] = [];
         let first = 0;
         // Enough runs for the engine's optimising tier before the first one that counts.
         for (let i = 0; i < flags.runs + 20; i++) {
           const t = performance.now();
-          await session.run(feeds, { reuse: true });
+          await session.run(feeds, { reuse: true, entry: flags.entry });
           const took = performance.now() - t;
           if (i === 0) first = took;
           if (i >= 20) times.push(took);
@@ -44,7 +56,7 @@ export function benchCommand(): Command {
           median: times[times.length >> 1]!,
           ...session.report,
         };
-        const profile = flags.profile ? await session.profile(feeds) : [];
+        const profile = flags.profile ? await session.profile(feeds, { entry: flags.entry }) : [];
         if (flags.json) console.log(JSON.stringify({ ...figures, ...(flags.profile ? { profile } : {}) }));
         else {
           console.log(
@@ -63,4 +75,16 @@ export function benchCommand(): Command {
         session.dispose();
       },
     );
+}
+
+/** @throws ModelError where there is no such entry */
+function inputsOf({ entries, inputs }: Session, entry: string | undefined): Session["inputs"] {
+  if (entry === undefined) return inputs;
+  const found = entries[entry];
+  if (found && Object.hasOwn(entries, entry)) return found.inputs;
+  throw new ModelError({
+    where: "--entry",
+    message: `the model has no entry "${entry}"`,
+    hint: `there are: ${Object.keys(entries).join(", ")}`,
+  });
 }

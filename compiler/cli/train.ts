@@ -3,6 +3,7 @@ import { Command } from "commander";
 import { ModelError } from "../../ir/errors.js";
 import { type Dataset, load, type TrainingArtifact } from "../../runtime/index.js";
 import { compile } from "../compile.js";
+import { writeWhole } from "../write.js";
 import { type CompileFlags, compileOptions, integer, positive, withCompileFlags } from "./compile.js";
 import { loadModel, ofUser } from "./load-model.js";
 
@@ -13,6 +14,7 @@ interface TrainFlags extends CompileFlags {
   readonly threads?: number;
   readonly checkpoint?: string;
   readonly resume?: boolean;
+  readonly report?: string | boolean;
   readonly json?: boolean;
 }
 
@@ -28,6 +30,8 @@ export function trainCommand(): Command {
     .option("--threads <n>", "threads", positive)
     .option("--checkpoint <file>", "save weights and optimiser state here after each epoch and on interruption")
     .option("--resume", "go on from the checkpoint if it is there")
+    .option("--report <file>", "page with curves, written at the end (default: beside the checkpoint, .html)")
+    .option("--no-report", "no page")
     .option("--json", "a line of JSON for each epoch")
     .action(async (path: string, flags: TrainFlags) => {
       const model = await loadModel(path);
@@ -44,6 +48,7 @@ export function trainCommand(): Command {
       const session = await load(artifact, { threads: flags.threads ?? 1 });
       if (flags.resume && flags.checkpoint && existsSync(flags.checkpoint)) await session.restore(flags.checkpoint);
       const interrupt = new AbortController();
+      const report = reportPath(flags);
       const stop = () => interrupt.abort(new ModelError("interrupted"));
       process.once("SIGINT", stop);
       try {
@@ -61,6 +66,10 @@ export function trainCommand(): Command {
                 if (flags.json) console.log(JSON.stringify(event));
                 else console.log(epochLine(event));
               },
+              onEnd: async ({ history }) => {
+                if (report !== null && history.length > 0)
+                  await writeWhole(report, new TextEncoder().encode(await history.toHTML(model.name)));
+              },
             },
           }),
         );
@@ -70,6 +79,12 @@ export function trainCommand(): Command {
         session.dispose();
       }
     });
+}
+
+/** Where the report goes; null: nowhere. */
+function reportPath({ report, checkpoint }: TrainFlags): string | null {
+  if (typeof report === "string") return report;
+  return report === false || checkpoint === undefined ? null : `${checkpoint.replace(/\.safetensors$/, "")}.html`;
 }
 
 async function given(path: string, value: unknown): Promise<Dataset | undefined> {

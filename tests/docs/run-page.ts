@@ -17,6 +17,7 @@ export async function loggedBy(page: string): Promise<readonly unknown[]> {
   await build({
     stdin: { contents: code, resolveDir: root, loader: "js" },
     alias: {
+      "wasmith/callbacks": join(root, "runtime/callbacks/index.ts"),
       "wasmith/data": join(root, "runtime/data/index.ts"),
       "wasmith/runtime": join(root, "runtime/index.ts"),
       wasmith: join(root, "index.ts"),

@@ -63,13 +63,14 @@ describe.skipIf(!isBuilt)("the built runtime", () => {
   it("does what docs/RUNTIME.md shows", async () => {
     const text = await readFile(join(root, "docs/RUNTIME.md"), "utf8");
     const examples = Array.from(text.matchAll(/```js\n(.*?)```/gs), (m) => m[1]!);
-    expect(examples).toHaveLength(3);
-    const [first, second, third] = await Promise.all(examples.map(node));
+    expect(examples).toHaveLength(4);
+    const [first, second, third, fourth] = await Promise.all(examples.map(node));
     expect(first).toContain(`[ { name: 'x', dtype: 'f32', shape: [ 'n', 3 ] } ]`);
     expect(first).toContain("data: Float32Array(3) [ 3, 5, 7 ]");
     const shown = Array.from(examples[1]!.matchAll(/^\/\/ (.*)$/gm), (m) => m[1]);
     expect(second).toBe(shown.join("\n"));
     expect(third).toBe("true\n-1");
+    expect(fourth).toBe("true\ntrue");
   });
 
   it("goes through a bundler for browsers without a word, and keeps what bundlers look for", async () => {
