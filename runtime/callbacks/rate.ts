@@ -67,7 +67,8 @@ export async function findLearningRate(
           const smoothed = smoothing === 1 ? loss : mean / (1 - smoothing ** (curve.length + 1));
           if (!Number.isFinite(smoothed)) return false;
           curve.push({ rate: rateAt(curve.length), loss, smoothed });
-          least = Math.min(least, smoothed);
+          // A mean of few batches moves with each of them.
+          if (curve.length >= steps / 10) least = Math.min(least, smoothed);
           if (curve.length === steps || smoothed > diverged * least) return false;
           session.learningRate = rateAt(curve.length);
           return true;
