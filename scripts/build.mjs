@@ -40,7 +40,10 @@ const common = {
  * for it.
  */
 const withMarkedImports = (code) =>
-  code.replace(/\bimport\((?!"\.\/)([^()"]+|"[^".][^"]*")\)/g, "import(/*webpackIgnore:true*//*@vite-ignore*/String($1))");
+  code.replace(
+    /\bimport\((?!"\.\/)([^()"]+|"[^".][^"]*")\)/g,
+    "import(/*webpackIgnore:true*//*@vite-ignore*/String($1))",
+  );
 
 /** Reports hold the chart library as text. In the sources it is read from node_modules, which what is published does not have. */
 const chartsAsText = {
