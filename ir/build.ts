@@ -4,7 +4,19 @@
  */
 
 import { describe } from "./describe.js";
-import { type Dim, dimAdd, dimFloorDiv, dimMax, dimMin, dimMod, dimMul, dimNeg, dimSub, dimText } from "./dim.js";
+import {
+  type Dim,
+  dimAdd,
+  dimFloorDiv,
+  dimMax,
+  dimMin,
+  dimMod,
+  dimMul,
+  dimNeg,
+  dimSub,
+  dimText,
+  isDim,
+} from "./dim.js";
 import { type DType, isFloat } from "./dtype.js";
 import { ModelError } from "./errors.js";
 import type { NoAttrs } from "./graph.js";
@@ -18,8 +30,8 @@ import * as logic from "./ops/logic.js";
 import { broadcast, concat, pad, productOf, reshape, slice, transpose } from "./ops/movement.js";
 import { reduceMax, reduceMin, sum as sumOp } from "./ops/reduce.js";
 
-/** A value, or a number that takes the dtype of its partner. */
-export type Arg = Value | number;
+/** A value; or a number or a size (`x.shape[0]`), which takes the dtype of its partner. */
+export type Arg = Value | Dim;
 
 // ------------------------------------------------------------------------------------------------------ broadcasting
 
@@ -38,14 +50,12 @@ export function broadcastTo(x: Value, shape: Shape): Value {
 }
 
 function toValue(x: Arg, partner: Value): Value {
-  return typeof x === "number" ? scalarConstant(partner.type.dtype, x) : x;
+  return isValue(x) ? x : dimScalar(x, partner.type.dtype);
 }
 
-/** The first value among operands that may be numbers. Throws ModelError where one is neither. */
+/** The first value among operands that may be numbers and sizes. Throws ModelError where one is neither. */
 function partnerOf(args: readonly Arg[], what: string): Value {
-  const values = args.filter((a) => typeof a !== "number");
-  for (const v of values) if (!isValue(v)) requireValue(v, "an operand");
-  const [first] = values;
+  const [first] = args.flatMap((a) => (isDim(a) ? [] : [requireValue(a, "an operand")]));
   if (first === undefined) throw new ModelError(what);
   return first;
 }

@@ -5,10 +5,11 @@ const isObject = (v: unknown): v is object => typeof v === "object" && v !== nul
 /** A value in a few words. */
 export function describe(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
-  if (typeof value === "function") return value.name === "" ? "a function" : `the function ${value.name}`;
+  if (typeof value === "function" && value instanceof Function)
+    return value.name === "" ? "a function" : `the function ${value.name}`;
   if (Array.isArray(value) && value.length <= 4 && value.every((v) => !isObject(v)))
     return `[${value.map(describe).join(", ")}]`;
-  if (!isObject(value)) return String(value);
+  if (!isObject(value) && typeof value !== "function") return String(value);
   const name: unknown = value.constructor?.name;
   const { length } = value as { length?: unknown };
   return `${typeof name === "string" ? name : "an object"}${typeof length === "number" ? ` of length ${length}` : ""}`;

@@ -114,6 +114,9 @@ export function dimSymbol(name: string, range: { min?: number; max?: number; bou
 /** The symbol as an expression. */
 export const symbolDim = (s: DimSymbol): DimExpr => atomDim(s) as DimExpr;
 
+/** Whether something is a size, as far as can be seen: a number, or an expression over sizes. */
+export const isDim = (d: unknown): d is Dim =>
+  typeof d === "number" || (typeof d === "object" && d !== null && "kind" in d);
 export const isStaticDim = (d: Dim): d is number => typeof d === "number";
 
 function parts(d: Dim): { constant: number; terms: readonly Term[] } {

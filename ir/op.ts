@@ -193,11 +193,14 @@ export function requireValue(x: unknown, what = "an operand"): Value {
 
 function valueHint(x: unknown): string | undefined {
   if (typeof x === "number" || typeof x === "boolean") return "make it a constant: F.constant(…)";
-  if (typeof x === "function") return "call it, and pass what it gives";
+  if (typeof x === "function")
+    return "forward" in x
+      ? "call the module, and pass what it gives: module(ctx, x)"
+      : "call it, and pass what it gives";
   if (typeof x !== "object" || x === null) return undefined;
   if (Object.values(x).some(isValue)) return "it holds several values: pass one of them";
   if ("initializer" in x) return "a variable has a value in a context: ctx.value(variable)";
-  if ("forward" in x) return "apply the module, and pass what it gives: module.apply(ctx, x)";
+  if ("kind" in x) return "a size is a value by F.size(x, dim)";
   if ("dtype" in x && "data" in x) return "make it a constant: F.constant(tensor)";
   return undefined;
 }

@@ -62,7 +62,7 @@ export async function loadModel(path: string, dims: DimOption = {}): Promise<Loa
         unknown
       >;
       const given = exports.default;
-      const value: unknown = typeof given === "function" ? await ofUser(path, given as () => unknown) : given;
+      const value: unknown = given instanceof Function ? await ofUser(path, given as () => unknown) : given;
       if (isProgram(value)) return { program: value, name, exports };
       if (isGraph(value)) return { program: of(value), name, exports };
       throw new ModelError({

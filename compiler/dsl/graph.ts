@@ -19,13 +19,18 @@ import {
   sizeOrRange,
 } from "../options.js";
 import { Context } from "./context.js";
+// Models use the methods of values; bundlers leave F out where it is not named.
+import "./f/methods.js";
 import { located, type Module, type Variable } from "./module.js";
 
 /** A size, or the name of a size that each run chooses, such as "batch". */
 export type DimSpec = number | string;
 
-/** What goes in: a shape of f32 values, or another dtype and a shape. */
-export type InputSpec = readonly DimSpec[] | { readonly dtype: DType; readonly shape: readonly DimSpec[] };
+/** What goes in: a shape of f32 values, or another dtype and a shape, which may be written as types are printed: `i64[batch,5]`. */
+export type InputSpec =
+  | readonly DimSpec[]
+  | { readonly dtype: DType; readonly shape: readonly DimSpec[] }
+  | `${DType}[${string}]`;
 
 /** By name, in the order in which the model takes them. */
 export type Inputs = Readonly<Record<string, InputSpec>>;
@@ -55,6 +60,20 @@ const graphChecks: Checks<GraphOptions> = {
   weights: oneOf("constants", "params"),
 };
 
+function parsed(name: string, spec: InputSpec): { readonly dtype: DType; readonly shape: readonly DimSpec[] } {
+  if (Array.isArray(spec)) return { dtype: "f32", shape: spec };
+  if (typeof spec === "object" && spec !== null && "shape" in spec) return spec;
+  const [, dtype, sizes] = (typeof spec === "string" && /^\s*(\w+)\s*\[([\w\s,]*)\]\s*$/.exec(spec)) || [];
+  const shape = sizes?.trim() === "" ? [] : sizes?.split(",").map((d) => d.trim());
+  if (dtype === undefined || shape === undefined || shape.includes(""))
+    throw new ModelError({
+      where: name,
+      message: `an input is a shape, { dtype, shape } or a type as text, not ${describe(spec)}`,
+      hint: `such as ["batch", 3], { dtype: "i64", shape: ["batch"] } or "i64[batch]"`,
+    });
+  return { dtype: dtype as DType, shape: shape.map((d) => (/^\d/.test(d) ? Number(d) : d)) };
+}
+
 /** Types of inputs, with one symbol for each name; `known` are symbols that exist already. */
 export function inputTypes(
   inputs: Inputs,
@@ -76,13 +95,7 @@ export function inputTypes(
   };
   const types = new Map(
     Object.entries(inputs).map(([name, spec]): [string, TensorType] => {
-      if (typeof spec !== "object" || spec === null || !("shape" in spec || Array.isArray(spec)))
-        throw new ModelError({
-          where: name,
-          message: `an input is a shape or { dtype, shape }, not ${describe(spec)}`,
-          hint: `such as ["batch", 3], or { dtype: "i64", shape: ["batch"] }`,
-        });
-      const { dtype, shape } = "shape" in spec ? spec : { dtype: "f32" as const, shape: spec };
+      const { dtype, shape } = parsed(name, spec);
       requireDType(dtype, name);
       return [name, located(name, name, () => ({ dtype, shape: shape.map(dim) }))];
     }),

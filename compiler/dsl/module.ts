@@ -1,9 +1,10 @@
 /**
  * Modules: layers and models made of layers. A module holds variables (parameters and buffers) and other modules in its
- * properties; their names, joined by dots, are the names of PyTorch's `state_dict`. It computes nothing by itself: `apply` builds
+ * properties; their names, joined by dots, are the names of PyTorch's `state_dict`. It computes nothing by itself: a call builds
  * graph nodes in a `Context`, which knows the values of variables and whether the model is being trained.
  */
 
+import { describe } from "../../ir/describe.js";
 import type { DType } from "../../ir/dtype.js";
 import { isFloat } from "../../ir/dtype.js";
 import { ModelError } from "../../ir/errors.js";
@@ -58,21 +59,37 @@ export interface LoadOptions {
 
 type Member = readonly [name: string, value: unknown];
 
+type Callable = new <I extends readonly unknown[], O>() => (ctx: Context, ...inputs: I) => O;
+
+/** Makes modules functions: `net(ctx, x)` is `net.apply(ctx, x)`. */
+const Callable = class {
+  constructor() {
+    const self: { apply(...given: unknown[]): unknown; name?: string; length?: number } = (...given: unknown[]) =>
+      self.apply(...given);
+    // What functions have of their own can't be written, and a module may have a property of this name.
+    delete self.name;
+    delete self.length;
+    // biome-ignore lint/correctness/noConstructorReturn: a function is the only object that can be called.
+    return Object.setPrototypeOf(self, new.target.prototype);
+  }
+} as unknown as Callable;
+
 /**
- * Base of all layers and models. `I` are the values that go in, `O` is what comes out.
+ * Base of all layers and models. `I` are the values that go in, `O` is what comes out. A module is a function of a context and these
+ * values: `net(ctx, x)`.
  *
  * ```ts
  * class Net extends nn.Module {
  *   readonly hidden = nn.Linear(12, 32);
  *   readonly out = nn.Linear(32, 4);
  *   forward(ctx: nn.Context, x: Value): Value {
- *     return this.out.apply(ctx, relu([this.hidden.apply(ctx, x)]));
+ *     return this.out(ctx, this.hidden(ctx, x).relu());
  *   }
  * }
  * ```
  */
-export abstract class Module<I extends readonly unknown[] = readonly [Value], O = Value> {
-  /** Builds the nodes of this module. Call `apply` instead, which gives errors and nodes the layer's name. */
+export abstract class Module<I extends readonly unknown[] = readonly [Value], O = Value> extends Callable<I, O> {
+  /** Builds the nodes of this module. Call the module instead, which gives errors and nodes the layer's name. */
   abstract forward(ctx: Context, ...inputs: I): O;
 
   /** What is looked through for variables and modules: name → variable, module, or an array or record of them. */
@@ -85,8 +102,14 @@ export abstract class Module<I extends readonly unknown[] = readonly [Value], O 
     return m.members();
   }
 
-  /** The module's output. Errors and nodes inside bear the path of this layer. */
-  apply(ctx: Context, ...inputs: I): O {
+  /** The module's output, as by a call: `net(ctx, x)`. Errors and nodes inside bear the path of this layer. */
+  override apply(ctx: Context, ...inputs: I): O {
+    if (typeof ctx?.pathOf !== "function")
+      throw new ModelError({
+        where: this.constructor.name,
+        message: `a module is called with the context first, but got ${describe(ctx)}`,
+        hint: "net(ctx, x), where ctx is what forward and the entries of programs are given",
+      });
     const path = ctx.pathOf(this);
     return located(path, this.constructor.name, () => this.forward(ctx, ...inputs));
   }

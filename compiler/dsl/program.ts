@@ -87,7 +87,9 @@ const programChecks: Checks<ProgramOptions> = {
   fit: { expected: "an object, or false", fits: (v) => v === false || anObject.fits(v) },
 };
 
-type DTypeOf<I> = I extends { readonly dtype: infer D extends DType } ? D : "f32";
+type DTypeOf<I> = I extends { readonly dtype: infer D extends DType } | `${infer D extends DType}[${string}]`
+  ? D
+  : "f32";
 
 /** What an entry takes and gives, for the types of a session. */
 export interface TypesOf<I extends Inputs, O> {

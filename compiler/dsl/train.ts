@@ -127,6 +127,7 @@ interface Signature {
  * The step computes loss and metrics before the update. Learning rate, step counter and random key are states too; see
  * `stateNames`. Throws ModelError where layers, loss or names do not fit.
  */
+export function trainStep(model: Module<never, Value>, options: TrainOptions<Value>): TrainingProgram;
 export function trainStep<O>(model: Module<never, O>, options: TrainOptions<NoInfer<O>>): TrainingProgram;
 /**
  * The training program of a graph, such as an imported one. Its named float constants are the weights, under the names that they

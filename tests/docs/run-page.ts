@@ -1,4 +1,4 @@
-/** Runs the TypeScript of a page (which holds no types, so that it is JavaScript too) as one module against the sources. */
+/** Runs what the documents hold against the sources: a page's TypeScript (without types, so that it is JavaScript too) as one module. */
 import { mkdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -7,12 +7,10 @@ import { vi } from "vitest";
 
 const root = join(import.meta.dirname, "../..");
 
-/** The first argument of each of the page's calls of console.log. */
-export async function loggedBy(page: string): Promise<readonly unknown[]> {
-  const text = readFileSync(join(root, "docs", page), "utf8");
-  const code = [...text.matchAll(/```ts\n(.*?)```/gs)].map((m) => m[1]).join("\n");
+/** Imports a module of JavaScript for the time of `use`; it imports wasmith as a user does. */
+export async function withModule<T>(code: string, name: string, use: (path: string) => Promise<T>): Promise<T> {
   const folder = join(root, "node_modules/.cache/wasmith");
-  const outfile = join(folder, `${page}-${process.pid}.mjs`);
+  const outfile = join(folder, `${name}-${process.pid}.mjs`);
   mkdirSync(folder, { recursive: true });
   await build({
     stdin: { contents: code, resolveDir: root, loader: "js" },
@@ -29,12 +27,24 @@ export async function loggedBy(page: string): Promise<readonly unknown[]> {
     packages: "external",
     logLevel: "warning",
   });
+  try {
+    return await use(pathToFileURL(outfile).href);
+  } finally {
+    rmSync(outfile, { force: true });
+  }
+}
+
+/** The first argument of each of the page's calls of console.log. */
+export async function loggedBy(page: string): Promise<readonly unknown[]> {
+  const text = readFileSync(join(root, "docs", page), "utf8");
+  const code = [...text.matchAll(/```ts\n(.*?)```/gs)].map((m) => m[1]).join("\n");
   const log = vi.spyOn(console, "log").mockImplementation(() => {});
   try {
-    await import(/* @vite-ignore */ pathToFileURL(outfile).href);
-    return log.mock.calls.map((c) => c[0]);
+    return await withModule(code, page, async (path) => {
+      await import(/* @vite-ignore */ path);
+      return log.mock.calls.map((c) => c[0]);
+    });
   } finally {
     log.mockRestore();
-    rmSync(outfile, { force: true });
   }
 }

@@ -34,15 +34,25 @@ export interface Followed {
 export const compiled = (name: string, variants: readonly VariantId[]): Promise<Artifact> =>
   compile(systems[name]!(), { variants });
 
-type Step = (feeds: Readonly<Record<string, Tensor>>) => Promise<Readonly<Record<string, Tensor | number>>>;
+type Step = (feeds: Feeds) => Promise<Readonly<Record<string, Tensor | number>>>;
 
-/** @param most steps to follow at most; the final state is compared after all only. */
+export interface FollowOptions {
+  /** Steps to follow at most; the final state is compared after all only. */
+  readonly most?: number;
+  /** Which of the recorded series the program gives. Default: all. */
+  readonly series?: readonly string[];
+  /** The feeds of a step, where they are not the recorded ones. */
+  readonly feeds?: (recorded: Feeds, step: number) => Feeds;
+}
+
+type Feeds = Readonly<Record<string, Tensor>>;
+
 export async function follow(
   name: string,
   artifact: Artifact,
   variant: VariantId,
   threads: number,
-  most = Infinity,
+  { most = Infinity, series: given, feeds: fed = (recorded) => recorded }: FollowOptions = {},
 ): Promise<Followed> {
   const folder = join(dataFolder, "reference/train", name);
   const trajectory = readJson<Trajectory>(join(folder, "trajectory.json"));
@@ -58,13 +68,14 @@ export async function follow(
     const seen: number[] = [];
     const count = Math.min(trajectory.steps, kinks[name] ?? Infinity, most);
     for (let s = 0; s < count; s++) {
-      const feeds = Object.fromEntries(
+      const recorded = Object.fromEntries(
         [...batches].map(([key, t]) =>
           key.startsWith("_") ? [key.slice(1), t as Tensor] : [key, sliceOf(t as Tensor, s)],
         ),
       );
-      const out = await step(feeds);
+      const out = await step(fed(recorded, s));
       for (const [series, { values, atol }] of Object.entries(trajectory.series)) {
+        if (given && !given.includes(series)) continue;
         const t = out[renamed[name]?.[series] ?? series] as Tensor | undefined;
         const got = Number(t?.data[0]);
         seen.push(got);

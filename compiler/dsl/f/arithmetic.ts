@@ -6,6 +6,7 @@
 import { type Arg, asType, broadcastAll, where as choose, dtypeOf, clamp as limit, np } from "../../../ir/build.js";
 import { isFloat, isInt } from "../../../ir/dtype.js";
 import type { Value } from "../../../ir/graph.js";
+import { isValue } from "../../../ir/op.js";
 import { constantLike } from "../../../ir/ops/constant.js";
 import * as ew from "../../../ir/ops/elementwise.js";
 import * as logic from "../../../ir/ops/logic.js";
@@ -61,7 +62,7 @@ export function remainder(a: Arg, b: Arg): Value {
 
 /** a to the power b. */
 export function pow(a: Arg, b: Arg): Value {
-  if (b === 2 && typeof a !== "number") return ew.mul([a, a]);
+  if (b === 2 && isValue(a)) return ew.mul([a, a]);
   return np.pow(a, b);
 }
 

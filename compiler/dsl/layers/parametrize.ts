@@ -53,7 +53,7 @@ const layerArgument = argument(
 /** A layer with one of its parameters computed. */
 export abstract class ParametrizedLayer<I extends readonly unknown[], O> extends Module<I, O> {
   readonly layer: Module<I, O>;
-  protected readonly name: string;
+  protected override readonly name: string;
   protected readonly axis: number;
   protected readonly variable: Variable;
 

@@ -226,7 +226,8 @@ export const epsilonForm = (keras: string) =>
 /** a·x + b·y */
 export const mix = (a: Arg, x: Value, b: Arg, y: Value): Value => np.add(np.mul(x, a), np.mul(y, b));
 
-export const oneMinus = (a: Arg): Arg => (typeof a === "number" ? 1 - a : np.sub(scalarConstant(a.type.dtype, 1), a));
+export const oneMinus = (a: Value | number): Value | number =>
+  typeof a === "number" ? 1 - a : np.sub(scalarConstant(a.type.dtype, 1), a);
 
 /** p − rate·direction */
 export const descend = (p: Value, rate: Value, direction: Value): Value =>
@@ -248,7 +249,7 @@ export const shrunk = ({ param, lr }: Update, weightDecay: number): Value =>
   weightDecay === 0 ? param : np.mul(param, same(np.sub(scalarConstant("f32", 1), np.mul(lr, weightDecay)), param));
 
 /** β^step, and 1 − β^step without cancellation. */
-export function powerOf(beta: Arg, step: Value): { readonly power: Value; readonly complement: Value } {
+export function powerOf(beta: Value | number, step: Value): { readonly power: Value; readonly complement: Value } {
   const exponent = np.mul(step, typeof beta === "number" ? Math.log(beta) : log([beta]));
   return { power: exp([exponent]), complement: np.mul(expm1([exponent]), -1) };
 }
