@@ -1,7 +1,7 @@
 /** The built command line, as a user runs it: output, files, exit codes. */
 
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -230,5 +230,23 @@ describe.runIf(existsSync(cli))("wasmith", () => {
     expect(thrown("batches.mjs", `${step}\nexport const dataset = ${generator};`, "train")).toMatch(
       /batches\.mjs: its code threw RangeError: no batch/,
     );
+  });
+
+  it("train writes a report beside the checkpoint, and bench times the step", () => {
+    const program = `import { losses, nn, optim, trainStep } from ${JSON.stringify(new URL("../../dist/wasmith.js", import.meta.url).href)};
+      export default trainStep(nn.Linear(3, 2), { inputs: { x: ["n", 3] }, targets: { y: ["n", 2] }, loss: losses.mse(), optimizer: optim.SGD({ lr: 0.1 }) });
+      export const dataset = { x: Float32Array.from({ length: 60 }, (_, i) => Math.sin(i)), y: new Float32Array(40) };`;
+    writeFileSync(join(folder, "report.mjs"), program);
+    const { status, stderr } = wasmith("train", "report.mjs", "--epochs", "3", "--checkpoint", "run.safetensors");
+    expect(status, stderr).toBe(0);
+    const page = readFileSync(join(folder, "run.html"), "utf8");
+    expect(page).toContain("<title>report</title>");
+    expect(page).toContain("uPlot");
+    expect(wasmith("train", "report.mjs", "--checkpoint", "bare.safetensors", "--no-report").status).toBe(0);
+    expect(existsSync(join(folder, "bare.html"))).toBe(false);
+    const bench = wasmith("bench", "report.mjs", "--entry", "step", "--profile", "--runs", "2", "--json");
+    const { profile } = JSON.parse(bench.stdout) as { profile: { name: string; ms: number }[] };
+    expect(profile.map((r) => r.name)).toEqual(expect.arrayContaining(["loss", "optimizer.bias"]));
+    expect(wasmith("bench", "report.mjs", "--entry", "nope").stderr).toContain("there are: step, evaluate, predict");
   });
 });
