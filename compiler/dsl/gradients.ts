@@ -21,7 +21,7 @@ const gradientChecks: Checks<GradientOptions> = { unused: oneOf("error", "zero")
  * a record. A gradient is a value like any other: it may be part of another loss.
  *
  * ```ts
- * const slope = grad(F.sum(D.apply(ctx, mixed)), mixed);
+ * const slope = grad(F.sum(D(ctx, mixed)), mixed);
  * const penalty = F.mean(F.pow(F.sub(F.norm(slope, 2, 1), 1), 2));
  * ```
  *
@@ -64,7 +64,7 @@ export function vjp<R extends Structure, S extends Structure>(
  * influence functions and gradient noise). `loss` is given batches of one sample.
  *
  * ```ts
- * const each = perSample((x, y) => losses.crossEntropy()(net.apply(ctx, x), y), [x, y], weights);
+ * const each = perSample((x, y) => losses.crossEntropy()(net(ctx, x), y), [x, y], weights);
  * ```
  *
  * @throws ModelError where inputs differ in their first size, or as `grad` does
@@ -93,7 +93,7 @@ export function perSample<S extends Structure>(
  * time (PyTorch's torch.utils.checkpoint). Random numbers are the same both times.
  *
  * ```ts
- * const block = checkpoint((x: Value) => layer.apply(ctx, x));
+ * const block = checkpoint((x: Value) => layer(ctx, x));
  * const y = block(block(x));
  * ```
  *

@@ -145,12 +145,12 @@ function rootOf(modules: Modules): AnyModule {
  *   stepD: {
  *     inputs: { real: ["batch", 1, 28, 28] },
  *     run(ctx, { real }) {
- *       const fake = F.stopGradient(G.apply(ctx, F.randn(ctx, [F.size(real, 0), 100])));
- *       const loss = F.add(bce(D.apply(ctx, real), 1), bce(D.apply(ctx, fake), 0));
+ *       const fake = F.stopGradient(G(ctx, F.randn(ctx, [F.size(real, 0), 100])));
+ *       const loss = F.add(bce(D(ctx, real), 1), bce(D(ctx, fake), 0));
  *       return { loss: ctx.minimize(loss, D, optim.Adam({ lr: 4e-4 })) };
  *     },
  *   },
- *   sample: { inputs: { z: ["batch", 100] }, run: (ctx, { z }) => ({ image: ctx.eval(() => G.apply(ctx, z)) }) },
+ *   sample: { inputs: { z: ["batch", 100] }, run: (ctx, { z }) => ({ image: ctx.eval(() => G(ctx, z)) }) },
  * });
  * const session = await load(await compile(gan));
  * const { loss } = await session.stepD({ real });
