@@ -10,7 +10,7 @@ import { runInNewContext } from "node:vm";
 import { build } from "esbuild";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { compile } from "../../compiler/compile.js";
-import { losses, nn, optim, trainStep } from "../../compiler/dsl/index.js";
+import { F, losses, nn, optim, trainStep } from "../../compiler/dsl/index.js";
 import { load, type TrainingArtifact, type TrainingSession } from "../../runtime/index.js";
 import { workerFile } from "../setup/build-worker.js";
 
@@ -81,6 +81,43 @@ it("10,000 steps leave heap and wasm memory flat", async () => {
   expect(new Set(memory).size).toBe(1);
   // 8,000 steps. A number that is kept for each of them would be more.
   expect(Math.min(...heap.slice(2)) - heap[0]!).toBeLessThan(300_000);
+  session.dispose();
+});
+
+it("a run over [steps, batch] arrays goes on in the midst of an epoch, in the same order of samples", async () => {
+  const model = nn.sequential(
+    nn.Lambda((v) => F.mean(v, 0)),
+    nn.Linear(2, 4),
+    nn.Dropout(0.5),
+    nn.Linear(4, 1),
+  );
+  const program = trainStep(model, {
+    inputs: { x: [3, "batch", 2] },
+    targets: { y: ["batch", 1] },
+    loss: losses.mse(),
+    optimizer: optim.Adam({ lr: 0.01 }),
+  });
+  const sequences = (await compile(program)) as unknown as TrainingArtifact;
+  const x = {
+    dtype: "f32",
+    shape: [3, 30, 2],
+    data: Float32Array.from({ length: 180 }, (_, i) => Math.sin(i)),
+  } as const;
+  const data = { x, y: Float32Array.from({ length: 30 }, (_, i) => Math.cos(i)) };
+  const options = { epochs: 4, batchSize: 7, shuffle: 5, progress: false };
+  const session = (await load(sequences)) as TrainingSession;
+  const saved: Uint8Array<ArrayBuffer>[] = [];
+  const save = { onBatch: async () => void saved.push(await session.save()) };
+  const whole = await session.fit(data, { ...options, callbacks: save });
+  const end = await session.save();
+  expect(saved).toHaveLength(20);
+  for (const at of [0, 4, 8, 13]) {
+    await session.restore(saved[at]!);
+    // Neither seed nor size is told.
+    const rest = await session.fit(data, { epochs: 4, progress: false });
+    expect(rest.map((e) => [e.epoch, e.loss])).toEqual(whole.slice(-rest.length).map((e) => [e.epoch, e.loss]));
+    expect(await session.save()).toEqual(end);
+  }
   session.dispose();
 });
 

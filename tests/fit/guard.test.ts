@@ -136,8 +136,9 @@ describe.each([1, 2])("fit with %i threads stops at a loss that is not finite", 
 
 describe("indices out of range", () => {
   it.each([
-    ["a word", 50n, 1n, /emb/],
-    ["a word below 0", -51n, 1n, /emb/],
+    ["a class label", 3n, 7n, /^loss: index 7 of input "y" /],
+    ["a word", 50n, 1n, /^emb: index 50 of input "words" /],
+    ["a word below 0", -51n, 1n, /^emb: index -51 of input "words" /],
   ])("%s ends fit with the place and the value, and the batch changes nothing", async (_, word, label, place) => {
     const model = nn.sequential({
       emb: nn.Embedding(50, 4),
