@@ -12,7 +12,17 @@ const relaxed = [
 const relaxedFlag = "--experimental-wasm-relaxed-simd";
 const knowsFlag = execFileSync(process.execPath, ["--v8-options"], { encoding: "utf8" }).includes(relaxedFlag);
 
+const source = (path: string): string => new URL(path, import.meta.url).pathname;
+
 export default defineConfig({
+  // Models are written as their users write them.
+  resolve: {
+    alias: [
+      { find: /^wasmith$/, replacement: source("index.ts") },
+      { find: /^wasmith\/runtime$/, replacement: source("runtime/index.ts") },
+      { find: /^wasmith\/data$/, replacement: source("runtime/data/index.ts") },
+    ],
+  },
   test: {
     globalSetup: ["tests/setup/build-worker.ts"],
     // .ci/run counts what this file says.

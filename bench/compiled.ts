@@ -11,7 +11,7 @@ import { emitModule } from "../compiler/wasm/emit.js";
 import { matmul } from "../ir/einsum.js";
 import { graph, param } from "../ir/graph.js";
 import { constant } from "../ir/ops/constant.js";
-import { lenet } from "../models/lenet.js";
+import { convNet } from "../models/convnet/model.js";
 import { type Feeds, load } from "../runtime/index.js";
 import { cases } from "./kernel-cases.js";
 
@@ -63,7 +63,7 @@ for (const [what, { graph: g, feeds }] of Object.entries(products)) {
   });
 }
 
-const program = trainStep(lenet(), {
+const program = trainStep(convNet(), {
   inputs: { x: ["batch", 1, 32, 32] },
   targets: { y: { dtype: "i64", shape: ["batch"] } },
   loss: losses.crossEntropy(),

@@ -5,10 +5,10 @@ import type { TrainingProgram } from "../compiler/program.js";
 import { flatten, mean, np } from "../ir/build.js";
 import type { Value } from "../ir/graph.js";
 import { relu } from "../ir/ops/activation.js";
-import { lenet } from "../models/lenet.js";
-import { LstmStack } from "../models/lstm-stack.js";
+import { convNet } from "../models/convnet/model.js";
+import { LstmStack } from "../models/lstm-regression/model.js";
 import { mlp } from "../models/mlp.js";
-import { RnnSentiment } from "../models/rnn-sentiment.js";
+import { TextRnn } from "../models/text-rnn/model.js";
 import { TransformerLm } from "../models/transformer-lm.js";
 
 /** What a batch holds: floats in [−1, 1), or whole numbers below a bound. */
@@ -84,7 +84,7 @@ export const trainCases: readonly TrainCase[] = [
     batches: [4, 64],
     fields: (batch) => ({ x: { dtype: "f32", shape: [batch, 1, 32, 32] }, y: labels(batch, 10) }),
     program: () =>
-      trainStep(lenet(), {
+      trainStep(convNet(), {
         inputs: { x: ["batch", 1, 32, 32] },
         targets: classes,
         loss: losses.crossEntropy(),
@@ -150,7 +150,7 @@ export const trainCases: readonly TrainCase[] = [
       y: { dtype: "f32", shape: [batch] },
     }),
     program: () =>
-      trainStep(new RnnSentiment({ vocabulary: 5000 }), {
+      trainStep(new TextRnn({ vocabulary: 5000 }), {
         inputs: { x: { dtype: "i32", shape: [100, "batch"] } },
         targets: { y: ["batch"] },
         loss: losses.mse(),

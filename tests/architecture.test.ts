@@ -33,6 +33,8 @@ const mayImport = ({ file, folder }: Source, target: string): boolean =>
 
 /** Packages, and where they may be imported. */
 const packages: Readonly<Record<string, readonly string[]>> = {
+  // Models are written as users write theirs.
+  wasmith: ["models/"],
   binaryen: ["compiler/wasm/"],
   protobufjs: ["compiler/onnx/"],
   "onnx-proto": ["compiler/onnx/"],

@@ -1,7 +1,8 @@
 /** What the commands accept as a model: an ONNX file, graph text, a JavaScript or TypeScript module, or an artefact. */
 
+import { existsSync, statSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { extname, resolve } from "node:path";
+import { extname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { InvalidArgumentError } from "commander";
 import { ModelError } from "../../ir/errors.js";
@@ -40,7 +41,8 @@ export interface LoadedModel {
  * @param dims ranges or values of an ONNX file's named dims
  * @throws ModelError when the file is none of the forms
  */
-export async function loadModel(path: string, dims: DimOption = {}): Promise<LoadedModel> {
+export async function loadModel(given: string, dims: DimOption = {}): Promise<LoadedModel> {
+  const path = inFolder(given);
   const extension = extname(path);
   const name = path.replace(/^.*[\\/]/, "").slice(0, -extension.length || undefined);
   const of = (graph: Graph): Program => ({ entries: { main: graph }, state: [] });
@@ -83,6 +85,14 @@ export async function loadModel(path: string, dims: DimOption = {}): Promise<Loa
         hint: "give an .onnx, .graph, .js, .mjs or .ts file",
       });
   }
+}
+
+/** A folder stands for its `train.ts`, or whatever it is compiled to. */
+function inFolder(path: string): string {
+  if (!statSync(path, { throwIfNoEntry: false })?.isDirectory()) return path;
+  const found = ["train.ts", "train.mts", "train.js", "train.mjs"].map((n) => join(path, n)).find((f) => existsSync(f));
+  if (found !== undefined) return found;
+  throw new ModelError({ where: path, message: "a folder without train.ts or train.js", hint: "give the file itself" });
 }
 
 const ownErrors: ReadonlySet<unknown> = new Set(["ModelError", "VerifyError", "InternalError"]);

@@ -1,14 +1,14 @@
 import { existsSync } from "node:fs";
 import { Command } from "commander";
 import { ModelError } from "../../ir/errors.js";
-import { type Dataset, load, type TrainingArtifact } from "../../runtime/index.js";
+import { type Dataset, type FitOptions, load, type TrainingArtifact } from "../../runtime/index.js";
 import { compile } from "../compile.js";
 import { writeWhole } from "../write.js";
 import { type CompileFlags, compileOptions, integer, positive, withCompileFlags } from "./compile.js";
 import { loadModel, ofUser } from "./load-model.js";
 
 interface TrainFlags extends CompileFlags {
-  readonly epochs: number;
+  readonly epochs?: number;
   readonly batchSize?: number;
   readonly seed: number;
   readonly threads?: number;
@@ -21,10 +21,10 @@ interface TrainFlags extends CompileFlags {
 export function trainCommand(): Command {
   return withCompileFlags(new Command("train"))
     .description(
-      "train a program: a module whose default export is made by trainStep, and that exports `dataset` (and `validation`)",
+      "train a program: a module whose default export is made by trainStep, and that exports `dataset` (and `validation`, `fit`: { epochs, batchSize })",
     )
-    .argument("<module>", ".js, .mjs or .ts file")
-    .option("--epochs <n>", "passes over the data set", positive, 1)
+    .argument("<module>", ".js, .mjs or .ts file, or a folder with train.ts")
+    .option("--epochs <n>", "passes over the data set (default: what the module's `fit` says, or 1)", positive)
     .option("--batch-size <n>", "samples a step", positive)
     .option("--seed <n>", "seed of the order of samples", integer, 0)
     .option("--threads <n>", "threads", positive)
@@ -44,6 +44,7 @@ export function trainCommand(): Command {
         });
       }
       const validation = await given(path, model.exports.validation);
+      const own = (model.exports.fit ?? {}) as Pick<FitOptions, "epochs" | "batchSize">;
       const artifact = (await compile(model.program, compileOptions(flags, model.name))) as unknown as TrainingArtifact;
       const session = await load(artifact, { threads: flags.threads ?? 1 });
       if (flags.resume && flags.checkpoint && existsSync(flags.checkpoint)) await session.restore(flags.checkpoint);
@@ -55,8 +56,8 @@ export function trainCommand(): Command {
         // Data sets may be generators.
         await ofUser(path, () =>
           session.fit(dataset, {
-            epochs: flags.epochs,
-            batchSize: flags.batchSize,
+            epochs: flags.epochs ?? own.epochs,
+            batchSize: flags.batchSize ?? own.batchSize,
             shuffle: flags.seed,
             validation,
             signal: interrupt.signal,

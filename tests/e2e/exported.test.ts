@@ -17,8 +17,8 @@ import { cast } from "../../ir/ops/cast.js";
 import { conv } from "../../ir/ops/conv.js";
 import { evaluate } from "../../ir/reference.js";
 import { element, type Tensor } from "../../ir/tensor.js";
-import { lenet } from "../../models/lenet.js";
-import { LstmStack } from "../../models/lstm-stack.js";
+import { convNet } from "../../models/convnet/model.js";
+import { LstmStack } from "../../models/lstm-regression/model.js";
 import { TransformerLm } from "../../models/transformer-lm.js";
 import { load, type TrainingSession } from "../../runtime/index.js";
 import { sampleTensor, seeded } from "../graph/random.js";
@@ -47,7 +47,7 @@ function classifier(model: Module<never, Value>, inputs: Inputs): TrainingProgra
 
 const cases: Readonly<Record<string, Case>> = {
   LeNet: {
-    program: () => classifier(lenet(), { x: ["batch", 1, 32, 32] }),
+    program: () => classifier(convNet(), { x: ["batch", 1, 32, 32] }),
     batch: { x: floats(4, 1, 32, 32), y: indices(10, 4) },
   },
   "a residual network with batch norms": {

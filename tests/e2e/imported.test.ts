@@ -11,7 +11,7 @@ import { type Graph, graphNodes, graph as makeGraph, param, type Value } from ".
 import { constant } from "../../ir/ops/constant.js";
 import { idleDropout } from "../../ir/ops/dropout.js";
 import { element, type Tensor, tensorFrom, toNumbers } from "../../ir/tensor.js";
-import { lenet } from "../../models/lenet.js";
+import { convNet } from "../../models/convnet/model.js";
 import { load } from "../../runtime/index.js";
 import { sampleTensor, seeded } from "../graph/random.js";
 import { SmallResNet } from "../nn/models.js";
@@ -26,7 +26,7 @@ const training = { targets, optimizer, loss: losses.crossEntropy() };
 
 describe.runIf(hasData)("the ConvNet imported from ONNX follows PyTorch's trajectory", () => {
   it("written by exportOnnx", { timeout: 120_000 }, async () => {
-    const net = lenet();
+    const net = convNet();
     net.loadState(initial());
     const bytes = exportOnnx(toGraph(net, { inputs: { x: ["batch", 1, 32, 32] } }));
     const { departures } = await followProgram("convnet_sgd", trainStep(importOnnx(bytes), training), "simd128", 1);

@@ -4,9 +4,9 @@ import { compile } from "../../compiler/compile.js";
 import { losses, optim, schedules, type TrainOptions, trainStep } from "../../compiler/dsl/index.js";
 import type { Module } from "../../compiler/dsl/module.js";
 import type { Value } from "../../ir/graph.js";
-import { LstmStack } from "../../models/lstm-stack.js";
+import { LstmStack } from "../../models/lstm-regression/model.js";
 import { mlp } from "../../models/mlp.js";
-import { RnnSentiment } from "../../models/rnn-sentiment.js";
+import { TextRnn } from "../../models/text-rnn/model.js";
 import { TransformerLm } from "../../models/transformer-lm.js";
 import { load } from "../../runtime/index.js";
 import { TrainingSession } from "../../runtime/train.js";
@@ -125,7 +125,7 @@ describe.skipIf(!hasData)("compiled training of larger models follows PyTorch", 
     });
   });
   it("rnn_sentiment_adam", async () => {
-    await follow(reference("rnn_sentiment_adam"), new RnnSentiment({ vocabulary: 300, dropout: 0 }), {
+    await follow(reference("rnn_sentiment_adam"), new TextRnn({ vocabulary: 300, dropout: 0 }), {
       inputs: { text: { dtype: "i64", shape: ["steps", "batch"] } },
       targets: { label: ["batch"] },
       loss: losses.bceWithLogits(),

@@ -5,7 +5,7 @@ import { ModelError } from "../../ir/errors.js";
 import { paramName, typeText, type Value } from "../../ir/graph.js";
 import { relu } from "../../ir/ops/activation.js";
 import { tensorFrom, toNumbers } from "../../ir/tensor.js";
-import { lenet } from "../../models/lenet.js";
+import { convNet } from "../../models/convnet/model.js";
 import { mlp } from "../../models/mlp.js";
 import { TransformerLm } from "../../models/transformer-lm.js";
 import { NextToken, SmallCrnn, SmallSeq2Seq, SmallUNet, SmallVae } from "./models.js";
@@ -30,7 +30,7 @@ describe("training follows PyTorch", () => {
   it.skipIf(!hasData)("convnet_sgd, first steps", () => {
     const optimizer = optim.SGD({ lr: 0.001, momentum: 0.9 });
     const data = { inputs: { x: ["batch", 1, 32, 32] }, targets: labels, steps: 5 };
-    follow(reference("convnet_sgd"), lenet(), data, { loss: losses.crossEntropy(), optimizer });
+    follow(reference("convnet_sgd"), convNet(), data, { loss: losses.crossEntropy(), optimizer });
   });
 });
 

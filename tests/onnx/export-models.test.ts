@@ -8,10 +8,10 @@ import { exportOnnx } from "../../compiler/onnx/export/export.js";
 import { importOnnx } from "../../compiler/onnx/import.js";
 import type { Graph, Value } from "../../ir/graph.js";
 import type { Tensor } from "../../ir/tensor.js";
-import { lenet } from "../../models/lenet.js";
-import { LstmStack } from "../../models/lstm-stack.js";
+import { convNet } from "../../models/convnet/model.js";
+import { LstmStack } from "../../models/lstm-regression/model.js";
 import { mlp } from "../../models/mlp.js";
-import { RnnSentiment } from "../../models/rnn-sentiment.js";
+import { TextRnn } from "../../models/text-rnn/model.js";
 import { TransformerLm } from "../../models/transformer-lm.js";
 import { load } from "../../runtime/index.js";
 import { sampleTensor, seeded } from "../graph/random.js";
@@ -45,11 +45,11 @@ interface Case {
 }
 
 const own: Readonly<Record<string, Case>> = {
-  lenet: { model: () => lenet(), inputs: { x: ["batch", 1, 32, 32] }, feed: [3, 1, 32, 32] },
+  lenet: { model: () => convNet(), inputs: { x: ["batch", 1, 32, 32] }, feed: [3, 1, 32, 32] },
   mlp: { model: () => mlp(12, [32, 16], 4), inputs: { x: ["batch", 12] }, feed: [5, 12] },
   "lstm-stack": { model: () => new LstmStack(), inputs: { x: ["batch", "steps", 1] }, feed: [2, 6, 1] },
   "rnn-sentiment": {
-    model: () => new RnnSentiment({ vocabulary: 20, embedding: 8, hidden: 12 }),
+    model: () => new TextRnn({ vocabulary: 20, embedding: 8, hidden: 12 }),
     inputs: { x: { dtype: "i64", shape: ["steps", "batch"] } },
     feed: [7, 3],
     below: 20,

@@ -1,9 +1,11 @@
-/** LeNet-5 in its modern form (LeCun et al., "Gradient-based learning applied to document recognition", 1998). */
+/**
+ * The ConvNet of many introductions, a modern form of LeNet-5: x [batch, channels, 32, 32] → logits [batch, classes].
+ * LeCun et al., "Gradient-based learning applied to document recognition", 1998.
+ */
 
-import { nn } from "../compiler/dsl/index.js";
+import { nn } from "wasmith";
 
-/** x [batch, channels, 32, 32] → logits [batch, classes]. */
-export const lenet = ({ channels = 1, classes = 10 }: { channels?: number; classes?: number } = {}) =>
+export const convNet = ({ channels = 1, classes = 10 }: { channels?: number; classes?: number } = {}) =>
   nn.sequential({
     conv1: nn.Conv2d(channels, 6, 5),
     relu1: nn.ReLU(),
