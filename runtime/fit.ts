@@ -13,7 +13,7 @@ import type { EntryInfo, FitInfo } from "./format.js";
 import { History } from "./history.js";
 import type { yieldToLoop } from "./platform.js";
 import { startProgress } from "./progress.js";
-import type { StateSignature } from "./session.js";
+import type { StateSignature } from "./state.js";
 import type { Tensor } from "./tensor.js";
 import type { checkOptions } from "./validate.js";
 

@@ -28,7 +28,6 @@ export type { BinarySource } from "./read.js";
 export {
   type EntryResults,
   type EntrySignature,
-  type PartOptions,
   type ProfileOptions,
   type ProfileRow,
   type Report,
@@ -36,9 +35,9 @@ export {
   type RunOptions,
   Session,
   type Signature,
-  type StateSignature,
 } from "./session.js";
 export type { Source } from "./source.js";
+export type { PartOptions, StateSignature } from "./state.js";
 export {
   type DataOf,
   fromBFloat16,

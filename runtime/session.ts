@@ -1,22 +1,12 @@
 /** A loaded model, ready to run. */
 import { explain } from "./complaint.js";
-import { describe, ModelError, modelError } from "./errors.js";
+import { describe, modelError } from "./errors.js";
 import { bindFeeds, type Feed, type Feeds, signature } from "./feeds.js";
 import type { Paused } from "./finite.js";
-import {
-  arrayTypes,
-  type DType,
-  type EntryInfo,
-  type StateInfo,
-  type StateRole,
-  type TensorInfo,
-  type VariantId,
-} from "./format.js";
+import { arrayTypes, type DType, type EntryInfo, type TensorInfo, type VariantId } from "./format.js";
 import type { Machine, Stop } from "./machine.js";
-import { type BinarySource, read } from "./read.js";
-import { readSafetensors } from "./safetensors.js";
-import type { Stored } from "./store.js";
-import { byteSize, bytesOf, holds, sizeOf, type Tensor, type TensorData, viewOf } from "./tensor.js";
+import { HoldsState } from "./state.js";
+import { byteSize, bytesOf, sizeOf, type Tensor, viewOf } from "./tensor.js";
 import { checkOptions } from "./validate.js";
 
 /** What was chosen at load, and why not more. */
@@ -83,30 +73,14 @@ export interface EntrySignature {
   readonly dims: readonly { readonly name: string; readonly min: number; readonly max: number | null }[];
 }
 
-/** A part of the state: the tensors whose names begin so. In files they have the rest of their names, as if it were the whole. */
-export interface PartOptions {
-  readonly prefix?: string | undefined;
-}
-
-/** A tensor of state, without its values. */
-export interface StateSignature {
-  readonly name: string;
-  readonly dtype: DType;
-  readonly shape: readonly number[];
-  readonly role: StateRole;
-}
-
 /** What an entry's method gives: outputs without axes are numbers. */
 export type EntryResults = { readonly [name: string]: Tensor | number };
-
-const tools = { ModelError, modelError, describe, readSafetensors };
-const isWeight = (s: StateInfo): boolean => s.role === "param" || s.role === "buffer";
 
 /**
  * A session of an artefact. Each entry of a program is a method too, unless the session has one of that name: `session.sample({ z })`
  * gives the outputs of the entry `sample`, those without axes as numbers.
  */
-export class Session<I = Feeds, O = Results> {
+export class Session<I = Feeds, O = Results> extends HoldsState {
   readonly report: Report;
   readonly inputs: readonly Signature[];
   readonly outputs: readonly Signature[];
@@ -118,6 +92,7 @@ export class Session<I = Feeds, O = Results> {
   #tail: Promise<unknown> = Promise.resolve();
 
   constructor(machine: Machine, report: Report) {
+    super();
     const { entries, training } = machine.manifest;
     this.#machine = machine;
     this.report = report;
@@ -186,14 +161,14 @@ export class Session<I = Feeds, O = Results> {
   }
 
   /** Runs one thing after the other. */
-  protected enqueue<T>(job: () => T | Promise<T>): Promise<T> {
+  protected override enqueue<T>(job: () => T | Promise<T>): Promise<T> {
     const result = this.#tail.then(job).catch(explain);
     this.#tail = result.catch(() => {});
     return result;
   }
 
   /** @throws ModelError after dispose. */
-  protected get machine(): Machine {
+  protected override get machine(): Machine {
     if (!this.#machine) throw modelError("session", "it was disposed", "load the artefact again");
     return this.#machine;
   }
@@ -261,152 +236,6 @@ export class Session<I = Feeds, O = Results> {
     });
   }
 
-  /** Names, types and roles of all state: parameters, buffers, and what optimisers and entries keep. */
-  get state(): readonly StateSignature[] {
-    return this.machine.manifest.state.map(({ name, dtype, shape, role }) => ({ name, dtype, shape, role }));
-  }
-
-  /** A copy of one tensor of state. */
-  getState(name: string): Tensor {
-    const { dtype, shape } = this.stateOf(name);
-    return { dtype, shape, data: new arrayTypes[dtype](this.bytesOf(name).slice().buffer as ArrayBuffer) } as Tensor;
-  }
-
-  /** Overwrites one tensor of state. Takes effect with the next run. */
-  setState(name: string, value: Tensor | TensorData): void {
-    const s = this.stateOf(name);
-    const { dtype, shape, data } = ArrayBuffer.isView(value) ? { dtype: s.dtype, shape: s.shape, data: value } : value;
-    const fits =
-      dtype === s.dtype &&
-      holds(s.dtype, data) &&
-      data.byteLength === byteSize(s.dtype, s.shape) &&
-      String(shape) === String(s.shape);
-    if (!fits)
-      throw modelError(
-        `state "${name}"`,
-        `expected ${s.dtype}[${s.shape.join(", ")}], got ${dtype}[${shape}] in ${describe(data)}`,
-      );
-    this.bytesOf(name).set(bytesOf(data));
-  }
-
-  /** Sets state to zeros: what has this name, or a name that begins so (`"cache."`). */
-  clearState(prefix: string): void {
-    for (const [, s] of this.#part(prefix)) this.bytesOf(s.name).fill(0);
-  }
-
-  /**
-   * Copies state to that of other names: `copyState("online.", "target.")` copies `online.fc.weight` to `target.fc.weight`. Or takes
-   * it from another session: all that has the same name (and begins with `prefix`), which must be of the same types.
-   */
-  copyState(from: string, to: string): void;
-  copyState(from: Session<never, unknown>, options?: PartOptions): void;
-  copyState(from: string | Session<never, unknown>, to: string | PartOptions = {}): void {
-    const source = typeof from === "string" ? this : from;
-    const [begin, prefix] = typeof from === "string" ? [from, to as string] : ["", (to as PartOptions).prefix ?? ""];
-    const there = new Set(source.state.map((s) => s.name));
-    const pairs = this.#part(prefix).flatMap(([rest, s]): (readonly [string, StateInfo])[] => {
-      const name = typeof from === "string" ? begin + rest : s.name;
-      return there.has(name) || typeof from === "string" ? [[name, s]] : [];
-    });
-    // All are read before any is written.
-    const copies = pairs.map(([name, s]) => [s.name, source.getState(name)] as const);
-    for (const [name, value] of copies) this.setState(name, value);
-  }
-
-  /**
-   * All state (parameters, buffers, optimisers, counters, random generator) with a checksum, as a safetensors file from which all goes
-   * on bit for bit. With a path (Node) it is written there atomically.
-   */
-  async save(path?: string | URL): Promise<Uint8Array<ArrayBuffer>> {
-    const { encodeCheckpoint } = await import("./store.js");
-    return this.write(() => encodeCheckpoint(this.machine.bytes, this.#part(), this.position, tools), path);
-  }
-
-  /** Goes on from what `save` wrote. @throws ModelError listing all that does not fit; then nothing was changed. */
-  async restore(source: BinarySource): Promise<void> {
-    const { bytes } = await read(await source);
-    const { openCheckpoint, decodeState } = await import("./store.js");
-    const { file, position } = await openCheckpoint(bytes, tools);
-    await this.enqueue(() => decodeState(this.machine.bytes, this.#part(), file, "checkpoint", false, tools));
-    this.position = position;
-  }
-
-  /** The parameters and buffers by their names, as PyTorch's `state_dict` has them. */
-  async exportSafetensors(path?: string | URL, { prefix }: PartOptions = {}): Promise<Uint8Array<ArrayBuffer>> {
-    const { encodeState } = await import("./store.js");
-    return this.write(() => encodeState(this.machine.bytes, this.#part(prefix, isWeight), { format: "pt" }), path);
-  }
-
-  /**
-   * Takes parameters and buffers from a safetensors file (of PyTorch, or of exportSafetensors); optimisers stay as they are. All must be
-   * in the file, unless `partial`.
-   */
-  async loadSafetensors(
-    source: BinarySource,
-    { prefix, partial }: PartOptions & { readonly partial?: boolean | undefined } = {},
-  ): Promise<void> {
-    const { bytes } = await read(await source);
-    const { decodeState } = await import("./store.js");
-    const file = readSafetensors(bytes);
-    await this.enqueue(() =>
-      decodeState(
-        this.machine.bytes,
-        this.#part(prefix, isWeight).filter(([name]) => !partial || file.tensors.has(name)),
-        file,
-        "safetensors file",
-        true,
-        tools,
-      ),
-    );
-  }
-
-  /**
-   * The model that predicts as an ONNX file, with the weights as they are now under their names.
-   * @throws ModelError with what ONNX can't express
-   */
-  async exportOnnx(path?: string | URL): Promise<Uint8Array<ArrayBuffer>> {
-    const { onnxFile } = await import("./onnx.js");
-    return this.write(() => onnxFile(this.machine, modelError), path);
-  }
-
-  /** Where its training stands, for a checkpoint. */
-  protected position: string | null = null;
-
-  protected async write(
-    make: () => Uint8Array<ArrayBuffer> | Promise<Uint8Array<ArrayBuffer>>,
-    path: string | URL | undefined,
-  ): Promise<Uint8Array<ArrayBuffer>> {
-    const bytes = await this.enqueue(make);
-    if (path !== undefined) {
-      const { writeAtomically } = await import("./store.js");
-      await writeAtomically(path, bytes, modelError);
-    }
-    return bytes;
-  }
-
-  /** @throws ModelError where there is none of this name */
-  protected stateOf(name: string): StateInfo {
-    const all = this.machine.manifest.state;
-    const found = all.find((s) => s.name === name);
-    if (found) return found;
-    throw modelError(`state "${name}"`, "the model has no such state", `there are: ${namesOf(all)}`);
-  }
-
-  /** The memory of one tensor of state. */
-  protected bytesOf(name: string): Uint8Array {
-    const { offset, dtype, shape } = this.stateOf(name);
-    return this.machine.bytes.subarray(offset, offset + byteSize(dtype, shape));
-  }
-
-  /** State whose name begins with the prefix, by the rest of the name. @throws ModelError where there is none */
-  #part(prefix = "", which: (s: StateInfo) => boolean = () => true): Stored {
-    const all = this.machine.manifest.state;
-    const found = all.filter((s) => which(s) && s.name.startsWith(prefix));
-    if (prefix && !found.length)
-      throw modelError("option prefix", `no state begins with "${prefix}"`, `there are: ${namesOf(all)}`);
-    return found.map((s) => [s.name.slice(prefix.length), s]);
-  }
-
   /** Bytes of WebAssembly memory that the session holds. */
   get memoryBytes(): number {
     return this.#machine?.memoryBytes ?? 0;
@@ -418,8 +247,6 @@ export class Session<I = Feeds, O = Results> {
     this.#machine = null;
   }
 }
-
-const namesOf = (state: readonly StateInfo[]): string => state.map((s) => s.name).join(", ") || "none";
 
 const asNumber = (t: Tensor): Tensor | number => (t.shape.length ? t : Number(t.data[0]));
 
