@@ -117,7 +117,7 @@ describe.skipIf(!hasData)("compiled training of larger models follows PyTorch", 
     await follow(reference("resnet_bn_sgd"), new SmallResNet(), recipe, 14);
   });
   it("lstm_stack_adam", async () => {
-    await follow(reference("lstm_stack_adam"), new LstmStack(0), {
+    await follow(reference("lstm_stack_adam"), new LstmStack(1, 0), {
       inputs: { x: ["batch", 30, 1] },
       targets: { y: ["batch", 1] },
       loss: losses.mse(),
