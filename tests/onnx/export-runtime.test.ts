@@ -24,6 +24,10 @@ const DIFFERENT: Readonly<Record<string, readonly [when: (s: DrawnSample) => boo
   rem: [byZero, "integer division by zero is an error there, 0 here"],
   maxPool: [withNaN, "ONNX does not say which is larger, NaN or a number"],
   nonZero: [({ feeds: [x] }) => x!.shape.length === 0, "a scalar has one axis there, none here"],
+  rnn: [
+    ({ feeds }) => isInteger(feeds.at(-1)!) && has(feeds.at(-1), (x) => x === 0),
+    "a sequence of no steps ends in zeros there, in its first state here",
+  ],
   scan: [({ sample }) => sample.attrs.length === 0, "a scan of no steps is an error there"],
   sort: [withNaN, "ONNX does not order NaN"],
   topK: [withNaN, "ONNX does not order NaN"],
