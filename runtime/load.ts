@@ -76,7 +76,12 @@ export function load<S extends Session<never, unknown> = Session>(
   options?: LoadOptions,
 ): Promise<S>;
 export function load(source: Source | Promise<Response>, options: LoadOptions = {}): Promise<Session> {
-  return open(source, options).catch(explain);
+  // Node 20 was seen to leave a worker's event loop asleep although code was compiled, about once in a hundred loads on a busy
+  // machine; a timer wakes it.
+  const awake = setInterval(() => {}, 100);
+  return open(source, options)
+    .catch(explain)
+    .finally(() => clearInterval(awake));
 }
 
 async function open(source: Source | Promise<Response>, options: LoadOptions): Promise<Session> {
