@@ -271,6 +271,11 @@ function requireSizes(t: TensorType): void {
   if (t.shape.length > mostAxes)
     throw new ModelError(`the result would have ${t.shape.length} axes; at most ${mostAxes} are supported`);
   for (const d of t.shape) {
+    if (typeof d === "number" && !Number.isInteger(d))
+      throw new ModelError({
+        message: `the result would be ${typeText(t)}, whose size ${d} is no whole number`,
+        hint: "a size does not divide another one as the op needs it",
+      });
     if (dimBounds(d).max < 0)
       throw new ModelError({
         message: `the result would be ${typeText(t)}, of a negative size`,

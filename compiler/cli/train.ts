@@ -67,7 +67,9 @@ export function trainCommand(): Command {
                 if (flags.json) console.log(JSON.stringify(event));
                 else console.log(epochLine(event));
               },
+              // While fit still knows where it stands, so that --resume goes on there, or has nothing left to do.
               onEnd: async ({ history }) => {
+                if (flags.checkpoint) await session.save(flags.checkpoint);
                 if (report !== null && history.length > 0)
                   await writeWhole(report, new TextEncoder().encode(await history.toHTML(model.name)));
               },
@@ -76,7 +78,6 @@ export function trainCommand(): Command {
         );
       } finally {
         process.removeListener("SIGINT", stop);
-        if (flags.checkpoint) await session.save(flags.checkpoint);
         session.dispose();
       }
     });

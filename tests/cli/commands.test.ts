@@ -248,5 +248,9 @@ describe.runIf(existsSync(cli))("wasmith", () => {
     const { profile } = JSON.parse(bench.stdout) as { profile: { name: string; ms: number }[] };
     expect(profile.map((r) => r.name)).toEqual(expect.arrayContaining(["loss", "optimizer.bias"]));
     expect(wasmith("bench", "report.mjs", "--entry", "nope").stderr).toContain("there are: step, evaluate, predict");
+    // What is done is not done again.
+    const checkpoint = readFileSync(join(folder, "run.safetensors"));
+    wasmith("train", "report.mjs", "--epochs", "3", "--checkpoint", "run.safetensors", "--resume");
+    expect(readFileSync(join(folder, "run.safetensors"))).toEqual(checkpoint);
   });
 });

@@ -54,6 +54,8 @@ describe("shape helpers", () => {
     expect(run(b.roll(range(5), 2, 0))).toEqual([3, 4, 0, 1, 2]);
     expect(run(b.tile(range(2), [2, 2]))).toEqual([0, 1, 0, 1, 0, 1, 0, 1]);
     expect(run(b.repeatElements(range(3), 2, 0))).toEqual([0, 0, 1, 1, 2, 2]);
+    // Heads that do not divide, in an importer's arithmetic.
+    expect(() => b.repeatElements(range(3), 0.5, 0)).toThrow(/whose size 0\.5 is no whole number/);
     expect(run(b.padConstant(range(4), [-1], [2], 9))).toEqual([1, 2, 3, 9, 9]);
     expect(run(b.takeAt(range(2, 3), 1, -1))).toEqual([2, 5]);
   });

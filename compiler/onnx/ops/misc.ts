@@ -17,6 +17,7 @@ import {
 import { scanOp } from "../../../ir/control-build.js";
 import { type Dim, dimFloorDiv, dimMul, dimSub } from "../../../ir/dim.js";
 import type { Value } from "../../../ir/graph.js";
+import { requireMultiple } from "../../../ir/infer.js";
 import { silu } from "../../../ir/ops/activation.js";
 import { iota } from "../../../ir/ops/constant.js";
 import { conv } from "../../../ir/ops/conv.js";
@@ -105,6 +106,7 @@ const causalConv: ImportOp = (c): readonly Bound[] => {
 /** Attention whose state is a matrix per head that decays and is corrected step by step. */
 const linearAttention: ImportOp = (c): readonly Bound[] => {
   const [heads, kvHeads] = [c.attrs.requiredInt("q_num_heads"), c.attrs.requiredInt("kv_num_heads")];
+  requireMultiple(heads, kvHeads, () => `q_num_heads ${heads} must be a multiple of kv_num_heads ${kvHeads}`);
   const rule = c.attrs.oneOf("update_rule", ["linear", "gated", "delta", "gated_delta"], "gated_delta");
   const dtype = c.input(0).type.dtype;
   const wide = dtype === "f64" ? "f64" : "f32";
