@@ -76,8 +76,8 @@ export function load<S extends Session<never, unknown> = Session>(
   options?: LoadOptions,
 ): Promise<S>;
 export function load(source: Source | Promise<Response>, options: LoadOptions = {}): Promise<Session> {
-  // Node 20 was seen to leave a worker's event loop asleep although code was compiled, about once in a hundred loads on a busy
-  // machine; a timer wakes it.
+  // About once in a hundred loads on a busy machine, in a worker of Node 20, nothing went on in here until a timer of someone else's
+  // fired. The cause is not known; a timer of our own keeps the event loop awake.
   const awake = setInterval(() => {}, 100);
   return open(source, options)
     .catch(explain)
