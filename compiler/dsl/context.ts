@@ -33,7 +33,6 @@ interface InRegion {
 }
 
 export class Context {
-  readonly #root: Module<never, unknown>;
   readonly #read: (v: Variable) => Value | undefined;
   readonly #paths: ReadonlyMap<unknown, string>;
   readonly #updates = new Map<Variable, Value>();
@@ -48,7 +47,6 @@ export class Context {
   /** @param read a variable's value when the graph begins */
   constructor(root: Module<never, unknown>, read: (v: Variable) => Value | undefined, options: ContextOptions = {}) {
     this.#training = options.training ?? false;
-    this.#root = root;
     this.#read = read;
     this.#paths = new Map([...root.modules()].map(([path, m]) => [m, path]));
     this.#random = options.random;
@@ -211,11 +209,6 @@ export class Context {
 
   get updates(): ReadonlyMap<Variable, Value> {
     return this.#updates;
-  }
-
-  /** The module that holds all others. */
-  protected get root(): Module<never, unknown> {
-    return this.#root;
   }
 
   /**

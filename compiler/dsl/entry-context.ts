@@ -13,7 +13,6 @@ import type { AnyModule } from "./graph.js";
 import { type Module, Variable } from "./module.js";
 import { optimizerState } from "./optim/apply.js";
 import type { Optimizer } from "./optim.js";
-import { rateAt } from "./schedules.js";
 import type { EntryState, StateStore } from "./state-store.js";
 import { optimizerNames, randomNames, type UpdateOptions, updates } from "./update.js";
 
@@ -178,8 +177,7 @@ export class EntryContext extends Context {
       for (const p of declared) store.declare(names.slot("gradient", p.name), "optimizer", zeros(p.dtype, p.shape));
       store.declare(names.batches, "counter", scalar("i32", 0));
     }
-    const rate = schedule === undefined ? optimizer.lr : rateAt(schedule, 0);
-    if (schedule === undefined) store.declare(names.lr, "hyper", scalar("f32", rate));
+    if (schedule === undefined) store.declare(names.lr, "hyper", scalar("f32", optimizer.lr));
     store.declare(names.step, "counter", scalar("i32", 0));
     const variables = new Map(parameters.map((p) => [p.name, p.variable]));
     const updating = { ...options, optimizer, names, state: (state: string) => this.#state.now(state) };

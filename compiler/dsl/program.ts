@@ -12,7 +12,7 @@ import {
   aFunction,
   anObject,
   aString,
-  type Check,
+  atLeast,
   type Checks,
   checkOptions,
   recordOf,
@@ -24,6 +24,7 @@ import { EntryContext, type ProgramParts } from "./entry-context.js";
 import { type AnyModule, type DimRanges, type Inputs, inputTypes, namedOutputs, type Outputs } from "./graph.js";
 import { located, Module, Variable } from "./module.js";
 import { EntryState, StateStore } from "./state-store.js";
+import { randomNames } from "./update.js";
 
 /** Values of an entry's inputs. */
 export type InputValues<I extends Inputs> = { readonly [K in keyof I]: Value };
@@ -71,10 +72,6 @@ export interface FitOptions {
   readonly batch?: string;
 }
 
-const aSeed: Check = {
-  expected: "a whole number from 0 on",
-  fits: (v) => Number.isSafeInteger(v) && (v as number) >= 0,
-};
 const fitChecks: Checks<FitOptions> = {
   step: aString,
   evaluate: aString,
@@ -83,7 +80,7 @@ const fitChecks: Checks<FitOptions> = {
   batch: aString,
 };
 const programChecks: Checks<ProgramOptions> = {
-  seed: aSeed,
+  seed: atLeast(0),
   fit: { expected: "an object, or false", fits: (v) => v === false || anObject.fits(v) },
 };
 
@@ -209,7 +206,7 @@ export function buildProgram(
   for (const [name, types] of inputs) checkNames(name, [...types.keys()], graphs[name]!, store);
   const state = store.all();
   const fits = fit === false ? null : fitOf(graphs, inputs, fit);
-  const rng = state.find((s) => s.name === "rng.key")?.name ?? null;
+  const rng = store.has(randomNames.key) ? randomNames.key : null;
   const { objectives } = parts;
   const training = objectives.length > 0 || fits !== null || rng !== null ? { objectives, fit: fits, rng } : undefined;
   return { entries: graphs, state, ...(training ? { training } : {}) };

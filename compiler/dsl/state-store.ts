@@ -1,7 +1,7 @@
 /** State of a program: what outlives runs, declared by those who need it, and made a parameter of the entries that use it. */
 
 import { ModelError } from "../../ir/errors.js";
-import { param, typeText, type Value } from "../../ir/graph.js";
+import { param, sameType, typeText, type Value } from "../../ir/graph.js";
 import type { Tensor } from "../../ir/tensor.js";
 import type { StateRole } from "../../runtime/format.js";
 import type { ProgramState } from "../program.js";
@@ -74,7 +74,7 @@ export class EntryState {
 
   set(name: string, value: Value): void {
     const { type } = this.first(name);
-    if (type.dtype !== value.type.dtype || String(type.shape) !== String(value.type.shape))
+    if (!sameType(type, value.type))
       throw new ModelError({
         where: name,
         message: `a state of type ${typeText(type)} cannot become ${typeText(value.type)}`,

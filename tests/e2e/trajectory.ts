@@ -7,13 +7,8 @@ import type { TrainOptions } from "../../compiler/dsl/train.js";
 import type { TrainingProgram } from "../../compiler/program.js";
 import type { Tensor } from "../../ir/tensor.js";
 import { load, type TrainingArtifact, type VariantId } from "../../runtime/index.js";
-import { dataFolder, disagreement, readJson, readTensors } from "../nn/reference-data.js";
-
-interface Trajectory {
-  readonly steps: number;
-  readonly series: { readonly loss: { readonly values: readonly number[]; readonly atol: number } };
-  readonly finalStats: Readonly<Record<string, { readonly atol: number }>>;
-}
+import { dataFolder, readJson, readTensors } from "../nn/reference-data.js";
+import { finalDisagreement, sliceOf, type Trajectory } from "../nn/trajectory.js";
 
 interface Case {
   readonly options: Pick<TrainOptions, "inputs" | "targets" | "optimizer">;
@@ -30,17 +25,6 @@ export const cases: Readonly<Record<string, Case>> = {
     },
   },
 };
-
-/** Slice s of every tensor, whose first axis is the step. */
-function batch(tensors: ReadonlyMap<string, Tensor>, s: number): Record<string, Tensor> {
-  return Object.fromEntries(
-    [...tensors].map(([name, t]) => {
-      const shape = t.shape.slice(1);
-      const n = shape.reduce((p, d) => p * d, 1);
-      return [name, { dtype: t.dtype, shape, data: t.data.subarray(s * n, (s + 1) * n) }];
-    }),
-  );
-}
 
 export interface Followed {
   /** All losses as one text: equal exactly when all bits are. */
@@ -70,14 +54,14 @@ export async function followProgram(
   const seen: number[] = [];
   const { values, atol } = trajectory.series.loss;
   for (let s = 0; s < trajectory.steps; s++) {
-    const feeds = Object.entries(batch(batches, s)).map(([key, t]) => [inputs[key] ?? key, t] as const);
+    const feeds = [...batches].map(([key, t]) => [inputs[key] ?? key, sliceOf(t, s)] as const);
     const { loss } = await session.step(Object.fromEntries(feeds) as never);
     seen.push(loss);
     if (!(Math.abs(loss - values[s]!) <= atol)) departures.push(`loss of step ${s} is ${loss}, not ${values[s]}`);
   }
   const final = readTensors(join(folder, "final.safetensors"));
   for (const [parameter, stats] of Object.entries(trajectory.finalStats)) {
-    const wrong = disagreement(session.getState(parameter) as Tensor, final.get(parameter)!, 0, stats.atol);
+    const wrong = finalDisagreement(session.getState(parameter) as Tensor, final.get(parameter)!, stats);
     if (wrong !== undefined) departures.push(`${parameter}: ${wrong}`);
   }
   const { report } = session;

@@ -3,15 +3,12 @@
 import { join } from "node:path";
 import { type Artifact, compile } from "../../index.js";
 import { load, type Session, type Tensor, type VariantId } from "../../runtime/index.js";
-import { dataFolder, disagreement, readJson, readTensors } from "../nn/reference-data.js";
+import { dataFolder, readJson, readTensors } from "../nn/reference-data.js";
+import { finalDisagreement, sliceOf, type Trajectory } from "../nn/trajectory.js";
 import { systems } from "./systems.js";
 
-interface Trajectory {
-  readonly steps: number;
+interface Recorded extends Omit<Trajectory, "series"> {
   readonly series: Readonly<Record<string, { readonly values: readonly number[]; readonly atol: number }>>;
-  readonly finalStats: Readonly<
-    Record<string, { readonly atol: number; readonly ignoreRange?: readonly [number, number] }>
-  >;
 }
 
 /** Names of series that the programs give under another name, since a module is called so. */
@@ -55,7 +52,7 @@ export async function follow(
   { most = Infinity, series: given, feeds: fed = (recorded) => recorded }: FollowOptions = {},
 ): Promise<Followed> {
   const folder = join(dataFolder, "reference/train", name);
-  const trajectory = readJson<Trajectory>(join(folder, "trajectory.json"));
+  const trajectory = readJson<Recorded>(join(folder, "trajectory.json"));
   const session: Session = await load(artifact, { variant, threads });
   try {
     // One counts its steps in a buffer of its own.
@@ -68,9 +65,9 @@ export async function follow(
     const seen: number[] = [];
     const count = Math.min(trajectory.steps, kinks[name] ?? Infinity, most);
     for (let s = 0; s < count; s++) {
-      const recorded = Object.fromEntries(
+      const recorded: Feeds = Object.fromEntries(
         [...batches].map(([key, t]) =>
-          key.startsWith("_") ? [key.slice(1), t as Tensor] : [key, sliceOf(t as Tensor, s)],
+          key.startsWith("_") ? [key.slice(1), t as Tensor] : [key, sliceOf(t, s) as Tensor],
         ),
       );
       const out = await step(fed(recorded, s));
@@ -87,16 +84,12 @@ export async function follow(
     if (count === trajectory.steps) {
       const final = readTensors(join(folder, "final.safetensors"));
       const own = new Set(session.state.map((s) => s.name));
-      for (const [state, { atol, ignoreRange }] of Object.entries(trajectory.finalStats)) {
+      for (const [state, stats] of Object.entries(trajectory.finalStats)) {
         if (!own.has(state)) {
           if (!state.endsWith("num_batches_tracked")) departures.push(`there is no state ${state}`);
           continue;
         }
-        const want = final.get(state)!;
-        const got = session.getState(state);
-        if (ignoreRange)
-          (got.data as Float32Array).set((want.data as Float32Array).subarray(...ignoreRange), ignoreRange[0]);
-        const wrong = disagreement(got as never, want, 0, atol);
+        const wrong = finalDisagreement(session.getState(state) as never, final.get(state)!, stats);
         if (wrong !== undefined) departures.push(`${state}: ${wrong}`);
       }
     }
@@ -105,10 +98,4 @@ export async function follow(
   } finally {
     session.dispose();
   }
-}
-
-function sliceOf(t: Tensor, s: number): Tensor {
-  const shape = t.shape.slice(1);
-  const n = shape.reduce((p, d) => p * d, 1);
-  return { dtype: t.dtype, shape, data: t.data.slice(s * n, (s + 1) * n) } as Tensor;
 }
