@@ -44,9 +44,9 @@ class BasicBlock extends nn.Module {
   }
 
   forward(ctx: nn.Context, x: Value): Value {
-    const first = relu([this.bn1.apply(ctx, this.conv1.apply(ctx, x))]);
-    const residual = this.bn2.apply(ctx, this.conv2.apply(ctx, first));
-    return relu([np.add(residual, this.downsample?.apply(ctx, x) ?? x)]);
+    const first = relu([this.bn1(ctx, this.conv1(ctx, x))]);
+    const residual = this.bn2(ctx, this.conv2(ctx, first));
+    return relu([np.add(residual, this.downsample?.(ctx, x) ?? x)]);
   }
 }
 
@@ -64,9 +64,9 @@ class ResNet20 extends nn.Module {
 
   /** x [batch, 3, 32, 32] → logits [batch, 10] */
   forward(ctx: nn.Context, x: Value): Value {
-    const start = relu([this.bn1.apply(ctx, this.conv1.apply(ctx, x))]);
-    const features = this.blocks.reduce((v, block) => block.apply(ctx, v), start);
-    return this.fc.apply(ctx, mean(features, [2, 3]));
+    const start = relu([this.bn1(ctx, this.conv1(ctx, x))]);
+    const features = this.blocks.reduce((v, block) => block(ctx, v), start);
+    return this.fc(ctx, mean(features, [2, 3]));
   }
 }
 

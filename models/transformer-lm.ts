@@ -39,14 +39,14 @@ class Block extends nn.Module {
 
   forward(ctx: nn.Context, x: Value): Value {
     const [batch, steps, features] = x.type.shape;
-    const [q, k, v] = split(this.qkv.apply(ctx, this.ln1.apply(ctx, x)), -1, 3).map((part) =>
+    const [q, k, v] = split(this.qkv(ctx, this.ln1(ctx, x)), -1, 3).map((part) =>
       permute(reshapeTo(part, [batch!, steps!, this.#heads, -1]), [0, 2, 1, 3]),
     );
     const scale = 1 / Math.sqrt(staticSize(q!, -1, "the size of a head"));
     const mixed = permute(attention([q!, k!, v!], { scale, causal: true }), [0, 2, 1, 3]);
-    const attended = np.add(x, this.proj.apply(ctx, reshapeTo(mixed, [batch!, steps!, features!])));
-    const wide = gelu([this.fc1.apply(ctx, this.ln2.apply(ctx, attended))], { approximate: "none" });
-    return np.add(attended, this.fc2.apply(ctx, wide));
+    const attended = np.add(x, this.proj(ctx, reshapeTo(mixed, [batch!, steps!, features!])));
+    const wide = gelu([this.fc1(ctx, this.ln2(ctx, attended))], { approximate: "none" });
+    return np.add(attended, this.fc2(ctx, wide));
   }
 }
 
@@ -74,8 +74,8 @@ export class TransformerLm extends nn.Module {
   /** tokens [batch, steps] → logits [batch, steps, vocabulary] */
   forward(ctx: nn.Context, tokens: Value): Value {
     const positions = sliceAxis(ctx.value(this.wpe.weight), 0, 0, tokens.type.shape[1]!);
-    const start = np.add(this.wte.apply(ctx, tokens), positions);
-    const x = this.blocks.reduce((v, block) => block.apply(ctx, v), start);
-    return linear(this.lnf.apply(ctx, x), ctx.value(this.wte.weight));
+    const start = np.add(this.wte(ctx, tokens), positions);
+    const x = this.blocks.reduce((v, block) => block(ctx, v), start);
+    return linear(this.lnf(ctx, x), ctx.value(this.wte.weight));
   }
 }

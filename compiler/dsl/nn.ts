@@ -1,6 +1,5 @@
 /** Everything to build models from: `nn.Conv2d(1, 6, 5)`, `nn.sequential(…)`, `class Net extends nn.Module`. */
 
-export { scanOp as scan } from "../../ir/control-build.js";
 export { Context } from "./context.js";
 export { type GraphOptions, type InputSpec, type Inputs, toGraph } from "./graph.js";
 export { type FromGraphOptions, fromGraph, type GraphOutput } from "./graph-model.js";

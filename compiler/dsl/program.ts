@@ -94,13 +94,14 @@ export interface TypesOf<I extends Inputs, O> {
   readonly outputs: O extends Value ? "output" : O extends readonly Value[] ? `output${number}` : keyof O;
 }
 
-/** Names that sessions have for themselves. */
-const reserved = new Set(
+/** Names that sessions have for themselves, and `then`, which would make promises of them. */
+export const sessionNames: ReadonlySet<string> = new Set(
   (
-    "constructor report inputs outputs dims entries run profile memoryBytes dispose state getState setState clearState copyState save " +
+    "report inputs outputs dims entries run profile memoryBytes dispose state getState setState clearState copyState save " +
     "restore exportSafetensors loadSafetensors exportOnnx fit learningRate position machine enqueue runScalars write stateOf bytesOf then"
   ).split(" "),
 );
+const isReserved = (name: string): boolean => sessionNames.has(name) || name in Object.prototype;
 
 /** Members of a program that was given several modules. */
 class Modular extends Module<readonly [], undefined> {
@@ -213,10 +214,10 @@ export function buildProgram(
 }
 
 function checkedTypes(name: string, entry: BuiltEntry): ReadonlyMap<string, TensorType> {
-  if (!/^[A-Za-z_$][\w$]*$/.test(name) || reserved.has(name))
+  if (!/^[A-Za-z_$][\w$]*$/.test(name) || isReserved(name))
     throw new ModelError({
       where: `entry "${name}"`,
-      message: reserved.has(name)
+      message: isReserved(name)
         ? "sessions have a member of this name"
         : "it becomes a method, whose name is an identifier",
       hint: "give it another name",

@@ -17,9 +17,9 @@ export class LstmStack extends nn.Module {
 
   forward(ctx: nn.Context, x: Value): Value {
     const sequence = [this.lstm1, this.lstm2, this.lstm3].reduce(
-      (v, lstm, i) => this.dropouts[i]!.apply(ctx, lstm.apply(ctx, v).output),
+      (v, lstm, i) => this.dropouts[i]!(ctx, lstm(ctx, v).output),
       x,
     );
-    return this.fc.apply(ctx, nn.lastStep(sequence, 1));
+    return this.fc(ctx, nn.lastStep(sequence, 1));
   }
 }

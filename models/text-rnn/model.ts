@@ -25,9 +25,9 @@ export class TextRnn extends nn.Module<readonly [text: Value, lengths?: Value]> 
 
   /** text [steps, batch] of word indices, lengths [batch] where texts are padded → logits [batch] */
   forward(ctx: nn.Context, text: Value, lengths?: Value): Value {
-    const words = this.dropout.apply(ctx, this.embedding.apply(ctx, text));
-    const { hidden } = lengths ? this.rnn.apply(ctx, words, { lengths }) : this.rnn.apply(ctx, words);
+    const words = this.dropout(ctx, this.embedding(ctx, text));
+    const { hidden } = lengths ? this.rnn(ctx, words, { lengths }) : this.rnn(ctx, words);
     const last = F.cat([hidden.select(0, -2), hidden.select(0, -1)], -1);
-    return this.fc.apply(ctx, this.dropout.apply(ctx, last)).squeeze(-1);
+    return this.fc(ctx, this.dropout(ctx, last)).squeeze(-1);
   }
 }

@@ -185,6 +185,6 @@ class Counting extends nn.Module {
       groups: 1,
       layout: "channelsFirst",
     } as const;
-    return this.scale.apply(ctx, cast([conv([whole, kernel], attrs)], { to: "f32" }));
+    return this.scale(ctx, cast([conv([whole, kernel], attrs)], { to: "f32" }));
   }
 }

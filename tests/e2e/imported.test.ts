@@ -193,7 +193,7 @@ describe("which weights are learnt", () => {
     class Last extends nn.Module {
       readonly lstm = net;
       forward(ctx: nn.Context, x: Value): Value {
-        return this.lstm.apply(ctx, x).output;
+        return this.lstm(ctx, x).output;
       }
     }
     const inputs = { x: [4, 2, 3] } as const;

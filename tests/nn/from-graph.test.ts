@@ -44,10 +44,10 @@ describe("a graph as a module", () => {
           inputs: { x: ["batch", 1, 6, 6] },
           training: false,
           run: (ctx, { x: v }) => ({
-            a: trunk.apply(ctx, v),
-            b: np.add(trunk.apply(ctx, np.mul(v, 2)), 0),
-            want: net.apply(ctx, v),
-            want2: net.apply(ctx, np.mul(v, 2)),
+            a: trunk(ctx, v),
+            b: np.add(trunk(ctx, np.mul(v, 2)), 0),
+            want: net(ctx, v),
+            want2: net(ctx, np.mul(v, 2)),
           }),
         },
       },
@@ -95,7 +95,7 @@ describe("a graph as a module", () => {
       cam: {
         inputs: { x: [2, 1, 6, 6] },
         run(ctx, { x: v }) {
-          const { [trunkName(graph)]: inside, logits } = cam.apply(ctx, v);
+          const { [trunkName(graph)]: inside, logits } = cam(ctx, v);
           const [d] = gradients(sum(logits!), [inside!]);
           return { inside: inside!, d: d! };
         },
@@ -116,8 +116,8 @@ describe("a graph as a module", () => {
       go: {
         inputs: { x: ["k"] },
         run(ctx, { x: v }) {
-          const a = twice.apply(ctx, v);
-          const b = twice.apply(ctx, np.sub(v, 1));
+          const a = twice(ctx, v);
+          const b = twice(ctx, np.sub(v, 1));
           return { a, b };
         },
       },

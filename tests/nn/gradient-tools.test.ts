@@ -159,7 +159,7 @@ class Deep extends nn.Module {
 
   forward(ctx: nn.Context, x: Value): Value {
     return this.blocks.reduce((v, block) => {
-      const run = (u: Value) => block.apply(ctx, u);
+      const run = (u: Value) => block(ctx, u);
       return (this.#again ? checkpoint(run) : run)(v);
     }, x);
   }

@@ -25,7 +25,7 @@ const channelsLast = nn.Lambda((x) => permute(x, [0, ...x.type.shape.slice(2).ma
 class SelfAttention extends nn.Module {
   readonly attention = nn.MultiHeadAttention(6, 2, { batchFirst: true });
   forward(ctx: nn.Context, x: Value): Value {
-    return this.attention.apply(ctx, x);
+    return this.attention(ctx, x);
   }
 }
 

@@ -10,7 +10,7 @@ class Net extends nn.Module {
   readonly norm = nn.BatchNorm1d(6);
   readonly head = nn.Linear(6, 4);
   forward(ctx: nn.Context, words: Value): Value {
-    return this.head.apply(ctx, this.norm.apply(ctx, this.embed.apply(ctx, words)));
+    return this.head(ctx, this.norm(ctx, this.embed(ctx, words)));
   }
 }
 

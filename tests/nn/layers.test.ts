@@ -31,7 +31,7 @@ const causal = (n: number): Value => where(lowerTriangle(n, n), full("f32", [n, 
 const dropless = { feedForward: 12, dropout: 0 };
 const bag = (options: nn.EmbeddingBagOptions) => () => nn.EmbeddingBag(7, 5, options);
 const withOffsets: Case[1] = (m: nn.EmbeddingBagLayer, ctx, indices, offsets) =>
-  m.apply(ctx, indices!, { offsets: offsets! });
+  m(ctx, indices!, { offsets: offsets! });
 const modes = ["sum", "mean", "max"] as const;
 const pads = { 1: [2, 1], 2: [1, 2, 2, 1], 3: [1, 1, 2, 1, 0, 2] } as const;
 
@@ -46,7 +46,7 @@ const cases: Readonly<Record<string, Case>> = {
   ),
   "EmbeddingBag weights": [
     bag({ mode: "sum" }),
-    (m: nn.EmbeddingBagLayer, ctx, indices, weights) => m.apply(ctx, indices!, { weights: weights! }),
+    (m: nn.EmbeddingBagLayer, ctx, indices, weights) => m(ctx, indices!, { weights: weights! }),
   ],
   ConstantPad1d: [() => nn.ConstantPad1d(pads[1], 0.7)],
   ConstantPad2d: [() => nn.ConstantPad2d(pads[2], 0.7)],
@@ -88,8 +88,8 @@ const cases: Readonly<Record<string, Case>> = {
   "spectral Linear twice": [
     () => nn.spectralNorm(nn.Linear(5, 3), { iterations: 2 }),
     (m: nn.Layer, ctx, x) => {
-      m.apply(ctx, x!);
-      return m.apply(ctx, x!);
+      m(ctx, x!);
+      return m(ctx, x!);
     },
   ],
   "spectral Conv2d eval": [() => nn.spectralNorm(nn.Conv2d(4, 3, 3))],
@@ -119,22 +119,22 @@ const many: Readonly<
   ],
   TransformerEncoderLayer: [
     () => nn.TransformerEncoderLayer(8, 2, { ...dropless, activation: "gelu", normFirst: true, epsilon: 1e-3 }),
-    (m: nn.TransformerEncoderLayerModule, ctx, x, padding) => [m.apply(ctx, x!, { keyPaddingMask: toBool(padding!) })],
+    (m: nn.TransformerEncoderLayerModule, ctx, x, padding) => [m(ctx, x!, { keyPaddingMask: toBool(padding!) })],
   ],
   "TransformerEncoderLayer activation": [
     () => nn.TransformerEncoderLayer(8, 2, { ...dropless, activation: (x: Value) => silu([x]), batchFirst: true }),
-    (m: nn.TransformerEncoderLayerModule, ctx, x) => [m.apply(ctx, x!)],
+    (m: nn.TransformerEncoderLayerModule, ctx, x) => [m(ctx, x!)],
   ],
   TransformerDecoderLayer: [
     () => nn.TransformerDecoderLayer(8, 2, dropless),
     (m: nn.TransformerDecoderLayerModule, ctx, x, memory, padding) => [
-      m.apply(ctx, x!, memory!, { causal: true, memoryKeyPaddingMask: toBool(padding!) }),
+      m(ctx, x!, memory!, { causal: true, memoryKeyPaddingMask: toBool(padding!) }),
     ],
   ],
   Transformer: [
     () => nn.Transformer(8, 2, { ...dropless, encoderLayers: 2, decoderLayers: 1, normFirst: true }),
     (m: nn.TransformerModule, ctx, source, target, padding) => [
-      m.apply(ctx, source!, target!, {
+      m(ctx, source!, target!, {
         source: { keyPaddingMask: toBool(padding!) },
         target: { mask: causal(4), memoryKeyPaddingMask: toBool(padding!) },
       }),
@@ -154,7 +154,7 @@ class Unpooled extends nn.Module {
   }
   forward(ctx: nn.Context, x: Value): Value {
     const { output, indices } = this.pool.withIndices(ctx, x);
-    return this.unpool.apply(ctx, output, indices);
+    return this.unpool(ctx, output, indices);
   }
 }
 

@@ -28,9 +28,9 @@ class BasicBlock extends nn.Module {
   }
 
   forward(ctx: nn.Context, x: Value): Value {
-    const inner = relu([this.bn1.apply(ctx, this.conv1.apply(ctx, x))]);
-    const body = this.bn2.apply(ctx, this.conv2.apply(ctx, inner));
-    return relu([np.add(body, this.down === undefined ? x : this.down.apply(ctx, x))]);
+    const inner = relu([this.bn1(ctx, this.conv1(ctx, x))]);
+    const body = this.bn2(ctx, this.conv2(ctx, inner));
+    return relu([np.add(body, this.down === undefined ? x : this.down(ctx, x))]);
   }
 }
 
@@ -41,9 +41,9 @@ export class SmallResNet extends nn.Module {
   readonly fc = nn.Linear(16, 5);
 
   forward(ctx: nn.Context, x: Value): Value {
-    const start = relu([this.bn1.apply(ctx, this.conv1.apply(ctx, x))]);
-    const features = this.layers.reduce((v, layer) => layer.apply(ctx, v), start);
-    return this.fc.apply(ctx, mean(features, [2, 3]));
+    const start = relu([this.bn1(ctx, this.conv1(ctx, x))]);
+    const features = this.layers.reduce((v, layer) => layer(ctx, v), start);
+    return this.fc(ctx, mean(features, [2, 3]));
   }
 }
 
@@ -75,11 +75,11 @@ export class SmallUNet extends nn.Module {
   readonly c = nn.Conv2d(12, 3, 3, { padding: 1 });
 
   forward(ctx: nn.Context, x: Value): Value {
-    const a = silu([this.na.apply(ctx, this.a.apply(ctx, x))]);
-    const b = gelu([this.b.apply(ctx, a)], { approximate: "none" });
+    const a = silu([this.na(ctx, this.a(ctx, x))]);
+    const b = gelu([this.b(ctx, a)], { approximate: "none" });
     const coarse = F.interpolate(F.avgPool2d(b, 2), { scale: 2, mode: "linear" });
-    const up = this.up.apply(ctx, np.add(b, coarse));
-    return this.c.apply(ctx, concatenate([a, up], 1));
+    const up = this.up(ctx, np.add(b, coarse));
+    return this.c(ctx, concatenate([a, up], 1));
   }
 }
 
@@ -92,11 +92,11 @@ export class SmallVae extends nn.Module<readonly [x: Value, eps: Value]> {
   readonly fc4 = nn.Linear(32, 64);
 
   forward(ctx: nn.Context, x: Value, eps: Value): Value {
-    const h = relu([this.fc1.apply(ctx, x)]);
-    const mu = this.fc21.apply(ctx, h);
-    const logvar = this.fc22.apply(ctx, h);
+    const h = relu([this.fc1(ctx, x)]);
+    const mu = this.fc21(ctx, h);
+    const logvar = this.fc22(ctx, h);
     const z = np.add(mu, np.mul(eps, exp([np.mul(logvar, 0.5)])));
-    const y = this.fc4.apply(ctx, relu([this.fc3.apply(ctx, z)]));
+    const y = this.fc4(ctx, relu([this.fc3(ctx, z)]));
     const divergence = np.mul(sum(np.sub(np.add(logvar, 1), np.add(np.mul(mu, mu), exp([logvar])))), -0.5);
     return np.add(losses.bceWithLogits({ reduction: "sum" })(y, x), divergence);
   }
@@ -109,8 +109,8 @@ export class SmallCrnn extends nn.Module {
   readonly o = nn.Linear(24, 6);
 
   forward(ctx: nn.Context, x: Value): Value {
-    const columns = permute(squeeze(relu([this.c.apply(ctx, x)]), 2), [2, 0, 1]);
-    return logSoftmax([this.o.apply(ctx, this.g.apply(ctx, columns).output)], { axis: 2 });
+    const columns = permute(squeeze(relu([this.c(ctx, x)]), 2), [2, 0, 1]);
+    return logSoftmax([this.o(ctx, this.g(ctx, columns).output)], { axis: 2 });
   }
 }
 
@@ -124,15 +124,15 @@ export class SmallSeq2Seq extends nn.Module<readonly [src: Value, tgtIn: Value]>
   readonly o = nn.Linear(32, 14);
 
   forward(ctx: nn.Context, src: Value, tgtIn: Value): Value {
-    const { output: encoded, hidden } = this.enc.apply(ctx, this.es.apply(ctx, src));
-    const keys = this.k.apply(ctx, encoded);
-    const words = permute(this.et.apply(ctx, tgtIn), [1, 0, 2]);
+    const { output: encoded, hidden } = this.enc(ctx, this.es(ctx, src));
+    const keys = this.k(ctx, encoded);
+    const words = permute(this.et(ctx, tgtIn), [1, 0, 2]);
     const attend = (h: Value) => einsum("bs,bsd->bd", softmax([einsum("bsd,bd->bs", keys, h)], { axis: 1 }), encoded);
-    const { scanned } = nn.scan({ carried: [squeeze(hidden, 0)], inputs: [words] }, ([h], [word]) => {
-      const context = attend(h!);
-      const next = this.dec.apply(ctx, concatenate([word!, context], 1), h!);
-      return { carried: [next], scanned: [this.o.apply(ctx, concatenate([next, context], 1))] };
-    });
-    return permute(scanned[0]!, [1, 2, 0]);
+    const step = (h: Value, word: Value) => {
+      const context = attend(h);
+      const next = this.dec(ctx, concatenate([word, context], 1), h);
+      return [next, this.o(ctx, concatenate([next, context], 1))] as const;
+    };
+    return permute(F.scan(step, squeeze(hidden, 0), words)[1], [1, 2, 0]);
   }
 }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { compile } from "../../compiler/compile.js";
-import { losses, nn, optim, program, trainStep } from "../../compiler/dsl/index.js";
+import { F, losses, nn, optim, program, trainStep } from "../../compiler/dsl/index.js";
+import { sessionNames } from "../../compiler/dsl/program.js";
 import { asType, mean, np, square, sum } from "../../ir/build.js";
 import type { Value } from "../../ir/graph.js";
 import { tanh } from "../../ir/ops/elementwise.js";
@@ -23,20 +24,20 @@ describe("a program", () => {
         stepD: {
           inputs: { real: ["batch", 1], z: ["batch", 2] },
           run(ctx, { real, z }) {
-            const loss = np.sub(mean(D.apply(ctx, G.apply(ctx, z))), mean(D.apply(ctx, real)));
+            const loss = np.sub(mean(D(ctx, G(ctx, z))), mean(D(ctx, real)));
             return { loss: ctx.minimize(loss, D, optim.Adam({ lr: 1e-2 })) };
           },
         },
         stepG: {
           inputs: { z: ["batch", 2] },
           run(ctx, { z }) {
-            const fake = G.apply(ctx, z);
-            return { loss: ctx.minimize(np.mul(mean(D.apply(ctx, fake)), -1), G, optim.SGD({ lr: 1e-2 })), fake };
+            const fake = G(ctx, z);
+            return { loss: ctx.minimize(np.mul(mean(D(ctx, fake)), -1), G, optim.SGD({ lr: 1e-2 })), fake };
           },
         },
         sample: {
           inputs: { z: ["batch", 2] },
-          run: (ctx, { z }) => ({ image: ctx.eval(() => G.apply(ctx, z)) }),
+          run: (ctx, { z }) => ({ image: ctx.eval(() => G(ctx, z)) }),
         },
       },
     );
@@ -116,7 +117,7 @@ describe("a program", () => {
       rounds: {
         inputs: {},
         run: (ctx) => ({
-          x: nn.scan({ carried: [], length: 3 }, () => ({ carried: [], scanned: [uniform(ctx, [4])] })).scanned[0]!,
+          x: F.scan(() => [[], uniform(ctx, [4])], [], undefined, { length: 3 })[1],
         }),
       },
     });
@@ -145,14 +146,10 @@ describe("a program", () => {
         run3: {
           inputs: { x: [3, 4, 2] },
           run(ctx, { x }) {
-            const { scanned } = nn.scan({ carried: [], inputs: [x] }, (_, [row]) => ({
-              carried: [],
-              scanned: [bn.apply(ctx, row!)],
-            }));
-            return { y: scanned[0]! };
+            return { y: F.scan((_, row) => [[], bn(ctx, row)], [], x)[1] };
           },
         },
-        one: { inputs: { x: [4, 2] }, run: (ctx, { x }) => ({ y: bn.apply(ctx, x) }) },
+        one: { inputs: { x: [4, 2] }, run: (ctx, { x }) => ({ y: bn(ctx, x) }) },
       },
     );
     const artifact = await compile(p, compiled);
@@ -172,8 +169,7 @@ describe("a program", () => {
   it("hands weights to an inference session, whole and in parts", async () => {
     const make = () => ({ body: nn.Linear(2, 3), head: nn.Linear(3, 1) });
     const trained = make();
-    const forward = (m: ReturnType<typeof make>, ctx: nn.Context, x: Value) =>
-      m.head.apply(ctx, tanh([m.body.apply(ctx, x)]));
+    const forward = (m: ReturnType<typeof make>, ctx: nn.Context, x: Value) => m.head(ctx, tanh([m.body(ctx, x)]));
     const learning = await load(
       await compile(
         program(trained, {
@@ -214,11 +210,11 @@ describe("a program", () => {
       step: {
         inputs: { x: ["batch", 2], y: ["batch", 1] },
         run(ctx, { x, y }) {
-          const loss = losses.mse()(net.apply(ctx, x), y);
+          const loss = losses.mse()(net(ctx, x), y);
           return { loss: ctx.minimize(loss, net, optim.Adam()), size: asType(sum(square(y)), "f32") };
         },
       },
-      predict: { inputs: { x: ["batch", 2] }, training: false, run: (ctx, { x }) => net.apply(ctx, x) },
+      predict: { inputs: { x: ["batch", 2] }, training: false, run: (ctx, { x }) => net(ctx, x) },
     });
     expect(p.training?.fit).toEqual({
       step: "step",
@@ -279,12 +275,31 @@ describe("a program", () => {
         ctx.minimize(mean(x), net, optim.SGD()),
       ),
     ).toThrow(/the loss depends on none of the parameters/);
-    expect(() => build((ctx: nn.Context, { x }) => nn.Linear(2, 1).apply(ctx, x))).toThrow(
-      /does not belong to the model/,
-    );
+    expect(() => build((ctx: nn.Context, { x }) => nn.Linear(2, 1)(ctx, x))).toThrow(/does not belong to the model/);
     expect(() => build((_, { x }) => ({ "net.weight": x }))).toThrow(
       /a state of the program is called "net\.weight" too/,
     );
+  });
+
+  it("keeps its entries' names apart from the members of sessions", async () => {
+    const net = nn.Linear(2, 1);
+    const step = trainStep(net, {
+      inputs: { x: ["n", 2] },
+      targets: { y: ["n", 1] },
+      loss: losses.mse(),
+      optimizer: optim.SGD({ lr: 0.1 }),
+    });
+    const session = await load(await compile(step, compiled));
+    const members = new Set<string>();
+    for (let o: object = session; o !== Object.prototype; o = Object.getPrototypeOf(o))
+      for (const name of Object.getOwnPropertyNames(o)) if (!Object.hasOwn(step.entries, name)) members.add(name);
+    for (const name of [...members, ...Object.getOwnPropertyNames(Object.prototype)])
+      expect(() => program(net, { [name]: { inputs: {}, run: () => F.zeros([1]) } }), name).toThrow(
+        /sessions have a member of this name|whose name is an identifier/,
+      );
+    members.delete("constructor");
+    expect([...sessionNames].sort()).toEqual([...members, "then"].sort());
+    session.dispose();
   });
 });
 

@@ -72,7 +72,7 @@ const more: readonly (() => unknown)[] = [
   () => F.ctcLoss(value("f32", 5, 2, 3), value("i64", 2, 2), value("i64", 2), value("i64", 2)),
   () => losses.mse()(x, x),
   () => checkpoint((v: Value) => v.exp())(x),
-  () => root.apply(ctx, image),
+  () => root(ctx, image),
   () => [value("i32", 3).bitwiseLeftShift(2), value("i32", 3).bitwiseRightShift(1), value("i32", 3).bitwiseNot()],
   () => [
     F.bitcast(x, "i32"),

@@ -70,7 +70,7 @@ describe("packed sequences", () => {
         feeds,
         apply: (ctx, v) => {
           const states = Object.fromEntries(["hidden", "cell"].flatMap((n) => (v[n] ? [[n, v[n]]] : [])));
-          return valuesOf(model.apply(ctx, v.x!, { lengths: v.lengths!, ...states }));
+          return valuesOf(model(ctx, v.x!, { lengths: v.lengths!, ...states }));
         },
         upstream: range.map((i) => stored.get(`${c.name}/upstream/${i}`)!),
         wrt: c.inputs,
@@ -88,7 +88,7 @@ describe("packed sequences", () => {
 class Reader extends nn.Module<readonly [x: Value, lengths: Value], nn.RecurrentOutput> {
   readonly rnn = nn.GRU(3, 4, { bidirectional: true });
   forward(ctx: nn.Context, x: Value, lengths: Value): nn.RecurrentOutput {
-    return this.rnn.apply(ctx, x, { lengths });
+    return this.rnn(ctx, x, { lengths });
   }
 }
 const inputs = { x: ["steps", "batch", 3], lengths: { dtype: "i64" as const, shape: ["batch"] } };
@@ -139,7 +139,7 @@ describe("what does not fit is told", () => {
       readonly rnn = make();
       forward(ctx: nn.Context, x: Value, h: Value): Value {
         const given = Object.fromEntries(Object.keys(inputs).map((name) => [name, h]));
-        return this.rnn.apply(ctx, x, given).output;
+        return this.rnn(ctx, x, given).output;
       }
     }
     return () => toGraph(new Model(), { inputs: { x: [5, 2, 3], h: [1, 2, 4] } });

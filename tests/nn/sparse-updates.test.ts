@@ -10,7 +10,7 @@ class Tagger extends nn.Module {
   readonly embedding = nn.Embedding(words, 8);
   readonly fc = nn.Linear(8, 3);
   forward(ctx: nn.Context, x: Value): Value {
-    return this.fc.apply(ctx, this.embedding.apply(ctx, x));
+    return this.fc(ctx, this.embedding(ctx, x));
   }
 }
 

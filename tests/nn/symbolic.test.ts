@@ -45,8 +45,8 @@ describe("models with named sizes", () => {
       readonly gru = nn.GRU(6, 4, { bidirectional: true, batchFirst: true });
       readonly attend = nn.TransformerEncoderLayer(8, 2, { feedForward: 16, batchFirst: true });
       forward(ctx: nn.Context, tokens: Value): Value {
-        const { output } = this.gru.apply(ctx, this.embed.apply(ctx, tokens));
-        return mean(this.attend.apply(ctx, output, { causal: true }), 1);
+        const { output } = this.gru(ctx, this.embed(ctx, tokens));
+        return mean(this.attend(ctx, output, { causal: true }), 1);
       }
     }
     const model = new Reader();
@@ -67,7 +67,7 @@ describe("models with several inputs and outputs", () => {
     readonly left = nn.Linear(3, 2);
     readonly right = nn.Linear(4, 2);
     forward(ctx: nn.Context, a: Value, b: Value) {
-      const [x, y] = [this.left.apply(ctx, a), this.right.apply(ctx, b)];
+      const [x, y] = [this.left(ctx, a), this.right(ctx, b)];
       return { sum: np.add(x, y), gate: np.mul(x, y) };
     }
   }

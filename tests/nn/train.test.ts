@@ -199,7 +199,7 @@ describe("models", () => {
       readonly norm = nn.BatchNorm1d(3);
       readonly layers = [nn.Linear(3, 3), nn.Linear(3, 3, { bias: false })];
       forward(ctx: nn.Context, x: Value): Value {
-        return this.layers.reduce((v, layer) => relu([layer.apply(ctx, v)]), this.norm.apply(ctx, x));
+        return this.layers.reduce((v, layer) => relu([layer(ctx, v)]), this.norm(ctx, x));
       }
     }
     const net = nn.sequential(new Block(), nn.Residual(nn.Linear(3, 3)));
@@ -253,7 +253,7 @@ describe("models", () => {
   });
 
   it("say when a layer is made inside forward", () => {
-    const net = nn.Lambda((x, ctx) => nn.Linear(3, 3).apply(ctx, x));
+    const net = nn.Lambda((x, ctx) => nn.Linear(3, 3)(ctx, x));
     expect(() => nn.toGraph(net, { inputs: { x: [1, 3] } })).toThrow("does not belong to the model");
   });
 });

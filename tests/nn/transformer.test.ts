@@ -14,7 +14,7 @@ class WithMasks extends nn.Module<readonly [src: Value, tgt: Value, tgtMask: Val
 
   forward(ctx: nn.Context, src: Value, tgt: Value, tgtMask: Value, srcPadding: Value): Value {
     const mask = nn.paddingMask(srcPadding);
-    return this.tr.apply(ctx, src, tgt, { source: { mask }, target: { mask: tgtMask, memoryMask: mask } });
+    return this.tr(ctx, src, tgt, { source: { mask }, target: { mask: tgtMask, memoryMask: mask } });
   }
 }
 

@@ -99,7 +99,7 @@ class Passing extends nn.Module {
     this.next = next;
   }
   forward(ctx: nn.Context, x: Value): Value {
-    return this.next.apply(ctx, this.recurrent.apply(ctx, x) as unknown as Value);
+    return this.next(ctx, this.recurrent(ctx, x) as unknown as Value);
   }
 }
 

@@ -18,8 +18,8 @@ class ActorCritic extends nn.Module<readonly [Value], { pi: Value; v: Value }> {
   readonly pi = nn.Linear(32, 2);
   readonly v = nn.Linear(32, 1);
   forward(ctx: nn.Context, x: Value) {
-    const h = this.body.apply(ctx, x);
-    return { pi: this.pi.apply(ctx, h), v: this.v.apply(ctx, h).squeeze(1) };
+    const h = this.body(ctx, x);
+    return { pi: this.pi(ctx, h), v: this.v(ctx, h).squeeze(1) };
   }
 }
 
@@ -36,11 +36,7 @@ class Capsules extends nn.Module<readonly [x: Value, y: Value], { capsules: Valu
     };
     const n = size(x);
     const u = squash(
-      this.prim
-        .apply(ctx, this.conv.apply(ctx, x).relu())
-        .reshape([n, 4, 4, 9])
-        .permute([0, 1, 3, 2])
-        .reshape([n, 36, 4]),
+      this.prim(ctx, this.conv(ctx, x).relu()).reshape([n, 4, 4, 9]).permute([0, 1, 3, 2]).reshape([n, 36, 4]),
     );
     const votes = F.einsum("ijok,nik->nijo", ctx.value(this.W).squeeze(0), u);
     let logits = F.zeros([n, 36, 4]);
@@ -50,7 +46,7 @@ class Capsules extends nn.Module<readonly [x: Value, y: Value], { capsules: Valu
       if (round < 2) logits = logits.add(F.einsum("nijo,njo->nij", votes, v));
     }
     const masked = v.mul(F.oneHot(y, 4).unsqueeze(2)).flatten(1);
-    return { capsules: v, image: this.d2.apply(ctx, this.d1.apply(ctx, masked).relu()).sigmoid() };
+    return { capsules: v, image: this.d2(ctx, this.d1(ctx, masked).relu()).sigmoid() };
   }
 }
 
@@ -59,8 +55,8 @@ class Reader extends nn.Module {
   readonly g = nn.GRU(8, 12, { bidirectional: true });
   readonly o = nn.Linear(24, 6);
   forward(ctx: nn.Context, x: Value) {
-    const columns = this.c.apply(ctx, x).relu().squeeze(2).permute([2, 0, 1]);
-    return this.o.apply(ctx, this.g.apply(ctx, columns).output).logSoftmax(2);
+    const columns = this.c(ctx, x).relu().squeeze(2).permute([2, 0, 1]);
+    return this.o(ctx, this.g(ctx, columns).output).logSoftmax(2);
   }
 }
 
@@ -74,9 +70,9 @@ class Retina extends nn.Module<readonly [Value], { cls: Value; box: Value }> {
   readonly cls = nn.Conv2d(12, 6, 3, { padding: 1 });
   readonly box = nn.Conv2d(12, 8, 3, { padding: 1 });
   forward(ctx: nn.Context, x: Value) {
-    const h = this.backbone.apply(ctx, x);
+    const h = this.backbone(ctx, x);
     const anchors = (y: Value, k: number) => y.reshape([2, 2, k, 4, 4]).permute([0, 3, 4, 1, 2]).reshape([2, 32, k]);
-    return { cls: anchors(this.cls.apply(ctx, h), 3), box: anchors(this.box.apply(ctx, h), 4) };
+    return { cls: anchors(this.cls(ctx, h), 3), box: anchors(this.box(ctx, h), 4) };
   }
 }
 
@@ -96,10 +92,9 @@ class Block extends nn.Module {
       this.down = nn.sequential(nn.Conv2d(input, output, 1, { stride, bias: false }), nn.BatchNorm2d(output));
   }
   forward(ctx: nn.Context, x: Value) {
-    const h = this.bn1.apply(ctx, this.conv1.apply(ctx, x)).relu();
-    return this.bn2
-      .apply(ctx, this.conv2.apply(ctx, h))
-      .add(this.down?.apply(ctx, x) ?? x)
+    const h = this.bn1(ctx, this.conv1(ctx, x)).relu();
+    return this.bn2(ctx, this.conv2(ctx, h))
+      .add(this.down?.(ctx, x) ?? x)
       .relu();
   }
 }
@@ -110,8 +105,8 @@ class ResNet extends nn.Module {
   readonly layers = [new Block(8, 8, 1), new Block(8, 16, 2)];
   readonly fc = nn.Linear(16, 5);
   forward(ctx: nn.Context, x: Value) {
-    const h = this.layers.reduce((v, l) => l.apply(ctx, v), this.bn1.apply(ctx, this.conv1.apply(ctx, x)).relu());
-    return this.fc.apply(ctx, h.mean([2, 3]));
+    const h = this.layers.reduce((v, l) => l(ctx, v), this.bn1(ctx, this.conv1(ctx, x)).relu());
+    return this.fc(ctx, h.mean([2, 3]));
   }
 }
 
@@ -122,10 +117,10 @@ class UNet extends nn.Module {
   readonly up = nn.ConvTranspose2d(10, 6, 2, { stride: 2 });
   readonly c = nn.Conv2d(12, 3, 3, { padding: 1 });
   forward(ctx: nn.Context, x: Value) {
-    const a = this.na.apply(ctx, this.a.apply(ctx, x)).silu();
-    const b = this.b.apply(ctx, a).gelu();
+    const a = this.na(ctx, this.a(ctx, x)).silu();
+    const b = this.b(ctx, a).gelu();
     const fine = b.add(F.interpolate(F.avgPool2d(b, 2), { scale: 2, mode: "linear" }));
-    return this.c.apply(ctx, F.cat([a, this.up.apply(ctx, fine)], 1));
+    return this.c(ctx, F.cat([a, this.up(ctx, fine)], 1));
   }
 }
 
@@ -137,16 +132,16 @@ class Translator extends nn.Module<readonly [src: Value, tgt: Value]> {
   readonly k = nn.Linear(16, 16, { bias: false });
   readonly o = nn.Linear(32, 14);
   forward(ctx: nn.Context, src: Value, tgt: Value) {
-    const { output: enc, hidden } = this.enc.apply(ctx, this.es.apply(ctx, src));
-    const keys = this.k.apply(ctx, enc);
-    const words = this.et.apply(ctx, tgt).transpose(0, 1);
-    const { scanned } = nn.scan({ carried: [hidden.squeeze(0)], inputs: [words] }, ([h], [word]) => {
-      const weights = F.einsum("bsd,bd->bs", keys, h!).softmax(1);
+    const { output: enc, hidden } = this.enc(ctx, this.es(ctx, src));
+    const keys = this.k(ctx, enc);
+    const words = this.et(ctx, tgt).transpose(0, 1);
+    const step = (h: Value, word: Value) => {
+      const weights = F.einsum("bsd,bd->bs", keys, h).softmax(1);
       const context = F.einsum("bs,bsd->bd", weights, enc);
-      const next = this.dec.apply(ctx, F.cat([word!, context], 1), h!);
-      return { carried: [next], scanned: [this.o.apply(ctx, F.cat([next, context], 1))] };
-    });
-    return scanned[0]!.permute([1, 2, 0]);
+      const next = this.dec(ctx, F.cat([word, context], 1), h);
+      return [next, this.o(ctx, F.cat([next, context], 1))] as const;
+    };
+    return F.scan(step, hidden.squeeze(0), words)[1].permute([1, 2, 0]);
   }
 }
 
@@ -159,11 +154,11 @@ class GptBlock extends nn.Module {
   readonly fc2 = nn.Linear(64, 32);
   forward(ctx: nn.Context, x: Value) {
     const [n, t] = [size(x), size(x, 1)];
-    const heads = this.qkv.apply(ctx, this.ln1.apply(ctx, x)).chunk(3, -1);
+    const heads = this.qkv(ctx, this.ln1(ctx, x)).chunk(3, -1);
     const [q, k, v] = heads.map((h) => h.reshape([n, t, 4, 8]).transpose(1, 2));
     const mixed = F.attention(q!, k!, v!, { causal: true });
-    const y = x.add(this.proj.apply(ctx, mixed.transpose(1, 2).reshape([n, t, 32])));
-    return y.add(this.fc2.apply(ctx, this.fc1.apply(ctx, this.ln2.apply(ctx, y)).gelu()));
+    const y = x.add(this.proj(ctx, mixed.transpose(1, 2).reshape([n, t, 32])));
+    return y.add(this.fc2(ctx, this.fc1(ctx, this.ln2(ctx, y)).gelu()));
   }
 }
 
@@ -173,10 +168,10 @@ class Gpt extends nn.Module {
   readonly blocks = [new GptBlock(), new GptBlock()];
   readonly lnf = nn.LayerNorm(32);
   forward(ctx: nn.Context, tokens: Value) {
-    const x = this.wte.apply(ctx, tokens).add(ctx.value(this.wpe.weight));
-    const y = this.lnf.apply(
+    const x = this.wte(ctx, tokens).add(ctx.value(this.wpe.weight));
+    const y = this.lnf(
       ctx,
-      this.blocks.reduce((v, b) => b.apply(ctx, v), x),
+      this.blocks.reduce((v, b) => b(ctx, v), x),
     );
     return y.matmul(ctx.value(this.wte.weight).transpose());
   }
@@ -189,10 +184,10 @@ class Vae extends nn.Module<readonly [x: Value, eps: Value], { y: Value; mu: Val
   readonly fc3 = nn.Linear(4, 32);
   readonly fc4 = nn.Linear(32, 64);
   forward(ctx: nn.Context, x: Value, eps: Value) {
-    const h = this.fc1.apply(ctx, x).relu();
-    const [mu, logvar] = [this.fc21.apply(ctx, h), this.fc22.apply(ctx, h)];
+    const h = this.fc1(ctx, x).relu();
+    const [mu, logvar] = [this.fc21(ctx, h), this.fc22(ctx, h)];
     const z = mu.add(eps.mul(logvar.div(2).exp()));
-    return { y: this.fc4.apply(ctx, this.fc3.apply(ctx, z).relu()), mu, logvar };
+    return { y: this.fc4(ctx, this.fc3(ctx, z).relu()), mu, logvar };
   }
 }
 
@@ -203,11 +198,8 @@ class Stack extends nn.Module {
   readonly drop = nn.Dropout(0.2);
   readonly fc = nn.Linear(50, 1);
   forward(ctx: nn.Context, x: Value) {
-    const h = [this.lstm1, this.lstm2, this.lstm3].reduce(
-      (v, l) => this.drop.apply(ctx, l.apply(ctx, v).output as Value),
-      x,
-    );
-    return this.fc.apply(ctx, h.select(1, -1));
+    const h = [this.lstm1, this.lstm2, this.lstm3].reduce((v, l) => this.drop(ctx, l(ctx, v).output as Value), x);
+    return this.fc(ctx, h.select(1, -1));
   }
 }
 
@@ -216,8 +208,8 @@ class Sentiment extends nn.Module {
   readonly rnn = nn.RNN(100, 256, { layers: 2, bidirectional: true });
   readonly fc = nn.Linear(512, 1);
   forward(ctx: nn.Context, text: Value) {
-    const { hidden } = this.rnn.apply(ctx, this.embedding.apply(ctx, text));
-    return this.fc.apply(ctx, F.cat([hidden.select(0, -2), hidden.select(0, -1)], 1)).squeeze(1);
+    const { hidden } = this.rnn(ctx, this.embedding(ctx, text));
+    return this.fc(ctx, F.cat([hidden.select(0, -2), hidden.select(0, -1)], 1)).squeeze(1);
   }
 }
 
@@ -226,8 +218,8 @@ class Dropped extends nn.Module<readonly [x: Value, mask1: Value, mask2: Value]>
   readonly b = nn.Linear(24, 24);
   readonly c = nn.Linear(24, 1);
   forward(ctx: nn.Context, x: Value, mask1: Value, mask2: Value) {
-    const h = this.a.apply(ctx, x).relu().mul(mask1).div(0.8);
-    return this.c.apply(ctx, this.b.apply(ctx, h).relu().mul(mask2).div(0.5));
+    const h = this.a(ctx, x).relu().mul(mask1).div(0.8);
+    return this.c(ctx, this.b(ctx, h).relu().mul(mask2).div(0.5));
   }
 }
 
@@ -261,7 +253,7 @@ export const systems: Readonly<Record<string, () => Program>> = {
       step: {
         inputs: { state: ["steps", 4], action: ids("steps"), ret: ["steps"] },
         run(ctx, { state, action, ret }) {
-          const { pi, v } = net.apply(ctx, state);
+          const { pi, v } = net(ctx, state);
           const policy = logProb(pi, action).mul(ret.sub(v).detach()).sum().neg();
           const value = losses.smoothL1({ reduction: "sum" })(v, ret);
           const entropy = pi.softmax(-1).mul(pi.logSoftmax(-1)).sum().neg();
@@ -277,7 +269,7 @@ export const systems: Readonly<Record<string, () => Program>> = {
       step: {
         inputs: { x: [4, 1, 12, 12], y: ids(4) },
         run(ctx, { x, y }) {
-          const { capsules, image } = net.apply(ctx, x, y);
+          const { capsules, image } = net(ctx, x, y);
           const length = capsules.norm(2, -1);
           const t = F.oneHot(y, 4);
           const present = t.mul(length.rsub(0.9).relu().square());
@@ -312,7 +304,7 @@ export const systems: Readonly<Record<string, () => Program>> = {
       step: {
         inputs: { x: [4, 1, 6, 14], targets: ids(4, 4), inputLengths: ids(4), targetLengths: ids(4) },
         run(ctx, { x, targets, inputLengths, targetLengths }) {
-          const loss = losses.ctc()(net.apply(ctx, x), targets, inputLengths, targetLengths);
+          const loss = losses.ctc()(net(ctx, x), targets, inputLengths, targetLengths);
           return { loss: ctx.minimize(loss, net, adam(0.01)) };
         },
       },
@@ -343,9 +335,9 @@ export const systems: Readonly<Record<string, () => Program>> = {
                 .exp()
                 .add(1),
             ).sub(1);
-            const [fs, ft] = [features.apply(ctx, xs), features.apply(ctx, xt)];
-            const classLoss = losses.crossEntropy()(classifier.apply(ctx, fs), y);
-            const d = domain.apply(ctx, reverse(F.cat([fs, ft]), factor)).squeeze(1);
+            const [fs, ft] = [features(ctx, xs), features(ctx, xt)];
+            const classLoss = losses.crossEntropy()(classifier(ctx, fs), y);
+            const d = domain(ctx, reverse(F.cat([fs, ft]), factor)).squeeze(1);
             const which = F.cat([F.zeros([size(xs)]), F.ones([size(xt)])]);
             const domainLoss = losses.bceWithLogits()(d, which);
             const optimizer = optim.SGD({ lr: 0.05, momentum: 0.9 });
@@ -364,8 +356,8 @@ export const systems: Readonly<Record<string, () => Program>> = {
         step: {
           inputs: { x: ["n", 10], y: ids("n") },
           run(ctx, { x, y }) {
-            const known = ctx.eval(() => teacher.apply(ctx, x)).detach();
-            const logits = student.apply(ctx, x);
+            const known = ctx.eval(() => teacher(ctx, x)).detach();
+            const logits = student(ctx, x);
             const soft = losses.klDiv({ reduction: "batchmean" })(logits.div(4).logSoftmax(1), known.div(4).softmax(1));
             const loss = soft.mul(0.7 * 16).add(losses.crossEntropy()(logits, y).mul(0.3));
             return { loss: ctx.minimize(loss, student, adam(0.01)) };
@@ -382,9 +374,9 @@ export const systems: Readonly<Record<string, () => Program>> = {
         step: {
           inputs: { s: ["n", 4], a: ids("n"), r: ["n"], s2: ["n", 4] },
           run(ctx, { s, a, r, s2 }) {
-            const best = online.apply(ctx, s2).argMax(1, true);
-            const y = target.apply(ctx, s2).gather(1, best).squeeze(1).mul(0.95).add(r).detach();
-            const q = online.apply(ctx, s).gather(1, a.unsqueeze(1)).squeeze(1);
+            const best = online(ctx, s2).argMax(1, true);
+            const y = target(ctx, s2).gather(1, best).squeeze(1).mul(0.95).add(r).detach();
+            const q = online(ctx, s).gather(1, a.unsqueeze(1)).squeeze(1);
             const loss = ctx.minimize(losses.mse()(q, y), online, adam(0.002));
             ctx.blend(online, target, 0.05);
             return { loss };
@@ -408,22 +400,21 @@ export const systems: Readonly<Record<string, () => Program>> = {
         },
         run(ctx, { x, y, ...noise }) {
           const weights = ctx.parameters(net).map((p) => p.value);
-          const { carried, scanned } = nn.scan(
-            { carried: weights.map((w) => F.zerosLike(w)), inputs: [x, y] },
-            (sums, [row, label]) => {
-              const loss = losses.crossEntropy()(net.apply(ctx, row!.unsqueeze(0)), label!.unsqueeze(0));
+          const [sums, rows] = F.scan(
+            (sums, { row, label }) => {
+              const loss = losses.crossEntropy()(net(ctx, row.unsqueeze(0)), label.unsqueeze(0));
               const found = gradients(loss, weights);
               const norm = gradNorm(found);
               const scale = F.clamp(F.div(1, norm.add(1e-6)), undefined, 1);
-              return {
-                carried: sums.map((sum, i) => sum.add(found[i]!.mul(scale))),
-                scanned: [loss, F.gt(norm, 1).cast("f32")],
-              };
+              const next = sums.map((sum, i) => sum.add(found[i]!.mul(scale)));
+              return [next, { loss, clipped: F.gt(norm, 1).cast("f32") }];
             },
+            weights.map((w) => F.zerosLike(w)),
+            { row: x, label: y },
           );
-          const private_ = carried.map((g, i) => g.add((noise as Record<string, Value>)[noises[i]!]!.mul(0.8)).div(8));
+          const private_ = sums.map((g, i) => g.add((noise as Record<string, Value>)[noises[i]!]!.mul(0.8)).div(8));
           ctx.applyGradients(private_, net, optim.SGD({ lr: 0.2 }));
-          return { loss: scanned[0]!.mean(), clippedFraction: scanned[1]!.mean() };
+          return { loss: rows.loss.mean(), clippedFraction: rows.clipped.mean() };
         },
       },
     });
@@ -436,8 +427,8 @@ export const systems: Readonly<Record<string, () => Program>> = {
         step: {
           inputs: { s: ["n", 4], a: ids("n"), r: ["n"], s2: ["n", 4], done: ["n"] },
           run(ctx, { s, a, r, s2, done }) {
-            const y = target.apply(ctx, s2).amax(1).mul(0.99).mul(done.rsub(1)).add(r).detach();
-            const q = online.apply(ctx, s).gather(1, a.unsqueeze(1)).squeeze(1);
+            const y = target(ctx, s2).amax(1).mul(0.99).mul(done.rsub(1)).add(r).detach();
+            const q = online(ctx, s).gather(1, a.unsqueeze(1)).squeeze(1);
             const optimizer = optim.RMSprop({ lr: 0.001 });
             return { loss: ctx.minimize(smoothL1(q, y), online, optimizer, { clip: optim.clipValue(0.05) }) };
           },
@@ -473,10 +464,10 @@ export const systems: Readonly<Record<string, () => Program>> = {
         step: {
           inputs: { real: ["n", 1, 12, 12], z: ["n", 8] },
           run(ctx, { real, z }) {
-            const fake = G.apply(ctx, z);
-            const lossD = bce(D.apply(ctx, real), 1).add(bce(D.apply(ctx, fake.detach()), 0));
+            const fake = G(ctx, z);
+            const lossD = bce(D(ctx, real), 1).add(bce(D(ctx, fake.detach()), 0));
             ctx.minimize(lossD, D, adam(4e-4, { betas: [0.5, 0.999] }));
-            const lossG = bce(D.apply(ctx, fake), 1);
+            const lossG = bce(D(ctx, fake), 1);
             ctx.minimize(lossG, G, adam(1e-4, { betas: [0.5, 0.999] }));
             return { lossD, lossG };
           },
@@ -492,7 +483,7 @@ export const systems: Readonly<Record<string, () => Program>> = {
         run: (ctx, { x, y }) => ({
           loss: ctx.minimize(
             losses.mse()(
-              ctx.eval(() => net.apply(ctx, x)),
+              ctx.eval(() => net(ctx, x)),
               y,
             ),
             net,
@@ -508,7 +499,7 @@ export const systems: Readonly<Record<string, () => Program>> = {
       step: {
         inputs: { x: ["n", 1, 8, 8], y: ids("n"), lam: [], perm: ids("n") },
         run(ctx, { x, y, lam, perm }) {
-          const logits = net.apply(ctx, F.lerp(x.indexSelect(0, perm), x, lam));
+          const logits = net(ctx, F.lerp(x.indexSelect(0, perm), x, lam));
           const ce = losses.crossEntropy();
           const loss = F.lerp(ce(logits, y.indexSelect(0, perm)), ce(logits, y), lam);
           return { loss: ctx.minimize(loss, net, optim.SGD({ lr: 0.05, momentum: 0.9 })) };
@@ -522,7 +513,7 @@ export const systems: Readonly<Record<string, () => Program>> = {
       step: {
         inputs: { x: ["n", 10], y: ["n", 1], mask1: ["n", 24], mask2: ["n", 24] },
         run: (ctx, { x, y, mask1, mask2 }) => ({
-          loss: ctx.minimize(losses.mse()(net.apply(ctx, x, mask1, mask2), y), net, adam(0.01)),
+          loss: ctx.minimize(losses.mse()(net(ctx, x, mask1, mask2), y), net, adam(0.01)),
         }),
       },
     });
@@ -539,7 +530,7 @@ export const systems: Readonly<Record<string, () => Program>> = {
       step: {
         inputs: { state: ["n", 4], action: ids("n"), advantage: ["n"], ret: ["n"], oldLogProb: ["n"] },
         run(ctx, { state, action, advantage, ret, oldLogProb }) {
-          const { pi, v } = net.apply(ctx, state);
+          const { pi, v } = net(ctx, state);
           const ratio = logProb(pi, action).sub(oldLogProb).exp();
           const gain = F.minimum(ratio.mul(advantage), ratio.clamp(0.8, 1.2).mul(advantage)).mean();
           return { loss: ctx.minimize(losses.mse()(v, ret).mul(0.5).sub(gain), net, adam(0.003)) };
@@ -557,7 +548,7 @@ export const systems: Readonly<Record<string, () => Program>> = {
           const discounts = F.pow(0.98, later.cast("f32")).triu();
           const returns = discounts.matmul(reward);
           const standard = returns.sub(returns.mean()).div(returns.std().add(1e-7));
-          const loss = logProb(net.apply(ctx, state), action).mul(standard).sum().neg();
+          const loss = logProb(net(ctx, state), action).mul(standard).sum().neg();
           return { loss: ctx.minimize(loss, net, adam(0.01)) };
         },
       },
@@ -571,7 +562,7 @@ export const systems: Readonly<Record<string, () => Program>> = {
       step: {
         inputs: { x: [2, 3, 16, 16], target: [2, 32, 3], fg: [2, 32], boxes: [2, 32, 4] },
         run(ctx, { x, target, fg, boxes }) {
-          const { cls, box } = net.apply(ctx, x);
+          const { cls, box } = net(ctx, x);
           const count = fg.sum();
           const focal = losses.focal({ alpha: 0.25, gamma: 2, reduction: "sum" })(cls, target).div(count);
           const each = losses.smoothL1({ beta: 1 / 9, reduction: "none" })(box, boxes);
@@ -587,7 +578,7 @@ export const systems: Readonly<Record<string, () => Program>> = {
       step: {
         inputs: { text: ids(12, "n"), label: ["n"] },
         run: (ctx, { text, label }) => ({
-          loss: ctx.minimize(losses.bceWithLogits()(net.apply(ctx, text), label), net, adam(0.001)),
+          loss: ctx.minimize(losses.bceWithLogits()(net(ctx, text), label), net, adam(0.001)),
         }),
       },
     });
@@ -598,7 +589,7 @@ export const systems: Readonly<Record<string, () => Program>> = {
       step: {
         inputs: { x: [2, 1, 12, 12], y: ids(2, 12, 12) },
         run(ctx, { x, y }) {
-          const logits = net.apply(ctx, x);
+          const logits = net(ctx, x);
           const dice = losses.dice()(logits, y);
           const optimizer = optim.AdamW({ lr: 0.01, weightDecay: 0.01 });
           return { loss: ctx.minimize(losses.crossEntropy()(logits, y).add(dice), net, optimizer), dice };
@@ -613,7 +604,7 @@ export const systems: Readonly<Record<string, () => Program>> = {
       step: {
         inputs: { src: words, tgtIn: words, tgtOut: words },
         run: (ctx, { src, tgtIn, tgtOut }) =>
-          clipped(ctx, losses.crossEntropy({ ignoreIndex: 0 })(net.apply(ctx, src, tgtIn), tgtOut), net, adam(0.01)),
+          clipped(ctx, losses.crossEntropy({ ignoreIndex: 0 })(net(ctx, src, tgtIn), tgtOut), net, adam(0.01)),
       },
     });
   },
@@ -623,7 +614,7 @@ export const systems: Readonly<Record<string, () => Program>> = {
       step: {
         inputs: { tokens: ids("n", 17) },
         run(ctx, { tokens }) {
-          const logits = net.apply(ctx, tokens.narrow(1, 0, 16));
+          const logits = net(ctx, tokens.narrow(1, 0, 16));
           const loss = losses.crossEntropy()(logits.flatten(0, 1), tokens.narrow(1, 1, 16).flatten());
           return clipped(ctx, loss, net, optim.AdamW({ lr: 0.003, weightDecay: 0.1 }), {
             schedule: schedules.warmup(0.003, 10),
@@ -638,7 +629,7 @@ export const systems: Readonly<Record<string, () => Program>> = {
       step: {
         inputs: { x: ["n", 64], eps: ["n", 4] },
         run(ctx, { x, eps }) {
-          const { y, mu, logvar } = net.apply(ctx, x, eps);
+          const { y, mu, logvar } = net(ctx, x, eps);
           const kl = logvar.add(1).sub(mu.square()).sub(logvar.exp()).sum().mul(-0.5);
           const loss = losses.bceWithLogits({ reduction: "sum" })(y, x).add(kl);
           return { loss: ctx.minimize(loss, net, adam(0.001)), kl };
@@ -654,9 +645,9 @@ export const systems: Readonly<Record<string, () => Program>> = {
         step: {
           inputs: { c: ids("n"), o: ids("n"), neg: ids("n", 5) },
           run(ctx, { c, o, neg }) {
-            const u = center.apply(ctx, c);
-            const near = u.mul(context.apply(ctx, o)).sum(1).logSigmoid();
-            const far = F.einsum("nkd,nd->nk", context.apply(ctx, neg), u).neg().logSigmoid().sum(1);
+            const u = center(ctx, c);
+            const near = u.mul(context(ctx, o)).sum(1).logSigmoid();
+            const far = F.einsum("nkd,nd->nk", context(ctx, neg), u).neg().logSigmoid().sum(1);
             return { loss: ctx.minimize(near.add(far).mean().neg(), [center, context], optim.SGD({ lr: 0.5 })) };
           },
         },
@@ -669,7 +660,7 @@ function classifier(net: nn.Layer, shape: (string | number)[], optimizer: optim.
   return program(net, {
     step: {
       inputs: { x: shape, y: ids("n") },
-      run: (ctx, { x, y }) => ({ loss: ctx.minimize(losses.crossEntropy()(net.apply(ctx, x), y), net, optimizer) }),
+      run: (ctx, { x, y }) => ({ loss: ctx.minimize(losses.crossEntropy()(net(ctx, x), y), net, optimizer) }),
     },
   });
 }

@@ -140,10 +140,10 @@ export class MultiHeadAttentionModule extends Module<readonly [query: Value, inp
     const mixed =
       weights === undefined
         ? attention([q, k, v, ...(mask ? [mask] : [])], attrs)
-        : matmul(this.#dropout.apply(ctx, weights), v);
+        : matmul(this.#dropout(ctx, weights), v);
     const [batch, , steps] = mixed.type.shape;
     const joined = reshapeTo(permute(mixed, [0, 2, 1, 3]), [batch!, steps!, this.features]);
-    const output = this.out_proj.apply(ctx, this.#batchFirst ? joined : permute(joined, [1, 0, 2]));
+    const output = this.out_proj(ctx, this.#batchFirst ? joined : permute(joined, [1, 0, 2]));
     return { output, weights: weights && mean(weights, 1) };
   }
 
@@ -171,7 +171,7 @@ export class MultiHeadAttentionModule extends Module<readonly [query: Value, inp
 export const MultiHeadAttention = defineLayer({
   name: "MultiHeadAttention",
   summary:
-    "Attention in several heads: `apply(ctx, query, { key, value, mask, keyPaddingMask, causal })`; `withWeights` gives the weights as well",
+    "Attention in several heads: `layer(ctx, query, { key, value, mask, keyPaddingMask, causal })`; `withWeights` gives the weights as well",
   parameters: [argument("features", count, "Of queries and results"), argument("heads", count, "How many")],
   options: attentionOptions,
   make: (settings, features: number, heads: number) => new MultiHeadAttentionModule(features, heads, settings),

@@ -63,10 +63,10 @@ export class RNNCellModule extends Cell<readonly [x: Value, h: Value], Value> {
     return this.#relu ? relu([sums]) : tanh([sums]);
   }
 }
-/** `apply(ctx, x, h)` → the next state [batch, hidden]. */
+/** `layer(ctx, x, h)` → the next state [batch, hidden]. */
 export const RNNCell = defineLayer({
   name: "RNNCell",
-  summary: "One step of an RNN: `apply(ctx, x, h)` → the next state [batch, hidden]",
+  summary: "One step of an RNN: `layer(ctx, x, h)` → the next state [batch, hidden]",
   parameters: [argument("input", count, "Features of x"), argument("hidden", count, "Features of the state")],
   options: rnnOptions,
   make: (settings, input: number, hidden: number) => new RNNCellModule(input, hidden, settings),
@@ -84,10 +84,10 @@ export class LSTMCellModule extends Cell<
     return lstmStep(np.add(this.fromInput(ctx, x), this.fromState(ctx, h)), c, "ifgo");
   }
 }
-/** `apply(ctx, x, h, c)` → the next state and cell. */
+/** `layer(ctx, x, h, c)` → the next state and cell. */
 export const LSTMCell = defineLayer({
   name: "LSTMCell",
-  summary: "One step of an LSTM: `apply(ctx, x, h, c)` → [state, cell]",
+  summary: "One step of an LSTM: `layer(ctx, x, h, c)` → [state, cell]",
   parameters: [argument("input", count, "Features of x"), argument("hidden", count, "Features of the state")],
   options: cellOptions,
   make: (settings, input: number, hidden: number) => new LSTMCellModule(input, hidden, settings),
@@ -106,10 +106,10 @@ export class GRUCellModule extends Cell<readonly [x: Value, h: Value], Value> {
     return gruStep(this.fromInput(ctx, x), h, ctx.value(this.weight_hh), bias, this.#resetAfter);
   }
 }
-/** `apply(ctx, x, h)` → the next state. */
+/** `layer(ctx, x, h)` → the next state. */
 export const GRUCell = defineLayer({
   name: "GRUCell",
-  summary: "One step of a GRU: `apply(ctx, x, h)` → the next state",
+  summary: "One step of a GRU: `layer(ctx, x, h)` → the next state",
   parameters: [argument("input", count, "Features of x"), argument("hidden", count, "Features of the state")],
   options: gruOptions,
   make: (settings, input: number, hidden: number) => new GRUCellModule(input, hidden, settings),

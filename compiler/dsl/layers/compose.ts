@@ -66,8 +66,8 @@ export class ResidualLayer extends Module {
   }
 
   forward(ctx: Context, x: Value): Value {
-    const shortcut = this.shortcut === undefined ? x : one(this.shortcut, this.shortcut.apply(ctx, x));
-    return np.add(one(this.body, this.body.apply(ctx, x)), shortcut);
+    const shortcut = this.shortcut === undefined ? x : one(this.shortcut, this.shortcut(ctx, x));
+    return np.add(one(this.body, this.body(ctx, x)), shortcut);
   }
 }
 export const Residual = positional(
@@ -91,7 +91,7 @@ export class SequentialModule<L extends Readonly<Record<string, Layer>>> extends
   }
 
   forward(ctx: Context, x: Value): Value {
-    return Object.values(this.layers).reduce((value, layer) => one(layer, layer.apply(ctx, value)), x);
+    return Object.values(this.layers).reduce((value, layer) => one(layer, layer(ctx, value)), x);
   }
 }
 

@@ -158,7 +158,7 @@ export class EmbeddingBagLayer extends Module<readonly [indices: Value, inputs?:
 export const EmbeddingBag = defineLayer({
   name: "EmbeddingBag",
   summary:
-    "Sum, mean or maximum of the rows of each bag: `apply(ctx, indices)` with indices [bags, indices of a bag], or `apply(ctx, indices, { offsets })` with [all indices] and where each bag begins; `weights` are factors of rows for sums. → [bags, size]; an empty bag gives zeros",
+    "Sum, mean or maximum of the rows of each bag: `layer(ctx, indices)` with indices [bags, indices of a bag], or `layer(ctx, indices, { offsets })` with [all indices] and where each bag begins; `weights` are factors of rows for sums. → [bags, size]; an empty bag gives zeros",
   parameters: [argument("count", count, "Number of rows"), argument("size", count, "Size of each")],
   options: bagOptions,
   make: (settings, count: number, size: number) => new EmbeddingBagLayer(count, size, settings),

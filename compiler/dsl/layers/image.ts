@@ -100,7 +100,7 @@ export class RoiAlignLayer extends Module<readonly [x: Value, boxes: Value]> {
 export const RoiAlign = defineLayer({
   name: "RoiAlign",
   summary:
-    "`apply(ctx, x, boxes)`: boxes [K, 5] of (image, x1, y1, x2, y2) taken from x [N, C, H, W] by interpolation → [K, C, …output]",
+    "`layer(ctx, x, boxes)`: boxes [K, 5] of (image, x1, y1, x2, y2) taken from x [N, C, H, W] by interpolation → [K, C, …output]",
   parameters: [
     argument(
       "output",
@@ -128,14 +128,14 @@ export class PairLayer extends Module<readonly [a: Value, b: Value]> {
 
 export const CosineSimilarity = defineLayer({
   name: "CosineSimilarity",
-  summary: "`apply(ctx, a, b)`: a·b/(|a|·|b|) along an axis",
+  summary: "`layer(ctx, a, b)`: a·b/(|a|·|b|) along an axis",
   parameters: [],
   options: { axis: option(integer, 1, "Which"), epsilon: option(size, 1e-8, "Least product of the lengths") },
   make: ({ axis, epsilon }) => new PairLayer((a, b) => cosineSimilarity(a, b, axis, epsilon)),
 });
 export const PairwiseDistance = defineLayer({
   name: "PairwiseDistance",
-  summary: "`apply(ctx, a, b)`: p-norm of a − b along the last axis",
+  summary: "`layer(ctx, a, b)`: p-norm of a − b along the last axis",
   parameters: [],
   options: {
     p: option(number, 2, "Of the norm"),

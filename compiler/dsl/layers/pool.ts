@@ -122,7 +122,7 @@ const unpoolOf = (axes: number) =>
   defineLayer({
     name: `MaxUnpool${axes}d`,
     summary:
-      "`apply(ctx, x, indices, size?)`: values put back where a max pool's `withIndices` found them, among zeros; the size of the spatial axes is the least that the pool may have had",
+      "`layer(ctx, x, indices, size?)`: values put back where a max pool's `withIndices` found them, among zeros; the size of the spatial axes is the least that the pool may have had",
     parameters: [kernel],
     options: unpoolOptions,
     make: (settings: Settings<typeof unpoolOptions>, kernel: Size) => new MaxUnpoolLayer(axes, kernel, settings),

@@ -179,7 +179,7 @@ export abstract class RecurrentModule<O extends RecurrentOutput> extends Module<
         made.map((m) => m[0]!),
         -1,
       );
-      if (layer < layers - 1 && this.#dropout !== undefined) current = this.#dropout.apply(ctx, current);
+      if (layer < layers - 1 && this.#dropout !== undefined) current = this.#dropout(ctx, current);
     }
     const stacked = this.#states.map((_, s) => stack(last.map((l) => l[s]!)));
     return this.result(batchFirst ? permute(current, [1, 0, 2]) : current, stacked);
@@ -215,7 +215,7 @@ export class RNNModule extends RecurrentModule<RecurrentOutput> {
     return { output, hidden: hidden! };
   }
 }
-/** `apply(ctx, x)`, `apply(ctx, x, h0)` or `apply(ctx, x, { hidden, lengths })`; h0 is [layers · directions, batch, hidden]. */
+/** `layer(ctx, x)`, `layer(ctx, x, h0)` or `layer(ctx, x, { hidden, lengths })`; h0 is [layers · directions, batch, hidden]. */
 export const RNN = defineLayer({
   name: "RNN",
   summary: "h' = tanh(W·x + R·h + biases) over sequences → { output, hidden }",
@@ -238,7 +238,7 @@ export class LSTMModule extends RecurrentModule<LSTMOutput> {
     return { output, hidden: hidden!, cell: cell! };
   }
 }
-/** `apply(ctx, x)`, `apply(ctx, x, h0, c0)` or `apply(ctx, x, { hidden, cell, lengths })`. */
+/** `layer(ctx, x)`, `layer(ctx, x, h0, c0)` or `layer(ctx, x, { hidden, cell, lengths })`. */
 export const LSTM = defineLayer({
   name: "LSTM",
   summary: "Long short-term memory over sequences → { output, hidden, cell }; gates in PyTorch's order i, f, g, o",
@@ -264,7 +264,7 @@ export class GRUModule extends RecurrentModule<RecurrentOutput> {
     return { output, hidden: hidden! };
   }
 }
-/** `apply(ctx, x)`, `apply(ctx, x, h0)` or `apply(ctx, x, { hidden, lengths })`. */
+/** `layer(ctx, x)`, `layer(ctx, x, h0)` or `layer(ctx, x, { hidden, lengths })`. */
 export const GRU = defineLayer({
   name: "GRU",
   summary: "Gated recurrent unit over sequences → { output, hidden }; gates in PyTorch's order r, z, n",

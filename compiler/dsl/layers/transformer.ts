@@ -110,14 +110,14 @@ abstract class TransformerLayer<I extends readonly unknown[]> extends Module<I> 
     drop: DropoutLayer,
     body: (v: Value) => Value,
   ): Value {
-    const inner = drop.apply(ctx, body(this.normFirst ? norm.apply(ctx, x) : x));
+    const inner = drop(ctx, body(this.normFirst ? norm(ctx, x) : x));
     const sum = np.add(x, inner);
-    return this.normFirst ? sum : norm.apply(ctx, sum);
+    return this.normFirst ? sum : norm(ctx, sum);
   }
 
   protected feedForward(ctx: Context, x: Value): Value {
-    const wide = this.#activation(this.linear1.apply(ctx, x));
-    return this.linear2.apply(ctx, this.dropout.apply(ctx, wide));
+    const wide = this.#activation(this.linear1(ctx, x));
+    return this.linear2(ctx, this.dropout(ctx, wide));
   }
 }
 
@@ -137,14 +137,14 @@ const sizesOfLayer = [argument("features", count, "Of each step"), argument("hea
 export class TransformerEncoderLayerModule extends TransformerLayer<readonly [x: Value, inputs?: EncoderInputs]> {
   forward(ctx: Context, x: Value, inputs?: EncoderInputs): Value {
     const given = inputsOf(inputs, encoderChecks);
-    const attended = this.residual(ctx, x, this.norm1, this.dropout1, (v) => this.self_attn.apply(ctx, v, given));
+    const attended = this.residual(ctx, x, this.norm1, this.dropout1, (v) => this.self_attn(ctx, v, given));
     return this.residual(ctx, attended, this.norm2, this.dropout2, (v) => this.feedForward(ctx, v));
   }
 }
 export const TransformerEncoderLayer = defineLayer({
   name: "TransformerEncoderLayer",
   summary:
-    "Self-attention and feed-forward, each with a residual and a norm: `apply(ctx, x, { mask, keyPaddingMask, causal })`",
+    "Self-attention and feed-forward, each with a residual and a norm: `layer(ctx, x, { mask, keyPaddingMask, causal })`",
   parameters: sizesOfLayer,
   options: layerOptions,
   make: (settings, features: number, heads: number) => new TransformerEncoderLayerModule(features, heads, settings),
@@ -168,9 +168,9 @@ export class TransformerDecoderLayerModule extends TransformerLayer<
 
   forward(ctx: Context, x: Value, memory: Value, inputs?: DecoderInputs): Value {
     const { memoryMask, memoryKeyPaddingMask, ...own } = inputsOf(inputs, decoderChecks);
-    const attended = this.residual(ctx, x, this.norm1, this.dropout1, (v) => this.self_attn.apply(ctx, v, own));
+    const attended = this.residual(ctx, x, this.norm1, this.dropout1, (v) => this.self_attn(ctx, v, own));
     const crossed = this.residual(ctx, attended, this.norm2, this.dropout2, (v) =>
-      this.multihead_attn.apply(ctx, v, { key: memory, mask: memoryMask, keyPaddingMask: memoryKeyPaddingMask }),
+      this.multihead_attn(ctx, v, { key: memory, mask: memoryMask, keyPaddingMask: memoryKeyPaddingMask }),
     );
     return this.residual(ctx, crossed, this.norm3, this.dropout3, (v) => this.feedForward(ctx, v));
   }
@@ -178,7 +178,7 @@ export class TransformerDecoderLayerModule extends TransformerLayer<
 export const TransformerDecoderLayer = defineLayer({
   name: "TransformerDecoderLayer",
   summary:
-    "Self-attention, attention to the memory, and feed-forward, each with a residual and a norm: `apply(ctx, x, memory, { mask, keyPaddingMask, causal, memoryMask, memoryKeyPaddingMask })`",
+    "Self-attention, attention to the memory, and feed-forward, each with a residual and a norm: `layer(ctx, x, memory, { mask, keyPaddingMask, causal, memoryMask, memoryKeyPaddingMask })`",
   parameters: sizesOfLayer,
   options: layerOptions,
   make: (settings, features: number, heads: number) => new TransformerDecoderLayerModule(features, heads, settings),
@@ -196,8 +196,8 @@ export class TransformerEncoderModule extends Module<readonly [x: Value, inputs?
   }
 
   forward(ctx: Context, x: Value, inputs?: EncoderInputs): Value {
-    const y = this.layers.reduce((v, layer) => layer.apply(ctx, v, inputs), x);
-    return this.norm === undefined ? y : this.norm.apply(ctx, y);
+    const y = this.layers.reduce((v, layer) => layer(ctx, v, inputs), x);
+    return this.norm === undefined ? y : this.norm(ctx, y);
   }
 }
 export const TransformerEncoder = positional(
@@ -220,8 +220,8 @@ export class TransformerDecoderModule extends Module<readonly [x: Value, memory:
   }
 
   forward(ctx: Context, x: Value, memory: Value, inputs?: DecoderInputs): Value {
-    const y = this.layers.reduce((v, layer) => layer.apply(ctx, v, memory, inputs), x);
-    return this.norm === undefined ? y : this.norm.apply(ctx, y);
+    const y = this.layers.reduce((v, layer) => layer(ctx, v, memory, inputs), x);
+    return this.norm === undefined ? y : this.norm(ctx, y);
   }
 }
 export const TransformerDecoder = positional(
@@ -261,13 +261,13 @@ export class TransformerModule extends Module<readonly [source: Value, target: V
 
   forward(ctx: Context, source: Value, target: Value, given?: TransformerInputs): Value {
     const masks = inputsOf(given, { source: anObject, target: anObject });
-    return this.decoder.apply(ctx, target, this.encoder.apply(ctx, source, masks.source), masks.target);
+    return this.decoder(ctx, target, this.encoder(ctx, source, masks.source), masks.target);
   }
 }
 export const Transformer = defineLayer({
   name: "Transformer",
   summary:
-    "Encoder and decoder with a norm at the end of each: `apply(ctx, source, target, { source: { mask, … }, target: { causal, … } })`",
+    "Encoder and decoder with a norm at the end of each: `layer(ctx, source, target, { source: { mask, … }, target: { causal, … } })`",
   parameters: sizesOfLayer,
   options: transformerOptions,
   make: (settings, features: number, heads: number) => new TransformerModule(features, heads, settings),

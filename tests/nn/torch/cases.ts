@@ -51,7 +51,7 @@ const rnn =
   (v) => {
     const model = nn.RNN(...settings);
     return applied(model, v, (ctx) => {
-      const { output, hidden } = model.apply(ctx, v.x!, ...(v.h0 ? [v.h0] : []));
+      const { output, hidden } = model(ctx, v.x!, ...(v.h0 ? [v.h0] : []));
       return [output, hidden];
     });
   };
@@ -60,7 +60,7 @@ const gru =
   (v) => {
     const model = nn.GRU(...settings);
     return applied(model, v, (ctx) => {
-      const { output, hidden } = model.apply(ctx, v.x!, v.h0!);
+      const { output, hidden } = model(ctx, v.x!, v.h0!);
       return [output, hidden];
     });
   };
@@ -69,7 +69,7 @@ const lstm =
   (v) => {
     const model = nn.LSTM(...settings);
     return applied(model, v, (ctx) => {
-      const { output, hidden, cell } = model.apply(ctx, v.x!, ...(v.h0 ? [v.h0, v.c0!] : []));
+      const { output, hidden, cell } = model(ctx, v.x!, ...(v.h0 ? [v.h0, v.c0!] : []));
       return [output, hidden, cell];
     });
   };
@@ -250,7 +250,7 @@ export const cases: Readonly<Record<string, Build>> = {
   embedding: ({ i, w }) => F.embedding(i!, w!),
   embedding_padding_idx: (v) => {
     const model = nn.Embedding(6, 3, { paddingIndex: 0 });
-    return applied(model, v, (ctx) => model.apply(ctx, v.i!), { weight: "w" });
+    return applied(model, v, (ctx) => model(ctx, v.i!), { weight: "w" });
   },
   gather: ({ x, i }) => F.gather(x!, 1, i!),
   scatter_add: ({ x, i, s }) => F.scatterAdd(x!, 1, i!, s!),
@@ -293,7 +293,7 @@ export const cases: Readonly<Record<string, Build>> = {
   sdpa_additive_mask: ({ q, k, v, m }) => F.attention(q!, k!, v!, { mask: m! }),
   multi_head_attention: (v) => {
     const model = nn.MultiHeadAttention(6, 2);
-    return applied(model, v, (ctx) => model.apply(ctx, v.x!), {
+    return applied(model, v, (ctx) => model(ctx, v.x!), {
       in_proj_weight: "in_w",
       in_proj_bias: "in_b",
       "out_proj.weight": "out_w",
