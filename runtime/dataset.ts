@@ -58,6 +58,8 @@ export interface BatchOptions {
   readonly epoch: number;
   /** Batch to begin with, from 0. */
   readonly from: number;
+  /** The options that the caller gave for this data set: where they can't be followed is an error. */
+  readonly asked: readonly ("batchSize" | "shuffle")[];
 }
 
 export async function batchesOf(
@@ -67,14 +69,30 @@ export async function batchesOf(
   batchDim: string | null,
   options: BatchOptions,
 ): Promise<Batches> {
-  const { epoch, from } = options;
+  const { epoch, from, asked } = options;
   const source = typeof dataset === "function" ? await dataset(epoch) : dataset;
   if (typeof source !== "object" || source === null || typeof (source as { then?: unknown }).then === "function") {
     const hint = "pass arrays by input name, an iterable of batches, or a function that returns one";
     throw tools.modelError("dataset", `expected arrays or batches, got ${describe(source)}`, hint);
   }
-  if (isEpochSource(source)) return source.batches({ epoch, from, ...request(tools, entry, batchDim, options) });
-  if (isBatchSource(source)) return { count: null, [Symbol.asyncIterator]: () => iterate(source, from) };
+  if (isEpochSource(source)) {
+    if (asked.includes("shuffle"))
+      throw tools.modelError(
+        "option shuffle",
+        "it is for arrays; this data set comes in its own order",
+        "dataset.shuffle({ seed })",
+      );
+    return source.batches({ epoch, from, ...request(tools, entry, batchDim, options) });
+  }
+  if (isBatchSource(source)) {
+    if (asked.length)
+      throw tools.modelError(
+        `option ${asked[0]}`,
+        "it is for arrays; these batches come as they are made",
+        "make them so, or pass arrays or a data set of wasmith/data",
+      );
+    return { count: null, [Symbol.asyncIterator]: () => iterate(source, from) };
+  }
   return arrayBatches(tools, source, entry, batchDim, options);
 }
 
@@ -107,7 +125,7 @@ function request(
   tools: Tools,
   entry: EntryInfo,
   batchDim: string | null,
-  { batchSize }: BatchOptions,
+  { batchSize, asked }: BatchOptions,
 ): Omit<BatchRequest, "epoch" | "from"> {
   const inputs = entry.inputs.map((i) => ({ name: i.name, dtype: i.dtype, axis: batchAxis(tools, i, batchDim) }));
   const fixed = entry.inputs.map((i) => i.shape[0]).find((d) => typeof d === "number");
@@ -116,7 +134,7 @@ function request(
   if (!Number.isInteger(size) || size < 1)
     throw tools.modelError("option batchSize", `expected a positive integer, got ${size}`);
   const least = batchDim === null ? size : Math.max(1, range?.min ?? 1);
-  return { size, sizeGiven: batchSize !== undefined, least, inputs };
+  return { size, sizeGiven: asked.includes("batchSize"), least, inputs };
 }
 
 interface Column {

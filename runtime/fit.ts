@@ -85,7 +85,7 @@ export interface FitOptions {
    * out where the model was compiled for a fixed size.
    */
   readonly batchSize?: number | undefined;
-  /** Seed of the order of samples (data sets of arrays), or false: as they lie. Default 0. */
+  /** Seed of the order of samples in arrays, or false: as they lie. Default 0. What else comes in its own order; a seed is an error there. */
   readonly shuffle?: number | false | undefined;
   readonly validation?: Dataset | undefined;
   /**
@@ -178,6 +178,7 @@ export class Fit {
         "a generator can be used for one epoch only",
         "pass a function that returns it",
       );
+    const asked = (["shuffle", "batchSize"] as const).filter((o) => (options[o] ?? false) !== false);
     let going = true;
     let resumed = performance.now();
     const stand = (epoch: number, batch: number, mean: Mean) => {
@@ -201,7 +202,7 @@ export class Fit {
         const begin = performance.now();
         const seed = shuffle === false ? null : shuffle;
         const done = epoch === saved?.epoch ? saved.batch : 0;
-        const batches = await this.#batches(dataset, host.info.step, { batchSize, seed, epoch, from: done });
+        const batches = await this.#batches(dataset, host.info.step, { batchSize, seed, epoch, from: done, asked });
         const mean = new Mean(this.#scalars.length, done > 0 ? saved?.mean : undefined);
         if (done === 0) host.clearMetrics();
         const bar = await startProgress(options.progress, batches.count);
@@ -232,7 +233,7 @@ export class Fit {
         const measures = this.#measures(mean.values, await this.#streamed());
         const place = checkFinite ? `epoch ${epoch}, validation` : null;
         const validation = options.validation
-          ? await this.#measure(options.validation, { batchSize, signal }, place)
+          ? await this.#measure(options.validation, { batchSize, signal }, place, [])
           : null;
         const seconds = (performance.now() - begin) / 1000;
         const event = { epoch, ...measures, validation, seconds, learningRate: host.learningRate() };
@@ -283,7 +284,7 @@ export class Fit {
 
   async evaluate(dataset: Dataset, options: Pick<FitOptions, "batchSize" | "signal">): Promise<Measures> {
     this.#tools.checkOptions("evaluate", options, { batchSize: "count", signal: "signal" });
-    return this.#measure(dataset, options, null);
+    return this.#measure(dataset, options, null, options.batchSize === undefined ? [] : ["batchSize"]);
   }
 
   /** @param place of the error where the loss is not finite; null: it is given as it is */
@@ -291,6 +292,7 @@ export class Fit {
     dataset: Dataset,
     { batchSize, signal }: Pick<FitOptions, "batchSize" | "signal">,
     place: string | null,
+    asked: BatchOptions["asked"],
   ): Promise<Measures> {
     const host = this.#host;
     const name = host.info.evaluate;
@@ -305,7 +307,8 @@ export class Fit {
     const scalars = this.#scalars.filter((scalar) => outputs.includes(scalar));
     const mean = new Mean(scalars.length);
     host.clearMetrics();
-    for await (const feeds of await this.#batches(dataset, name, { batchSize, seed: null, epoch: 0, from: 0 })) {
+    const which = { batchSize, seed: null, epoch: 0, from: 0, asked };
+    for await (const feeds of await this.#batches(dataset, name, which)) {
       signal?.throwIfAborted();
       const { values, size } = await this.#run(name, feeds, scalars, place);
       mean.add(values, size);

@@ -12,7 +12,10 @@ import { type Awaitable, type Hints, indexed, isPromise, replayed, type Stage, s
 export interface Joining {
   /** By field: where the batch stands in the shape. Default: where the model has it; else 0. */
   readonly axis?: Readonly<Record<string, number>> | undefined;
-  /** By field: dtypes of what is plain numbers. Default: the model's; else that of the typed array they came from; else f32. */
+  /**
+   * By field, those that padding makes (`lengths`, `mask`) too: dtypes that values are converted to. Default: of plain numbers the model's;
+   * else that of the typed array they came from; else f32. Of typed arrays and tensors: their own.
+   */
   readonly dtypes?: Readonly<Record<string, DType>> | undefined;
   /** By field: how values whose first axis differs in length are padded, or the value that is put in. */
   readonly pad?: Paddings | undefined;
@@ -36,8 +39,10 @@ export function joiner(
   sourceDtypes: Readonly<Record<string, DType>>,
 ): Collate<unknown> {
   const how: Omit<Collation, "hints"> = { axis, dtypes, pad: paddings(pad), sourceDtypes };
+  const made = new Set(Object.values(how.pad).flatMap(({ lengths, mask }) => [lengths ?? [], mask ?? []].flat()));
+  const named = [...Object.keys(axis), ...Object.keys(dtypes).filter((n) => !made.has(n)), ...Object.keys(how.pad)];
   return (elements, hints) => {
-    for (const name of [...Object.keys(axis), ...Object.keys(dtypes), ...Object.keys(how.pad)])
+    for (const name of named)
       if (name !== "" && !(isRecord(elements[0]) && Object.hasOwn(elements[0], name)))
         throw modelError(
           "batch",

@@ -1,7 +1,16 @@
 /** Makes batches: values of several elements in one tensor, padded where their lengths differ. */
 import { describe, modelError } from "../errors.js";
 import { arrayTypes, type DType } from "../format.js";
-import { holds, sizeOf, type Tensor, type TensorData, toBFloat16, toFloat16 } from "../tensor.js";
+import {
+  fromBFloat16,
+  fromFloat16,
+  holds,
+  sizeOf,
+  type Tensor,
+  type TensorData,
+  toBFloat16,
+  toFloat16,
+} from "../tensor.js";
 import { aBoolean, aCount, aNumber, aString, type Checks, either, isRecord, oneOf } from "./options.js";
 import { dtypeOfArray, isTensor } from "./roots.js";
 import type { Hints } from "./stage.js";
@@ -38,7 +47,7 @@ export const aPadding = either(aNumber, { expected: "an object", fits: isRecord 
 export interface Collation {
   /** By field: where the batch stands in the shape. Default 0. */
   readonly axis: Readonly<Record<string, number>>;
-  /** By field: dtypes of what is plain numbers. */
+  /** By field, those that padding makes too: dtypes that values are converted to. */
   readonly dtypes: Readonly<Record<string, DType>>;
   readonly pad: Readonly<Record<string, Padding>>;
   /** What plain numbers came from, for fields that nobody else says anything of. */
@@ -89,8 +98,9 @@ function batchField(field: string, values: readonly unknown[], how: Collation): 
   const padding = Object.hasOwn(how.pad, field) ? how.pad[field] : undefined;
   const of = <T>(table: Readonly<Record<string, T>>): T | undefined =>
     Object.hasOwn(table, field) ? table[field] : undefined;
-  const wanted = of(how.dtypes) ?? of(how.hints)?.dtype;
+  const asked = of(how.dtypes);
   const hint = of(how.hints);
+  const wanted = asked ?? hint?.dtype;
   if (hint && hint.axis === null) {
     const advice = "leave it out, and add it behind the batches: .batch(n).map((b) => ({ ...b, … }))";
     throw modelError(placeOf(field), "the model has this input once for all samples, not in batches", advice);
@@ -104,7 +114,8 @@ function batchField(field: string, values: readonly unknown[], how: Collation): 
   }
   const isRow = isTensor(first) || dtypeOfArray(first) !== undefined || isNumbers(first);
   if (!isRow) return { value: values, made: [] };
-  const rows = values.map((v, i) => rowOf(field, v, i, wanted));
+  const given = values.map((v, i) => rowOf(field, v, i, asked, hint?.dtype));
+  const rows = asked === undefined ? given : given.map((r) => converted(field, r, asked));
   return stack(field, rows, axis, padding, how);
 }
 
@@ -123,7 +134,8 @@ interface Row {
   readonly data: TensorData;
 }
 
-function rowOf(field: string, value: unknown, i: number, wanted: DType | undefined): Row {
+/** @param model dtype of the model's input: arrays that can hold its elements, or their bits, do */
+function rowOf(field: string, value: unknown, i: number, asked: DType | undefined, model: DType | undefined): Row {
   if (isTensor(value)) {
     if (sizeOf(value.shape) === value.data.length) return value;
     throw modelError(placeOf(field), `element ${i}: shape [${value.shape}] with ${value.data.length} elements of data`);
@@ -131,7 +143,8 @@ function rowOf(field: string, value: unknown, i: number, wanted: DType | undefin
   const own = dtypeOfArray(value);
   if (own !== undefined) {
     const data = value as TensorData;
-    return { dtype: wanted !== undefined && holds(wanted, data) ? wanted : own, shape: [data.length], data };
+    const bits = asked === undefined && model !== undefined && holds(model, data);
+    return { dtype: bits ? model : own, shape: [data.length], data };
   }
   if (!Array.isArray(value))
     throw modelError(placeOf(field), `element ${i} is ${describe(value)}, but others are arrays`);
@@ -144,8 +157,21 @@ function rowOf(field: string, value: unknown, i: number, wanted: DType | undefin
       : Array.isArray(at) && at.length === shape[depth] && at.every((a) => even(a, depth + 1));
   if (!even(value, 0)) throw modelError(placeOf(field), `element ${i} is a nested array of uneven lengths`);
   const kind = typeof flat[0];
-  const dtype = wanted ?? (kind === "boolean" ? "bool" : kind === "bigint" ? "i64" : "f32");
+  const dtype = asked ?? model ?? (kind === "boolean" ? "bool" : kind === "bigint" ? "i64" : "f32");
   return { dtype, shape, data: fromNumbers(field, dtype, flat) };
+}
+
+/** @throws ModelError where the dtype does not hold an element; floats round */
+function converted(field: string, row: Row, dtype: DType): Row {
+  if (row.dtype === dtype) return row;
+  const { data } = row;
+  const numbers =
+    row.dtype === "f16"
+      ? fromFloat16(data as Uint16Array)
+      : row.dtype === "bf16"
+        ? fromBFloat16(data as Uint16Array)
+        : data;
+  return { ...row, dtype, data: fromNumbers(field, dtype, Array.from(numbers as ArrayLike<number | bigint>)) };
 }
 
 /** @throws ModelError where a value is not a number that the dtype holds; floats round */
@@ -205,7 +231,13 @@ function stack(field: string, rows: readonly Row[], axis: number, padding: Paddi
   return padded(field, rows, axis, padding, how);
 }
 
-function padded(field: string, rows: readonly Row[], axis: number, padding: Padding, { hints }: Collation): Made {
+function padded(
+  field: string,
+  rows: readonly Row[],
+  axis: number,
+  padding: Padding,
+  { dtypes, hints }: Collation,
+): Made {
   const [first] = rows as readonly [Row];
   if (first.shape.length === 0) throw modelError(placeOf(field), "scalars have no length to pad");
   const { value = 0, multiple = 1, side = "end", truncate = false } = padding;
@@ -229,11 +261,11 @@ function padded(field: string, rows: readonly Row[], axis: number, padding: Padd
   const made: (readonly [string, Tensor])[] = [];
   const kept = lengths.map((l) => Math.min(l, length));
   if (padding.lengths !== undefined) {
-    const dtype = hints[padding.lengths]?.dtype ?? "i32";
+    const dtype = dtypes[padding.lengths] ?? hints[padding.lengths]?.dtype ?? "i32";
     made.push([padding.lengths, { dtype, shape: [n], data: fromNumbers(padding.lengths, dtype, kept) } as Tensor]);
   }
   if (padding.mask !== undefined) {
-    const dtype = hints[padding.mask]?.dtype ?? "bool";
+    const dtype = dtypes[padding.mask] ?? hints[padding.mask]?.dtype ?? "bool";
     const ones = kept.map((l) => ({ dtype, shape: [l], data: fromNumbers("mask", dtype, Array(l).fill(1)) }) as Row);
     const at = Math.min(axis, 1);
     const mask = new arrayTypes[dtype](n * length);

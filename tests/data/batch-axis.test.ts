@@ -60,7 +60,7 @@ describe("arrays", () => {
           const weights = numbered([4]);
           const info = entry({ x: ["steps", "batch", "width"], weights: [4] });
           const from = (at: number) =>
-            batchesOf(tools, { x, weights }, info, "batch", { batchSize, seed, epoch, from: at });
+            batchesOf(tools, { x, weights }, info, "batch", { batchSize, seed, epoch, from: at, asked: [] });
           const batches = await from(0);
           const order = seed === null ? [...Array(samples).keys()] : [...permutation(samples, epochSeed(seed, epoch))];
           const all = await collect(batches);
@@ -83,7 +83,7 @@ describe("arrays", () => {
   });
 
   it("that can't be cut are refused", async () => {
-    const options = { batchSize: 2, seed: null, epoch: 0, from: 0 };
+    const options = { batchSize: 2, seed: null, epoch: 0, from: 0, asked: [] };
     const cut = (inputs: Readonly<Record<string, readonly (string | number)[]>>, feeds: Feeds) =>
       batchesOf(tools, feeds, entry(inputs), "batch", options);
     await expect(cut({ x: ["batch*2"] }, { x: new Float32Array(4) })).rejects.toThrow(

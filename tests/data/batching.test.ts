@@ -53,6 +53,40 @@ describe("batch", () => {
     expect(await first(dataset([{ v: Number.NaN }]).batch(1))).toMatchObject({ v: { dtype: "f32" } });
   });
 
+  it("converts plain numbers, typed arrays and tensors alike", async () => {
+    const held = {
+      f32: Float32Array,
+      f64: Float64Array,
+      i8: Int8Array,
+      u16: Uint16Array,
+      i32: Int32Array,
+      u8: Uint8Array,
+    };
+    const names = Object.keys(held) as (keyof typeof held)[];
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.integer({ min: 0, max: 127 }), { minLength: 2, maxLength: 5 }),
+        fc.constantFrom(...names),
+        fc.constantFrom(...names, "i64" as const, "f16" as const, "bf16" as const),
+        async (numbers, from, to) => {
+          const dtypes = { x: to };
+          const plain = await first(dataset([{ x: numbers }]).batch(1, { dtypes }));
+          const data = held[from].from(numbers);
+          expect(await first(dataset([{ x: data }]).batch(1, { dtypes }))).toEqual(plain);
+          const tensor = { dtype: from, shape: [numbers.length], data };
+          expect(await first(dataset([{ x: tensor }]).batch(1, { dtypes }))).toEqual(plain);
+          const back = await first(
+            dataset([{ x: { ...(plain.x as object), shape: [numbers.length] } }]).batch(1, { dtypes: { x: from } }),
+          );
+          expect(back).toEqual({ x: { dtype: from, shape: [1, numbers.length], data } });
+        },
+      ),
+    );
+    await expect(first(dataset([{ x: Float32Array.of(0.5) }]).batch(1, { dtypes: { x: "i32" } }))).rejects.toThrow(
+      /field "x": 0.5 .* is no i32/,
+    );
+  });
+
   it("puts the batch where it is asked for, as numpy's stack does", async () => {
     await fc.assert(
       fc.asyncProperty(
@@ -213,6 +247,22 @@ describe("buckets", () => {
   });
 });
 
+describe("fields that padding makes", () => {
+  it("have the dtypes that are asked for", async () => {
+    const d = dataset([{ ids: [5, 6, 7] }, { ids: [8] }]);
+    const pad = { ids: { value: 0, lengths: "n", mask: "m" } } as const;
+    const dtypes = { ids: "i64", n: "i64", m: "f32" } as const;
+    const wanted = {
+      ids: { dtype: "i64", shape: [2, 3], data: BigInt64Array.of(5n, 6n, 7n, 8n, 0n, 0n) },
+      n: { dtype: "i64", shape: [2], data: BigInt64Array.of(3n, 1n) },
+      m: { dtype: "f32", shape: [2, 3], data: Float32Array.of(1, 1, 1, 1, 0, 0) },
+    };
+    expect(await first(d.batch(2, { pad, dtypes }))).toEqual(wanted);
+    expect(await first(d.bucket({ by: "ids", bounds: [4], size: 2, pad, dtypes }))).toEqual(wanted);
+    await expect(first(d.batch(2, { pad, dtypes: { length: "i64" } }))).rejects.toThrow(/no field "length"/);
+  });
+});
+
 describe("fit", () => {
   const samples = 50;
   const x = Float32Array.from({ length: samples * 2 }, (_, i) => Math.sin(i * 1.7));
@@ -248,6 +298,30 @@ describe("fit", () => {
       expect(await other.save()).toEqual(await whole.save());
       expect(await other.evaluate(data as never, { batchSize })).toEqual(await other.evaluate(d.batch(8) as never));
     }
+  });
+
+  it("refuses options that are for arrays alone", async () => {
+    const session = await train();
+    const d = dataset({ x: rows, y });
+    const batches = await d.batch(8).toArray();
+    await expect(session.fit(d as never, { shuffle: 1 })).rejects.toThrow(
+      /option shuffle: it is for arrays; this data set comes in its own order\n.*dataset\.shuffle\(\{ seed \}\)/,
+    );
+    await expect(session.fit(d.batch(8) as never, { batchSize: 8 })).rejects.toThrow(/option batchSize: .*already/);
+    for (const [option, value] of [
+      ["shuffle", 0],
+      ["batchSize", 8],
+    ] as const)
+      for (const source of [batches, () => batches])
+        await expect(session.fit(source as never, { [option]: value })).rejects.toThrow(
+          new RegExp(`option ${option}: it is for arrays; these batches come as they are made`),
+        );
+    await expect(session.evaluate(batches as never, { batchSize: 8 })).rejects.toThrow(/option batchSize/);
+    // Neither says anything of the validation.
+    for (const validation of [batches, d.batch(5), d])
+      await session.fit({ x, y }, { batchSize: 8, shuffle: 3, validation: validation as never });
+    await session.fit(batches as never, { shuffle: false });
+    session.dispose();
   });
 
   it("goes on in the midst of an epoch from a checkpoint, bit for bit, without being told where", async () => {
