@@ -8,7 +8,7 @@ import { typeText, type Value } from "../graph.js";
 import { requireDType } from "../infer.js";
 import { type Accuracy, type CompositeOp, defineComposite } from "../op.js";
 import { bool, exactly, f32, noGrad, sampleWith } from "../sample.js";
-import { softmax } from "./normalize.js";
+import { softmax } from "./softmax.js";
 
 const accuracy: Accuracy = { rtol: 1e-5, atol: 1e-5 };
 

@@ -18,6 +18,7 @@ import * as dynamic from "./dynamic.js";
 import * as elementwise from "./elementwise.js";
 import * as fusion from "./fusion.js";
 import * as gradient from "./gradient.js";
+import * as guard from "./guard.js";
 import * as indexing from "./indexing.js";
 import * as logic from "./logic.js";
 import * as loss from "./loss.js";
@@ -27,6 +28,7 @@ import * as pooling from "./pooling.js";
 import * as random from "./random.js";
 import * as recurrent from "./recurrent.js";
 import * as reduce from "./reduce.js";
+import * as softmax from "./softmax.js";
 import * as sort from "./sort.js";
 import * as window from "./window.js";
 
@@ -44,6 +46,7 @@ const families = {
   elementwise,
   fusion,
   gradient,
+  guard,
   indexing,
   logic,
   loss,
@@ -53,6 +56,7 @@ const families = {
   random,
   recurrent,
   reduce,
+  softmax,
   sort,
   window,
 };

@@ -11,10 +11,11 @@ import { exactly, f32, i32, i64, noGrad, sampleWith, within } from "../sample.js
 import { softplus } from "./activation.js";
 import { constantLike, iota } from "./constant.js";
 import { abs, add, exp, log, mul, neg, sub } from "./elementwise.js";
-import { checkIndices } from "./indexing.js";
+import { checkIndices } from "./guard.js";
 import { lt, select } from "./logic.js";
 import { productOf } from "./movement.js";
-import { logSoftmax, perChannel } from "./normalize.js";
+import { perChannel } from "./normalize.js";
+import { logSoftmax } from "./softmax.js";
 
 export type Reduction = "none" | "sum" | "mean";
 type ReductionAttrs = { readonly reduction: Reduction };

@@ -7,7 +7,7 @@ import type { Shape, Value } from "../../ir/graph.js";
 import { attention } from "../../ir/ops/attention.js";
 import { freeAxes } from "../../ir/ops/contraction.js";
 import { not } from "../../ir/ops/logic.js";
-import { logSoftmax, softmax } from "../../ir/ops/normalize.js";
+import { logSoftmax, softmax } from "../../ir/ops/softmax.js";
 import { any, type NodeNamed, node, op, type Rule, rule } from "../pattern.js";
 import { isSplat, reducedBy, repeated, scaledForm, standsFor } from "./forms.js";
 

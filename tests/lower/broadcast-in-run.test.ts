@@ -7,7 +7,7 @@ import { type Dim, dimSymbol, dimText } from "../../ir/dim.js";
 import { matmul } from "../../ir/einsum.js";
 import { type Graph, graph, param, type Shape, type Value } from "../../ir/graph.js";
 import { exp, mul } from "../../ir/ops/elementwise.js";
-import { softmax } from "../../ir/ops/normalize.js";
+import { softmax } from "../../ir/ops/softmax.js";
 import { evaluate } from "../../ir/reference.js";
 import { type Tensor, tensorFrom, toNumbers } from "../../ir/tensor.js";
 import { gradients } from "../../passes/graph/differentiate.js";

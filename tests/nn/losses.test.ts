@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { definitionOf } from "../../compiler/schema.js";
 import { build, compile, type DType, gradients, graph, losses, ModelError, param, type Value } from "../../index.js";
-import { logSoftmax } from "../../ir/ops/normalize.js";
+import { logSoftmax } from "../../ir/ops/softmax.js";
 import { load, type Tensor } from "../../runtime/index.js";
 import { readJson } from "./reference-data.js";
 

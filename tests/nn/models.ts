@@ -6,7 +6,7 @@ import { einsum } from "../../ir/einsum.js";
 import type { Value } from "../../ir/graph.js";
 import { gelu, relu, silu } from "../../ir/ops/activation.js";
 import { exp } from "../../ir/ops/elementwise.js";
-import { logSoftmax, softmax } from "../../ir/ops/normalize.js";
+import { logSoftmax, softmax } from "../../ir/ops/softmax.js";
 
 class BasicBlock extends nn.Module {
   readonly conv1: nn.ConvLayer;

@@ -4,7 +4,7 @@ import { np, where } from "../../../ir/build.js";
 import type { Value } from "../../../ir/graph.js";
 import * as act from "../../../ir/ops/activation.js";
 import { tanh } from "../../../ir/ops/elementwise.js";
-import * as norm from "../../../ir/ops/normalize.js";
+import * as soft from "../../../ir/ops/softmax.js";
 import { type Unary, unary } from "./lift.js";
 
 /** max(x, 0). */
@@ -51,8 +51,8 @@ export const logSigmoid: Unary = unary(act.logSigmoid);
 /** First half along an axis times the sigmoid of the second half, https://arxiv.org/abs/1612.08083. */
 export const glu = (x: Value, dim = -1): Value => act.glu([x], { axis: dim });
 /** eˣ divided by its sum along an axis. */
-export const softmax = (x: Value, dim = -1): Value => norm.softmax([x], { axis: dim });
+export const softmax = (x: Value, dim = -1): Value => soft.softmax([x], { axis: dim });
 /** softmax(−x). */
-export const softmin = (x: Value, dim = -1): Value => norm.softmax([np.mul(x, -1)], { axis: dim });
+export const softmin = (x: Value, dim = -1): Value => soft.softmax([np.mul(x, -1)], { axis: dim });
 /** log(softmax(x)), without overflow. */
-export const logSoftmax = (x: Value, dim = -1): Value => norm.logSoftmax([x], { axis: dim });
+export const logSoftmax = (x: Value, dim = -1): Value => soft.logSoftmax([x], { axis: dim });

@@ -7,8 +7,8 @@ import { iota } from "../../../ir/ops/constant.js";
 import { log, mul, neg, sigmoid } from "../../../ir/ops/elementwise.js";
 import { gatherElements } from "../../../ir/ops/indexing.js";
 import * as loss from "../../../ir/ops/loss.js";
-import { logSoftmax, softmax } from "../../../ir/ops/normalize.js";
 import { any } from "../../../ir/ops/reduce.js";
+import { logSoftmax, softmax } from "../../../ir/ops/softmax.js";
 import { choice, flag, integer, list, number, option, optional, share, size } from "../../schema.js";
 import {
   classCount,

@@ -4,7 +4,7 @@ import { asType, constantLike, expandDims, mean, np, staticSize, sum } from "../
 import { ModelError } from "../../../ir/errors.js";
 import { typeText, type Value } from "../../../ir/graph.js";
 import { constant, iota } from "../../../ir/ops/constant.js";
-import { checkIndices } from "../../../ir/ops/indexing.js";
+import { checkIndices } from "../../../ir/ops/guard.js";
 import type { Reduction } from "../../../ir/ops/loss.js";
 import { tensorFrom } from "../../../ir/tensor.js";
 import {

@@ -23,7 +23,7 @@ import { typeText, type Value } from "../../../ir/graph.js";
 import { iota } from "../../../ir/ops/constant.js";
 import { tanh } from "../../../ir/ops/elementwise.js";
 import { gather } from "../../../ir/ops/indexing.js";
-import { softmax } from "../../../ir/ops/normalize.js";
+import { softmax } from "../../../ir/ops/softmax.js";
 import type { Bound, ImportOp, OpRow } from "../context.js";
 import { dtypeOfCode } from "../dtype.js";
 import { matmul } from "./products.js";

@@ -6,7 +6,7 @@ import { neg } from "../../../ir/ops/elementwise.js";
 import { gather, gatherElements } from "../../../ir/ops/indexing.js";
 import { eq } from "../../../ir/ops/logic.js";
 import { productOf } from "../../../ir/ops/movement.js";
-import { logSoftmax } from "../../../ir/ops/normalize.js";
+import { logSoftmax } from "../../../ir/ops/softmax.js";
 
 import type { Bound, ImportOp, NodeContext, OpRow } from "../context.js";
 

@@ -22,7 +22,7 @@ import { silu } from "../../../ir/ops/activation.js";
 import { iota } from "../../../ir/ops/constant.js";
 import { conv } from "../../../ir/ops/conv.js";
 import { exp, sigmoid } from "../../../ir/ops/elementwise.js";
-import { softmax } from "../../../ir/ops/normalize.js";
+import { softmax } from "../../../ir/ops/softmax.js";
 import { fetchInterpolated, type Plane } from "../../../ir/sampling.js";
 import { type Bound, type ImportOp, isValue, type OpRow } from "../context.js";
 import { dtypeOfCode } from "../dtype.js";

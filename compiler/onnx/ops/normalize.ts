@@ -20,6 +20,7 @@ import { idleDropout } from "../../../ir/ops/dropout.js";
 import { productOf } from "../../../ir/ops/movement.js";
 import * as norm from "../../../ir/ops/normalize.js";
 import { argMax } from "../../../ir/ops/reduce.js";
+import { logSoftmax, softmax } from "../../../ir/ops/softmax.js";
 import type { Bound, ImportOp, NodeContext, OpRow } from "../context.js";
 import { describeCode, dtypeOfCode } from "../dtype.js";
 import { inF32 } from "./elementwise.js";
@@ -151,8 +152,8 @@ const dropout: ImportOp = (c): readonly Bound[] => {
 };
 
 export const normalize = {
-  Softmax: alongAxis((x, axis) => norm.softmax([x], { axis })),
-  LogSoftmax: alongAxis((x, axis) => norm.logSoftmax([x], { axis })),
+  Softmax: alongAxis((x, axis) => softmax([x], { axis })),
+  LogSoftmax: alongAxis((x, axis) => logSoftmax([x], { axis })),
   Hardmax: alongAxis(hardmax),
   BatchNormalization: batchNormalization,
   LayerNormalization: layerNormalization,

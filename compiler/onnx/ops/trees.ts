@@ -16,7 +16,7 @@ import { type DType, isFloat } from "../../../ir/dtype.js";
 import { typeText, type Value } from "../../../ir/graph.js";
 import { exp, sigmoid } from "../../../ir/ops/elementwise.js";
 import { gather, gatherElements } from "../../../ir/ops/indexing.js";
-import { softmax } from "../../../ir/ops/normalize.js";
+import { softmax } from "../../../ir/ops/softmax.js";
 import { toNumbers } from "../../../ir/tensor.js";
 import { bindTensor, vector } from "../build.js";
 import { type ImportOp, isValue, type NodeContext, type OpRow } from "../context.js";

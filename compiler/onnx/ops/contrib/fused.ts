@@ -5,7 +5,7 @@ import type { Value } from "../../../../ir/graph.js";
 import * as act from "../../../../ir/ops/activation.js";
 import { sigmoid, tanh } from "../../../../ir/ops/elementwise.js";
 import { productOf } from "../../../../ir/ops/movement.js";
-import { softmax } from "../../../../ir/ops/normalize.js";
+import { softmax } from "../../../../ir/ops/softmax.js";
 import type { Bound, ImportOp, NodeContext, OpRow } from "../../context.js";
 import { contraction } from "../contraction.js";
 import { addBias, convolve } from "../conv.js";

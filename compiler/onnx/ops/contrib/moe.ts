@@ -19,7 +19,7 @@ import { typeText, type Value } from "../../../../ir/graph.js";
 import * as act from "../../../../ir/ops/activation.js";
 import { sigmoid } from "../../../../ir/ops/elementwise.js";
 import { productOf } from "../../../../ir/ops/movement.js";
-import { softmax } from "../../../../ir/ops/normalize.js";
+import { softmax } from "../../../../ir/ops/softmax.js";
 import { topK } from "../../../../ir/ops/sort.js";
 import type { ImportOp, NodeContext, OpRow } from "../../context.js";
 import { matmul } from "../products.js";

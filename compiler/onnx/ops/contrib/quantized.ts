@@ -3,7 +3,7 @@ import { asType, concatenate, full, mean, np, rankOf, swapAxes, where } from "..
 import type { Value } from "../../../../ir/graph.js";
 import * as act from "../../../../ir/ops/activation.js";
 import { sigmoid } from "../../../../ir/ops/elementwise.js";
-import { softmax } from "../../../../ir/ops/normalize.js";
+import { softmax } from "../../../../ir/ops/softmax.js";
 import type { ImportOp, NodeContext, OpRow } from "../../context.js";
 import { averagePoolOf, maxPoolOf } from "../pool.js";
 import { centred, matmul } from "../products.js";
