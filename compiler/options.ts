@@ -96,12 +96,30 @@ export function tensorProblem(value: unknown): Problem | undefined {
     : { message: `shape [${shape}] has ${count} elements, the data ${data.length}` };
 }
 
-/** Problems of options, or of none. @param of whose they are, as in `compile` */
-export function optionProblems<O extends object>(of: string, options: O, checks: Checks<O>): readonly Problem[] {
-  if (!isObject(options) || Array.isArray(options) || ArrayBuffer.isView(options))
-    return [{ where: of, message: `expected an object of options, got ${describe(options)}` }];
+/**
+ * Problems of options, or of none.
+ * @param of whose they are, as in `compile`
+ * @param needed those that must be given
+ */
+export function optionProblems<O extends object>(
+  of: string,
+  options: O,
+  checks: Checks<O>,
+  needed: readonly (keyof O & string)[] = [],
+): readonly Problem[] {
+  if (!isObject(options) || Array.isArray(options) || ArrayBuffer.isView(options) || aValue.fits(options))
+    return [
+      {
+        where: of,
+        message: `expected an object of options, got ${describe(options)}`,
+        hint: aValue.fits(options) ? `what ${of}() gives takes values: call it first` : undefined,
+      },
+    ];
   const table = checks as Readonly<Record<string, Check>>;
-  return Object.entries(options).flatMap(([name, value]): readonly Problem[] => {
+  const missing = needed
+    .filter((name) => options[name] === undefined)
+    .map((name) => ({ where: `option ${name}`, message: `it is missing; expected ${table[name]!.expected}` }));
+  const wrong = Object.entries(options).flatMap(([name, value]): readonly Problem[] => {
     if (!Object.hasOwn(table, name))
       return [
         {
@@ -116,11 +134,17 @@ export function optionProblems<O extends object>(of: string, options: O, checks:
     const hint = expects === aDType && called ? `wasmith calls this dtype "${called}"` : undefined;
     return [{ where: `option ${name}`, message: `expected ${expects.expected}, got ${describe(value)}`, hint }];
   });
+  return [...missing, ...wrong];
 }
 
-/** @throws ModelError listing options that are unknown or not what they are to be */
-export function checkOptions<O extends object>(of: string, options: O, checks: Checks<O>): void {
-  const problems = optionProblems(of, options, checks);
+/** @throws ModelError listing options that are unknown, missing, or not what they are to be */
+export function checkOptions<O extends object>(
+  of: string,
+  options: O,
+  checks: Checks<O>,
+  needed: readonly (keyof O & string)[] = [],
+): void {
+  const problems = optionProblems(of, options, checks, needed);
   if (problems.length > 0) throw new ModelError(problems);
 }
 

@@ -138,6 +138,19 @@ export function defined<F extends object>(definition: Definition, of: F): F {
   return of;
 }
 
+/** A function that makes something, with its definition, under the name that callers know. `new` may stand before its calls. */
+export function factory<A extends readonly unknown[], R>(
+  definition: Definition,
+  of: (...args: A) => R,
+): (...args: A) => R {
+  // Arrow functions can't be called with new.
+  function made(...args: A): R {
+    return of(...args);
+  }
+  Object.defineProperty(made, "name", { value: definition.name });
+  return defined(definition, made);
+}
+
 export const definitionOf = (of: object): Definition | undefined => definitions.get(of);
 
 /** An argument by place. */
@@ -180,5 +193,5 @@ export function positional<A extends readonly unknown[], R>(
     });
     return body(...args);
   };
-  return defined({ name, summary, parameters: table }, checkedBody);
+  return factory({ name, summary, parameters: table }, checkedBody);
 }

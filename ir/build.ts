@@ -21,7 +21,7 @@ import { type DType, isFloat } from "./dtype.js";
 import { ModelError } from "./errors.js";
 import type { NoAttrs } from "./graph.js";
 import { type Shape, sameShape, shapeText, typeText, type Value } from "./graph.js";
-import { broadcastShapes, normalizeAxes, normalizeAxis, spreadsLast } from "./infer.js";
+import { broadcastShapes, listOfAxes, normalizeAxes, normalizeAxis, spreadsLast } from "./infer.js";
 import { isValue, type Op, requireValue } from "./op.js";
 import { cast } from "./ops/cast.js";
 import { constantLike, dimSize, full, iota, scalarConstant } from "./ops/constant.js";
@@ -145,8 +145,24 @@ export function staticSize(x: Value, axis: number, what: string): number {
   return d;
 }
 
+/** @throws ModelError where a shape of callers, who may write JavaScript, is none */
+function requireShape(shape: readonly unknown[]): void {
+  const hint = "sizes are numbers, or those of a shape: x.reshape([x.shape[0], -1])";
+  if (!Array.isArray(shape))
+    throw new ModelError({ message: `expected a list of sizes, got ${describe(shape)}`, hint });
+  const wrong = shape.findIndex((d) => (typeof d === "number" ? !Number.isInteger(d) : !isDim(d)));
+  if (wrong >= 0)
+    throw new ModelError({
+      message: `size ${wrong} of a shape is ${describe(shape[wrong])}`,
+      hint: Number.isNaN(shape[wrong])
+        ? "sizes with names are no numbers of JavaScript: let −1 stand for a product, or x.flatten() make it"
+        : hint,
+    });
+}
+
 /** Reshape that is skipped when nothing changes. One entry may be −1: it takes what remains. */
 export function reshapeTo(x: Value, shape: readonly Dim[]): Value {
+  requireShape(shape);
   const open = shape.indexOf(-1);
   if (open < 0) return sameShape(shapeOf(x), shape) ? x : reshape([x], { shape });
   const rest = productOf(shape.filter((_, i) => i !== open));
@@ -198,7 +214,7 @@ export function flatten(x: Value, start = 0, end = -1): Value {
 
 /** Axes reordered, negative ones counted from the end; nothing is made for the identity. */
 export function permute(x: Value, perm: readonly number[]): Value {
-  const axes = perm.map((p) => normalizeAxis(p, rankOf(x)));
+  const axes = listOfAxes(perm).map((p) => normalizeAxis(p, rankOf(x)));
   return axes.length === rankOf(x) && axes.every((p, i) => p === i) ? x : transpose([x], { perm: axes });
 }
 

@@ -1,5 +1,6 @@
 /** Checks that inference functions share. All throw ModelError with what was expected. */
 
+import { describe } from "./describe.js";
 import {
   type Dim,
   dimBounds,
@@ -179,15 +180,31 @@ export const moreStatic = (a: Dim, b: Dim): Dim => (typeof b === "number" ? b : 
 
 /** Axis in [0, rank), counting from the end when negative. */
 export function normalizeAxis(axis: number, rank: number, what = "axis"): number {
-  if (!Number.isInteger(axis) || axis < -rank || axis >= Math.max(rank, 1)) {
-    throw new ModelError(`${what} ${axis} is out of range for rank ${rank}`);
+  if (!Number.isInteger(axis)) {
+    throw new ModelError({
+      message: `${what}: expected an integer, got ${describe(axis)}`,
+      hint: "axes are arguments by place: F.softmax(x, -1), x.sum(1)",
+    });
   }
+  if (axis < -rank || axis >= Math.max(rank, 1))
+    throw new ModelError(`${what} ${axis} is out of range for rank ${rank}`);
   return axis < 0 ? axis + rank : axis;
+}
+
+/** @throws ModelError where it is none; lists come from callers, who may write JavaScript */
+export function listOfAxes(axes: readonly number[]): readonly number[] {
+  if (Array.isArray(axes)) return axes;
+  throw new ModelError({
+    message: `expected a list of axes, got ${describe(axes)}`,
+    hint: "axes are arguments by place: x.sum([0, 1]), x.permute([0, 2, 1])",
+  });
 }
 
 /** Axes normalised, distinct and sorted. */
 export function normalizeAxes(axes: readonly number[], rank: number): readonly number[] {
-  const sorted = axes.map((a) => normalizeAxis(a, rank)).sort((a, b) => a - b);
+  const sorted = listOfAxes(axes)
+    .map((a) => normalizeAxis(a, rank))
+    .sort((a, b) => a - b);
   if (new Set(sorted).size !== sorted.length) throw new ModelError(`axes [${axes}] name one axis twice`);
   return sorted;
 }

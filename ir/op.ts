@@ -274,7 +274,9 @@ function requireSizes(t: TensorType): void {
     if (typeof d === "number" && !Number.isInteger(d))
       throw new ModelError({
         message: `the result would be ${typeText(t)}, whose size ${d} is no whole number`,
-        hint: "a size does not divide another one as the op needs it",
+        hint: Number.isNaN(d)
+          ? "sizes with names are no numbers of JavaScript: let −1 stand for a product, or x.flatten() make it"
+          : "a size does not divide another one as the op needs it",
       });
     if (dimBounds(d).max < 0)
       throw new ModelError({

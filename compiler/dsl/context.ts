@@ -1,6 +1,7 @@
 /** What modules build their nodes in: values of variables, training or not, randomness, new values of buffers. */
 
 import { concatenate, reshapeTo, sliceAxis } from "../../ir/build.js";
+import { describe } from "../../ir/describe.js";
 import type { Dim, DimExpr } from "../../ir/dim.js";
 import { ModelError } from "../../ir/errors.js";
 import { sameType, typeText, type Value } from "../../ir/graph.js";
@@ -30,6 +31,15 @@ export interface ContextOptions {
 interface InRegion {
   readonly carried: Map<Variable, { readonly loop: Carried; value: Value }>;
   key?: Value;
+}
+
+/** The context. @throws ModelError where something else stands in its place */
+export function contextOf(ctx: Context): Context {
+  if (ctx instanceof Context) return ctx;
+  throw new ModelError({
+    message: `expected the context first, got ${describe(ctx)}`,
+    hint: "F.randn(ctx, shape), where ctx is what forward and the entries of programs are given",
+  });
 }
 
 export class Context {

@@ -7,11 +7,12 @@ import { sameType, typeText, type Value } from "../../ir/graph.js";
 import { scalar, type Tensor, tensorFrom, zeros } from "../../ir/tensor.js";
 import { gradients } from "../../passes/graph/differentiate.js";
 import type { ObjectiveInfo, StateRole } from "../../runtime/format.js";
-import { aFunction, aString, atLeast, type Checks, checkOptions } from "../options.js";
+import { aFunction, aString, atLeast, type Checks, checkOptions, describe } from "../options.js";
 import { Context } from "./context.js";
 import type { AnyModule } from "./graph.js";
 import { type Module, Variable } from "./module.js";
 import { optimizerState } from "./optim/apply.js";
+import { anOptimizer } from "./optim/rule.js";
 import type { Optimizer } from "./optim.js";
 import type { EntryState, StateStore } from "./state-store.js";
 import { optimizerNames, randomNames, type UpdateOptions, updates } from "./update.js";
@@ -160,6 +161,12 @@ export class EntryContext extends Context {
     options: MinimizeOptions,
   ): void {
     checkOptions("minimize", options, minimizeChecks);
+    if (!anOptimizer.fits(optimizer))
+      throw new ModelError({
+        where: "minimize",
+        message: `expected ${anOptimizer.expected}, got ${describe(optimizer)}`,
+        hint: "ctx.minimize(loss, net, optim.Adam({ lr: 1e-3 }))",
+      });
     const { store, objectives } = this.#parts;
     const name = this.#optimizerName(optimizer, parameters, options.name);
     const names = optimizerNames(name);

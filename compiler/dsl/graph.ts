@@ -82,9 +82,12 @@ export function inputTypes(
 ): ReadonlyMap<string, TensorType> {
   const symbols = new Map(known);
   const dim = (d: DimSpec): Dim => {
-    if (typeof d === "number") {
+    if (typeof d !== "string") {
       if (Number.isInteger(d) && d >= 0) return d;
-      throw new ModelError(`a size is a whole number or a name, not ${d}`);
+      throw new ModelError({
+        message: `a size is a whole number or a name, not ${describe(d)}`,
+        hint: 'a size that each run chooses has a name: ["batch", 3]',
+      });
     }
     const known = symbols.get(d);
     if (known !== undefined) return known;
@@ -112,6 +115,8 @@ export function namedOutputs(outputs: unknown, names?: readonly string[]): reado
   const expected = "a model's forward gives a value, a list of values, or values by name";
   if (typeof outputs !== "object" || outputs === null)
     throw new ModelError({ message: `${expected}, but gave ${describe(outputs)}`, hint: "does it return its result?" });
+  if (typeof (outputs as { then?: unknown }).then === "function")
+    throw new ModelError({ message: `${expected}, but gave a promise`, hint: "graphs are built at once: no async" });
   const list: (readonly [string, Value])[] = isValue(outputs)
     ? [["output", outputs]]
     : Array.isArray(outputs)

@@ -1,7 +1,7 @@
 /** The DSL: models, losses, optimisers and training as graphs. */
 
 export type { EntryContext, Learning, MinimizeOptions, NamedParameter } from "./entry-context.js";
-export * as F from "./f/index.js";
+export { F } from "./f/guarded.js";
 export { checkpoint, type GradientOptions, grad, gradients, perSample, vjp } from "./gradients.js";
 export { toGraph } from "./graph.js";
 export type { GraphOutput, Trainable } from "./graph-model.js";

@@ -15,6 +15,7 @@ import {
   atLeast,
   type Checks,
   checkOptions,
+  describe,
   recordOf,
   sizeOrRange,
 } from "../options.js";
@@ -223,13 +224,13 @@ function checkedTypes(name: string, entry: BuiltEntry): ReadonlyMap<string, Tens
       hint: "give it another name",
     });
   if (entry.types) return entry.types;
-  checkOptions(`entry "${name}"`, entry as Entry, entryChecks);
-  if (typeof entry.run !== "function")
+  if (!anObject.fits(entry) || typeof entry.run !== "function")
     throw new ModelError({
       where: `entry "${name}"`,
-      message: "it has no function `run`",
+      message: anObject.fits(entry) ? "it has no function `run`" : `expected an entry, got ${describe(entry)}`,
       hint: "{ inputs, run(ctx, inputs) { … } }",
     });
+  checkOptions(`entry "${name}"`, entry as Entry, entryChecks);
   return inputTypes(entry.inputs ?? {}, entry.dims);
 }
 

@@ -29,6 +29,7 @@ import type { EntryContext } from "./entry-context.js";
 import { type AnyModule, applyModel, type DimRanges, type Inputs, inputTypes, type Outputs } from "./graph.js";
 import { GraphModel, type GraphOutput, type Trainable } from "./graph-model.js";
 import { located, Module } from "./module.js";
+import { anOptimizer } from "./optim/rule.js";
 import type { Optimizer } from "./optim.js";
 import { asScalar, type BuiltEntry, buildProgram } from "./program.js";
 import { stateNames, type UpdateOptions } from "./update.js";
@@ -93,7 +94,7 @@ const commonChecks: Checks<CommonOptions<unknown>> = {
   dims: recordOf(sizeOrRange),
   batch: aString,
   loss: aFunction,
-  optimizer: anObject,
+  optimizer: anOptimizer,
   metrics: recordOf(either(aFunction, anObject)),
   clip: aFunction,
   accumulate: atLeast(1),
@@ -101,6 +102,7 @@ const commonChecks: Checks<CommonOptions<unknown>> = {
   momentumSchedule: aFunction,
   seed: atLeast(0),
 };
+const needed = ["targets", "loss", "optimizer"] as const;
 const modelChecks: Checks<TrainOptions<unknown>> = { ...commonChecks, inputs: anObject, outputs: listOf(aString) };
 const graphChecks: Checks<GraphTrainOptions<unknown>> = { ...commonChecks, trainable: anything };
 
@@ -149,7 +151,7 @@ export function trainStep<O>(
   options: TrainOptions<O> | GraphTrainOptions<O>,
 ): TrainingProgram {
   if (model instanceof Module) {
-    checkOptions("trainStep of a model", options as TrainOptions<O>, modelChecks);
+    checkOptions("trainStep of a model", options as TrainOptions<O>, modelChecks, ["inputs", ...needed]);
     const { inputs, outputs } = options as TrainOptions<O>;
     checkTargets(inputs, options.targets);
     const types = inputTypes({ ...inputs, ...options.targets }, options.dims);
@@ -160,7 +162,7 @@ export function trainStep<O>(
       outputs,
     });
   }
-  checkOptions("trainStep of a graph", options as GraphTrainOptions<O>, graphChecks);
+  checkOptions("trainStep of a graph", options as GraphTrainOptions<O>, graphChecks, needed);
   const inputs = new Map(model.params.map((p) => [paramName(p), p.type]));
   checkTargets(Object.fromEntries(inputs), options.targets);
   const symbols = new Map([...inputs.values()].flatMap(({ shape }) => shape.flatMap(namedSymbols)));

@@ -58,6 +58,15 @@ function weigh(x: Value, target: Value, weight: Value | undefined, axis: number,
   const epsilon = attrs.labelSmoothing;
   const perClass = weight === undefined ? undefined : perChannel(x, weight, axis);
   const share = epsilon === 0 ? 0 : epsilon / staticSize(x, axis, "the number of classes");
+  const rank = target.type.shape.length;
+  if (rank !== shape.length - (isFloat(target.type.dtype) ? 0 : 1))
+    throw new ModelError({
+      message: `targets ${typeText(target.type)} do not fit ${typeText(x.type)}`,
+      hint:
+        rank === shape.length - 1
+          ? "class indices are integers: declare them as i32 or i64"
+          : "class indices have all axes of the logits but the one of the classes; probabilities are floats with all of them",
+    });
   if (isFloat(target.type.dtype)) {
     const smooth = epsilon === 0 ? target : np.add(np.mul(target, 1 - epsilon), share);
     const rows = mergeShapes(shape, target.type.shape).filter((_, a) => a !== axis);

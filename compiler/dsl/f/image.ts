@@ -9,7 +9,7 @@ import { nonMaxSuppression } from "../../../ir/ops/dynamic.js";
 import { roiAlign as align } from "../../../ir/roi-align.js";
 import { type GridMode, type GridPadding, affineGrid as gridOf, gridSample as sampled } from "../../../ir/sampling.js";
 import { aBoolean, aNumber, atLeast, checked, oneOf } from "../../options.js";
-import type { Context } from "../context.js";
+import { type Context, contextOf } from "../context.js";
 import * as resize from "../resize.js";
 
 export type { GridMode, GridPadding };
@@ -117,7 +117,7 @@ export function roiAlign(
       half: aligned,
       average: true,
     },
-    (name, bound, make) => ctx.findSize(name, bound, make).size,
+    (name, bound, make) => contextOf(ctx).findSize(name, bound, make).size,
   );
 }
 
@@ -132,7 +132,7 @@ export function nms(ctx: Context, boxes: Value, scores: Value, iouThreshold: num
       `nms takes boxes [K, 4] and scores [K], but got ${typeText(boxes.type)} and ${typeText(scores.type)}`,
     );
   const limits = [scalarConstant("f32", iouThreshold), full("f32", [], -Infinity)];
-  const { made } = ctx.findSize("kept", count, (defines) =>
+  const { made } = contextOf(ctx).findSize("kept", count, (defines) =>
     nonMaxSuppression(
       [
         reshapeTo(boxes, [1, ...shapeOf(boxes)]),

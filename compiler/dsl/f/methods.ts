@@ -10,6 +10,7 @@ import * as activation from "./activation.js";
 import * as arithmetic from "./arithmetic.js";
 import * as cast from "./cast.js";
 import * as gradient from "./gradient.js";
+import { guard } from "./guard.js";
 import * as indexing from "./indexing.js";
 import * as math from "./math.js";
 import * as product from "./product.js";
@@ -69,7 +70,7 @@ function toPrimitive(this: Value, hint: string): string {
 }
 
 const methods = Object.entries(functions).map(([name, f]): [string, PropertyDescriptor] => {
-  const call = f as (x: Value, ...rest: readonly unknown[]) => unknown;
+  const call = guard(`F.${name}`, f as (x: Value, ...rest: readonly unknown[]) => unknown);
   const method = function (this: Value, ...rest: readonly unknown[]) {
     return call(this, ...rest);
   };
@@ -83,7 +84,45 @@ const getter = <T>(get: (x: Value) => T): PropertyDescriptor => ({
   configurable: true,
 });
 
+/** What PyTorch's tensors have under other names, or what values have no need of. */
+const others: Readonly<Record<string, string>> = {
+  view: "x.reshape(…)",
+  dim: "x.shape.length",
+  ndim: "x.shape.length",
+  numel: "x.size()",
+  t: "x.transpose()",
+  T: "x.transpose()",
+  mT: "x.transpose()",
+  to: 'x.cast("f32"); there are no devices',
+  float: 'x.cast("f32")',
+  double: 'x.cast("f64")',
+  half: 'x.cast("f16")',
+  long: 'x.cast("i64")',
+  int: 'x.cast("i32")',
+  bool: "x.toBool()",
+  clone: "x itself: values never change",
+  contiguous: "x itself: all values are",
+  cuda: "x itself: there are no devices",
+  cpu: "x itself: there are no devices",
+  item: "what an entry returns: values have no numbers before a run",
+  numpy: "what an entry returns: values have no numbers before a run",
+  tolist: "what an entry returns: values have no numbers before a run",
+  backward: "ctx.minimize(loss, net, optimizer), or grad(loss, values)",
+};
+const snakeCase = (name: string): string => name.replace(/[A-Z]+/g, (c) => `_${c.toLowerCase()}`);
+const named = Object.keys(functions).flatMap((name) =>
+  snakeCase(name) === name ? [] : [[snakeCase(name), `x.${name}(…)`] as const],
+);
+
+const refusal = (name: string, instead: string): PropertyDescriptor => ({
+  get(this: Value): never {
+    throw new ModelError({ message: `values have no member "${name}"`, hint: `use ${instead}` });
+  },
+  configurable: true,
+});
+
 addValueMethods({
+  ...Object.fromEntries([...Object.entries(others), ...named].map(([name, hint]) => [name, refusal(name, hint)])),
   ...Object.fromEntries(methods),
   shape: getter((x) => x.type.shape),
   dtype: getter((x) => x.type.dtype),

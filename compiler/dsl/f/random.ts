@@ -17,7 +17,7 @@ import { stopGradient } from "../../../ir/ops/gradient.js";
 import * as ops from "../../../ir/ops/random.js";
 import { softmax } from "../../../ir/ops/softmax.js";
 import { topK } from "../../../ir/ops/sort.js";
-import type { Context } from "../context.js";
+import { type Context, contextOf } from "../context.js";
 import { argSort } from "./indexing.js";
 import { argMax } from "./reduce.js";
 
@@ -40,13 +40,13 @@ function floatOf(x: Value): FloatDType {
 
 /** Uniform numbers in [low, high). */
 export const uniform = (ctx: Context, shape: Shape, low = 0, high = 1, dtype: FloatDType = "f32"): Value =>
-  ops.randomUniform(ctx.random(), { dtype, shape, low, high });
+  ops.randomUniform(contextOf(ctx).random(), { dtype, shape, low, high });
 /** Normal numbers. */
 export const normal = (ctx: Context, shape: Shape, mean = 0, std = 1, dtype: FloatDType = "f32"): Value =>
-  ops.randomNormal(ctx.random(), { dtype, shape, mean, deviation: std });
+  ops.randomNormal(contextOf(ctx).random(), { dtype, shape, mean, deviation: std });
 
 /** Uniform u32 words: all that the others are made of. */
-export const randomBits = (ctx: Context, shape: Shape): Value => ops.randomBits(ctx.random(), { shape });
+export const randomBits = (ctx: Context, shape: Shape): Value => ops.randomBits(contextOf(ctx).random(), { shape });
 
 /** Integers in [low, high), uniform but for 2⁻³² of their number. */
 export function randint(ctx: Context, low: number, high: number, shape: Shape, dtype: IntDType = "i64"): Value {
@@ -63,7 +63,7 @@ export const randperm = (ctx: Context, n: number): Value => argSort(randomBits(c
 
 /** 1 with the probability of each element, else 0, in its dtype. No gradient flows through it. */
 export function bernoulli(ctx: Context, probability: Value): Value {
-  const [key, counter] = ctx.random();
+  const [key, counter] = contextOf(ctx).random();
   return build.asType(ops.bernoulli([stopGradient([probability]), key, counter], {}), build.dtypeOf(probability));
 }
 
@@ -131,10 +131,10 @@ export const channelDropout = (ctx: Context, x: Value, p = 0.5): Value =>
 function dropped(ctx: Context, x: Value, probability: number, sharedAxes: readonly number[]): Value {
   if (!(probability >= 0 && probability <= 1))
     throw new ModelError(`a dropout probability lies between 0 and 1, not at ${probability}`);
-  if (!ctx.training || probability === 0) return requireValue(x);
-  return drop([x, ...ctx.random()], { probability, sharedAxes });
+  if (!contextOf(ctx).training || probability === 0) return requireValue(x);
+  return drop([x, ...contextOf(ctx).random()], { probability, sharedAxes });
 }
 
 /** True with probability p, as bool, of a shape. */
 export const mask = (ctx: Context, shape: Shape, p = 0.5): Value =>
-  ops.bernoulli([full("f32", shape, p), ...ctx.random()], {});
+  ops.bernoulli([full("f32", shape, p), ...contextOf(ctx).random()], {});

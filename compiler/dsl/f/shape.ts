@@ -3,14 +3,19 @@
 import * as build from "../../../ir/build.js";
 import { type Dim, dimAdd, dimCeilDiv, dimMin, dimMul, dimSub } from "../../../ir/dim.js";
 import { ModelError } from "../../../ir/errors.js";
-import { type Shape, typeText, type Value } from "../../../ir/graph.js";
+import { typeText, type Value } from "../../../ir/graph.js";
 import { normalizeAxis } from "../../../ir/infer.js";
 import { iota, scalarConstant } from "../../../ir/ops/constant.js";
 
 const { rankOf, sizeOf } = build;
 
-/** The same elements in row-major order under another shape; one entry may be −1. */
-export const reshape = (x: Value, shape: readonly Dim[]): Value => build.reshapeTo(x, shape);
+/** Arguments one by one, or as a list: PyTorch takes both. */
+export type Listed<T> = readonly T[] | readonly [list: readonly T[]];
+const listed = <T>(given: Listed<T>): readonly T[] =>
+  given.length === 1 && Array.isArray(given[0]) ? (given[0] as readonly T[]) : (given as readonly T[]);
+
+/** The same elements in row-major order under another shape, `[2, -1]` or `2, -1`; one entry may be −1. */
+export const reshape = (x: Value, ...shape: Listed<Dim>): Value => build.reshapeTo(x, listed(shape));
 /** Axes start to end (inclusive) as one. */
 export const flatten = (x: Value, startDim = 0, endDim = -1): Value => build.flatten(x, startDim, endDim);
 
@@ -25,11 +30,11 @@ export function unflatten(x: Value, dim: number, sizes: readonly Dim[]): Value {
 const iotaOf = (size: Dim): Value => iota([], { dtype: "i32", shape: [size], axis: 0 });
 
 /** Axes of size 1 dropped: those named, or all that are known to have size 1. */
-export const squeeze = (x: Value, ...dims: number[]): Value => build.squeeze(x, ...dims);
+export const squeeze = (x: Value, ...dims: Listed<number>): Value => build.squeeze(x, ...listed(dims));
 /** New axes of size 1 at these positions of the result. */
-export const unsqueeze = (x: Value, ...dims: number[]): Value => build.expandDims(x, ...dims);
+export const unsqueeze = (x: Value, ...dims: Listed<number>): Value => build.expandDims(x, ...listed(dims));
 /** Axes reordered: axis i of the result is axis dims[i] of x. */
-export const permute = (x: Value, dims: readonly number[]): Value => build.permute(x, dims);
+export const permute = (x: Value, ...dims: Listed<number>): Value => build.permute(x, listed(dims));
 /** Two axes swapped; by default the last two. */
 export const transpose = (x: Value, dim0 = -2, dim1 = -1): Value => build.swapAxes(x, dim0, dim1);
 /** An axis taken out and put back at another place of the result. */
@@ -80,7 +85,7 @@ export function slice(x: Value, dim: number, start: Dim = 0, end?: Dim, step = 1
 }
 
 /** Order of the elements reversed along axes. */
-export const flip = (x: Value, ...dims: number[]): Value => build.flip(x, ...dims);
+export const flip = (x: Value, ...dims: Listed<number>): Value => build.flip(x, ...listed(dims));
 
 /** Elements moved towards higher indices along axes (by default of the flat tensor); what leaves at the end enters at the start. */
 export function roll(x: Value, shifts: number | readonly number[], dims?: number | readonly number[]): Value {
@@ -95,14 +100,15 @@ export function roll(x: Value, shifts: number | readonly number[], dims?: number
 }
 
 /** x repeated as a whole, `repeats[i]` times along axis i. */
-export const tile = (x: Value, repeats: readonly Dim[]): Value => build.tile(x, repeats);
+export const tile = (x: Value, ...repeats: Listed<Dim>): Value => build.tile(x, listed(repeats));
 /** Each element repeated in place along an axis, or of the flat tensor. */
 export const repeatInterleave = (x: Value, repeats: Dim, dim?: number): Value =>
   dim === undefined
     ? build.repeatElements(build.reshapeTo(x, [-1]), repeats, 0)
     : build.repeatElements(x, repeats, dim);
 /** x repeated to a shape by numpy's rule; −1 keeps the size of an axis of x. */
-export function expand(x: Value, shape: Shape): Value {
+export function expand(x: Value, ...sizes: Listed<Dim>): Value {
+  const shape = listed(sizes);
   const offset = shape.length - rankOf(x);
   return build.broadcastTo(
     x,

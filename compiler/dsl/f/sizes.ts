@@ -9,12 +9,14 @@ import { normalizeAxis } from "../../../ir/infer.js";
 import * as ops from "../../../ir/ops/dynamic.js";
 import { gather } from "../../../ir/ops/indexing.js";
 import { productOf } from "../../../ir/ops/movement.js";
-import type { Context } from "../context.js";
+import { type Context, contextOf } from "../context.js";
 import { toBool } from "./cast.js";
 
 /** Indices (i64 [count, rank]) of the elements that are not 0, in row-major order. */
 export function nonzero(ctx: Context, x: Value): Value {
-  const { made } = ctx.findSize("nonzero", productOf(build.shapeOf(x)), (defines) => ops.nonZero([x], { defines }));
+  const { made } = contextOf(ctx).findSize("nonzero", productOf(build.shapeOf(x)), (defines) =>
+    ops.nonZero([x], { defines }),
+  );
   return build.swapAxes(made, 0, 1);
 }
 
@@ -40,7 +42,7 @@ export function unique(
 ): readonly [values: Value, inverse: Value, counts: Value] {
   const axis = dim === undefined ? undefined : normalizeAxis(dim, build.rankOf(x));
   const bound = axis === undefined ? productOf(build.shapeOf(x)) : build.shapeOf(x)[axis]!;
-  const { made } = ctx.findSize("unique", bound, (defines) =>
+  const { made } = contextOf(ctx).findSize("unique", bound, (defines) =>
     ops.unique([x], { defines, sorted, ...(axis === undefined ? {} : { axis }) }),
   );
   const [values, , inverse, counts] = made as readonly [Value, Value, Value, Value];
@@ -51,10 +53,10 @@ export function unique(
 export function toSize(ctx: Context, value: Value, bound: Dim): Dim {
   if (!isInt(build.dtypeOf(value))) throw new ModelError(`a size is an integer scalar, not ${typeText(value.type)}`);
   const scalar = build.asType(build.reshapeTo(value, []), "i64");
-  return ctx.findSize("size", bound, (defines) => ops.bindDim([scalar], { defines })).size;
+  return contextOf(ctx).findSize("size", bound, (defines) => ops.bindDim([scalar], { defines })).size;
 }
 
 /** start, start + step, … below end, of scalars that a run knows; at most `bound` of them. */
 export function range(ctx: Context, start: Value, end: Value, step: Value, bound: Dim): Value {
-  return ctx.findSize("range", bound, (defines) => ops.range([start, end, step], { defines })).made;
+  return contextOf(ctx).findSize("range", bound, (defines) => ops.range([start, end, step], { defines })).made;
 }

@@ -5,7 +5,7 @@ import { ModelError } from "../../../ir/errors.js";
 import type { Value } from "../../../ir/graph.js";
 import { isValue } from "../../../ir/op.js";
 import { describe } from "../../options.js";
-import { callable, defined, further, type Kind, parameter, positional } from "../../schema.js";
+import { callable, defined, definitionOf, further, type Kind, parameter, positional } from "../../schema.js";
 import type { Context } from "../context.js";
 import { type Layer, Module } from "../module.js";
 
@@ -108,7 +108,9 @@ export function sequential(
     throw new ModelError({
       where: "nn.sequential",
       message: `expected layers one after the other, or one record of them, got ${describe(other ?? first)}`,
-      hint: "a function becomes a layer by nn.Lambda((x) => …)",
+      hint: definitionOf(other ?? first)
+        ? "call it, so that it makes a layer"
+        : "a function becomes a layer by nn.Lambda((x) => …)",
     });
   if (!(first instanceof Module)) return new SequentialModule(first);
   return new SequentialModule(Object.fromEntries([first, ...rest].map((layer, i) => [String(i), layer])));

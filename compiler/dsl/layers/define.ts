@@ -8,7 +8,7 @@ import { choices } from "../../../ir/names.js";
 import { isValue } from "../../../ir/op.js";
 import { anObject, type Check, type Checks, describe } from "../../options.js";
 import {
-  defined,
+  factory,
   type Kind,
   type Option,
   type OptionsOf,
@@ -74,7 +74,11 @@ export function defineLayer<A extends readonly unknown[], S extends Schema, M>(
   const table = d.parameters as readonly Parameter<unknown>[];
   const make = (...args: [...A, options?: OptionsOf<S>]): M => {
     if (args.length > table.length + 1)
-      throw new ModelError({ where: name, message: `takes ${table.length} arguments and options, got ${args.length}` });
+      throw new ModelError({
+        where: name,
+        message: `takes ${table.length} arguments and options, got ${args.length}`,
+        hint: `${name}(${[...table.map((p) => p.name), `{ ${Object.keys(d.options).join(", ")} }`].join(", ")})`,
+      });
     table.forEach((p, i) => {
       const value: unknown = args[i];
       if (p.fits(value)) return;
@@ -83,7 +87,7 @@ export function defineLayer<A extends readonly unknown[], S extends Schema, M>(
     const settings = settle(name, args[table.length] as OptionsOf<S> | undefined, d.options);
     return d.make(settings, ...(args.slice(0, table.length) as unknown as A));
   };
-  return defined({ name, summary: d.summary, parameters: table, options: d.options }, make);
+  return factory({ name, summary: d.summary, parameters: table, options: d.options }, make);
 }
 
 /**

@@ -6,7 +6,7 @@ import { ModelError } from "../../../ir/errors.js";
 import { typeText, type Value } from "../../../ir/graph.js";
 import { normalizeAxis } from "../../../ir/infer.js";
 import { aDType } from "../../options.js";
-import { callable, count, defined, further, integer, type Kind, list, parameter, positional } from "../../schema.js";
+import { callable, count, factory, further, integer, type Kind, list, parameter, positional } from "../../schema.js";
 import type { Context } from "../context.js";
 import { FunctionLayer, functionLayer } from "./define.js";
 
@@ -30,7 +30,7 @@ export const Flatten = positional(
   (start?: number, end?: number) => functionLayer((x) => flatten(x, start ?? 1, end ?? -1)),
 );
 
-export const Reshape: (...shape: readonly number[]) => FunctionLayer = defined(
+export const Reshape: (...shape: readonly number[]) => FunctionLayer = factory(
   {
     name: "nn.Reshape",
     summary: "All axes but the batch take this shape: `Reshape(4, -1)`; one entry may be −1",
@@ -50,7 +50,7 @@ export const Unflatten = positional(
     }),
 );
 
-export const Permute: (...axes: readonly number[]) => FunctionLayer = defined(
+export const Permute: (...axes: readonly number[]) => FunctionLayer = factory(
   {
     name: "nn.Permute",
     summary: "The axes behind the batch in another order, counted from 1 as in Keras: `Permute(2, 1)`",

@@ -9,7 +9,7 @@ import type { Reduction } from "../../../ir/ops/loss.js";
 import { tensorFrom } from "../../../ir/tensor.js";
 import {
   choice,
-  defined,
+  factory,
   list,
   number,
   type OptionsOf,
@@ -38,7 +38,7 @@ export function defineLoss<S extends Schema, A extends readonly Value[] = [outpu
   d: LossDefinition<S, A>,
 ): (options?: OptionsOf<S>) => LossOf<A> {
   const name = `losses.${d.name}`;
-  return defined({ name, summary: d.summary, options: d.options }, (given?: OptionsOf<S>) => {
+  return factory({ name, summary: d.summary, options: d.options }, (given?: OptionsOf<S>) => {
     const of = d.of(settle(name, given, d.options));
     return (...values: A) => {
       // Further targets are for others.

@@ -11,7 +11,7 @@ import { scatterElements } from "../../../ir/ops/indexing.js";
 import { productOf } from "../../../ir/ops/movement.js";
 import {
   count,
-  defined,
+  factory,
   flag,
   integer,
   type OptionsOf,
@@ -45,7 +45,7 @@ interface MetricDefinition<S extends Schema> {
 /** A metric from the schema of its options. */
 export function defineMetric<S extends Schema>(d: MetricDefinition<S>): (options?: OptionsOf<S>) => Metric {
   const name = `metrics.${d.name}`;
-  return defined({ name, summary: d.summary, options: d.options }, (given?: OptionsOf<S>): Metric => {
+  return factory({ name, summary: d.summary, options: d.options }, (given?: OptionsOf<S>): Metric => {
     const { slots, update, result } = d.of(settle(name, given, d.options));
     const sums: Metric["update"] = (...values) =>
       Object.fromEntries(Object.entries(update(...values)).map(([slot, v]) => [slot, asType(v, "f64")]));

@@ -7,7 +7,7 @@ import { constantLike, scalarConstant } from "../../../ir/ops/constant.js";
 import { abs, neg } from "../../../ir/ops/elementwise.js";
 import { productOf } from "../../../ir/ops/movement.js";
 import { elementCount } from "../../../ir/tensor.js";
-import { count, defined, flag, type OptionsOf, option, type Settings, settle, size } from "../../schema.js";
+import { count, factory, flag, type OptionsOf, option, type Settings, settle, size } from "../../schema.js";
 import type { JointRule, JointUpdate, Optimizer } from "./rule.js";
 
 const options = {
@@ -23,7 +23,7 @@ const options = {
  * batch: call `step` as often with the same batch. A line search would have to evaluate the loss again within a step, which an
  * optimiser here can't.
  */
-export const LBFGS = defined(
+export const LBFGS = factory(
   {
     name: "optim.LBFGS",
     summary:

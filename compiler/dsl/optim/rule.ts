@@ -8,7 +8,7 @@ import { scalarConstant } from "../../../ir/ops/constant.js";
 import { exp, expm1, log } from "../../../ir/ops/elementwise.js";
 import * as kinds from "../../schema.js";
 import {
-  defined,
+  factory,
   type Kind,
   type OptionsOf,
   option,
@@ -100,6 +100,11 @@ export interface Optimizer {
   readonly average?: { readonly decay: number };
 }
 
+export const anOptimizer = kinds.kindOf<Optimizer>(
+  "an optimiser, such as optim.Adam({ lr: 1e-3 })",
+  (v) => typeof v === "object" && v !== null && typeof (v as Partial<Optimizer>).ruleFor === "function",
+);
+
 /** Options that differ for some parameters. */
 export interface Group<O> {
   /** Which parameters: a prefix of their names, or a test. The first group that fits counts. */
@@ -173,7 +178,7 @@ export function defineOptimizer<S extends Common>(
       ruleFor: (p) => rules.find((g) => fits(g.params, p))?.rule ?? common,
     };
   };
-  return defined({ name: of, summary: d.summary, options: full }, make);
+  return factory({ name: of, summary: d.summary, options: full }, make);
 }
 
 /** Without options that are undefined. */
