@@ -5,22 +5,68 @@ import { ModelError } from "./errors.js";
 import { param, type Value } from "./graph.js";
 import { scalarConstant } from "./ops/constant.js";
 import { type IfAttrs, ifElse, loop, type Resized, scan } from "./ops/control.js";
-import { closeRegion, regionFrame, requireCount, traceRegion, unionOfCaptures } from "./regions.js";
-import type { Carried, RegionFrame } from "./scope.js";
+import { closeRegion, regionFrame, requireCount, traceRegion, unionOfCaptures, withFurtherResults } from "./regions.js";
+import type { Carried, RegionFrame, Replaced } from "./scope.js";
 
-/** `ifOp(condition, () => [x], () => [y])`: values from outside are captured. */
+/** What code inside a branch asks for: values that are others from there on. */
+class BranchFrame implements RegionFrame {
+  readonly outer?: RegionFrame;
+  readonly outside: RegionFrame["outside"];
+  readonly replaced = new Map<object, Replaced>();
+
+  constructor() {
+    const { outer, outside } = regionFrame();
+    if (outer) this.outer = outer;
+    this.outside = outside;
+  }
+
+  replace(key: object, replaced: Replaced): void {
+    this.replaced.set(key, replaced);
+  }
+}
+
+/**
+ * `ifOp(condition, () => [x], () => [y])`: values from outside are captured. What a branch replaces is a further result, which the
+ * other one passes through.
+ */
 export function ifOp(
   condition: Value,
   yes: () => readonly Value[],
   no: () => readonly Value[],
   attrs: IfAttrs = {},
 ): readonly Value[] {
-  const traced = [traceRegion([], yes), traceRegion([], no)] as const;
-  const captures = unionOfCaptures(...traced);
-  return ifElse([condition, ...captures], attrs, [
-    closeRegion("yes", traced[0], captures),
-    closeRegion("no", traced[1], captures),
+  const branches = [yes, no].map((body) => {
+    const frame = new BranchFrame();
+    let own = 0;
+    const traced = traceRegion(
+      [],
+      () => {
+        const made = body();
+        own = made.length;
+        return [...made, ...[...frame.replaced.values()].map((r) => r.next)];
+      },
+      frame,
+    );
+    return { frame, traced, own };
+  });
+  const all = new Map<object, Replaced>(branches.flatMap(({ frame }) => [...frame.replaced]));
+  const regions = branches.map(({ frame, traced, own }) => {
+    const made = new Map([...frame.replaced.keys()].map((key, i) => [key, traced.results[own + i]!]));
+    const extra = [...all].map(([key, { before }]) => made.get(key) ?? before);
+    const passed = [...all].flatMap(([key, { before }]) => (made.has(key) ? [] : [before]));
+    return withFurtherResults(traced, own, extra, passed);
+  });
+  const { own } = branches[0]!;
+  const captures = unionOfCaptures(...regions);
+  const shapes = attrs.shapes && [...attrs.shapes, ...[...all.values()].map((r) => r.before.type.shape)];
+  const results = ifElse([condition, ...captures], shapes ? { ...attrs, shapes } : attrs, [
+    closeRegion("yes", regions[0]!, captures),
+    closeRegion("no", regions[1]!, captures),
   ]);
+  [...all.values()].forEach(({ after }, i) => {
+    after(results[own + i]!);
+  });
+  return results.slice(0, own);
 }
 
 /** What code inside a loop's body asks for: further carried values, and rows that differ from round to round. */

@@ -67,6 +67,20 @@ function isCapture(node: GraphNode, made: ReadonlySet<GraphNode>): boolean {
   return !made.has(node) && (node.operands.length > 0 || (node.op === "constant" && isFloat(node.attrs.value.dtype)));
 }
 
+/** The region with its first results, and others, of which `passed` are made outside. */
+export function withFurtherResults(
+  region: TracedRegion,
+  count: number,
+  further: readonly Value[],
+  passed: readonly Value[],
+): TracedRegion {
+  const captured = new Set([
+    ...region.captured,
+    ...passed.filter((v) => v.def.op === "param" || isCapture(v.def, new Set())),
+  ]);
+  return { ...region, results: [...region.results.slice(0, count), ...further], captured: [...captured] };
+}
+
 /** Closes a traced region: each of `captures`, which include all that it captured, becomes a trailing parameter. */
 export function closeRegion(name: string, region: TracedRegion, captures: readonly Value[]): Graph {
   const trailing = captures.map((v, i) => param(`c${i}`, v.type));

@@ -25,8 +25,20 @@ export interface RegionFrame {
   outside<T>(build: () => T): T;
   /** A further carried value. Branches carry nothing: undefined. */
   carry?(first: Value): Carried;
+  /**
+   * Puts another value in the place of one that `key` stands for, where the branch is taken. Loops replace nothing: undefined.
+   */
+  replace?(key: object, replaced: Replaced): void;
   /** One row for each round of a value made outside; undefined where the number of rounds is not known before. */
   row?(make: (rounds: Dim) => Value): Value;
+}
+
+/** A value that a branch replaces. */
+export interface Replaced {
+  readonly before: Value;
+  readonly next: Value;
+  /** Told what the `if` gives, of whichever branch is taken, in the scope around it. */
+  readonly after: (last: Value) => void;
 }
 
 /** A value that a loop hands from round to round. */

@@ -27,8 +27,10 @@ export interface ContextOptions {
   readonly random?: RandomState | undefined;
 }
 
-/** What a loop's body has of its own. */
+/** What a loop's body or a branch has of its own. */
 interface InRegion {
+  /** By a branch. */
+  readonly replaced: Map<Variable, Value>;
   readonly carried: Map<Variable, { readonly loop: Carried; value: Value }>;
   key?: Value;
 }
@@ -124,6 +126,8 @@ export class Context {
         hint: "make it once, in a property of a module, not inside forward",
       });
     }
+    const replaced = this.#regions.get(region)?.replaced.get(v);
+    if (replaced !== undefined) return replaced;
     // What the body may update must go round with it from the first use on.
     if (v.role === "buffer" && this.#training && region.carry) return this.#carried(region, v).value;
     return this.#valueIn(region.outer, v);
@@ -132,7 +136,7 @@ export class Context {
   #inRegion(region: RegionFrame): InRegion {
     const known = this.#regions.get(region);
     if (known) return known;
-    const made: InRegion = { carried: new Map() };
+    const made: InRegion = { carried: new Map(), replaced: new Map() };
     this.#regions.set(region, made);
     return made;
   }
@@ -160,7 +164,10 @@ export class Context {
     this.assign(v, value);
   }
 
-  /** Sets the value of a variable, parameters too, after this run and for all that is built from here on. */
+  /**
+   * Sets the value of a variable, parameters too, after this run and for all that is built from here on. In a branch of `F.cond`: where
+   * that is taken, also for what comes after it; then nothing is computed or copied where it isn't.
+   */
   assign(v: Variable, value: Value): void {
     const before = this.value(v);
     if (!sameType(before.type, value.type)) {
@@ -175,10 +182,16 @@ export class Context {
       this.#updates.set(v, value);
       return;
     }
+    if (region.replace) {
+      const before = region.outside(() => this.#valueIn(region.outer, v));
+      this.#inRegion(region).replaced.set(v, value);
+      region.replace(v, { before, next: value, after: (last) => this.#set(region.outer, v, last) });
+      return;
+    }
     if (!region.carry)
       throw new ModelError({
-        message: "state is changed inside a branch, which keeps none",
-        hint: "give its new value as a result of both branches and assign it outside",
+        message: "state is changed inside a function with a gradient of its own, which keeps none",
+        hint: "give its new value as a result, and assign it outside",
       });
     if (v.role !== "buffer" || !this.#training)
       throw new ModelError({

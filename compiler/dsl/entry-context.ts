@@ -70,7 +70,7 @@ export class EntryContext extends Context {
       // What this run draws, no other run draws.
       if (!drawn && name === "counter") {
         drawn = true;
-        state.set(randomNames.counter, np.add(state.first(randomNames.counter), 1));
+        state.setAlways(randomNames.counter, np.add(state.first(randomNames.counter), 1));
       }
       return state.first(randomNames[name]);
     };

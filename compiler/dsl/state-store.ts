@@ -2,6 +2,7 @@
 
 import { ModelError } from "../../ir/errors.js";
 import { param, sameType, typeText, type Value } from "../../ir/graph.js";
+import { type RegionFrame, scope } from "../../ir/scope.js";
 import type { Tensor } from "../../ir/tensor.js";
 import type { StateRole } from "../../runtime/format.js";
 import type { ProgramState } from "../program.js";
@@ -53,6 +54,8 @@ export class EntryState {
   readonly #store: StateStore;
   readonly #params = new Map<string, Value>();
   readonly #next = new Map<string, Value>();
+  /** Values in branches. */
+  readonly #replaced = new WeakMap<RegionFrame, Map<string, Value>>();
 
   constructor(store: StateStore) {
     this.#store = store;
@@ -68,18 +71,52 @@ export class EntryState {
     return made;
   }
 
+  /** Here: after what was built before, and in a branch, that of the branch. */
   now(name: string): Value {
-    return this.#next.get(name) ?? this.first(name);
+    return this.#nowIn(name, scope().region);
   }
 
+  #nowIn(name: string, region: RegionFrame | undefined): Value {
+    if (region === undefined) return this.#next.get(name) ?? this.first(name);
+    return this.#replaced.get(region)?.get(name) ?? this.#nowIn(name, region.outer);
+  }
+
+  /** In a branch: where that is taken. */
   set(name: string, value: Value): void {
-    const { type } = this.first(name);
-    if (!sameType(type, value.type))
+    this.#requireType(name, value);
+    this.#set(name, value, scope().region);
+  }
+
+  /** Whatever way the run takes. */
+  setAlways(name: string, value: Value): void {
+    this.#requireType(name, value);
+    this.#set(name, value, undefined);
+  }
+
+  #requireType(name: string, value: Value): void {
+    const first = this.first(name);
+    if (!sameType(first.type, value.type))
       throw new ModelError({
         where: name,
-        message: `a state of type ${typeText(type)} cannot become ${typeText(value.type)}`,
+        message: `a state of type ${typeText(first.type)} cannot become ${typeText(value.type)}`,
       });
-    this.#next.set(name, value);
+  }
+
+  #set(name: string, value: Value, region: RegionFrame | undefined): void {
+    if (region === undefined) {
+      this.#next.set(name, value);
+      return;
+    }
+    if (region.replace === undefined)
+      throw new ModelError({
+        where: name,
+        message: "a state is changed inside a loop, or a function with a gradient of its own",
+        hint: "carry its value through the loop, or give it as a result, and set it after that",
+      });
+    const before = region.outside(() => this.#nowIn(name, region.outer));
+    const inside = this.#replaced.get(region) ?? new Map<string, Value>();
+    this.#replaced.set(region, inside.set(name, value));
+    region.replace(this.first(name), { before, next: value, after: (last) => this.#set(name, last, region.outer) });
   }
 
   /** Parameters in the order of declaration, and what becomes of them. */

@@ -1,6 +1,7 @@
 /** One update of a training step: from gradients to the next values of parameters, optimiser state and counters. */
 
-import { asType, np, where } from "../../ir/build.js";
+import { asType, np } from "../../ir/build.js";
+import { ifOp } from "../../ir/control-build.js";
 import { type Value, withLoc } from "../../ir/graph.js";
 import { constantLike } from "../../ir/ops/constant.js";
 import { applyOptimizer, type Learnt } from "./optim/apply.js";
@@ -71,24 +72,33 @@ function withClip(clip: Clip, learnt: readonly Learnt[]): readonly Learnt[] {
   return learnt.map((l) => (l.gradient === undefined ? l : { ...l, gradient: clipped.shift()! }));
 }
 
-/** Adds up gradients; with every `count`-th batch their mean makes an update, otherwise all else stays as it is. */
+/** Adds up gradients; with every `count`-th batch their mean makes an update. Otherwise all else stays as it is, and nothing is computed. */
 function accumulated(learnt: readonly Learnt[], updating: Updating, count: number): Next {
   const { names, state } = updating;
   const slot = (name: string) => names.slot("gradient", name);
-  const sums = learnt.map((l) => l.gradient && np.add(state(slot(l.name)), np.mul(l.gradient, 1 / count)));
+  const summed = learnt.map((l): Learnt => {
+    if (l.gradient === undefined) return l;
+    return { ...l, gradient: np.add(state(slot(l.name)), np.mul(l.gradient, 1 / count)) };
+  });
+  const sums = summed.flatMap(({ name, gradient }) => (gradient ? [[slot(name), gradient] as const] : []));
   const batches = np.add(state(names.batches), 1);
-  const full = np.ge(batches, count);
-  const updated = updateOnce(
-    learnt.map((l, i) => ({ ...l, gradient: sums[i] })),
-    updating,
-  );
+  let changed: readonly string[] = [];
   const weights = new Map(learnt.map((l) => [l.name, l.weight]));
-  return [
-    ...updated.map(([name, v]) => [name, where(full, v, weights.get(name) ?? state(name))] as const),
-    ...learnt.flatMap((l, i) => {
-      const total = sums[i];
-      return total === undefined ? [] : [[slot(l.name), where(full, constantLike(total, 0), total)] as const];
-    }),
-    [names.batches, where(full, 0, batches)],
-  ];
+  const results = ifOp(
+    np.ge(batches, count),
+    () => {
+      const next = [
+        ...updateOnce(summed, updating),
+        ...sums.map(([name, v]) => [name, constantLike(v, 0)] as const),
+        [names.batches, constantLike(batches, 0)] as const,
+      ];
+      changed = next.map(([name]) => name);
+      return next.map(([, v]) => v);
+    },
+    () => {
+      const now = new Map<string, Value>([...sums, [names.batches, batches]]);
+      return changed.map((name) => now.get(name) ?? weights.get(name) ?? state(name));
+    },
+  );
+  return changed.map((name, i) => [name, results[i]!] as const);
 }

@@ -38,6 +38,8 @@ export function lowerGraph(graph: Graph, options: LowerOptions = {}): Schedule {
     else inputs.push({ name, view, dtype, shape });
   }
   ctx.use(graph.results);
+  for (const [result, parameter] of graph.donations ?? [])
+    ctx.writesOver(graph.results[result]!, graph.params[parameter]!);
   lowerNodes(ctx, orderNodes(graph));
 
   const donated = new Set<number>();

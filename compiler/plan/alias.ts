@@ -79,7 +79,7 @@ export class Aliases {
 }
 
 /** Whether every use of `read` in the step may share memory with every write of `written`. */
-function inPlaceAt(step: KernelStep, written: Buffer, read: Buffer): boolean {
+export function inPlaceAt(step: KernelStep, written: Buffer, read: Buffer): boolean {
   const indices = (b: Buffer) => step.args.flatMap((a, i) => (a.kind === "view" && a.view.buffer === b ? [i] : []));
   const isStart = (i: number) => {
     const a = step.args[i]!;

@@ -8,8 +8,9 @@
  * WebAssembly leaves the sign and payload of a NaN that arithmetic makes to the engine, and engines do not even agree with
  * themselves: the code of a later tier may take the operands in another order. Seen are results (states among them) and what
  * `bitcast` reads, in regions too. Ops that only move bits are looked through, so that a long result which is mostly moved (a key/value
- * cache) costs nothing, and the choice lies next to the arithmetic, in whose kernel it is fused. What goes into a region or comes out
- * of a node with regions counts as arithmetic, as do `neg` and `abs`: the reference, in numbers of JavaScript, can't see a NaN's sign.
+ * cache) costs nothing, and the choice lies next to the arithmetic, in whose kernel it is fused; into the branches of an `if` as well, so
+ * that one which passes a state through has nothing to do. What goes into a loop's body or comes out of it counts as arithmetic, as do
+ * `neg` and `abs`: the reference, in numbers of JavaScript, can't see a NaN's sign.
  */
 
 import { dtypeInfo, isFloat } from "../../ir/dtype.js";
@@ -19,7 +20,10 @@ import { constantLike } from "../../ir/ops/constant.js";
 import { eq, select } from "../../ir/ops/logic.js";
 import type { GraphPass } from "../pass.js";
 
-export const canonicalizeNans: GraphPass = { name: "canonicalize-nans", run: (g) => canonicalize(g, g.results, []) };
+export const canonicalizeNans: GraphPass = {
+  name: "canonicalize-nans",
+  run: (g) => canonicalize(g, g.results, [], new Set()),
+};
 
 /** Operands whose elements come through bit for bit; none for arithmetic. */
 function moved(node: GraphNode): readonly Value[] | undefined {
@@ -52,16 +56,35 @@ function moved(node: GraphNode): readonly Value[] | undefined {
   }
 }
 
-/** Results of arithmetic, and parameters of the region, whose NaNs reach one of the values. */
+/** Results of arithmetic (in branches too), and parameters of the region, whose NaNs reach one of the values. */
 function arithmeticBehind(seen: readonly Value[], regionParams: readonly Value[]): ReadonlySet<Value> {
   const found = new Set<Value>();
   const visited = new Set<Value>();
   const stack = [...seen];
+  /** What the parameters of branches stand for. */
+  const bound = new Map<Value, readonly Value[]>();
+  const enter = ({ regions, operands }: GraphNode) => {
+    for (const { params } of regions)
+      params.forEach((p, i) => {
+        const known = bound.get(p) ?? [];
+        const operand = operands[1 + i]!;
+        if (known.includes(operand)) return;
+        bound.set(p, [...known, operand]);
+        if (visited.has(p)) stack.push(operand);
+      });
+  };
   for (let v = stack.pop(); v !== undefined; v = stack.pop()) {
     if (visited.has(v) || dtypeInfo[v.type.dtype].kind !== "float") continue;
     visited.add(v);
     if (v.def.op === "param") {
+      stack.push(...(bound.get(v) ?? []));
       if (regionParams.includes(v) && isFloat(v.type.dtype)) found.add(v);
+      continue;
+    }
+    if (v.def.op === "if") {
+      const at = v.def.results.indexOf(v);
+      enter(v.def);
+      stack.push(...v.def.regions.map((r) => r.results[at]!));
       continue;
     }
     const operands = moved(v.def);
@@ -76,17 +99,23 @@ function canonical(x: Value): Value {
   return x.def.op === "param" ? choose() : withLoc(x.def.loc, choose);
 }
 
-function canonicalize(g: Graph, results: readonly Value[], regionParams: readonly Value[]): Graph {
+/** `outer`: values of this region among others, whose NaNs are seen outside. */
+function canonicalize(
+  g: Graph,
+  results: readonly Value[],
+  regionParams: readonly Value[],
+  outer: ReadonlySet<Value>,
+): Graph {
   const nodes = graphNodes(g);
   const read = nodes.flatMap((n) => (n.op === "bitcast" ? n.operands : []));
-  const noisy = arithmeticBehind([...results, ...read], regionParams);
+  const noisy = new Set([...outer, ...arithmeticBehind([...results, ...read], regionParams)]);
   const replaced = new Map<Value, Value>(
     regionParams.flatMap((p) => (noisy.has(p) ? [[p, canonical(p)] as const] : [])),
   );
   const now = (v: Value) => replaced.get(v) ?? v;
   for (const node of nodes) {
     const operands = node.operands.map(now);
-    const regions = node.regions.map((r) => canonicalize(r, [], r.params));
+    const regions = node.regions.map((r) => canonicalize(r, [], r.params, noisy));
     const changed = operands.some((v, i) => v !== node.operands[i]) || regions.some((r, i) => r !== node.regions[i]);
     const made = changed ? remake(node, operands, regions) : node;
     node.results.forEach((r, i) => {

@@ -1,12 +1,17 @@
 /**
  * Random programs with state: states change places, are shifted along, updated in part or by what another one was, are results as
- * well, and are read inside branches and scans.
+ * well, are read inside branches and scans, and are changed in branches, some of which leave some as they are.
  */
 
 import type { Program } from "../../compiler/program.js";
+import { ifOp } from "../../ir/control-build.js";
+import { dimSub } from "../../ir/dim.js";
 import { graph, param, sameType, type Value } from "../../ir/graph.js";
 import { full } from "../../ir/ops/constant.js";
-import { max, min } from "../../ir/ops/elementwise.js";
+import { add, max, min, sub } from "../../ir/ops/elementwise.js";
+import { gt } from "../../ir/ops/logic.js";
+import { slice } from "../../ir/ops/movement.js";
+import { reduceMin } from "../../ir/ops/reduce.js";
 import type { Tensor } from "../../ir/tensor.js";
 import { seeded } from "../graph/random.js";
 import { feedsFor } from "./fusible.js";
@@ -32,7 +37,12 @@ export function growStateful(seed: number, steps: readonly number[]): Stateful {
   const isState = growth.params.map((_, i) => i < 2 || random() < 0.5);
   const states = growth.params.filter((_, i) => isState[i]);
   const exact = growth.known.filter((k) => k.reach === 0);
-  const next = states.map((s) => nextOf(s, exact, random));
+  const branched = seed % 4 === 1 ? [] : states.filter(() => random() < 0.6);
+  const inBranch = changedInBranches(branched, exact, random);
+  const next = states.map((s) => {
+    const at = branched.indexOf(s);
+    return at < 0 ? nextOf(s, exact, random) : inBranch[at]!;
+  });
   const outputs = growth.known.filter((k) => k.value.def.op !== "param" && random() < 0.4).slice(-5);
   const results = [...next, ...outputs.map((k) => k.value), ...states.filter(() => random() < 0.2)];
   const donations = new Map(states.map((s, i) => [i, growth.params.indexOf(s)]));
@@ -55,13 +65,60 @@ export function growStateful(seed: number, steps: readonly number[]): Stateful {
   };
 }
 
+/** Next values of states that branches make, as deep as two within one another. */
+function changedInBranches(
+  states: readonly Value[],
+  known: readonly Known[],
+  random: () => number,
+  depth = 0,
+): readonly Value[] {
+  if (states.length === 0) return [];
+  const sample = known[Math.floor(random() * known.length)]!.value;
+  const least = reduceMin([sample], { axes: [...sample.type.shape.keys()], keepDims: false });
+  const { dtype } = least.type;
+  const isPositive = gt([least, full(dtype, [], dtype.startsWith("f") ? 0 : 0n)]);
+  const shuffled = states.map((s) => [random(), s] as const).sort(([a], [b]) => a - b);
+  const alike = (s: Value, list: readonly Value[]) => list.filter((o) => sameType(o.type, s.type));
+  const branch = (idle: number) => () => {
+    // Of one kind states change places; what is computed from all of them at once is in the way of writing any in place.
+    const kind = random();
+    const inner = kind < 0.3 && depth === 0 ? changedInBranches(states, known, random, 1) : undefined;
+    return states.map((s, i) => {
+      if (inner !== undefined) return inner[i]!;
+      if (random() < idle) return s;
+      if (kind > 0.7)
+        return alike(
+          s,
+          shuffled.map(([, o]) => o),
+        )[alike(s, states).indexOf(s)]!;
+      const other = nextOf(s, known, random);
+      const made = random() < 0.5 ? other : random() < 0.5 ? add([s, other]) : sub([other, s]);
+      return made === other ? other : clamped(made);
+    });
+  };
+  return ifOp(isPositive, branch(0.1), branch(random() < 0.6 ? 1 : 0.5));
+}
+
 /** Another state, a value of its type as it is, or one cut to what a state may be. */
 function nextOf(state: Value, known: readonly Known[], random: () => number): Value {
   const fit = known.filter((k) => sameType(k.value.type, state.type));
   const recent = random() < 0.4 ? fit.slice(-3) : fit;
   const { value, bound } = recent[Math.floor(random() * recent.length)]!;
-  const { dtype, shape } = state.type;
-  if (bound <= limit) return value;
+  const near = bound <= limit ? value : clamped(value);
+  return random() < 0.2 ? reversed(near) : near;
+}
+
+/** Along the first axis that has a size. What is computed so can't be written over what it is computed of. */
+function reversed(value: Value): Value {
+  const { shape } = value.type;
+  const axis = shape.findIndex((d) => d !== 1);
+  if (axis < 0) return value;
+  const along = <T>(there: T, elsewhere: T) => shape.map((_, a) => (a === axis ? there : elsewhere));
+  return slice([value], { starts: along(dimSub(shape[axis]!, 1), 0), sizes: shape, steps: along(-1, 1) });
+}
+
+function clamped(value: Value): Value {
+  const { dtype, shape } = value.type;
   const at = (v: number) => full(dtype, shape, dtype.startsWith("f") ? v : BigInt(v));
   return min([max([value, at(-limit)]), at(limit)]);
 }

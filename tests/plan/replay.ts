@@ -238,7 +238,7 @@ class Replay {
         memory.scratchOverlaps(step, buffer) ||
         views.some(
           (v) =>
-            v.view.buffer !== buffer &&
+            v.i !== w.i &&
             memory.overlap(v.view.buffer, buffer) &&
             (v.access !== "read" || !step.inPlace.some(([to, from]) => to === w.i && from === v.i)),
         );

@@ -34,14 +34,18 @@ interface LoweredRegion {
   readonly results: readonly View[];
 }
 
-/** Lowers the region's nodes here. A region may be shared by several nodes: each lowers a copy. `captures`: those of a loop. */
+/**
+ * Lowers the region's nodes here. A region may be shared by several nodes: each lowers a copy. `captures`: those of a loop. `over`:
+ * results that are meant to be written over a parameter.
+ */
 function lowerRegion(
   ctx: LowerContext,
   shared: Graph,
   args: readonly View[],
-  captures: readonly Value[] = [],
+  { captures = [], over }: { readonly captures?: readonly Value[]; readonly over?: ReadonlyMap<number, number> } = {},
 ): LoweredRegion {
   const region = copyGraph(shared);
+  for (const [result, p] of over ?? []) ctx.writesOver(region.results[result]!, region.params[p]!);
   captures.forEach((v, i) => {
     ctx.captured(region.params[args.length - captures.length + i]!, v);
   });
@@ -49,7 +53,7 @@ function lowerRegion(
     ctx.define(p, args[i]!);
   });
   ctx.use(region.results);
-  ctx.lower(orderNodes(region));
+  ctx.lower(orderNodes(over ? { ...region, donations: over } : region));
   return { region, results: region.results.map((v) => ctx.view(v)) };
 }
 
@@ -125,9 +129,10 @@ export function lowerIf(ctx: LowerContext, node: Node<"if">): void {
   const [condition, ...captures] = node.operands as readonly [Value, ...Value[]];
   const args = captures.map((v) => ctx.view(v));
   const results = node.results.map((r) => ctx.result(r));
+  const over = oldValues(ctx, node);
   const branch = (shared: Graph) =>
     ctx.collect(() => {
-      const lowered = lowerRegion(ctx, shared, args);
+      const lowered = lowerRegion(ctx, shared, args, { over });
       const shapes = lowered.region.results.map((v) => v.type.shape);
       const wanted = node.attrs.shapes ?? node.results.map((r) => r.type.shape);
       checkFit(ctx, wanted, shapes, node.loc);
@@ -139,6 +144,26 @@ export function lowerIf(ctx: LowerContext, node: Node<"if">): void {
     });
   const [yes, no] = node.regions as readonly [Graph, Graph];
   ctx.add({ kind: "if", condition: ctx.view(condition), then: branch(yes), else: branch(no), loc: node.loc });
+}
+
+/**
+ * Which captured value each result of an `if` is the next one of: the state that it is donated to; else what one of the branches
+ * passes through, so that the other may write there and the first need do nothing.
+ */
+function oldValues(ctx: LowerContext, node: Node<"if">): ReadonlyMap<number, number> {
+  const captures = node.operands.slice(1);
+  const found = new Map<number, number>();
+  const taken = new Set<number>();
+  node.results.forEach((r, i) => {
+    const target = ctx.writtenOver(r);
+    const passed = node.regions.map((g) => g.params.indexOf(g.results[i]!));
+    const places = [target === undefined ? -1 : captures.indexOf(target), ...passed];
+    const place = places.find((p) => p >= 0 && !taken.has(p));
+    if (place === undefined) return;
+    taken.add(place);
+    found.set(i, place);
+  });
+  return found;
 }
 
 /** Copies that behave as if made at once: a value that another copy overwrites is saved first. */
@@ -178,7 +203,7 @@ export function lowerScan(ctx: LowerContext, node: Node<"scan">): void {
       .map((v) => row(ctx.view(v), round, v.type.shape.slice(1)));
     const captures = node.operands.slice(carried + inputs);
     const args = [...states, ...rows, ...captures.map((v) => ctx.view(v))];
-    const { region, results } = lowerRegion(ctx, shared, args, captures);
+    const { region, results } = lowerRegion(ctx, shared, args, { captures });
     const carriedShapes = shared.params.slice(0, carried).map((p) => p.type.shape);
     finishRound(ctx, region.results, results, { states, carried: carriedShapes, scanned }, round, node.loc);
   });
@@ -266,7 +291,7 @@ export function lowerLoop(ctx: LowerContext, node: Node<"loop">): void {
     storeCount(ctx, round, iteration, loc);
     const captures = values.slice(carried);
     const args = [iteration, goOn, ...states, ...captures.map((v) => ctx.view(v))];
-    const { region, results } = lowerRegion(ctx, shared, args, captures);
+    const { region, results } = lowerRegion(ctx, shared, args, { captures });
     // The condition is carried too: it may be what a carried value was before.
     const kept = { states: [goOn, ...states], carried: [[], ...params.map((p) => p.type.shape)], scanned };
     finishRound(ctx, region.results, results, kept, round, loc);

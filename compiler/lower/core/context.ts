@@ -30,6 +30,7 @@ export class LowerContext {
   /** Sizes of axes that elements are known to be indices into. */
   readonly #indices = new Map<Value, Set<string>>();
   readonly #used = new Set<Value>();
+  readonly #over = new Map<Value, Value>();
 
   /** `lowerNodes` lowers the nodes of regions, in the given order. */
   constructor(pool: KernelPool, lowerNodes: (ctx: LowerContext, nodes: readonly GraphNode[]) => void) {
@@ -112,6 +113,15 @@ export class LowerContext {
   /** Whether anything reads the value: a kernel need not compute results for nobody. */
   isUsed(v: Value): boolean {
     return this.#used.has(v);
+  }
+
+  /** Says that a value is the next one of another, in whose place it may be written. */
+  writesOver(next: Value, old: Value): void {
+    this.#over.set(next, old);
+  }
+
+  writtenOver(next: Value): Value | undefined {
+    return this.#over.get(next);
   }
 
   /** Memory of its own for a result. */

@@ -20,6 +20,8 @@ export interface MicroCall {
   readonly args: { readonly [name: string]: Arg | Dim };
   /** Arguments of the epilogue, in order; they follow the kernel's own. */
   readonly epilogue?: readonly Arg[];
+  /** A parameter that is written, and indices into the epilogue's arguments: it may lie over these. */
+  readonly inPlace?: { readonly written: string; readonly over: readonly number[] };
   readonly loc: string | undefined;
 }
 
@@ -38,13 +40,16 @@ export function addMicroKernel(ctx: LowerContext, call: MicroCall): void {
     checkElements(fn.name, p, arg);
     return arg;
   });
+  const { written, over } = call.inPlace ?? { written: "", over: [] };
+  const target = own.findIndex((p) => p.name === written);
+  const pairs = over.map((i) => [target, own.length + i] as const);
   ctx.add({
     kind: "kernel",
     fn: ctx.pool.adopt(fn),
     helpers: helpers.map((h) => ctx.pool.adopt(h)),
     args: [...args, ...extra],
     chunks: call.chunks,
-    inPlace: [],
+    inPlace: pairs,
     loc: call.loc,
   });
 }

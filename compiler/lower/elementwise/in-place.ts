@@ -8,7 +8,7 @@ import type { Store } from "./point-emit.js";
 
 type Load = Extract<Point, { kind: "load" }>;
 
-function loadsOf(points: readonly Point[]): readonly Load[] {
+export function loadsOf(points: readonly Point[]): readonly Load[] {
   const loads: Load[] = [];
   visitPoints(points, (p) => {
     if (p.kind === "load") loads.push(p);

@@ -139,6 +139,7 @@ export function emitDot(ctx: LowerContext, node: Node<"dotGeneral">, to: View, f
       cBatch: dimMul(m, n),
     },
     epilogue: finish.args,
+    inPlace: { written: "c", over: finish.over },
     loc: node.loc,
   });
 }

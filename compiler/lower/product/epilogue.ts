@@ -1,7 +1,7 @@
 /** What follows a contraction element by element, as the epilogue of its kernel. */
 
-import type { Dim } from "../../../ir/dim.js";
-import { type DType, isFloat, isStorageOnly } from "../../../ir/dtype.js";
+import { type Dim, dimEqual } from "../../../ir/dim.js";
+import { type DType, dtypeInfo, isFloat, isStorageOnly } from "../../../ir/dtype.js";
 import type { Shape, Value } from "../../../ir/graph.js";
 import type { Elem, Expr, LoopParam } from "../../../ir/loop.js";
 import { Block } from "../../../ir/loop-block.js";
@@ -14,6 +14,7 @@ import { elemOf, type KernelHost, type KernelPool, registerOf } from "../core/ke
 import { Place } from "../core/place.js";
 import { type Leaf, type Point, Points, visitPoints } from "../core/point.js";
 import { castsLanes } from "../elementwise/cast.js";
+import { loadsOf } from "../elementwise/in-place.js";
 import { coefficient, freshLoop, variable } from "../elementwise/loops.js";
 import { PointEmitter, vectorOf } from "../elementwise/point-emit.js";
 import { settle } from "../elementwise/registers.js";
@@ -29,12 +30,14 @@ export interface ResultMatrix {
 export interface Finish {
   readonly epilogue: Epilogue;
   readonly args: readonly Arg[];
+  /** Which of `args` are read at the element being stored only, and of its size: a kernel that stores each once may store over them. */
+  readonly over: readonly number[];
   /** dtype of what is stored. */
   readonly dtype: DType;
 }
 
 /** The contraction's own result, stored as its dtype: the kernel's store narrows and rounds. */
-export const plainFinish = (dtype: DType): Finish => ({ epilogue: identity, args: [], dtype });
+export const plainFinish = (dtype: DType): Finish => ({ epilogue: identity, args: [], over: [], dtype });
 
 const [batchLoop, rowLoop, columnLoop] = [freshLoop("batch", 1), freshLoop("row", 1), freshLoop("column", 1)];
 
@@ -116,7 +119,13 @@ export function epilogueOf(
       return emit(host, acc, [at.batch, at.row, at.column]);
     },
   };
-  return { epilogue, args, dtype: to.type.dtype };
+  const loads = loadsOf([point]);
+  const over = args.flatMap((arg, i) => {
+    if (arg.kind !== "view" || dtypeInfo[arg.view.buffer.dtype].bytes !== dtypeInfo[to.type.dtype].bytes) return [];
+    const own = loads.filter((p) => p.view.buffer === arg.view.buffer);
+    return own.every((p) => dimEqual(p.at, place.flat)) ? [i] : [];
+  });
+  return { epilogue, args, over, dtype: to.type.dtype };
 }
 
 const keyOf = (d: Dim): string => (typeof d === "number" ? String(d) : d.key);
