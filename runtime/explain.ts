@@ -148,7 +148,7 @@ export const words = {
     checks: Readonly<Record<string, string>>,
     wrong: readonly string[],
   ): readonly Problem[] {
-    if (typeof options !== "object" || options === null)
+    if (typeof options !== "object" || options === null || Symbol.iterator in options)
       return [{ where: of, message: `expected an object of options, got ${describe(options)}` }];
     return wrong.map((name) =>
       Object.hasOwn(checks, name)

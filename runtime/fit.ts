@@ -170,7 +170,7 @@ export class Fit {
     const { shuffle = saved?.shuffle ?? 0, batchSize = saved?.batchSize ?? undefined } = options;
     const first = saved?.first ?? options.firstEpoch ?? 0;
     const last = first + epochs;
-    const callbacks = [options.callbacks ?? []].flat();
+    const callbacks = this.#callbacks(options);
     const history = new History();
     if (last - (saved?.epoch ?? first) > 1 && isOneShot(dataset))
       throw this.#tools.modelError(
@@ -254,10 +254,26 @@ export class Fit {
     return history;
   }
 
+  /** @throws ModelError where an object has a callback of another name, which would never be called */
+  #callbacks({ callbacks }: FitOptions): readonly Callbacks[] {
+    const list = [callbacks ?? []].flat();
+    for (const [i, c] of list.entries()) {
+      const isObject = typeof c === "object" && c !== null;
+      const other = isObject && Object.keys(c).find((name) => /^on[A-Z]/.test(name) && !callbackNames.includes(name));
+      if (!isObject || other || !callbackNames.some((name) => name in c))
+        throw this.#tools.modelError(
+          `callback ${i}`,
+          other ? `there is no callback ${other}` : "it is no object with callbacks",
+          `they are: ${callbackNames.join(", ")}`,
+        );
+    }
+    return list;
+  }
+
   /** What events hold. */
   #names(validated: boolean): string[] {
     const { metrics, evaluate, streamed } = this.#host.info;
-    const all = ["loss", ...metrics, ...(streamed?.metrics ?? [])];
+    const all = [...new Set(["loss", ...metrics, ...(streamed?.metrics ?? [])])];
     if (!validated || evaluate === null) return all;
     const given = this.#host.entries[evaluate]!.outputs.map((o) => o.name);
     const isMeasured = (name: string) => !metrics.includes(name) || given.includes(name);
@@ -358,6 +374,8 @@ export class Fit {
     return batchesOf(this.#tools, dataset, entries[entry]!, info.batch, options);
   }
 }
+
+const callbackNames = ["onBegin", "onBatch", "onEpoch", "onEnd"];
 
 const isOneShot = (dataset: Dataset): boolean =>
   typeof dataset === "object" && dataset && "next" in dataset && isBatchSource(dataset);

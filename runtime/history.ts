@@ -40,6 +40,12 @@ export class History extends Array<EpochEvent> {
     return { stride: this.#stride, losses: [...this.#losses] };
   }
 
+  /** The curves as one SVG: `await writeFile("training.svg", await history.toSVG())`, or `element.innerHTML`. */
+  async toSVG(title = "Training"): Promise<string> {
+    const { drawing } = await import("./svg.js");
+    return drawing(title, this, this.curve);
+  }
+
   /** A page of its own with curves of loss, metrics, rate and time, and a table; it needs no network. */
   async toHTML(title = "Training"): Promise<string> {
     const { reportPage } = await import("./report.js");

@@ -1,6 +1,7 @@
 /** From a stored or just compiled artefact to a session. */
 import { explain } from "./complaint.js";
 import { describe, modelError } from "./errors.js";
+import type { Measures } from "./fit.js";
 import { type ArtifactParts, type DType, type Manifest, pageBytes, type VariantId, variantIds } from "./format.js";
 import { Machine } from "./machine.js";
 import { importModule, isNode, obstacle, threadObstacle } from "./platform.js";
@@ -50,16 +51,23 @@ export type EntryTypes = {
 export type TypedArtifact<T> = ArtifactParts & { readonly "~entries": T };
 
 /** A session with a method for each entry; where one is `step`, it trains. */
-export type SessionWith<T> = T extends { readonly step: unknown }
-  ? TrainingSession & EntryMethods<Omit<T, "step" | "evaluate" | "predict">>
+export type SessionWith<T> = T extends { readonly step: EntryTypes[string] }
+  ? StepMethod<T["step"]> & TrainingSession & EntryMethods<Omit<T, "step" | "evaluate" | "predict">>
   : Session & EntryMethods<T>;
+
+/** `step` with what it gives beside loss and metrics (single f32s, which stand in `metrics`). */
+export interface StepMethod<E extends EntryTypes[string]> {
+  step(feeds: FeedsOf<E>): Promise<Measures & { readonly [N in Exclude<E["outputs"], "loss" | "metrics">]?: Tensor }>;
+}
+
+type FeedsOf<E extends EntryTypes[string]> = {
+  readonly [N in keyof E["inputs"]]: DataOf<E["inputs"][N]> | Tensor<E["inputs"][N]>;
+};
 
 export type EntryMethods<T> = {
   readonly [K in keyof T]: T[K] extends EntryTypes[string]
     ? (
-        feeds: {
-          readonly [N in keyof T[K]["inputs"]]: DataOf<T[K]["inputs"][N]> | Tensor<T[K]["inputs"][N]>;
-        },
+        feeds: FeedsOf<T[K]>,
         options?: Omit<RunOptions, "entry">,
       ) => Promise<{ readonly [N in T[K]["outputs"]]: Tensor | number }>
     : never;

@@ -1,55 +1,8 @@
 /** A page that shows how training went. A module of its own, which is loaded by those who ask for it. */
 import { chartLibrary } from "./chart.js";
+import { chartsOf, escaped } from "./charts.js";
 import type { EpochEvent } from "./fit.js";
 import type { Curve } from "./history.js";
-
-interface Series {
-  readonly label: string;
-  readonly values: readonly (number | null)[];
-}
-interface Chart {
-  readonly title: string;
-  readonly axis: string;
-  readonly x: readonly number[];
-  readonly series: readonly Series[];
-}
-
-const escaped = (text: string): string =>
-  text.replace(/[&<>"]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[c]!);
-
-/** What is not finite has no place in a chart. */
-const point = (value: number | null | undefined): number | null => (Number.isFinite(value) ? value! : null);
-
-function chartsOf(epochs: readonly EpochEvent[], { stride, losses }: Curve): Chart[] {
-  const x = epochs.map((e) => e.epoch);
-  const over = (
-    title: string,
-    named: Readonly<Record<string, (e: EpochEvent) => number | null | undefined>>,
-  ): Chart => ({
-    title,
-    axis: "epoch",
-    x,
-    series: Object.entries(named)
-      .map(([label, value]) => ({ label, values: epochs.map((e) => point(value(e))) }))
-      .filter(({ values }) => values.some((v) => v !== null)),
-  });
-  const names = [...new Set(epochs.flatMap((e) => Object.keys(e.metrics)))];
-  const batches: Chart = {
-    title: stride === 1 ? "Loss of each batch" : `Loss of batches, means of ${stride}`,
-    axis: "batch",
-    x: losses.map((_, i) => i * stride),
-    series: [{ label: "training", values: losses.map(point) }],
-  };
-  return [
-    over("Loss", { training: (e) => e.loss, validation: (e) => e.validation?.loss }),
-    ...names.map((name) =>
-      over(name, { training: (e) => e.metrics[name], validation: (e) => e.validation?.metrics[name] }),
-    ),
-    batches,
-    over("Learning rate", { rate: (e) => e.learningRate }),
-    over("Seconds of an epoch", { seconds: (e) => e.seconds }),
-  ].filter((c) => c.x.length > 0 && c.series.length > 0);
-}
 
 const shown = (value: unknown): string =>
   typeof value === "number" ? (Number.isInteger(value) ? String(value) : value.toPrecision(5)) : "";

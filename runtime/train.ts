@@ -1,7 +1,7 @@
 /** A loaded training step: learns, measures, predicts. */
 import { Complaint, explain } from "./complaint.js";
 import type { Dataset } from "./dataset.js";
-import { modelError } from "./errors.js";
+import { describe, modelError } from "./errors.js";
 import { type Feeds, readFeed } from "./feeds.js";
 import type { Fit, FitHost, FitOptions, Measures } from "./fit.js";
 import type { FitInfo } from "./format.js";
@@ -30,16 +30,27 @@ export class TrainingSession<I = Feeds, O = Results, B = Feeds> extends Session<
       machine.manifest.training!.objectives.find((o) => o.entry === fit.step)?.learningRate ?? null;
   }
 
-  /** Trains on one batch: one call into wasm. @returns means over the batch, computed before the update. */
-  async step(batch: B): Promise<Measures> {
+  /** Trains on one batch: one call into wasm. @returns means over the batch, computed before the update; further outputs by name */
+  async step(batch: B): Promise<Measures & { readonly [output: string]: unknown }> {
     const { step, metrics, batch: dim } = this.#fit;
-    const [loss, ...rest] = (await this.runScalars(step, batch as Feeds, this.#scalars, dim)).values;
-    return { loss: loss!, metrics: Object.fromEntries(metrics.map((name, i) => [name, rest[i]!])) };
+    const names = this.machine.manifest.entries[step]!.outputs.map((o) => o.name);
+    // One way for scalars alone, which makes no tensors.
+    const more = names.some((name) => !this.#scalars.includes(name))
+      ? Object.entries((await super.run(batch as never, { entry: step })) as Results)
+      : null;
+    const values = more
+      ? this.#scalars.map((name) => more.find(([n]) => n === name)![1].data[0] as number)
+      : (await this.runScalars(step, batch as Feeds, this.#scalars, dim)).values;
+    return {
+      ...Object.fromEntries(more?.filter(([name]) => !this.#scalars.includes(name)) ?? []),
+      loss: values[0]!,
+      metrics: Object.fromEntries(metrics.map((name, i) => [name, values[i + 1]!])),
+    };
   }
 
   /**
    * Trains on a data set. After `restore` of a checkpoint that was saved from a callback of `fit` it goes on where that one stood,
-   * in the same order of samples. @returns one event an epoch, which draw themselves (`toHTML`).
+   * in the same order of samples. @returns one event an epoch, which draw themselves (`toSVG`, `toHTML`).
    */
   fit(dataset: Dataset, options: FitOptions = {}): Promise<History> {
     return this.#training()
@@ -68,6 +79,8 @@ export class TrainingSession<I = Feeds, O = Results, B = Feeds> extends Session<
     return this.#learningRate()[0]!;
   }
   set learningRate(value: number) {
+    if (typeof value !== "number" || Number.isNaN(value))
+      throw modelError("learningRate", `expected a number, got ${describe(value)}`);
     this.#learningRate()[0] = value;
   }
 

@@ -41,10 +41,11 @@ export type OptionChecks<O> = { readonly [K in keyof O]-?: string };
 /** @throws Complaint where an option is unknown or not what it is to be */
 export function checkOptions<O extends object>(of: string, options: O, checks: OptionChecks<O>): void {
   const table = checks as Readonly<Record<string, string>>;
+  const isRecord = leaves.object!(options) && !(Symbol.iterator in options);
   const wrong = Object.entries(options ?? {}).flatMap(([name, value]) =>
     Object.hasOwn(table, name) && (value === undefined || leaves[table[name]!]!(value)) ? [] : name,
   );
-  if (wrong[0] !== undefined || !leaves.object!(options)) throw new Complaint("options", [of, options, table, wrong]);
+  if (wrong[0] !== undefined || !isRecord) throw new Complaint("options", [of, options, table, wrong]);
 }
 
 const slot = "32-bit size";

@@ -2,6 +2,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import fc from "fast-check";
 import protobuf from "protobufjs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
@@ -14,6 +15,7 @@ import {
   tensorBoard,
 } from "../../runtime/callbacks/index.js";
 import { maskedCrc } from "../../runtime/callbacks/tensorboard.js";
+import { History } from "../../runtime/history.js";
 import { type BatchEvent, type EpochEvent, load, type TrainingSession } from "../../runtime/index.js";
 import { trainArtifact } from "../runtime/fixture.js";
 
@@ -288,6 +290,45 @@ describe("the history", () => {
     const means = losses.map((_, i) => seen.slice(4 * i, 4 * i + 4).reduce((a, v) => a + v / 4, 0));
     expect(losses).toEqual(means.map((v) => expect.closeTo(v, 6)));
     session.dispose();
+  });
+
+  it("draws itself as an SVG, whatever the values are", async () => {
+    const value = fc.oneof(
+      fc.double({ min: -1e6, max: 1e6, noNaN: true }),
+      fc.constantFrom(0, NaN, Infinity, 1e-30, 5),
+    );
+    const epochs = fc.array(fc.tuple(value, value), { minLength: 1, maxLength: 80 });
+    await fc.assert(
+      fc.asyncProperty(epochs, async (values) => {
+        const history = new History();
+        values.forEach(([loss, mae], epoch) => {
+          history.note(loss);
+          const validation = { loss: mae, metrics: { mae: loss } };
+          history.push({ epoch, loss, metrics: { mae }, validation, seconds: 1, learningRate: null });
+        });
+        const svg = await history.toSVG("<Digits> & co");
+        const open: string[] = [];
+        for (const [, close, name, own] of svg.matchAll(/<(\/?)([a-z]+)[^<>]*?(\/?)>/g)) {
+          if (close) expect(open.pop()).toBe(name);
+          else if (!own) open.push(name!);
+        }
+        expect(open).toEqual([]);
+        expect(svg).toContain("<title>&lt;Digits&gt; &amp; co</title>");
+        expect(svg).not.toMatch(/NaN|Infinity|undefined/);
+        const paths = [...svg.matchAll(/<path class="[ab]" d="([^"]*)"/g)].map(
+          (m) => m[1]!.match(/[ML]/g)?.length ?? 0,
+        );
+        const finite = (list: readonly number[]) => list.filter(Number.isFinite).length;
+        const [a, b] = [finite(values.map((v) => v[0])), finite(values.map((v) => v[1]))];
+        const measures = a + b > 0 ? [a, b].filter((n) => n > 0) : [];
+        expect(paths).toEqual([...measures, ...[...measures].reverse(), ...(a > 0 ? [a] : []), values.length]);
+        for (const [, x, y] of svg.matchAll(/[ML](-?[\d.]+) (-?[\d.]+)/g)) {
+          expect(Number(x)).toSatisfy((v: number) => v >= 64 && v <= 428);
+          expect(Number(y)).toSatisfy((v: number) => v >= 36 && v <= 220);
+        }
+      }),
+      { numRuns: 60 },
+    );
   });
 
   it("draws itself as one page that loads nothing", async () => {

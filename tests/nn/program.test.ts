@@ -281,6 +281,37 @@ describe("a program", () => {
     );
   });
 
+  it("gives what an entry called step returns, tensors too", async () => {
+    const net = nn.Linear(2, 3);
+    const p = program(net, {
+      step: {
+        inputs: { x: ["n", 2] },
+        run(ctx, { x }) {
+          const y = net(ctx, x);
+          const norm = y.square().mean();
+          return {
+            y,
+            loss: ctx.minimize(norm, net, optim.SGD({ lr: 0 })),
+            norm,
+            count: F.size(y, 0),
+            best: y.argMax(1),
+          };
+        },
+      },
+    });
+    const session = await load(await compile(p, compiled));
+    const x = Float32Array.of(1, 2, 3, 4);
+    const { loss, metrics, y, count, best } = await session.step({ x });
+    expect(Object.keys(metrics)).toEqual(["norm"]);
+    expect(metrics.norm).toBe(loss);
+    expect(y!.shape).toEqual([2, 3]);
+    expect(numbers(y).reduce((a, v) => a + v * v, 0) / 6).toBeCloseTo(loss, 5);
+    expect([count!.dtype, count!.data[0], best!.dtype, best!.shape]).toEqual(["i64", 2n, "i64", [2]]);
+    const [epoch] = await session.fit({ x }, { progress: false });
+    expect(epoch!.loss).toBeCloseTo(loss, 6);
+    session.dispose();
+  });
+
   it("keeps its entries' names apart from the members of sessions", async () => {
     const net = nn.Linear(2, 1);
     const step = trainStep(net, {

@@ -71,6 +71,17 @@ describe("options", () => {
     await refused(train({}, 5), /dataset: expected arrays or batches, got 5/);
     await refused(train({}, Promise.resolve(set)), /dataset: expected arrays or batches, got Promise/);
     await refused(train({}, { ...set, x: [1, 2] }), /input "x": .*Float32Array\.from/s);
+    await refused(train(new Float32Array(4)), /fit: expected an object of options, got Float32Array of length 4/);
+    await refused(
+      train({ callbacks: { onEpochEnd: () => {} } }),
+      /no callback onEpochEnd\n.*onBegin, onBatch, onEpoch/,
+    );
+    await refused(train({ callbacks: [() => {}] }), /callback 0: it is no object with callbacks/);
+    await refused(train({ callbacks: [{ onEpoch() {} }, {}] }), /callback 1: it is no object with callbacks/);
+    for (const rate of ["0.1", Number.NaN, undefined, null])
+      expect(() => {
+        trained.learningRate = rate as never;
+      }).toThrow(/learningRate: expected a number, got/);
     expect(await train({ epochs: 0 })).toEqual([]);
     trained.dispose();
   });
