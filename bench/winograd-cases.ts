@@ -3,6 +3,7 @@
 import { packedLength } from "../compiler/kernels/pack.js";
 import {
   winograd,
+  winogradPlane,
   winogradPoints,
   winogradScratch,
   winogradTiles,
@@ -28,9 +29,9 @@ export function winogradCase(size: number, cin: number, cout: number): Case {
     name: `winograd ${size}x${size} ${cin}-${cout}`,
     flops: 2 * 9 * size * size * cin * cout,
     calls: (alloc) => {
-      const u = alloc(winogradPoints * length);
+      const u = alloc(winogradPoints * winogradPlane(length));
       const row = padded * cin;
-      const sizes = [edge * edge, edge, edge, cin, size, size, row, padded * row, length];
+      const sizes = [edge * edge, edge, edge, cin, size, size, row, padded * row, winogradPlane(length)];
       const x = alloc(padded * row);
       const buffers = [x, u, alloc(size * size * cout), alloc(winogradScratch(cin, cout))];
       return [

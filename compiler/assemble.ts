@@ -18,18 +18,20 @@ import {
   type TensorInfo,
   type VariantId,
 } from "../runtime/format.js";
+import { placeTensors } from "../runtime/safetensors.js";
 import { KernelSet } from "./kernel-set.js";
 import { type Arena, planArena } from "./plan/arena.js";
 import { EntryEmitter } from "./plan/emit.js";
 import { usesOf } from "./plan/liveness.js";
 import { type Bases, type Place, Placement } from "./plan/placement.js";
+import { prepare, type WeightsPolicy } from "./plan/prepare.js";
 import { collectSlots, limitDim } from "./plan/reads.js";
 import { allBuffers, placeStateResults } from "./plan/state.js";
 import { EntryTable, type Slots } from "./plan/table.js";
-import type { OnnxTemplate, Program } from "./program.js";
+import { type OnnxTemplate, type Program, weightStates } from "./program.js";
 import { type Buffer, forEachStep, type Limit, type Schedule, type ScheduledInput, type Step } from "./schedule.js";
 import { emitModule, type Variant } from "./wasm/emit.js";
-import { type PlacedWeights, placeWeights } from "./weights.js";
+import { Contents, type PlacedWeights, placeWeights } from "./weights.js";
 
 export interface AssembleOptions {
   readonly name: string;
@@ -38,6 +40,8 @@ export interface AssembleOptions {
   readonly maxThreads: number;
   /** Limit of a memory whose size depends on dims without a bound. */
   readonly maxMemoryBytes: number;
+  /** What is computed from weights once and kept. Default `"auto"`. */
+  readonly weights?: WeightsPolicy;
   readonly optimizeKernel: (fn: LoopFunction) => LoopFunction;
   readonly producer: string;
   /** The model as ONNX without its weights, of a program that trains. */
@@ -64,10 +68,11 @@ const align = (n: number) => Math.ceil(n / alignment) * alignment;
 
 const tableOffset = controlBytes;
 
-function basesFor(slots: number, placed: PlacedWeights): Bases {
+function basesFor(slots: number, placed: PlacedWeights, preparedBytes: number): Bases {
   const weights = align(tableOffset + 4 * slots);
   const state = align(weights + placed.weightsBytes);
-  return { weights, state, arena: align(state + placed.stateBytes) };
+  const prepared = align(state + placed.stateBytes);
+  return { weights, state, prepared, arena: align(prepared + preparedBytes) };
 }
 
 /** What the manifest says of the ONNX template. */
@@ -100,7 +105,12 @@ interface EmittedEntry {
 }
 
 export function assemble(lowered: readonly Schedule[], program: Program, options: AssembleOptions): Assembled {
-  const planned = lowered.map((s) => {
+  const contents = new Contents();
+  const constantBytes = lowered.flatMap(allBuffers).reduce((n, b) => n + weightBytes(b), 0);
+  const policy = { policy: options.weights ?? "auto", weightBytes: constantBytes };
+  const prepared = prepare(lowered, weightStates(program), contents, policy);
+  const preparedPlaces = placeTensors(prepared.bytes, alignment);
+  const planned = prepared.schedules.map((s) => {
     const schedule = placeStateResults(s);
     return { schedule, arena: planArena(schedule, options.maxThreads) };
   });
@@ -111,17 +121,18 @@ export function assemble(lowered: readonly Schedule[], program: Program, options
   const weights = placeWeights(
     weightBuffers,
     program.state,
+    contents,
     template && "bytes" in template ? template.bytes : undefined,
   );
   const kernels = new KernelSet(options.optimizeKernel);
   for (const { schedule } of planned) addKernels(schedule.steps, kernels);
 
   const entries = planned.map(({ schedule, arena }): Entry => {
-    const placement = new Placement(placeFixed(schedule, weights), arena);
+    const placement = new Placement(placeFixed(schedule, weights, preparedPlaces.offsets), arena);
     return { schedule, placement, slots: collectSlots(schedule, placement) };
   });
   const slots = entries.reduce((n, e) => n + e.slots.values.length, 0);
-  const bases = basesFor(slots, weights);
+  const bases = basesFor(slots, weights, preparedPlaces.bytes);
   let firstSlot = 0;
   const emitted = entries.map((entry) => {
     const table = new EntryTable(entry.slots, { offset: tableOffset, firstSlot, bases });
@@ -157,6 +168,8 @@ export function assemble(lowered: readonly Schedule[], program: Program, options
       weightsBytes: weights.weightsBytes,
       stateOffset: bases.state,
       stateBytes: weights.stateBytes,
+      preparedOffset: bases.prepared,
+      preparedFlags: prepared.changing,
       arenaOffset: bases.arena,
       minPages,
       maxPages,
@@ -188,12 +201,19 @@ function addKernels(steps: readonly Step[], kernels: KernelSet): void {
   });
 }
 
-/** Where the weights and the state of a schedule lie. */
-function placeFixed(schedule: Schedule, weights: PlacedWeights): ReadonlyMap<Buffer, Place> {
+const weightBytes = ({ source }: Buffer): number => (source.kind === "weight" ? source.value.data.byteLength : 0);
+
+/** Where the weights of a schedule, the state, and what is prepared of them lie. */
+function placeFixed(
+  schedule: Schedule,
+  weights: PlacedWeights,
+  prepared: readonly number[],
+): ReadonlyMap<Buffer, Place> {
   const fixed = new Map<Buffer, Place>();
   const stateOffsets = new Map(weights.state.map((s) => [s.name, s.offset]));
   for (const b of allBuffers(schedule)) {
     if (b.source.kind === "weight") fixed.set(b, { region: "weights", offset: weights.offsets.get(b)! });
+    if (b.source.kind === "prepared") fixed.set(b, { region: "prepared", offset: prepared[b.source.index]! });
     if (b.source.kind === "state") {
       const offset = stateOffsets.get(b.source.name);
       if (offset === undefined) throw new InternalError(`no state is called ${b.source.name}`);

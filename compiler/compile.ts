@@ -33,7 +33,8 @@ import {
   seconds,
   someOf,
 } from "./options.js";
-import type { Program, TrainingProgram, TypedProgram } from "./program.js";
+import { type WeightsPolicy, weightsPolicies } from "./plan/prepare.js";
+import { type Program, type TrainingProgram, type TypedProgram, weightStates } from "./program.js";
 import { version } from "./version.js";
 import { inlinableMath } from "./wasm/math.js";
 import { writeArtifact } from "./write.js";
@@ -52,6 +53,11 @@ export interface CompileOptions {
   readonly maxThreads?: number;
   /** Limit of a run's memory in bytes (default 2 GiB, at most 4 GiB). */
   readonly maxMemoryBytes?: number;
+  /**
+   * What is computed from weights is computed once and kept, where its memory allows: `"small"` keeps nothing, `"fast"` all. Default
+   * `"auto"`: as much as the weights take, and at least up to 256 MiB.
+   */
+  readonly weights?: WeightsPolicy;
   /** Time that compiling may take. Default 300. */
   readonly maxSeconds?: number;
   /** Names of graph passes to leave out, for finding which one is at fault. */
@@ -70,6 +76,7 @@ export const compileChecks: Checks<CompileOptions> = {
   deterministic: aBoolean,
   maxThreads: atLeast(1, 256),
   maxMemoryBytes: atLeast(1),
+  weights: oneOf(...weightsPolicies),
   maxSeconds: seconds,
   skipPasses: listOf(oneOf(...defaultPipeline.map((p) => p.name))),
   onEntry: aFunction,
@@ -170,6 +177,7 @@ async function compileWith(input: Graph | Program, options: CompileOptions, debu
   };
 
   const state = new Set(program.state.map((s) => s.name));
+  const kept = options.weights === "small" ? {} : { kept: weightStates(program) };
   const pipeline = defaultPipeline.filter((p) => !options.skipPasses?.includes(p.name));
   // Shared, so that the names of kernels and epilogues are unique in the module.
   const pool = new KernelPool();
@@ -188,7 +196,7 @@ async function compileWith(input: Graph | Program, options: CompileOptions, debu
         ...(debug.trace ? { trace: debug.trace } : {}),
       }),
     );
-    return timed("lower", () => lowerGraph({ ...optimized, name: entry }, { state, pool }));
+    return timed("lower", () => lowerGraph({ ...optimized, name: entry }, { state, pool, ...kept }));
   });
   const template = program.training?.fit?.predict ? timed("template", () => onnxTemplate(program)) : undefined;
   const assembled = timed("emit", () =>
@@ -197,6 +205,7 @@ async function compileWith(input: Graph | Program, options: CompileOptions, debu
       variants: options.variants ?? (options.deterministic ? baseline : all),
       maxThreads: options.maxThreads ?? 16,
       maxMemoryBytes: Math.min(options.maxMemoryBytes ?? 2 ** 31, 2 ** 32 - 65536),
+      ...(options.weights ? { weights: options.weights } : {}),
       optimizeKernel: (fn) => loopPipeline(fn, { passes: kernelPasses }),
       producer: `wasmith ${version}`,
       ...(template ? { template } : {}),

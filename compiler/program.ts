@@ -30,6 +30,10 @@ export interface Program {
   readonly specialization?: Omit<Specialization, "relations">;
 }
 
+/** Names of the state that changes by training, and not in every run (counters) or whenever someone likes (rates). */
+export const weightStates = ({ state }: Program): ReadonlySet<string> =>
+  new Set(state.flatMap((s) => (s.role === "param" || s.role === "buffer" ? [s.name] : [])));
+
 /** A program that trains on data sets; what `compile` makes of it loads as a training session. */
 export interface TrainingProgram extends Program {
   readonly training: TrainingInfo & { readonly fit: FitInfo };

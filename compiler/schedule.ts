@@ -19,6 +19,8 @@ export type BufferSource =
   | { readonly kind: "weight"; readonly value: Tensor }
   /** Lives in the state region across runs (parameters, optimiser state). */
   | { readonly kind: "state"; readonly name: string }
+  /** Lives in the prepared region: made of weights and state by once steps, and kept for later runs. Entries share those of one index. */
+  | { readonly kind: "prepared"; readonly index: number }
   /** Lives in the arena while it is needed. Outputs are temporaries that stay to the end. */
   | { readonly kind: "temp" };
 
@@ -138,7 +140,18 @@ export interface CheckStep {
   readonly loc: string | undefined;
 }
 
-export type Step = KernelStep | CopyStep | IfStep | ForStep | CheckStep;
+/**
+ * Runs `body` where the bool `done` is false, and sets it: what is made of weights, and of state that the entry leaves alone, is made
+ * by the first run that needs it. Whatever changes that state clears `done`. Stands before all other steps.
+ */
+export interface OnceStep {
+  readonly kind: "once";
+  readonly done: View;
+  readonly body: readonly Step[];
+  readonly loc: string | undefined;
+}
+
+export type Step = KernelStep | CopyStep | IfStep | ForStep | CheckStep | OnceStep;
 
 export const isView = (d: Dim | View): d is View => typeof d !== "number" && "buffer" in d;
 
@@ -152,6 +165,7 @@ export function innerSteps(step: Step): readonly (readonly Step[])[] {
     case "if":
       return [step.then, step.else];
     case "for":
+    case "once":
       return [step.body];
   }
 }

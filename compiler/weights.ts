@@ -32,28 +32,42 @@ function contentKey(t: Tensor): string {
   return `${t.dtype}:${t.shape}:${h1}:${h2}`;
 }
 
+/** Numbers for tensors, the same for those that are alike bit for bit. */
+export class Contents {
+  readonly #ids = new Map<Tensor, number>();
+  readonly #byKey = new Map<string, Tensor[]>();
+
+  id(t: Tensor): number {
+    const known = this.#ids.get(t);
+    if (known !== undefined) return known;
+    const key = contentKey(t);
+    const candidates = this.#byKey.get(key) ?? [];
+    const same = candidates.find((c) => sameTensor(c, t));
+    const id = same === undefined ? this.#ids.size : this.#ids.get(same)!;
+    this.#ids.set(t, id);
+    if (same === undefined) this.#byKey.set(key, [...candidates, t]);
+    return id;
+  }
+}
+
 const isZero = (t: Tensor): boolean => bytesOf(t).every((v) => v === 0);
 
 export function placeWeights(
   weights: readonly Buffer[],
   state: readonly ProgramState[],
+  contents: Contents,
   template?: Uint8Array,
 ): PlacedWeights {
-  const unique: { readonly value: Tensor; readonly buffers: Buffer[] }[] = [];
-  const byKey = new Map<string, typeof unique>();
+  const byId = new Map<number, { readonly value: Tensor; readonly buffers: Buffer[] }>();
   for (const b of weights) {
     if (b.source.kind !== "weight") continue;
     const { value } = b.source;
-    const key = contentKey(value);
-    const candidates = byKey.get(key) ?? [];
-    const same = candidates.find((c) => c.value === value || sameTensor(c.value, value));
+    const id = contents.id(value);
+    const same = byId.get(id);
     if (same) same.buffers.push(b);
-    else {
-      const entry = { value, buffers: [b] };
-      unique.push(entry);
-      byKey.set(key, [...candidates, entry]);
-    }
+    else byId.set(id, { value, buffers: [b] });
   }
+  const unique = [...byId.values()];
   const stored = (name: string, t: Tensor): StoredTensor => ({
     name,
     dtype: t.dtype as StoredTensor["dtype"],

@@ -50,7 +50,7 @@
  */
 
 /** Raised when a reader of the previous version could misread the artefact. */
-export const formatVersion = 4;
+export const formatVersion = 5;
 
 // The control block's i32 words, as indices (byte address / 4). Those from `wordJob` on belong to the runtime.
 
@@ -228,6 +228,9 @@ export interface MemoryInfo {
   readonly weightsBytes: number;
   readonly stateOffset: number;
   readonly stateBytes: number;
+  /** What runs make of weights and state and keep. It begins with a byte for each part: 0 where it is to be made (again). */
+  readonly preparedOffset: number;
+  readonly preparedFlags: number;
   readonly arenaOffset: number;
   /** Limits of the memory import, in pages of 64 KiB. `minPages` covers everything before the arena. */
   readonly minPages: number;

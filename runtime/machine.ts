@@ -200,6 +200,12 @@ export class Machine {
     return dims.map((d) => (typeof d === "number" ? d : this.#table[d.slot]!));
   }
 
+  /** The state is another than it was: what runs have made of it is to be made again. */
+  changed(): void {
+    const { preparedOffset, preparedFlags } = this.manifest.memory;
+    this.bytes.fill(0, preparedOffset, preparedOffset + preparedFlags);
+  }
+
   /** Sets the slots of the entry's limits to 0. @throws ModelError listing those that were set, if asked to */
   clearLimits({ limits }: EntryInfo, strict?: boolean): void {
     // Above its lowest bit, a slot tells the value that breaks the limit.

@@ -58,11 +58,13 @@ export abstract class HoldsState {
         `expected ${s.dtype}[${s.shape.join(", ")}], got ${dtype}[${shape}] in ${describe(data)}`,
       );
     this.bytesOf(name).set(bytesOf(data));
+    this.machine.changed();
   }
 
   /** Sets state to zeros: what has this name, or a name that begins so (`"cache."`). */
   clearState(prefix: string): void {
     for (const [, s] of this.#part(prefix)) this.bytesOf(s.name).fill(0);
+    this.machine.changed();
   }
 
   /**
@@ -98,7 +100,7 @@ export abstract class HoldsState {
     const { bytes } = await read(await source);
     const { openCheckpoint, decodeState } = await import("./store.js");
     const { file, position } = await openCheckpoint(bytes, tools);
-    await this.enqueue(() => decodeState(this.machine.bytes, this.#part(), file, "checkpoint", false, tools));
+    await this.enqueue(() => decodeState(this.machine, this.#part(), file, "checkpoint", false, tools));
     this.position = position;
   }
 
@@ -121,7 +123,7 @@ export abstract class HoldsState {
     const file = readSafetensors(bytes);
     await this.enqueue(() =>
       decodeState(
-        this.machine.bytes,
+        this.machine,
         this.#part(prefix, isWeight).filter(([name]) => !partial || file.tensors.has(name)),
         file,
         "safetensors file",

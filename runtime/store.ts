@@ -4,6 +4,7 @@
  */
 import type { describe, ModelError, modelError, Problem } from "./errors.js";
 import type { StateInfo } from "./format.js";
+import type { Machine } from "./machine.js";
 import { isNode } from "./platform.js";
 import { type readSafetensors, type Safetensors, storedDtype, writeSafetensors } from "./safetensors.js";
 import { byteSize } from "./tensor.js";
@@ -105,7 +106,7 @@ export async function openCheckpoint(
  * @param allowMore leave out what the file holds beyond `state` instead of calling it a problem.
  */
 export function decodeState(
-  memory: Uint8Array,
+  machine: Machine,
   state: Stored,
   file: Safetensors,
   what: string,
@@ -124,7 +125,8 @@ export function decodeState(
   for (const name of file.tensors.keys())
     if (!allowMore && !names.has(name)) problems.push({ where: what, message: `the model has no "${name}"` });
   if (problems.length > 0) throw new ModelError(problems);
-  for (const [name, s] of state) memory.set(file.tensors.get(name)!.data, s.offset);
+  for (const [name, s] of state) machine.bytes.set(file.tensors.get(name)!.data, s.offset);
+  machine.changed();
 }
 
 /** Writes a file: after a crash there is the old one or the new one. */

@@ -86,6 +86,8 @@ const manifest: Schema = {
     weightsBytes: slot,
     stateOffset: slot,
     stateBytes: slot,
+    preparedOffset: slot,
+    preparedFlags: slot,
     arenaOffset: slot,
     minPages: slot,
     maxPages: slot,
@@ -143,10 +145,18 @@ export function validateManifest(value: unknown): Manifest {
 }
 
 function checkLayout({ memory, state, weights, entries }: Manifest): void {
-  const { tableOffset, tableSlots, weightsOffset, weightsBytes, stateOffset, stateBytes, arenaOffset } = memory;
-  const ends = [controlBytes, tableOffset + tableSlots * 4, weightsOffset + weightsBytes, stateOffset + stateBytes];
-  [tableOffset, weightsOffset, stateOffset, arenaOffset].forEach((start, i) => {
-    if (start < ends[i]! || start % alignment) throw corrupted(`manifest.memory: region ${i} can't start at ${start}`);
+  const { tableOffset, weightsOffset, stateOffset, stateBytes, preparedOffset, arenaOffset } = memory;
+  const regions = [
+    [tableOffset, memory.tableSlots * 4],
+    [weightsOffset, memory.weightsBytes],
+    [stateOffset, stateBytes],
+    [preparedOffset, memory.preparedFlags],
+    [arenaOffset, 0],
+  ] as const;
+  regions.forEach(([start], i) => {
+    const [before, bytes] = regions[i - 1] ?? [0, controlBytes];
+    if (start < before + bytes || start % alignment)
+      throw corrupted(`manifest.memory: region ${i} can't start at ${start}`);
   });
   if (memory.minPages * pageBytes < arenaOffset || memory.maxPages < memory.minPages || memory.maxPages > pageBytes) {
     throw corrupted("manifest.memory: the page limits do not hold the regions");
@@ -161,7 +171,8 @@ function checkLayout({ memory, state, weights, entries }: Manifest): void {
   for (const { dims, inputs, outputs } of Object.values(entries)) {
     const places = [...inputs, ...outputs].flatMap((t) => [t.offset, ...t.shape]);
     for (const place of [...dims, ...places]) {
-      if (typeof place !== "number" && place.slot >= tableSlots) throw corrupted(`manifest: no slot ${place.slot}`);
+      if (typeof place !== "number" && place.slot >= memory.tableSlots)
+        throw corrupted(`manifest: no slot ${place.slot}`);
     }
   }
 }

@@ -1,9 +1,10 @@
 import { gzipSync } from "node:zlib";
-import { Command, InvalidArgumentError } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import { ModelError } from "../../ir/errors.js";
 import { nameProblem } from "../../runtime/encode.js";
 import { type VariantId, variantIds } from "../../runtime/format.js";
 import { compile } from "../compile.js";
+import { type WeightsPolicy, weightsPolicies } from "../plan/prepare.js";
 import { bytes, ms, table } from "./format.js";
 import { collectDim, type DimOption, loadModel } from "./load-model.js";
 
@@ -13,6 +14,7 @@ export interface CompileFlags {
   readonly variants?: readonly VariantId[];
   readonly maxThreads?: number;
   readonly maxMemory?: number;
+  readonly keep?: WeightsPolicy;
 }
 
 export function variantList(text: string): readonly VariantId[] {
@@ -49,7 +51,12 @@ export function withCompileFlags(command: Command): Command {
     .option("--deterministic", "only the baseline variants, bit-identical everywhere")
     .option("--variants <list>", `comma-separated, of ${variantIds.join(", ")}`, variantList)
     .option("--max-threads <n>", "most threads a session may use", positive)
-    .option("--max-memory <bytes>", "limit of a run's memory", positive);
+    .option("--max-memory <bytes>", "limit of a run's memory", positive)
+    .addOption(
+      new Option("--keep <policy>", "what runs make of weights alone: made once and kept, or in every run").choices(
+        weightsPolicies,
+      ),
+    );
 }
 
 export function compileOptions(flags: CompileFlags, name: string) {
@@ -58,6 +65,7 @@ export function compileOptions(flags: CompileFlags, name: string) {
     ...(flags.deterministic ? { deterministic: true } : {}),
     ...(flags.variants ? { variants: flags.variants } : {}),
     ...(flags.maxThreads ? { maxThreads: flags.maxThreads } : {}),
+    ...(flags.keep ? { weights: flags.keep } : {}),
     ...(flags.maxMemory ? { maxMemoryBytes: flags.maxMemory } : {}),
   };
 }

@@ -40,13 +40,15 @@ const out = 4;
 const patch = out + 2;
 export const winogradPoints = patch * patch;
 /**
- * Elements between the matrices of V and of M. A transform touches all 36 at the same place: at distances of a power of two
+ * Elements between the matrices of U, of V and of M. A transform touches all 36 at the same place: at distances of a power of two
  * they would compete for one set of the L1 cache.
  */
 export const planeGap = 16;
 /** Elements of the thread's memory. */
 export const winogradScratch = (cin: number, cout: number): number =>
   winogradPoints * (winogradTiles * (cin + cout) + 2 * planeGap);
+/** Elements from one matrix of U to the next, of `length` elements each. */
+export const winogradPlane = (length: number): number => length + planeGap;
 /** Elements of U in a chunk of `winogradWeights`. */
 export const winogradWeightChunk = 4096;
 
@@ -198,20 +200,21 @@ function outputTransform(epilogue: Epilogue, yElem: Elem): LoopFunction {
 }
 
 /**
- * U[36][length] from w[9][length], element by element: both hold panels [panels][cin][NR]; `flipped`: of the taps in reverse. Parameters: begin,
- * end, w, u, length (a multiple of 4). The chunk axis has ceil(length / winogradWeightChunk) values.
+ * U from w[9][length], element by element: both hold panels [panels][cin][NR]; `flipped`: of the taps in reverse. The 36 matrices of U are
+ * `winogradPlane(length)` elements apart. Parameters: begin, end, w, u, length (a multiple of 4). The chunk axis has ceil(length / winogradWeightChunk) values.
  */
 export function winogradWeights({ flipped = false }: { readonly flipped?: boolean } = {}): Kernel {
   const params = [int("begin"), int("end"), pointer("w", "f32"), pointer("u", "f32"), int("length")];
   const fn = buildFunction(`f32_winograd_weights${flipped ? "_flipped" : ""}`, params, undefined, (f) => {
     const { begin, end, w, u, length } = named(params);
     const last = f.let("last", minS(length, mul(end, winogradWeightChunk)));
-    const planeBytes = f.let("planeBytes", mul(length, bytes));
+    const tapBytes = f.let("tapBytes", mul(length, bytes));
+    const planeBytes = f.let("planeBytes", mul(add(length, planeGap), bytes));
     f.for("i", mul(begin, winogradWeightChunk), last, lanes, (i) => {
       const from = f.mut("from", add(w, mul(i, bytes)));
       const taps = rangeOf(9).map(() => {
         const tap = f.let("w", load("f32x4", "f32", from, 0));
-        f.assign(from, add(from, planeBytes));
+        f.assign(from, add(from, tapBytes));
         return tap;
       });
       const to = f.mut("to", add(u, mul(i, bytes)));

@@ -15,6 +15,11 @@ import { isGrouped, lowerStructured } from "./table.js";
 export interface LowerOptions {
   /** Names of the parameters that are state: they keep their values across runs. Default: none. */
   readonly state?: ReadonlySet<string>;
+  /**
+   * Names of the state that stays as it is where an entry does not write it, so that what is made of it, and of constants, can be
+   * computed once. Default: all is computed in every run.
+   */
+  readonly kept?: ReadonlySet<string>;
   /** Kernels shared with other schedules of the module. */
   readonly pool?: KernelPool;
 }
@@ -24,7 +29,8 @@ export interface LowerOptions {
  * becomes one or a few kernel steps.
  */
 export function lowerGraph(graph: Graph, options: LowerOptions = {}): Schedule {
-  const ctx = new LowerContext(options.pool ?? new KernelPool(), lowerNodes);
+  const ctx = new LowerContext(options.pool ?? new KernelPool(), lowerNodes, options.kept !== undefined);
+  const changed = new Set([...(graph.donations?.values() ?? [])].map((i) => graph.params[i]));
   const inputs: ScheduledInput[] = [];
   const states = new Map<Value, Buffer>();
   for (const p of graph.params) {
@@ -34,6 +40,7 @@ export function lowerGraph(graph: Graph, options: LowerOptions = {}): Schedule {
     const buffer = ctx.buffer(dtype, shape, { kind: isState ? "state" : "input", name });
     const view = { buffer, offset: 0 };
     ctx.define(p, view);
+    if (isState && options.kept?.has(name) && !changed.has(p)) ctx.keep(p);
     if (isState) states.set(p, buffer);
     else inputs.push({ name, view, dtype, shape });
   }

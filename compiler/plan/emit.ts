@@ -16,6 +16,7 @@ import {
   isView,
   type KernelStep,
   type Limit,
+  type OnceStep,
   type Requirement,
   type Schedule,
   type Step,
@@ -213,6 +214,8 @@ export class EntryEmitter {
           barrier,
         ];
       }
+      case "once":
+        return this.#once(step, barrier);
       case "check":
         hazards.clear();
         return [
@@ -223,6 +226,22 @@ export class EntryEmitter {
         hazards.clear();
         return this.#loop(step, barrier);
     }
+  }
+
+  /**
+   * The flag is set only when all threads have looked at it, so all of them take the same way, and those that find it set need not
+   * wait for one another.
+   */
+  #once({ done, body }: OnceStep, barrier: Stmt): readonly Stmt[] {
+    const set = b.store("u8", this.#read(this.#placement.address(done)), b.i32(0), b.i32(1));
+    return [
+      b.ifThen(b.eq(this.#flag(done), b.i32(0)), [
+        ...this.#list(body, this.#hazards()),
+        barrier,
+        b.ifThen(b.eq(this.#tid, b.i32(0)), [set]),
+        barrier,
+      ]),
+    ];
   }
 
   /** A bool in memory as an i32. */

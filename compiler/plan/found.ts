@@ -40,6 +40,8 @@ export class FoundSizes {
         }
         if (step.kind === "kernel") {
           for (const a of step.args) if (a.kind === "sizeSlot") this.#add(a.symbol, { position, inside });
+        } else if (step.kind === "once") {
+          visit(step.body, inside);
         } else if (step.kind === "for") {
           visit(step.body, [...inside, this.#span("loop", step.body, position, positions, this.#loops)]);
         } else if (step.kind === "if") {
@@ -135,7 +137,7 @@ function lastPosition(steps: readonly Step[], positions: ReadonlyMap<Step, numbe
   const last = steps.at(-1);
   if (last === undefined) return fallback;
   const at = positions.get(last)!;
-  if (last.kind === "for") return lastPosition(last.body, positions, at);
+  if (last.kind === "for" || last.kind === "once") return lastPosition(last.body, positions, at);
   if (last.kind === "if") return lastPosition(last.else.length > 0 ? last.else : last.then, positions, at);
   return at;
 }

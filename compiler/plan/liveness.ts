@@ -46,6 +46,8 @@ export function usesOf(step: Step): readonly Use[] {
       return [];
     case "if":
       return [{ view: step.condition, access: "read" }];
+    case "once":
+      return [{ view: step.done, access: "readWrite" }];
     case "for":
       return [...(isView(step.count) ? [step.count] : []), ...(step.condition ? [step.condition] : [])].map((view) => ({
         view,
@@ -149,6 +151,9 @@ function firstAccesses(steps: readonly Step[]): ReadonlyMap<Buffer, Access> {
         const writes = [yes, no].every((branch) => (branch.get(b) ?? other(b)) === "write");
         add(b, writes ? "write" : "readWrite");
       }
+    } else if (step.kind === "once") {
+      // Where it does not run, an earlier run has written.
+      for (const [b, access] of firstAccesses(step.body)) add(b, access);
     } else if (step.kind === "for") {
       // There may be no round that writes.
       for (const [b, access] of firstAccesses(step.body))

@@ -7,7 +7,7 @@ import type { Arg, Buffer, View } from "../schedule.js";
 import type { Arena } from "./arena.js";
 import type { Stage } from "./stages.js";
 
-export type Region = "weights" | "state" | "arena";
+export type Region = "weights" | "state" | "prepared" | "arena";
 
 /** First byte of each region. */
 export type Bases = Readonly<Record<Region, number>>;
@@ -21,6 +21,7 @@ const prefix = "_base.";
 const baseOf: Readonly<Record<Region, Dim>> = {
   weights: dimSymbol(`${prefix}weights`, { min: 0 }),
   state: dimSymbol(`${prefix}state`, { min: 0 }),
+  prepared: dimSymbol(`${prefix}prepared`, { min: 0 }),
   arena: dimSymbol(`${prefix}arena`, { min: 0 }),
 };
 
@@ -33,7 +34,7 @@ export class Placement {
   readonly arena: Arena;
   readonly #fixed: ReadonlyMap<Buffer, Place>;
 
-  /** `fixed`: weights and state. */
+  /** `fixed`: weights, state, and what is prepared of them. */
   constructor(fixed: ReadonlyMap<Buffer, Place>, arena: Arena) {
     this.#fixed = fixed;
     this.arena = arena;

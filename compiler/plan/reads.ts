@@ -66,6 +66,8 @@ function readsOf(step: Step, placement: Placement): readonly Dim[] {
       return [placement.address(step.to), placement.address(step.from), copiedBytes(step)];
     case "if":
       return [placement.address(step.condition)];
+    case "once":
+      return [placement.address(step.done)];
     case "for":
       return [
         isView(step.count) ? placement.address(step.count) : step.count,

@@ -18,6 +18,7 @@ import {
   type View,
 } from "../schedule.js";
 import { usesOf } from "./liveness.js";
+import { rename, renameView } from "./rename.js";
 import { isWholeCopy, SharedMemory } from "./shared-memory.js";
 
 export function placeStateResults(schedule: Schedule): Schedule {
@@ -229,34 +230,3 @@ function endsRun(s: Step): boolean {
 
 /** Whether a run may end in the step or in one inside it. */
 const mayEndRun = (step: Step): boolean => endsRun(step) || innerSteps(step).some((inner) => inner.some(mayEndRun));
-
-function renameView(v: View, replaced: ReadonlyMap<Buffer, Buffer>): View {
-  const to = replaced.get(v.buffer);
-  return to === undefined ? v : { buffer: to, offset: v.offset };
-}
-
-function rename(step: Step, replaced: ReadonlyMap<Buffer, Buffer>): Step {
-  const view = (v: View) => renameView(v, replaced);
-  switch (step.kind) {
-    case "kernel":
-      return { ...step, args: step.args.map((a) => (a.kind === "view" ? { ...a, view: view(a.view) } : a)) };
-    case "copy":
-      return { ...step, from: view(step.from), to: view(step.to) };
-    case "check":
-      return step;
-    case "if":
-      return {
-        ...step,
-        condition: view(step.condition),
-        then: step.then.map((s) => rename(s, replaced)),
-        else: step.else.map((s) => rename(s, replaced)),
-      };
-    case "for":
-      return {
-        ...step,
-        count: isView(step.count) ? view(step.count) : step.count,
-        condition: step.condition && view(step.condition),
-        body: step.body.map((s) => rename(s, replaced)),
-      };
-  }
-}

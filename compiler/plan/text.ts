@@ -41,6 +41,9 @@ export function planText(schedule: Schedule, arena: Arena): string {
       else if (s.kind === "check") {
         const all = s.requirements.map(({ value, must }) => `${dimText(value)} must ${must}`);
         lines.push(`${indent}check ${all.join(", ")}${loc}`);
+      } else if (s.kind === "once") {
+        lines.push(`${indent}once ${view(s.done)}${loc}`);
+        steps(s.body, `${indent}  `);
       } else if (s.kind === "if") {
         lines.push(`${indent}if ${view(s.condition)}${loc}`);
         steps(s.then, `${indent}  `);

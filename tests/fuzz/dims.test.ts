@@ -161,7 +161,11 @@ function asIndex(d: Dim): LoopFunction {
 function asPlanned(d: Dim, env: readonly number[]): number {
   const slots = new Slots();
   for (const s of symbols) slots.add(s);
-  const table = new EntryTable(slots, { offset: 0, firstSlot: 0, bases: { weights: 0, state: 0, arena: 0 } });
+  const table = new EntryTable(slots, {
+    offset: 0,
+    firstSlot: 0,
+    bases: { weights: 0, state: 0, prepared: 0, arena: 0 },
+  });
   const value = table.inDoubles(d);
   const memory = new Int32Array(64);
   symbols.forEach((s, k) => {

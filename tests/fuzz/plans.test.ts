@@ -4,8 +4,10 @@ import { describe, expect, it } from "vitest";
 import { KernelPool } from "../../compiler/lower/core/kernel-builder.js";
 import { lowerGraph } from "../../compiler/lower/lower.js";
 import { planArena } from "../../compiler/plan/arena.js";
+import { prepare } from "../../compiler/plan/prepare.js";
 import { placeStateResults } from "../../compiler/plan/state.js";
 import { planText } from "../../compiler/plan/text.js";
+import { Contents } from "../../compiler/weights.js";
 import { ModelError } from "../../ir/errors.js";
 import type { Graph } from "../../ir/graph.js";
 import { printGraph } from "../../ir/graph-print.js";
@@ -43,7 +45,8 @@ const sizes = [
 let steps = 0;
 
 function check({ graph, state }: Planned): string | undefined {
-  const lowered = lowerGraph(graph, { pool: new KernelPool(), state });
+  const written = lowerGraph(graph, { pool: new KernelPool(), state });
+  const lowered = prepare([written], state, new Contents(), { policy: "fast", weightBytes: 0 }).schedules[0]!;
   const placed = placeStateResults(lowered);
   const arena = planArena(placed, 4);
   steps += placed.steps.length;
@@ -79,7 +82,7 @@ describe.each(kinds)("plans of %s", (kind, grow) => {
   it.each([
     ["as written", (g: Graph) => decompose().run(g)],
     ["through the pipeline", (g: Graph) => runPipeline(defaultPipeline, g)],
-  ] as const)("%s", { timeout: 900_000 }, async (name, prepare) => {
+  ] as const)("%s", { timeout: 900_000 }, async (name, through) => {
     steps = 0;
     await growAndCheck<Planned>({
       name: `plans of ${kind}, ${name}`,
@@ -88,7 +91,7 @@ describe.each(kinds)("plans of %s", (kind, grow) => {
       steps: 14,
       grow: (seed, steps) => {
         const planned = grow(seed, steps)!;
-        return { ...planned, graph: prepare(planned.graph) };
+        return { ...planned, graph: through(planned.graph) };
       },
       check: async (list) =>
         list.map((p) => {

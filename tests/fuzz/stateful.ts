@@ -4,9 +4,11 @@
  */
 
 import type { Program } from "../../compiler/program.js";
+import { amax } from "../../ir/build.js";
 import { ifOp } from "../../ir/control-build.js";
 import { dimSub } from "../../ir/dim.js";
 import { graph, param, sameType, type Value } from "../../ir/graph.js";
+import { cast } from "../../ir/ops/cast.js";
 import { full } from "../../ir/ops/constant.js";
 import { add, max, min, sub } from "../../ir/ops/elementwise.js";
 import { gt } from "../../ir/ops/logic.js";
@@ -17,7 +19,7 @@ import { seeded } from "../graph/random.js";
 import { feedsFor } from "./fusible.js";
 import { Growth, type Known } from "./fusible-steps.js";
 
-/** A program of the entries `main`, which changes the states, and `read`, which gives them. */
+/** A program of the entries `main`, which changes the states, and `read`, which gives them and what is made of them. */
 export interface Stateful {
   readonly program: Program;
   /** Inputs of `main`, run by run. */
@@ -48,7 +50,10 @@ export function growStateful(seed: number, steps: readonly number[]): Stateful {
   const donations = new Map(states.map((s, i) => [i, growth.params.indexOf(s)]));
   const main = graph("main", growth.params, results, undefined, donations);
   const copies = states.map((s) => param(names[growth.params.indexOf(s)]!, s.type));
-  const read = graph("read", copies, copies);
+  // What is made of states alone stays the same in runs of this entry, until the other changes them.
+  const shift = param("shift", { dtype: "f32", shape: [] });
+  const largest = copies.map((s) => largestWith(s, shift));
+  const read = graph("read", [...copies, shift], [...copies, ...largest]);
   const first = feedsFor(states, random, new Map());
   const inputs = growth.params.filter((_, i) => !isState[i]);
   return {
@@ -97,6 +102,11 @@ function changedInBranches(
     });
   };
   return ifOp(isPositive, branch(0.1), branch(random() < 0.6 ? 1 : 0.5));
+}
+
+function largestWith(s: Value, shift: Value): Value {
+  const numbers = s.type.dtype === "bool" ? cast([s], { to: "f32" }) : s;
+  return max([cast([amax(numbers)], { to: "f32" }), shift]);
 }
 
 /** Another state, a value of its type as it is, or one cut to what a state may be. */

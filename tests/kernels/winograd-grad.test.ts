@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { packBy, packedLength } from "../../compiler/kernels/pack.js";
 import {
   winograd,
+  winogradPlane,
   winogradPoints,
   winogradScratch,
   winogradTiles,
@@ -106,13 +107,13 @@ function checkInput(sizes: Sizes): void {
     const to = taps.subarray(tap * length, (tap + 1) * length) as never;
     packBy(w, cout, cin, nr, (k, n) => (k * cin + n) * 9 + tap, to);
   }
-  const u = arena.f32(winogradPoints * length);
+  const u = arena.f32(winogradPoints * winogradPlane(length));
   const weights = arena.instantiate(winogradWeights({ flipped: true }));
   for (let i = Math.ceil(length / winogradWeightChunk) - 1; i >= 0; i--) weights(i, i + 1, taps, u, length);
   const got = arena.f32(dx.length);
   const scratch = arena.f32(winogradScratch(cout, cin));
   const tiles = images * tilesH * tilesW;
-  const args = [tiles, tilesH, tilesW, cout, ...output, columns * cout, rows * columns * cout, length];
+  const args = [tiles, tilesH, tilesW, cout, ...output, columns * cout, rows * columns * cout, winogradPlane(length)];
   const run = arena.instantiate(winograd({ n: cin, mr, nr }));
   for (let i = Math.ceil(tiles / winogradTiles) - 1; i >= 0; i--) run(i, i + 1, dyView, u, got, scratch, ...args);
   arena.checkGuards();

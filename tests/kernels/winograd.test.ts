@@ -3,6 +3,7 @@ import { biasColumns, chain, type Epilogue, relu } from "../../compiler/kernels/
 import { packBy, packedLength } from "../../compiler/kernels/pack.js";
 import {
   winograd,
+  winogradPlane,
   winogradPoints,
   winogradScratch,
   winogradTiles,
@@ -53,7 +54,7 @@ function check({ images = 1, output: [outH, outW], cin, cout, mr = 4, nr = 8, ep
       (k, n) => (n * cin + k) * 9 + tap,
       taps.subarray(tap * length, (tap + 1) * length) as never,
     );
-  const u = arena.f32(winogradPoints * length);
+  const u = arena.f32(winogradPoints * winogradPlane(length));
   const weights = arena.instantiate(winogradWeights());
   for (let i = Math.ceil(length / winogradWeightChunk) - 1; i >= 0; i--) weights(i, i + 1, taps, u, length);
 
@@ -63,7 +64,7 @@ function check({ images = 1, output: [outH, outW], cin, cout, mr = 4, nr = 8, ep
   const scratch = arena.f32(winogradScratch(cin, cout));
   const run = arena.instantiate(kernel);
   const tiles = images * tilesH * tilesW;
-  const sizes = [tiles, tilesH, tilesW, cin, outH, outW, columns * cin, rows * columns * cin, length];
+  const sizes = [tiles, tilesH, tilesW, cin, outH, outW, columns * cin, rows * columns * cin, winogradPlane(length)];
   for (let i = Math.ceil(tiles / winogradTiles) - 1; i >= 0; i--)
     run(i, i + 1, xView, u, y, scratch, ...sizes, ...(epilogue ? [bias] : []));
   arena.checkGuards();

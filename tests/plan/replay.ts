@@ -215,6 +215,9 @@ class Replay {
         memory.join(condition, then);
         return;
       }
+      case "once":
+        this.run(step.body, `${key}.body`, round);
+        return;
       case "for":
         if (isView(step.count)) this.observed.push(memory.read(step.count.buffer));
         for (const k of [0, 1, 2]) {
@@ -269,7 +272,7 @@ function firstStores(steps: readonly Step[]): ReadonlySet<string> {
   const first = new Set<string>();
   const written = new Set<Buffer>();
   const store = (b: Buffer, key: string) => {
-    if (!written.has(b) && b.source.kind === "temp") first.add(key);
+    if (!written.has(b) && (b.source.kind === "temp" || b.source.kind === "prepared")) first.add(key);
     written.add(b);
   };
   const walk = (list: readonly Step[], path: string): void => {
@@ -280,7 +283,7 @@ function firstStores(steps: readonly Step[]): ReadonlySet<string> {
           if (a.kind === "view" && a.access !== "read") store(a.view.buffer, `${key} ${k}`);
         });
       } else if (s.kind === "copy") store(s.to.buffer, `${key} to`);
-      else if (s.kind === "for") walk(s.body, `${key}.body`);
+      else if (s.kind === "for" || s.kind === "once") walk(s.body, `${key}.body`);
       else if (s.kind === "if") {
         walk(s.then, `${key}.then`);
         walk(s.else, `${key}.else`);

@@ -206,7 +206,7 @@ describe("a manifest", () => {
         with_((m) => Object.assign(m.weights as object, { file: "../../etc/passwd" })),
         /weights\.file: expected file name/,
       ],
-      [with_((m) => Object.assign(m.memory, { arenaOffset: 64 })), /region 3 can't start at 64/],
+      [with_((m) => Object.assign(m.memory, { arenaOffset: 64 })), /region 4 can't start at 64/],
       [with_((m) => Object.assign(m.memory, { tableOffset: 260 })), /region 0 can't start at 260/],
       [with_((m) => Object.assign(m.memory, { minPages: 0 })), /page limits/],
       [with_((m) => Object.assign(m.memory, { tableSlots: 3 })), /no slot/],

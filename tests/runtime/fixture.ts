@@ -135,6 +135,8 @@ const memory = {
   weightsBytes: 16,
   stateOffset,
   stateBytes: 0,
+  preparedOffset: 1536,
+  preparedFlags: 0,
   arenaOffset,
   minPages,
   maxPages,

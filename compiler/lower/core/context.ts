@@ -31,11 +31,36 @@ export class LowerContext {
   readonly #indices = new Map<Value, Set<string>>();
   readonly #used = new Set<Value>();
   readonly #over = new Map<Value, Value>();
+  /** Whether values are the same in every run, and what is made of them kept. */
+  readonly #kept = new Map<Value, boolean>();
+  readonly #keeps: boolean;
 
-  /** `lowerNodes` lowers the nodes of regions, in the given order. */
-  constructor(pool: KernelPool, lowerNodes: (ctx: LowerContext, nodes: readonly GraphNode[]) => void) {
+  /**
+   * `lowerNodes` lowers the nodes of regions, in the given order. `keeps`: what comes out the same in every run is computed once
+   * (plan/prepare.ts).
+   */
+  constructor(
+    pool: KernelPool,
+    lowerNodes: (ctx: LowerContext, nodes: readonly GraphNode[]) => void,
+    keeps: boolean = false,
+  ) {
     this.pool = pool;
     this.#lowerNodes = lowerNodes;
+    this.#keeps = keeps;
+  }
+
+  /** Says that the parameter is the same in every run. */
+  keep(param: Value): void {
+    this.#kept.set(param, this.#keeps);
+  }
+
+  /** Whether what is made of the value alone is made once, and not in every run. */
+  isKept(v: Value): boolean {
+    const known = this.#kept.get(v);
+    if (known !== undefined) return known;
+    const kept = this.#keeps && v.def.op !== "param" && v.def.operands.every((o) => this.isKept(o));
+    this.#kept.set(v, kept);
+    return kept;
   }
 
   /** Lowers nodes of a region here, operands before their users. */

@@ -38,7 +38,7 @@ export function lowerConvInputGrad(ctx: LowerContext, node: Node<"convInputGrad"
   const dx = node.results[0]!;
   const g = geometryOf(dx, w, dy, node.attrs);
   const adjoint = g && adjointGeometry(g);
-  if (adjoint !== undefined && takesWinograd(adjoint, "convolution")) {
+  if (adjoint !== undefined && takesWinograd(adjoint, "convolution", ctx.isKept(w))) {
     emitWinograd(ctx, [dy, w], adjoint, "adjoint", ctx.result(dx), plainFinish(dx.type.dtype), node.loc);
     return;
   }

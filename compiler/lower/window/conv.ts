@@ -99,7 +99,7 @@ function emitConv(ctx: LowerContext, node: Node<"conv">, g: Geometry, to: View, 
     emitDepthwise(ctx, node, g, to, finish);
     return;
   }
-  if (takesWinograd(g, "convolution")) {
+  if (takesWinograd(g, "convolution", ctx.isKept(w))) {
     emitWinograd(ctx, [x, w], g, "forward", to, finish, loc);
     return;
   }

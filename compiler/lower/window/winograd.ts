@@ -8,6 +8,7 @@ import { chooseTile } from "../../kernels/choose-tile.js";
 import { packBy, packedLength } from "../../kernels/pack.js";
 import {
   winograd,
+  winogradPlane,
   winogradPoints,
   winogradScratch,
   winogradTiles,
@@ -45,11 +46,11 @@ type Product = "convolution" | "weights";
 const typicalImages = 16;
 
 /**
- * Cycles of one tile: direct, the products need 16·9 multiplications for each pair of channels; here 36, and the transforms
- * about 62 for a channel of input and 50 for one of output. Transforming the weights, or their gradient, costs about 30 for a pair of channels;
- * the gradient's sums cost 110 where they leave the cache.
+ * How many times fewer cycles it takes than the direct way, as measured: there, the products need 16·9 multiplications for each pair of
+ * channels in a tile; here 36, and the transforms about 62 for a channel of input and 50 for one of output. Each chunk of tiles
+ * reads the weights, and they are transformed in each run unless they are kept. The weight gradient is transformed at the end; its sums leave the cache.
  */
-function gain(g: Fitting, product: Product, images: number): number {
+function gain(g: Fitting, product: Product, images: number, isKept: boolean): number {
   const typical = (d: Dim): number => {
     const { min, max } = dimBounds(d);
     return Math.min(Math.max(min, typicalEdge), max);
@@ -58,22 +59,24 @@ function gain(g: Fitting, product: Product, images: number): number {
   // Pixels of whole tiles that the result does not have are computed in vain.
   const pixels = images * typical(g.output[1]) * typical(g.output[2]);
   const pairs = g.channels * g.outputs;
-  const leavesCache = product === "weights" && winogradPoints * elemBytes.f32 * pairs > 2 ** 20;
-  const direct = 1.5 * pixels * pairs;
-  const here = tiles * (6 * pairs + 62 * g.channels + 50 * g.outputs) + (leavesCache ? 110 : 30) * pairs;
-  return direct / here;
+  const leavesCache = winogradPoints * elemBytes.f32 * pairs > 2 ** 20;
+  const [read, transform, sums] = leavesCache ? [35, 55, 110] : [12, 30, 30];
+  const ofPair = product === "weights" ? sums : (isKept ? 0 : transform) + read * Math.ceil(tiles / winogradTiles);
+  const here = tiles * (6 * pairs + 62 * g.channels + 50 * g.outputs) + ofPair * pairs;
+  return (1.5 * pixels * pairs) / here;
 }
 
-function isWorth(g: Fitting, product: Product): boolean {
+function isWorth(g: Fitting, product: Product, isKept: boolean): boolean {
   const least = dimBounds(g.images).min;
-  const atLeast = gain(g, product, least);
+  const atLeast = gain(g, product, least, isKept);
   // A weight gradient may lose for one image where it wins for a batch.
   const varies = product === "weights" && typeof g.images !== "number";
-  return (varies ? Math.sqrt(atLeast * gain(g, product, Math.max(least, typicalImages))) : atLeast) > 1 / 0.9;
+  const found = varies ? Math.sqrt(atLeast * gain(g, product, Math.max(least, typicalImages), isKept)) : atLeast;
+  return found > 1 / 0.9;
 }
 
-/** Whether a convolution's form and sizes suit the kernel. */
-export function takesWinograd(g: Geometry, product: Product): g is Fitting {
+/** Whether a convolution's form and sizes suit the kernel. `isKept`: its weights are transformed once (`LowerContext.isKept`). */
+export function takesWinograd(g: Geometry, product: Product, isKept = false): g is Fitting {
   const fits =
     g.lane === "f32" &&
     g.groups === 1 &&
@@ -84,7 +87,7 @@ export function takesWinograd(g: Geometry, product: Product): g is Fitting {
     typeof g.outputs === "number" &&
     g.channels % 4 === 0 &&
     g.outputs % 4 === 0;
-  return fits && isWorth(g as Fitting, product);
+  return fits && isWorth(g as Fitting, product, isKept);
 }
 
 /**
@@ -103,7 +106,7 @@ export function adjointGeometry(g: Geometry): Geometry | undefined {
 type Direction = "forward" | "adjoint";
 
 /**
- * The weights as panels for each tap, transformed in every run: they would take four times the space in the artefact. `g` is that of the
+ * The weights as panels for each tap, transformed in the run: they would take four times the space in the artefact. `g` is that of the
  * convolution computed.
  */
 function transformedWeights(
@@ -142,7 +145,7 @@ function transformedWeights(
         return out;
       })
     : packed();
-  const u = ctx.temp("f32", [winogradPoints, length]);
+  const u = ctx.temp("f32", [winogradPoints, winogradPlane(length)]);
   addMicroKernel(ctx, {
     kernel: ctx.pool.kernel("winogradWeights", winogradWeights, { flipped: direction === "adjoint" }),
     chunks: Math.ceil(length / winogradWeightChunk),
@@ -199,7 +202,7 @@ export function emitWinograd(
       cin: g.channels,
       outH: g.output[1],
       outW: g.output[2],
-      uPlane: packedLength(g.channels, g.outputs, tile.nr),
+      uPlane: winogradPlane(packedLength(g.channels, g.outputs, tile.nr)),
     },
     epilogue: finish.args,
     loc,
