@@ -5,7 +5,7 @@ import { convInputGradient } from "../compiler/kernels/conv-input-grad.js";
 import { convWeightGradient } from "../compiler/kernels/conv-weight-grad.js";
 import { depthwise } from "../compiler/kernels/depthwise.js";
 import { biasColumns, chain, relu } from "../compiler/kernels/epilogue.js";
-import { type GemmSpec, gemm, type Kernel } from "../compiler/kernels/gemm.js";
+import { type GemmSpec, gemm, type Kernel, rowPanel } from "../compiler/kernels/gemm.js";
 import { packChunkPanels, packedLength, packKernel } from "../compiler/kernels/pack.js";
 import { maxPool } from "../compiler/kernels/pool.js";
 import { maxPoolGradient } from "../compiler/kernels/pool-grad.js";
@@ -77,7 +77,8 @@ export function gemmCase(label: string, m: number, n: number, k: number, o: Gemm
       });
       const chunks = Math.ceil(m / kernel.chunkRows) * Math.ceil(n / kernel.chunkColumns);
       const bLength = b === "packed" ? packedLength(k, n, nr) : k * n;
-      const buffers = [alloc(m * k), alloc(bLength), alloc(m * n)];
+      const aLength = a === "panels" ? packedLength(k, m, rowPanel) : m * k;
+      const buffers = [alloc(aLength), alloc(bLength), alloc(m * n)];
       const strides = [a === "columns" ? 1 : k, a === "columns" ? m : 1, n, n, 0, 0, 0];
       return [{ kernel, args: [0, chunks, ...buffers, m, n, k, ...strides, ...(o.fused ? [alloc(n)] : [])] }];
     },
@@ -155,16 +156,22 @@ export function convCases(
   };
 }
 
-function packCase(label: string, k: number, n: number, along: "k" | "n", group?: string): Case {
+function packCase(
+  label: string,
+  k: number,
+  n: number,
+  along: "k" | "n",
+  { nr = 16, group }: { readonly nr?: number; readonly group?: string } = {},
+): Case {
   return {
-    name: `pack ${label} along ${along} ${k}x${n}`,
+    name: `pack ${label} along ${along} ${k}x${n} by ${nr}`,
     flops: k * n,
     ...(group === undefined ? {} : { group }),
     calls: (alloc) => {
-      const panels = Math.ceil(n / 16);
-      const args = [alloc(k * n), alloc(packedLength(k, n, 16)), k, n, ...(along === "k" ? [1, k] : [n, 1]), 0, panels];
+      const panels = Math.ceil(n / nr);
+      const args = [alloc(k * n), alloc(packedLength(k, n, nr)), k, n, ...(along === "k" ? [1, k] : [n, 1]), 0, panels];
       return [
-        { kernel: packKernel({ elem: "f32", nr: 16, along }), args: [0, Math.ceil(panels / packChunkPanels), ...args] },
+        { kernel: packKernel({ elem: "f32", nr, along }), args: [0, Math.ceil(panels / packChunkPanels), ...args] },
       ];
     },
   };
@@ -242,7 +249,7 @@ function lenet(images: number): readonly Case[] {
         [84, 10],
       ] as const
     ).flatMap(([k, n]) => [
-      packCase(label, k, n, "k", group),
+      packCase(label, k, n, "k", { group }),
       gemmCase(label, images, n, k, { mr: 2, nr: 16, fused: true, known: true, group }),
       gemmCase(`${label} dx`, images, k, n, { mr: 2, nr: 16, b: "rows", known: true, group }),
       gemmCase(`${label} dw`, n, k, images, { mr: 4, nr: 8, a: "columns", b: "rows", known: true, group }),
@@ -281,7 +288,9 @@ export const cases: readonly Case[] = [
   ].flatMap(([m, n, k]) => [
     gemmCase("long", m!, n!, k!, { mr: 2, nr: 16, a: "columns" }),
     gemmCase("long", m!, n!, k!, { mr: 4, nr: 8, a: "columns" }),
+    gemmCase("long", m!, n!, k!, { mr: 2, nr: 16, a: "panels" }),
   ]),
+  packCase("long A", 3200, 512, "n", { nr: rowPanel }),
   packCase("long", 3200, 256, "n"),
   packCase("long", 3200, 256, "k"),
   convCases("resnet", "forward", { images: 1, size: 58, cin: 64, cout: 64, kernel: 3 }, { mr: 4, nr: 8 }),

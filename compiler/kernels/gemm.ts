@@ -7,8 +7,8 @@
  *         acc[MR][NR] = Σ_k A · B
  *         C = epilogue(acc)
  *
- * Where neighbours along K are a row of A apart, a long K would leave the caches before the next tile: K is then taken in blocks, and
- * sums wait in C.
+ * Where neighbours along K are a row of A apart, a long K would leave the caches before the next tile: A is packed, or K is at least taken
+ * in blocks, while sums wait in C.
  *
  * All strides are in elements and come as i32 parameters, so that layers of one network share the functions. Nothing outside
  * the operands is read or written.
@@ -17,7 +17,7 @@
 import { InternalError } from "../../ir/errors.js";
 import type { Elem, Expr, LoopFunction } from "../../ir/loop.js";
 import { elemBytes } from "../../ir/loop.js";
-import { buildFunction } from "../../ir/loop-block.js";
+import { type Block, buildFunction } from "../../ir/loop-block.js";
 import {
   add,
   binary,
@@ -27,6 +27,7 @@ import {
   gtS,
   i32,
   ltS,
+  maxS,
   minS,
   mul,
   named,
@@ -54,14 +55,18 @@ import {
   zeroTile,
 } from "./tile.js";
 
-/** Which stride of A is known to be 1; the kernel's other stride parameter is then the only one it reads. */
-export type Rows = "rows" | "columns" | "strided";
+/** How A lies: which of its strides is known to be 1, so that the kernel reads the other one only; or packed. */
+export type Rows = "rows" | "columns" | "strided" | "panels";
+
+/** Rows of A in a panel: with a panel of B, a block of K fits the L1 cache. */
+export const rowPanel = 8;
 
 export interface GemmSpec {
   readonly lane: Lane["name"];
   /**
    * `rows`: A[m, k] at a[m·aRow + k] (aColumn is not read); `columns`: at a[m + k·aColumn] (a transposed operand, aRow is not
-   * read); `strided`: at a[m·aRow + k·aColumn].
+   * read); `strided`: at a[m·aRow + k·aColumn]; `panels`: packed as B is, in panels of `rowPanel` rows, [ceil(M/8)][K][8] (neither
+   * stride is read).
    */
   readonly a: Rows;
   /**
@@ -94,7 +99,7 @@ export interface Kernel {
 }
 
 export interface GemmKernel extends Kernel {
-  /** Rows and columns of C in one chunk: the chunk axis has batch · ceil(M/rows) · ceil(N/columns) values. */
+  /** The most rows and columns of C in one chunk: the chunk axis has batch · ceil(M/rows) · ceil(N/columns) values. */
   readonly chunkRows: number;
   readonly chunkColumns: number;
   readonly mr: number;
@@ -169,13 +174,21 @@ function stem(s: Full, part = "gemm"): string {
 }
 
 /** Steps of the reduction in one turn of the inner loop: fewer pointer updates where consecutive A[m, k] are neighbours. */
-const unroll = 4;
+const unroll = 8;
 
-/** Rows of A that a chunk walks while a panel of B is hot: A's block should stay in the L2 cache. */
+/** The most rows of A that a chunk walks while a panel of B is hot: A's block should stay in the L2 cache. */
 const chunkRows = 96;
 
-/** Columns of one chunk; a multiple of every NR in use. */
-const chunkColumns = 96;
+/** The most columns of one chunk; a multiple of every NR in use. */
+const chunkColumns = 64;
+
+/** `size` cut into the fewest blocks of at most `most`, as even as multiples of `unit` allow: their number, and the size of each but the last. */
+function evenBlocks(f: Block, name: string, size: Expr, most: number, unit: number): readonly [Expr, Expr] {
+  const count = f.let(`${name}Blocks`, divS(add(size, most - 1), most));
+  // Nothing is computed where there is nothing; divisors are not 0 all the same.
+  const each = divS(add(size, sub(count, 1)), maxS(count, 1));
+  return [count, f.let(`${name}Block`, mul(divS(add(each, unit - 1), unit), unit))];
+}
 
 /** Steps of K in a block: a panel of B stays in the L1 cache, the rows of a transposed A in the L2 cache. */
 const blockK = 256;
@@ -216,8 +229,10 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
     const { a, b, c, rows, k, aRow, aColumn, bRow, cRow, batch, row, column, columns, more } = named(own);
     const extra = s.epilogue.params.map(param);
     const exist = existing(lane, width, columns);
-    const aRowBytes = s.a === "columns" ? i32(aBytes) : f.let("aRowBytes", mul(aRow, elemBytes[s.aElem]));
-    const aStep = s.a === "rows" ? i32(aBytes) : f.let("aStep", mul(aColumn, aBytes));
+    const neighbours = s.a === "columns" || s.a === "panels";
+    const aRowBytes = neighbours ? i32(aBytes) : f.let("aRowBytes", mul(aRow, elemBytes[s.aElem]));
+    const aStep =
+      s.a === "rows" ? i32(aBytes) : f.let("aStep", mul(s.a === "panels" ? i32(rowPanel) : aColumn, aBytes));
     const bStep = s.b === "packed" ? i32(s.nr * bBytes) : f.let("bStep", mul(bRow, bBytes));
     const cRowBytes = f.let("cRowBytes", mul(cRow, cBytes));
     const aTile = f.mut("aTile", a);
@@ -232,14 +247,12 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
       if (s.blocked || s.accumulate) f.if(ne(more, 0), () => loadTile(f, lane, acc, rowsOfC()));
       // One pointer per row, or one for all where the rows of A are neighbours.
       const aAt: Expr[] = [];
-      for (let r = 0; r < (s.a === "columns" ? 1 : mr); r++)
+      for (let r = 0; r < (neighbours ? 1 : mr); r++)
         aAt.push(f.mut(`a_${r}`, r === 0 ? aTile : add(aAt[r - 1]!, aRowBytes)));
       const bAt = f.mut("b_", b);
       // Neighbours along K are reached by constant offsets and their pointers move once a turn; others move every step.
       const loadA = (u: number) => (r: number) =>
-        s.a === "columns"
-          ? splatStep(lane, s.aElem, aAt[0]!, r)
-          : splatStep(lane, s.aElem, aAt[r]!, s.a === "rows" ? u : 0);
+        neighbours ? splatStep(lane, s.aElem, aAt[0]!, r) : splatStep(lane, s.aElem, aAt[r]!, s.a === "rows" ? u : 0);
       const vectorB = (u: number) => (v: number) =>
         columnVector(lane, s.bElem, bAt, (s.b === "packed" ? u * s.nr : 0) + v * L);
       const step = (u: number, loadB = vectorB(u)) => {
@@ -256,9 +269,6 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
         const loose = select(geS(bRow, L), i32(1), k);
         const safe = f.let("safe", select(gtS(k, loose), sub(k, loose), 0));
         reduction(f, safe, unroll, step, advance);
-        // A turn may have moved them further than its steps went.
-        if (s.a === "rows")
-          for (const [r, p] of aAt.entries()) f.assign(p, add(add(aTile, mul(aRowBytes, r)), mul(safe, aBytes)));
         f.for("kk", safe, k, 1, () => {
           step(0, (v) => (v < nv - 1 ? vectorB(0)(v) : partialVector(f, lane, s.bElem, bAt, v * L, exist)));
           advance(1);
@@ -297,16 +307,18 @@ export function gemm(spec: GemmSpec): GemmKernel {
     const p = named(own);
     const { begin, end, a, b, c, m, n, k, aRow, aColumn, bRow, cRow, aBatch, bBatch, cBatch } = p;
     const extra = named(s.epilogue.params);
-    const rowBlocks = f.let("rowBlocks", divS(add(m, chunkRows - 1), chunkRows));
-    const columnBlocks = f.let("columnBlocks", divS(add(n, chunkColumns - 1), chunkColumns));
+    const inPanels = s.a === "panels";
+    const [rowBlocks, rowBlock] = evenBlocks(f, "row", m, chunkRows, inPanels ? rowPanel : mr);
+    const [columnBlocks, columnBlock] = evenBlocks(f, "column", n, chunkColumns, nr);
     f.for("chunk", begin, end, 1, (chunk) => {
       const outer = f.let("outer", divS(chunk, columnBlocks));
-      const column0 = f.let("column0", mul(remS(chunk, columnBlocks), chunkColumns));
-      const row0 = f.let("row0", mul(remS(outer, rowBlocks), chunkRows));
+      const column0 = f.let("column0", mul(remS(chunk, columnBlocks), columnBlock));
+      const row0 = f.let("row0", mul(remS(outer, rowBlocks), rowBlock));
       const batch = f.let("batch", divS(outer, rowBlocks));
-      const rows = f.let("rows", minS(sub(m, row0), chunkRows));
-      const columnEnd = f.let("columnEnd", minS(n, add(column0, chunkColumns)));
-      const aRowStride = s.a === "columns" ? i32(1) : aRow;
+      const blockEnd = f.let("rowEnd", minS(m, add(row0, rowBlock)));
+      const columnEnd = f.let("columnEnd", minS(n, add(column0, columnBlock)));
+      // Rows of a panel are neighbours, panels lie one after the other.
+      const aRowStride = s.a === "columns" ? i32(1) : inPanels ? k : aRow;
       const aAt = f.let("aAt", add(a, mul(add(mul(batch, aBatch), mul(row0, aRowStride)), aBytes)));
       const bAt = f.let("bAt", add(b, mul(mul(batch, bBatch), bBytes)));
       const cAt = f.let("cAt", add(c, mul(add(mul(batch, cBatch), mul(row0, cRow)), cBytes)));
@@ -317,30 +329,40 @@ export function gemm(spec: GemmSpec): GemmKernel {
           const before = s.b === "packed" ? mul(column, mul(stepsOf(lane, k), lane.depth)) : column;
           const start = add(before, mul(from, s.b === "packed" ? i32(nr) : bRow));
           const bPanel = f.let("bPanel", add(bAt, mul(start, bBytes)));
-          let done: Expr = i32(0);
-          for (const size of rowTiles(mr)) {
-            // A whole panel's last rows share the code of the cut one.
-            const tileFn = helpers.use(strip(s, size, size < mr ? sharedWidth(panels, width) : width));
-            const at = done;
-            const left = f.let("left", sub(rows, at));
-            f.if(geS(left, size), () =>
-              f.callNamed(tileFn, {
-                ...p,
-                ...extra,
-                k: count,
-                a: add(source, mul(mul(at, aRowStride), aBytes)),
-                b: bPanel,
-                c: add(cAt, mul(add(mul(at, cRow), column), cBytes)),
-                rows: left,
-                batch,
-                row: add(row0, at),
-                column,
-                columns,
-                more,
-              }),
-            );
-            if (size > 1) done = f.let("done", sub(rows, remS(left, size)));
-          }
+          const cColumn = f.let("cColumn", add(cAt, mul(column, cBytes)));
+          /** The rows from `first` to `end`, their A from `rowsOfA` on. */
+          const rowsOf = (rowsOfA: Expr, first: Expr, end: Expr) => {
+            let done = first;
+            for (const size of rowTiles(mr)) {
+              // A whole panel's last rows share the code of the cut one.
+              const tileFn = helpers.use(strip(s, size, size < mr ? sharedWidth(panels, width) : width));
+              const at = done;
+              const left = f.let("left", sub(end, at));
+              f.if(geS(left, size), () =>
+                f.callNamed(tileFn, {
+                  ...p,
+                  ...extra,
+                  k: count,
+                  a: add(rowsOfA, mul(mul(sub(at, first), inPanels ? i32(1) : aRowStride), aBytes)),
+                  b: bPanel,
+                  c: add(cColumn, mul(mul(sub(at, row0), cRow), cBytes)),
+                  rows: left,
+                  batch,
+                  row: at,
+                  column,
+                  columns,
+                  more,
+                }),
+              );
+              if (size > 1) done = f.let("done", sub(end, remS(left, size)));
+            }
+          };
+          if (!inPanels) rowsOf(source, row0, blockEnd);
+          else
+            f.for("panel", row0, blockEnd, rowPanel, (panel) => {
+              const at = f.let("panelAt", add(source, mul(mul(sub(panel, row0), k), aBytes)));
+              rowsOf(at, panel, f.let("panelEnd", minS(blockEnd, add(panel, rowPanel))));
+            });
         });
       const started = i32(s.accumulate ? 1 : 0);
       if (!s.blocked) {
@@ -351,7 +373,7 @@ export function gemm(spec: GemmSpec): GemmKernel {
       // At least one round, so that C is written even without products.
       f.while(binary("or", eq(from, 0), ltS(from, k)), () => {
         const count = f.let("count", minS(sub(k, from), blockK));
-        const source = f.let("source", add(aAt, mul(mul(from, aColumn), aBytes)));
+        const source = f.let("source", add(aAt, mul(mul(from, inPanels ? i32(rowPanel) : aColumn), aBytes)));
         tiles(source, from, count, s.accumulate ? started : from);
         f.assign(from, add(from, blockK));
       });

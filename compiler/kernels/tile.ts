@@ -24,6 +24,7 @@ import {
   ltS,
   mul,
   type NamedParam,
+  remS,
   replaceLane,
   shrU,
   splat,
@@ -118,12 +119,16 @@ export function tileStep(
   }
 }
 
+/** Above every number of steps: a reduction's elements lie in memory. */
+const manySteps = 0x7fff_ff00;
+
 /**
  * for (i = 0; i < count; i++) step(i mod unroll), with `advance(n)` moving the pointers past n steps.
  *
- * The steps of one turn are separated by branches on purpose. V8 schedules all loads of a basic block before its arithmetic,
- * so that two steps in one block need twice the registers and spill; a branch whose other side needs the accumulators keeps
- * each step in a block of its own, while the pointers still move only once a turn.
+ * The steps of one turn are separated by branches on purpose, that always go on. V8 schedules all loads of a basic block before its
+ * arithmetic, so that two steps in one block need twice the registers and spill; a branch whose other side needs the accumulators keeps
+ * each step in a block of its own, while the pointers still move only once a turn. Comparing with constants takes one instruction;
+ * they differ, since V8 drops a branch on what it has compared before.
  */
 export function reduction(
   b: Block,
@@ -132,14 +137,18 @@ export function reduction(
   step: (u: number) => void,
   advance: (steps: number) => void,
 ): void {
-  const ends = Array.from({ length: unroll - 1 }, (_, u) => b.let(`end${u + 1}`, sub(count, u + 1)));
-  b.for("kk", 0, count, unroll, (k) => {
+  const whole = b.let("whole", sub(count, remS(count, unroll)));
+  b.for("kk", 0, whole, unroll, (k) => {
     const from = (u: number): void => {
       step(u);
-      if (u + 1 < unroll) b.if(ltS(k, ends[u]!), () => from(u + 1));
+      if (u + 1 < unroll) b.if(ltS(k, manySteps + u), () => from(u + 1));
     };
     from(0);
     advance(unroll);
+  });
+  b.for("kk", whole, count, 1, () => {
+    step(0);
+    advance(1);
   });
 }
 

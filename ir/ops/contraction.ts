@@ -227,6 +227,9 @@ function dotSamples() {
     sampleWith({ batchA: [], batchB: [], contractA: [0], contractB: [1] }, f32(3, 4), f32(5, 3)),
     sampleWith({ batchA: [], batchB: [], contractA: [0], contractB: [0] }, f32(9, 6), f32(9, 5)),
     sampleWith({ batchA: [], batchB: [], contractA: [1], contractB: [1] }, f32(6, 9), f32(5, 9)),
+    // A transposed and long enough to be packed.
+    sampleWith({ batchA: [], batchB: [], contractA: [0], contractB: [0] }, f32(70, 11), f32(70, 66)),
+    sampleWith({ batchA: [0], batchB: [0], contractA: [1], contractB: [1] }, f32(2, 65, 9), f32(2, 65, 64)),
     // Vectors, outer products, full contractions.
     sampleWith({ batchA: [], batchB: [], contractA: [0], contractB: [0] }, f32(7), f32(7)),
     sampleWith({ batchA: [], batchB: [], contractA: [], contractB: [] }, f32(3), f32(5)),

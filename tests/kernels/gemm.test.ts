@@ -8,7 +8,7 @@ import {
   type Epilogue,
   relu,
 } from "../../compiler/kernels/epilogue.js";
-import { type GemmSpec, gemm } from "../../compiler/kernels/gemm.js";
+import { type GemmSpec, gemm, rowPanel } from "../../compiler/kernels/gemm.js";
 import { packChunkPanels, packedLength, packKernel, packPanels } from "../../compiler/kernels/pack.js";
 import { Arena, expectClose, type NumberArray, randomArray } from "./run.js";
 
@@ -44,6 +44,18 @@ function transpose(a: Float64Array, rows: number, columns: number): Float64Array
   return out;
 }
 
+/** Matrices of [rows, columns] one after the other, each packed in panels of `width` columns. */
+function panelsOf(b: Float64Array, rows: number, columns: number, width: number): Float64Array {
+  const one = packedLength(rows, columns, width);
+  const matrices = b.length / Math.max(rows * columns, 1);
+  const packed = new Float64Array(matrices * one);
+  for (let t = 0; t < matrices; t++) {
+    const matrix = b.subarray(t * rows * columns, (t + 1) * rows * columns);
+    packPanels(matrix, rows, columns, width, columns, 1, packed.subarray(t * one, (t + 1) * one));
+  }
+  return packed;
+}
+
 const arrays = { f32: Float32Array, f64: Float64Array, i32: Int32Array } as const;
 
 /** Runs one product through the kernel, cut into the given chunk ranges, and compares. */
@@ -61,30 +73,36 @@ function check(spec: GemmSpec & { lane: keyof typeof arrays }, sizes: Case, cutC
     view.set(values);
     return view;
   };
-  const aView = buffer(spec.a === "columns" ? transpose(a, m, k) : a);
-  let bView: NumberArray;
-  if (spec.b === "packed") {
-    const one = packedLength(k, n, kernel.nr);
-    const packed = new Float64Array(batch * one);
-    for (let t = 0; t < batch; t++)
-      packPanels(
-        b.subarray(t * k * n, (t + 1) * k * n),
-        k,
-        n,
-        kernel.nr,
-        n,
-        1,
-        packed.subarray(t * one, (t + 1) * one),
-      );
-    bView = buffer(packed);
-  } else bView = buffer(b);
+  const transposed = () => transpose(a, m, k);
+  const aView = buffer(
+    spec.a === "columns" ? transposed() : spec.a === "panels" ? panelsOf(transposed(), k, m, rowPanel) : a,
+  );
+  const bView = buffer(spec.b === "packed" ? panelsOf(b, k, n, kernel.nr) : b);
   const before = spec.accumulate ? round(randomArray(batch * m * n, 8)) : new Float64Array(batch * m * n).fill(7);
   const c = buffer(before);
+  const aBatch = spec.a === "panels" ? packedLength(k, m, rowPanel) : m * k;
   const bBatch = spec.b === "packed" ? packedLength(k, n, kernel.nr) : k * n;
   const extra = extraOperands(spec.epilogue, sizes, buffer, c);
   const chunks = batch * Math.ceil(m / kernel.chunkRows) * Math.ceil(n / kernel.chunkColumns);
   const call = (from: number, to: number) =>
-    run(from, to, aView, bView, c, m, n, k, k, spec.a === "columns" ? m : 1, n, n, m * k, bBatch, m * n, ...extra.args);
+    run(
+      from,
+      to,
+      aView,
+      bView,
+      c,
+      m,
+      n,
+      k,
+      k,
+      spec.a === "columns" ? m : 1,
+      n,
+      n,
+      aBatch,
+      bBatch,
+      m * n,
+      ...extra.args,
+    );
   if (cutChunks) for (let i = chunks - 1; i >= 0; i--) call(i, i + 1);
   else call(0, chunks);
   arena.checkGuards();
@@ -125,7 +143,7 @@ function extraOperands(
 const edges = [0, 1, 3, 4, 5, 7, 8, 9, 17];
 
 describe("gemm f32", () => {
-  for (const a of ["rows", "columns", "strided"] as const)
+  for (const a of ["rows", "columns", "strided", "panels"] as const)
     for (const b of ["packed", "rows"] as const)
       for (const [mr, nr] of [
         [4, 8],
@@ -134,11 +152,11 @@ describe("gemm f32", () => {
         it(`${a} ${b} ${mr}x${nr}: sizes around the tile`, () => {
           const spec = { lane: "f32", a, b, mr, nr } as const;
           for (const m of edges) for (const n of edges) check(spec, { m, n, k: 5 });
-          for (const k of [0, 1, 2, 3, 4, 9]) check(spec, { m: mr + 1, n: nr + 3, k });
+          for (const k of [0, 1, 2, 3, 4, 7, 8, 9, 15, 16, 17]) check(spec, { m: mr + 1, n: nr + 3, k });
           check(spec, { m: 2 * mr + 1, n: 2 * nr + 1, k: 33 });
         });
 
-  for (const a of ["columns", "strided"] as const)
+  for (const a of ["columns", "strided", "panels"] as const)
     it(`${a}: long K, in blocks that do not fill, over several chunks`, () => {
       for (const b of ["packed", "rows"] as const)
         for (const [mr, nr] of [
@@ -154,12 +172,25 @@ describe("gemm f32", () => {
               check({ lane: "f32", a, b, mr, nr }, { m, n, k, batch: k < 300 ? 2 : 1 }, true);
     });
 
+  it("cuts rows and columns into even blocks, of which the last may be empty", () => {
+    for (const a of ["rows", "columns", "panels"] as const)
+      for (const [m, n] of [
+        [96, 64],
+        [97, 65],
+        [1249, 3],
+        [3, 1201],
+        [770, 130],
+      ] as const)
+        for (const mr of [1, 4]) check({ lane: "f32", a, b: "packed", mr }, { m, n, k: 3 }, true);
+  });
+
   it("blocks of K change no bit", () => {
     const [m, n, k] = [9, 13, 1000];
-    const results = (["columns", "rows"] as const).map((a) => {
+    const values = randomArray(m * k, 1);
+    const forms = { columns: values, rows: transpose(values, k, m), panels: panelsOf(values, k, m, rowPanel) };
+    const results = (["columns", "panels", "rows"] as const).map((a) => {
       const arena = new Arena(32);
-      const values = randomArray(m * k, 1);
-      const operands = [arena.f32(a === "rows" ? transpose(values, k, m) : values), arena.f32(randomArray(k * n, 2))];
+      const operands = [arena.f32(forms[a]), arena.f32(randomArray(k * n, 2))];
       const c = arena.f32(m * n);
       const [aRow, aColumn] = a === "rows" ? [k, 1] : [0, m];
       arena.instantiate(gemm({ lane: "f32", a, b: "rows" }))(
@@ -181,15 +212,17 @@ describe("gemm f32", () => {
       return [...c];
     });
     expect(results[1]).toEqual(results[0]);
+    expect(results[2]).toEqual(results[0]);
   });
 
   it("adds to what C holds", () => {
-    for (const a of ["rows", "columns"] as const)
+    for (const a of ["rows", "columns", "panels"] as const)
       for (const n of [3, 8, 21])
         check({ lane: "f32", a, b: "rows", accumulate: true }, { m: 7, n, k: 300, batch: 2 }, true);
   });
 
   it("batches, in chunks of any order", () => {
+    check({ lane: "f32", a: "panels", b: "packed" }, { m: 201, n: 77, k: 7, batch: 3 }, true);
     check({ lane: "f32", a: "rows", b: "packed" }, { m: 100, n: 101, k: 7, batch: 3 }, true);
     check({ lane: "f32", a: "rows", b: "rows" }, { m: 97, n: 200, k: 7, batch: 2 }, true);
   });
@@ -239,6 +272,7 @@ describe("gemm in other types", () => {
           for (const n of [1, 3, 4, 5, 8, 11]) {
             check({ lane, a: "rows", b }, { m, n, k: 13 });
             check({ lane, a: "columns", b }, { m, n, k: 270 });
+            check({ lane, a: "panels", b }, { m, n, k: 270 });
           }
     });
 

@@ -8,7 +8,7 @@ import { moreStatic } from "../../../ir/infer.js";
 import { freeAxes } from "../../../ir/ops/contraction.js";
 import { type Tensor, zeros } from "../../../ir/tensor.js";
 import { chooseTile } from "../../kernels/choose-tile.js";
-import { gemm } from "../../kernels/gemm.js";
+import { gemm, type Rows, rowPanel } from "../../kernels/gemm.js";
 import { packBy, packChunkPanels, packedLength } from "../../kernels/pack.js";
 import { packPairsKernel } from "../../kernels/pack-pairs.js";
 import type { lanes } from "../../kernels/tile.js";
@@ -99,8 +99,7 @@ export function emitDot(ctx: LowerContext, node: Node<"dotGeneral">, to: View, f
   const { batch, rows: m, columns: n } = resultMatrix(node);
   const k = sizeOf(contractA.map((axis, i) => moreStatic(a.type.shape[axis]!, b.type.shape[contractB[i]!]!)));
   const lane = laneOf(a, b, node.results[0]!.type.dtype);
-  const left = lane === "i16pair" ? pairedLeft(ctx, a, rolesA, k, node.loc) : matrixOf(ctx, a, rolesA, node.loc);
-  const form = left.column === 1 ? "rows" : left.row === 1 ? "columns" : "strided";
+  const { form, ...left } = ctx.beforeLoops(a, () => leftOf(ctx, a, rolesA, { k, m, n, lane }, node.loc));
   const { mr, nr } = chooseTile(lane, productSize(m, n));
   const known = typeof n === "number" ? { n } : {};
   const bElem = elemOf[b.type.dtype];
@@ -142,6 +141,38 @@ export function emitDot(ctx: LowerContext, node: Node<"dotGeneral">, to: View, f
     inPlace: { written: "c", over: finish.over },
     loc: node.loc,
   });
+}
+
+interface Left extends Matrix {
+  readonly form: Rows;
+}
+
+/** Steps of K from which on a transposed A is packed, and columns of B that make it pay. */
+const longTransposed = { k: 64, columns: 64 };
+
+/**
+ * A as the kernel reads it. A transposed one, whose neighbours along K are a row of memory apart, is packed where K is long: its cache
+ * lines would be gone before the next tile comes to them.
+ */
+function leftOf(
+  ctx: LowerContext,
+  a: Value,
+  roles: Roles,
+  { k, m, n, lane }: { readonly k: Dim; readonly m: Dim; readonly n: Dim; readonly lane: LaneName },
+  loc: string | undefined,
+): Left {
+  const matrix = lane === "i16pair" ? pairedLeft(ctx, a, roles, k, loc) : matrixOf(ctx, a, roles, loc);
+  if (matrix.column === 1) return { ...matrix, form: "rows" };
+  if (matrix.row !== 1) return { ...matrix, form: "strided" };
+  const pays = dimBounds(k).min >= longTransposed.k && dimBounds(n).min >= longTransposed.columns;
+  if (!pays) return { ...matrix, form: "columns" };
+  const batches = roles.batch.length === 0 ? 1 : sizeOf(roles.batch.map((axis) => a.type.shape[axis]!));
+  const panels = ceilDiv(m, rowPanel);
+  const length = dimMul(dimMul(panels, rowPanel), k);
+  const view = ctx.temp(a.type.dtype, [batches, length]);
+  const unpacked = { view: matrix.view, k, n: m, kStride: matrix.column, nStride: 1, batch: matrix.batch };
+  emitPack(ctx, unpacked, view, rowPanel, dimMul(batches, panels), loc);
+  return { view, batch: length, row: 0, column: 0, form: "panels" };
 }
 
 interface Right {

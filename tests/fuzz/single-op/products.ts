@@ -16,7 +16,9 @@ const matmul: Generator = (d) => {
 };
 
 const gemm: Generator = (d) => {
-  const [m, k, n] = [d.dim(), d.dim(), d.dim()];
+  // Some long enough for the forms that large products take.
+  const most = d.chance(0.2) ? 150 : 6;
+  const [m, k, n] = [d.dim(most), d.dim(most), d.dim(most)];
   const [ta, tb] = [d.int(0, 1), d.int(0, 1)];
   const bias = d.chance(0.7) ? [d.either(d.tensor("f32", d.pick([[m, n], [n], [1, n], [m, 1], [1], []])))] : [];
   return {
