@@ -9,6 +9,7 @@ import { recordNodes } from "../../ir/op.js";
 import { checkpoint as checkpointOp } from "../../ir/ops/gradient.js";
 import { capturedBy } from "../../ir/regions.js";
 import { type GradientOptions, gradients, pullback, withoutGaps } from "../../passes/graph/differentiate.js";
+import { isFasterAtOnce, vectorize } from "../../passes/graph/vectorize.js";
 import { type Checks, checked, oneOf } from "../options.js";
 import { leaves, rebuilt, type Structure } from "./f/structure.js";
 
@@ -61,7 +62,8 @@ export function vjp<R extends Structure, S extends Structure>(
 
 /**
  * Gradients of each sample's own loss: those of `wrt`, with the samples along a new first axis (DP-SGD's clipping needs them, as do
- * influence functions and gradient noise). `loss` is given batches of one sample.
+ * influence functions and gradient noise). `loss` is given batches of one sample. All samples are computed at once where that is faster,
+ * as it is for linear layers; otherwise one after the other.
  *
  * ```ts
  * const each = perSample((x, y) => losses.crossEntropy()(net(ctx, x), y), [x, y], weights);
@@ -85,7 +87,27 @@ export function perSample<S extends Structure>(
     const one = loss(...rows.map((r) => expandDims(r, 0)));
     return { carried: [], scanned: gradients(reshapeTo(one, []), values, all) };
   });
-  return rebuilt(wrt, scanned);
+  return rebuilt(wrt, atOnce(scanned) ?? scanned);
+}
+
+/**
+ * The rows that a scan makes, all at once: undefined where that is no faster, where the scan hands something from round to round (statistics
+ * of batch norms), or where an op has no form for it.
+ */
+function atOnce(scanned: readonly Value[]): readonly Value[] | undefined {
+  const node = scanned[0]?.def;
+  if (node?.op !== "scan" || node.attrs.carried > 0) return undefined;
+  const { inputs, length } = node.attrs;
+  const given = node.operands.map((value, i) => ({ value, batched: i < inputs }));
+  const region = node.regions[0]!;
+  if (
+    !isFasterAtOnce(
+      region,
+      given.map((g) => g.batched),
+    )
+  )
+    return undefined;
+  return vectorize(region, given, length);
 }
 
 /**

@@ -3,7 +3,18 @@
  * `step`, which takes a slice of the batches and gives the recorded series.
  */
 
-import { F, gradients, losses, nn, optim, type Program, program, schedules, type Value } from "../../index.js";
+import {
+  F,
+  gradients,
+  losses,
+  nn,
+  optim,
+  type Program,
+  perSample,
+  program,
+  schedules,
+  type Value,
+} from "../../index.js";
 
 const ids = (...shape: (string | number)[]) => ({ dtype: "i64", shape }) as const;
 const mlp =
@@ -400,21 +411,17 @@ export const systems: Readonly<Record<string, () => Program>> = {
         },
         run(ctx, { x, y, ...noise }) {
           const weights = ctx.parameters(net).map((p) => p.value);
-          const [sums, rows] = F.scan(
-            (sums, { row, label }) => {
-              const loss = losses.crossEntropy()(net(ctx, row.unsqueeze(0)), label.unsqueeze(0));
-              const found = gradients(loss, weights);
-              const norm = gradNorm(found);
-              const scale = F.clamp(F.div(1, norm.add(1e-6)), undefined, 1);
-              const next = sums.map((sum, i) => sum.add(found[i]!.mul(scale)));
-              return [next, { loss, clipped: F.gt(norm, 1).cast("f32") }];
-            },
-            weights.map((w) => F.zerosLike(w)),
-            { row: x, label: y },
-          );
-          const private_ = sums.map((g, i) => g.add((noise as Record<string, Value>)[noises[i]!]!.mul(0.8)).div(8));
+          const lossOf = (xs: Value, ys: Value) => losses.crossEntropy()(net(ctx, xs), ys);
+          const each = perSample(lossOf, [x, y], weights);
+          const norms = F.norm(F.stack(each.map((g) => F.norm(g.flatten(1), 2, 1))), 2, 0);
+          const scale = F.clamp(F.div(1, norms.add(1e-6)), undefined, 1);
+          const private_ = each.map((g, i) => {
+            const noisy = F.einsum("n,n...->...", scale, g).add((noise as Record<string, Value>)[noises[i]!]!.mul(0.8));
+            return noisy.div(8);
+          });
+          const loss = lossOf(x, y);
           ctx.applyGradients(private_, net, optim.SGD({ lr: 0.2 }));
-          return { loss: rows.loss.mean(), clippedFraction: rows.clipped.mean() };
+          return { loss, clippedFraction: F.gt(norms, 1).cast("f32").mean() };
         },
       },
     });
