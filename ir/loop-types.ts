@@ -241,6 +241,7 @@ export const mathArity: Readonly<Record<MathFn, 1 | 2>> = {
   log2: 1,
   cbrt: 1,
   gelu: 1,
+  geluGrad: 1,
   lgamma: 1,
 };
 

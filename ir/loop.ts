@@ -155,6 +155,7 @@ export type MathFn =
   | "log2"
   | "cbrt"
   | "gelu" // exact: x·Φ(x)
+  | "geluGrad" // its derivative, Φ(x) + x·φ(x)
   | "lgamma";
 
 /** Conversions between registers. Names follow WebAssembly; scalars and vectors share a name where both exist. `convertResult` in loop-types.ts lists the legal types. */

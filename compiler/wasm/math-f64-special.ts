@@ -62,6 +62,14 @@ export function gelu(b: Block, x: Expr): void {
   b.return(B.select(B.lt(x, 0), B.mul(x, tail), B.sub(x, B.mul(x, tail))));
 }
 
+/** Φ(x) + x·φ(x), within a few ulp of 1. */
+export function geluGrad(b: Block, x: Expr): void {
+  b.if(B.gt(B.abs(x), 39.5), () => b.return(B.select(B.gt(x, 0), B.f64(1), B.f64(0))));
+  const normal = B.mul(B.add(B.math("erf", B.mul(x, Math.SQRT1_2)), 1), 0.5);
+  const density = B.mul(B.math("exp", B.mul(B.mul(x, x), -0.5)), 1 / Math.sqrt(2 * Math.PI));
+  b.return(B.add(normal, B.mul(x, density)));
+}
+
 /** lnΓ(x)/((x−1)(x−2)) around 1.5 and 2.5, and the correction of Stirling's series in 1/x². */
 const lgammaLow = [
   0.4831289505409809, -0.14595989591430594, 0.06291140107456485, -0.03130848750105327, 0.01679709863121395,

@@ -9,6 +9,25 @@ export function polynomial(x: Expr, c: readonly number[]): Expr {
   return horner(x, c, B.fma);
 }
 
+/**
+ * The same by Estrin's scheme, for lanes: neighbours are joined in pairs, pairs by x², and so on. Horner's rule makes one chain of them, of
+ * 7 cycles a link without fused multiply-add, for which processors wait where a loop's rounds are too long to overlap.
+ */
+export function shallowPolynomial(b: Block, x: Expr, c: readonly number[]): Expr {
+  let terms: readonly Expr[] = c.map((k) => B.broadcast(x.type, k));
+  let power = x;
+  while (terms.length > 1) {
+    const joined: Expr[] = [];
+    for (let i = 0; i < terms.length; i += 2) {
+      const [low, high] = [terms[i]!, terms[i + 1]];
+      joined.push(high === undefined ? low : b.let("part", B.fma(high, power, low)));
+    }
+    terms = joined;
+    if (terms.length > 1) power = b.let("power", B.mul(power, power));
+  }
+  return terms[0]!;
+}
+
 /** The same with separate products and sums: scalar fma is slow in the relaxed variant, where it goes through lanes. */
 export function plainPolynomial(x: Expr, c: readonly number[]): Expr {
   return horner(x, c, (sum, y, k) => B.add(B.mul(sum, y), k));

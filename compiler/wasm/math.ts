@@ -46,6 +46,7 @@ const scalarF64 = {
   atan2: f64Trig.atan2,
   erf: f64Special.erf,
   gelu: f64Special.gelu,
+  geluGrad: f64Special.geluGrad,
   lgamma: f64Special.lgamma,
   cbrt: f64Special.cbrt,
   fmod: f64Special.fmod,
@@ -61,6 +62,7 @@ const lanesF32: Partial<Record<MathFn, (b: Block, x: Expr, throughF64: () => Exp
   tanh: f32.tanh,
   erf: f32.erf,
   gelu: f32.gelu,
+  geluGrad: f32.geluGrad,
   sin: f32.sin,
   cos: f32.cos,
   pow: f32.pow,
@@ -73,8 +75,9 @@ export interface MathAccuracy {
 }
 
 /**
- * Bounds that tests hold over the whole range. f64 gelu: for normal results. lgamma: for x > 0; for x < 0 the error is within
- * as many ulp of max(1, |result|).
+ * Bounds that tests hold over the whole range. f64 gelu: for normal results; f32 gelu and geluGrad: in ulp of max(1, |x|) and of
+ * max(1, |result|), as what they are used for needs no digits of results near 0. lgamma: for x > 0; for x < 0 the error is within as
+ * many ulp of max(1, |result|).
  */
 export const mathAccuracy = {
   exp: { f32: 1, f64: 1 },
@@ -102,6 +105,7 @@ export const mathAccuracy = {
   log2: { f32: 1, f64: 1 },
   cbrt: { f32: 1, f64: 1 },
   gelu: { f32: 4, f64: 4 },
+  geluGrad: { f32: 4, f64: 4 },
   lgamma: { f32: 1, f64: 6 },
 } as const satisfies { readonly [N in MathFn]: MathAccuracy };
 

@@ -7,7 +7,7 @@ import { normalizeAxis, requireDType } from "../infer.js";
 import { type Accuracy, type CompositeOp, defineComposite, type Sample, type Vjp } from "../op.js";
 import { f32, of, sample, sampleWith, within } from "../sample.js";
 import { constantLike } from "./constant.js";
-import { abs, add, erf, exp, expm1, log1p, max, min, mul, neg, sigmoid, sub, tanh } from "./elementwise.js";
+import { abs, add, exp, expm1, geluExact, log1p, max, min, mul, neg, sigmoid, sub, tanh } from "./elementwise.js";
 import { special } from "./elementwise-define.js";
 import { gt, logicalAnd, lt, select } from "./logic.js";
 
@@ -209,11 +209,9 @@ export const gelu: CompositeOp<"gelu", GeluAttrs> = activation<"gelu", GeluAttrs
     "x · Φ(x) with Φ the normal distribution function, exact by erf; or its approximation ½x(1 + tanh(√(2/π)(x + 0.044715x³))). https://arxiv.org/abs/1606.08415",
   attrs: { approximate: "`none`: by erf; `tanh`: the approximation" },
   of: (x, { approximate }) => {
-    const inner =
-      approximate === "none"
-        ? erf([np.mul(x, Math.SQRT1_2)])
-        : tanh([np.mul(mul([x, np.add(np.mul(mul([x, x]), 0.044715), 1)]), Math.sqrt(2 / Math.PI))]);
-    return mul([np.mul(x, 0.5), np.add(inner, 1)]);
+    if (approximate === "none") return geluExact([x]);
+    const inner = np.mul(mul([x, np.add(np.mul(mul([x, x]), 0.044715), 1)]), Math.sqrt(2 / Math.PI));
+    return mul([np.mul(x, 0.5), np.add(tanh([inner]), 1)]);
   },
   samples: [...curve<GeluAttrs>({ approximate: "none" }), ...curve<GeluAttrs>({ approximate: "tanh" })],
 });

@@ -37,6 +37,8 @@ export const elementwiseNames = [
   "atanh",
   "erf",
   "sigmoid",
+  "geluExact",
+  "geluExactGrad",
   "eq",
   "ne",
   "lt",

@@ -1,7 +1,7 @@
 /** Arithmetic and functions of a float: one result element from the operand elements at the same index. Operands have equal shapes. */
 
 import type { NoAttrs, Value } from "../graph.js";
-import type { PrimitiveOp } from "../op.js";
+import type { Accuracy, PrimitiveOp } from "../op.js";
 import { exactly, f32, i32, of, sample, within } from "../sample.js";
 import { erf as erfReference, roundHalfEven, sigmoid as sigmoidReference } from "../special.js";
 import { constantLike } from "./constant.js";
@@ -355,3 +355,36 @@ export const sigmoid: PrimitiveOp<"sigmoid", NoAttrs> = smooth(
   4,
   ({ dy, y }) => [mul([dy, mul([y, sub([one(y), y])])])],
 );
+
+/** ½(1 + erf(x/√2)). */
+const normalCdf = (x: number): number => (1 + erfReference(x * Math.SQRT1_2)) / 2;
+const normalDensity = (x: number): number => Math.exp((-x * x) / 2) / Math.sqrt(2 * Math.PI);
+/** What a quotient of polynomials gives: absolute, as activations need no digits of results near 0. */
+const nearOne: Accuracy = { rtol: 1e-5, atol: 1e-6 };
+
+export const geluExactGrad: PrimitiveOp<"geluExactGrad", NoAttrs> = unary({
+  name: "geluExactGrad",
+  summary: "Φ(x) + x·φ(x), the derivative of geluExact. ∞ → 1, −∞ → 0.",
+  dtypes: "float",
+  float: (x) => (Math.abs(x!) > 40 ? (x! > 0 ? 1 : 0) : normalCdf(x!) + x! * normalDensity(x!)),
+  vjp: ({ dy, operands: [x] }) => {
+    // φ(x)(2 − x²)
+    const z = square(x!);
+    const density = mul([exp([mul([z, constantLike(z, -0.5)])]), constantLike(z, 1 / Math.sqrt(2 * Math.PI))]);
+    return [mul([dy, mul([density, sub([constantLike(z, 2), z])])])];
+  },
+  accuracy: nearOne,
+  cost: "expensive",
+  samples: floats(-3, 3),
+});
+
+export const geluExact: PrimitiveOp<"geluExact", NoAttrs> = unary({
+  name: "geluExact",
+  summary: "x·Φ(x) with Φ the normal distribution function: `gelu` without approximation. −∞ → −0.",
+  dtypes: "float",
+  float: (x) => (x === -Infinity ? -0 : x! * normalCdf(x!)),
+  vjp: ({ dy, operands: [x] }) => [mul([dy, geluExactGrad([x!])])],
+  accuracy: nearOne,
+  cost: "expensive",
+  samples: floats(-3, 3),
+});

@@ -126,6 +126,8 @@ const rules: { readonly [N in ElementwiseName]: Rule } = {
   atanh: unknown,
   erf: between(-1, 1),
   sigmoid: between(0, 1),
+  geluExact: between(-0.2, Infinity),
+  geluExactGrad: between(-0.2, 1.2),
   eq: ([a, b]) => (nan(a!, b!) ? factOfNumber(0) : compare("eq", a!, b!)),
   ne: ([a, b]) => (nan(a!, b!) ? factOfNumber(1) : not(compare("eq", a!, b!))),
   lt: ([a, b]) => (nan(a!, b!) ? factOfNumber(0) : compare("lt", a!, b!)),

@@ -25,6 +25,8 @@ const CLOSE: ReadonlySet<string> = new Set([
   "atan2",
   "expm1",
   "gru",
+  "geluExact",
+  "geluExactGrad",
   "log1p",
   "logSigmoid",
   "maxPoolGrad",

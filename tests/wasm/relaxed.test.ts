@@ -7,7 +7,7 @@ import { mathAccuracy } from "../../compiler/wasm/math.js";
 import type { Errors } from "./f32-accuracy.js";
 
 const child = fileURLToPath(new URL("relaxed-child.ts", import.meta.url));
-const hot = ["exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "sigmoid", "erf", "gelu"] as const;
+const hot = ["exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "sigmoid", "erf", "gelu", "geluGrad"] as const;
 
 function inChild(...args: readonly string[]): string {
   const flags = ["--experimental-wasm-relaxed-simd", "--import", "tsx"];

@@ -188,6 +188,8 @@ export const elementwise = {
   atanh: math("atanh"),
   erf: math("erf"),
   sigmoid: math("sigmoid"),
+  geluExact: math("gelu"),
+  geluExactGrad: math("geluGrad"),
   eq: ([a, b], { from }) => (from === "bool" ? B.not(B.xor(a!, b!)) : B.eq(a!, b!)),
   ne: ([a, b], { from }) => (from === "bool" ? B.xor(a!, b!) : B.ne(a!, b!)),
   lt: compare("lt"),

@@ -112,6 +112,24 @@ const log1p = formula((e, [x], k) => {
   return e.op("Where", [e.op("Less", [e.op("Abs", [x]), k(1)]), near, far]);
 });
 
+/** 2·Φ(x). */
+const twiceNormal = (e: Emitter, x: Ref | undefined, k: (value: number) => Ref): Ref =>
+  e.op("Add", [e.op("Erf", [e.op("Mul", [x, k(Math.SQRT1_2)])]), k(1)]);
+
+/** −∞ would be multiplied by 0; from −40 on the result is 0 either way. */
+const geluExact = formula((e, [x], k) =>
+  e.op("Mul", [e.op("Mul", [e.op("Max", [x, k(-40)]), k(0.5)]), twiceNormal(e, x, k)]),
+);
+
+const geluExactGrad = formula((e, [x], k) => {
+  const near = e.op("Min", [e.op("Max", [x, k(-40)]), k(40)]);
+  const density = e.op("Mul", [
+    e.op("Exp", [e.op("Mul", [e.op("Mul", [near, near]), k(-0.5)])]),
+    k(1 / Math.sqrt(2 * Math.PI)),
+  ]);
+  return e.op("Add", [e.op("Mul", [twiceNormal(e, x, k), k(0.5)]), e.op("Mul", [near, density])]);
+});
+
 /** From the arc tangent of the smaller by the larger magnitude, and the signs. */
 const atan2 = formula((e, [y, x], k) => {
   // Whether the sign bit is set, −0 included.
@@ -237,6 +255,8 @@ export const elementwise = {
   pow,
   rem,
   round: unary("Round"),
+  geluExact,
+  geluExactGrad,
   sigmoid: unary("Sigmoid"),
   sign: unary("Sign"),
   sin: unary("Sin"),
