@@ -142,7 +142,14 @@ export function convCases(
         return [{ kernel, args: [0, chunks, x, w, y, ...sizes, ...walk, ...tail, ...(fused ? [alloc(c.cout)] : [])] }];
       }
       if (what === "dx") {
-        const kernel = convInputGradient({ lane: "f32", mr, nr, loops, n: s.run });
+        const kernel = convInputGradient({
+          lane: "f32",
+          mr,
+          nr,
+          loops,
+          rows: { loop: c.kernel > 1 ? 0 : undefined, stride, dilation: 1 },
+          n: s.run,
+        });
         const w = alloc((k / s.run) * packedLength(c.cout, s.run, nr));
         const chunks = Math.ceil(c.images / kernel.chunkImages);
         return [{ kernel, args: [0, chunks, y, w, x, c.images, c.cout, 1, 0, 0, c.cout, ...walk, ...tail] }];

@@ -27,10 +27,13 @@ const now = () => {
   return (user + system) / 1000;
 };
 
+/** Milliseconds of warm-up that other JavaScript engines get: they have more code than a compiled model. */
+export const peerWarmUp = 5000;
+
 /** @param step runs one training step to its end and gives the loss */
-export async function measureSteps(step, engine, budget, more = {}) {
+export async function measureSteps(step, engine, budget, { warmUp = 1500, ...more } = {}) {
   // Long enough for the optimising compiler to reach every function.
-  for (const until = performance.now() + Math.max(1500, budget); performance.now() < until; ) {
+  for (const until = performance.now() + Math.max(warmUp, budget); performance.now() < until; ) {
     const loss = await step();
     if (!Number.isFinite(loss)) throw new Error(`the loss is ${loss}`);
   }

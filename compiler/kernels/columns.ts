@@ -11,6 +11,11 @@ export interface TileWidth {
   readonly cut: boolean;
   /** How many columns of the last vector exist, where known when compiling. */
   readonly lanes?: number;
+  /**
+   * Columns that the last vector is moved down by so that it ends with the last column: those it shares with the vector before are computed
+   * in both. This takes a known number of columns, and two vectors.
+   */
+  readonly down?: number;
 }
 
 export interface Panels {
@@ -37,7 +42,9 @@ export function panelsOf(lane: Lane, nr: number, n: number | undefined): Panels 
     };
   const tail = n % nr;
   const lanes = tail % lane.count;
-  const width = { vectors: Math.ceil(tail / lane.count), cut: lanes !== 0, ...(lanes === 0 ? {} : { lanes }) };
+  const tailVectors = Math.ceil(tail / lane.count);
+  const last = lanes === 0 ? {} : tailVectors > 1 ? { down: lane.count - lanes } : { lanes };
+  const width = { vectors: tailVectors, cut: "lanes" in last, ...last };
   return {
     nr,
     vectors,
@@ -75,8 +82,13 @@ export function coverColumns(
 
 /** The width that serves a panel with the code of a narrower one, if there is such code: whole panels are cut nowhere. */
 export function sharedWidth(panels: Panels, width: TileWidth): TileWidth {
-  return panels.narrow.find((w) => w.vectors === width.vectors && w.lanes === undefined) ?? width;
+  const serves = (w: TileWidth) => w.vectors === width.vectors && w.lanes === undefined && w.down === undefined;
+  return panels.narrow.find(serves) ?? width;
 }
+
+/** Where a vector of the tile starts, in columns from the tile's first. */
+export const firstColumn = (lane: Lane, { vectors, down = 0 }: TileWidth, vector: number): number =>
+  vector * lane.count - (vector === vectors - 1 ? down : 0);
 
 /** How many columns of the tile exist: the run-time parameter, or a constant; undefined for all. */
 export function existing(lane: Lane, width: TileWidth, columns: Expr): Expr | undefined {
@@ -86,10 +98,13 @@ export function existing(lane: Lane, width: TileWidth, columns: Expr): Expr | un
 
 /**
  * Part of a helper's name: `2x8of16_cut` is a tile of 2 × 8 on panels of 16, of which the last vector is cut; `_cut3` where it
- * is known to hold three columns.
+ * is known to hold three columns, `_down1` where it is moved down by one.
  */
-export const tileName = (lane: Lane, mr: number, nr: number, { vectors, cut, lanes }: TileWidth): string =>
-  `${mr}x${vectors * lane.count}${vectors * lane.count === nr ? "" : `of${nr}`}${cut ? `_cut${lanes ?? ""}` : ""}`;
+export function tileName(lane: Lane, mr: number, nr: number, { vectors, cut, lanes, down }: TileWidth): string {
+  const columns = vectors * lane.count;
+  const last = cut ? `_cut${lanes ?? ""}` : down === undefined ? "" : `_down${down}`;
+  return `${mr}x${columns}${columns === nr ? "" : `of${nr}`}${last}`;
+}
 
 /** Collects the functions a kernel calls. */
 export class Helpers {

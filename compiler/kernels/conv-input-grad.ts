@@ -5,8 +5,13 @@
  *
  *   dx[image, pixel + segment + i] += Σ_co dy[image, pixel, co] · w[segment][co, i]        i < run
  *
+ * What rows of output pixels add to one row of dx through the rows of the kernel is summed in registers first:
+ *
+ *   for each row of dx: for each ox: dx[row, ox …] += Σ_{oy, ky: oy·stride + ky·dilation = row} Σ_co dy[oy, ox, co] · w[ky][co, …]
+ *
  * A register tile takes MR *images* at one pixel: their outputs never overlap. The weights are packed per segment
- * (packInputGradientWeights). Every element adds up in one fixed order: rows of output pixels, segments, pixels of the row.
+ * (packInputGradientWeights). Every element adds up in one fixed order: planes of output pixels, rows of dx, the other segments, pixels of
+ * the row, rows of the kernel.
  */
 
 import type { Elem, Expr, LoopFunction, LoopParam } from "../../ir/loop.js";
@@ -14,25 +19,39 @@ import { elemBytes } from "../../ir/loop.js";
 import { buildFunction } from "../../ir/loop-block.js";
 import {
   add,
+  binary,
   divS,
   fill,
+  geS,
   i32,
   leS,
   load,
   loadSplat,
+  ltS,
   maxS,
   minS,
   mul,
   named,
+  ne,
   param,
   pointer,
+  remS,
   sub,
 } from "../../ir/loop-build.js";
-import { coverColumns, existing, Helpers, panelsOf, sharedWidth, type TileWidth, tileName } from "./columns.js";
-import { segmentLoops, segmentParams } from "./conv.js";
+import {
+  coverColumns,
+  existing,
+  firstColumn,
+  Helpers,
+  panelsOf,
+  sharedWidth,
+  type TileWidth,
+  tileName,
+} from "./columns.js";
+import { segmentParams } from "./conv.js";
 import { identity } from "./epilogue.js";
 import { type Kernel, rowTiles } from "./gemm.js";
-import { int, type Lane, lanes, reduction, storeTile, tileStep, zeroTile } from "./tile.js";
+import { int, ints, type Lane, lanes, reduction, storeTile, tileStep, zeroTile } from "./tile.js";
 
 export interface ConvGradSpec {
   readonly lane: "f32" | "f64";
@@ -44,6 +63,18 @@ export interface ConvGradSpec {
   readonly loops?: 1 | 2 | 3;
   /** Columns where known when compiling: the run (input gradient) or output channels of a group (weight gradient). */
   readonly n?: number;
+}
+
+/** How rows of output pixels and of the kernel meet in rows of dx. */
+export interface KernelRows {
+  /** Which of the loops over segments is that over the kernel's height; undefined where it has one row. */
+  readonly loop: number | undefined;
+  readonly stride: number;
+  readonly dilation: number;
+}
+
+export interface InputGradSpec extends ConvGradSpec {
+  readonly rows: KernelRows;
 }
 
 /** Parameters of `convInputGradient`; strides in elements. */
@@ -74,31 +105,30 @@ const ownParams = (elem: Elem) => [
   int("run"),
 ];
 
-/** One row of output pixels of MR images against one panel: dx[image, pixel, column …] += dy[image, pixel] · w. */
+/**
+ * One row of MR images of dx against one panel, from `taps` rows of the kernel, each with its row of output pixels:
+ *
+ *   dx[image, pixel, column …] += Σ_tap dy[image, tap, pixel] · w[tap]
+ */
 function inputGradientRow(lane: Lane, mr: number, nr: number, width: TileWidth): LoopFunction {
   const { elem } = lane;
   const { vectors: nv } = width;
   const bytes = elemBytes[elem];
-  const L = lane.count;
   const params = [
     pointer("dy", elem),
     pointer("w", elem),
     pointer("dx", elem),
-    int("pixels"),
-    int("k"),
-    int("dyPixel"),
-    int("dxPixel"),
-    int("dyImage"),
-    int("dxImage"),
-    int("columns"),
+    ...ints("pixels", "k", "taps", "dyPixel", "dxPixel", "dyImage", "dxImage", "dyTap", "wTap", "columns"),
   ];
   const name = `${lane.name}_convinputgradrow_${tileName(lane, mr, nr, width)}`;
   return buildFunction(name, params, undefined, (f) => {
-    const { dy, w, dx, pixels, k, dyPixel, dxPixel, dyImage, dxImage, columns } = named(params);
-    const dyPitch = f.let("dyPitch", mul(dyPixel, bytes));
-    const dxPitch = f.let("dxPitch", mul(dxPixel, bytes));
-    const dyStep = f.let("dyStep", mul(dyImage, bytes));
-    const dxStep = f.let("dxStep", mul(dxImage, bytes));
+    const { dy, w, dx, pixels, k, taps, dyPixel, dxPixel, dyImage, dxImage, dyTap, wTap, columns } = named(params);
+    const [dyPitch, dxPitch, dyStep, dxStep] = [dyPixel, dxPixel, dyImage, dxImage].map((n) =>
+      f.let("pitch", mul(n, bytes)),
+    ) as [Expr, Expr, Expr, Expr];
+    // From the end of one tap to the next.
+    const dyNext = f.let("dyNext", mul(sub(dyTap, k), bytes));
+    const wNext = f.let("wNext", mul(sub(wTap, mul(k, nr)), bytes));
     const dyRow = f.mut("dyRow", dy);
     const dxRow = f.mut("dxRow", dx);
     f.for("i", 0, pixels, 1, () => {
@@ -106,23 +136,27 @@ function inputGradientRow(lane: Lane, mr: number, nr: number, width: TileWidth):
       const a: Expr[] = [];
       for (let r = 0; r < mr; r++) a.push(f.mut(`dy${r}`, r === 0 ? dyRow : add(a[r - 1]!, dyStep)));
       const wAt = f.mut("wAt", w);
-      reduction(
-        f,
-        k,
-        4,
-        (u) =>
-          tileStep(
-            f,
-            lane,
-            acc,
-            (r) => loadSplat(lane.vector, elem, a[r]!, 0, u),
-            (v) => load(lane.vector, elem, wAt, 0, u * nr + v * L),
-          ),
-        (steps) => {
-          for (const p of a) f.assign(p, add(p, steps * bytes));
-          f.assign(wAt, add(wAt, steps * nr * bytes));
-        },
-      );
+      f.for("tap", 0, taps, 1, () => {
+        reduction(
+          f,
+          k,
+          8,
+          (u) =>
+            tileStep(
+              f,
+              lane,
+              acc,
+              (r) => loadSplat(lane.vector, elem, a[r]!, 0, u),
+              (v) => load(lane.vector, elem, wAt, 0, u * nr + firstColumn(lane, width, v)),
+            ),
+          (steps) => {
+            for (const p of a) f.assign(p, add(p, steps * bytes));
+            f.assign(wAt, add(wAt, steps * nr * bytes));
+          },
+        );
+        for (const p of a) f.assign(p, add(p, dyNext));
+        f.assign(wAt, add(wAt, wNext));
+      });
       const rows: Expr[] = [dxRow];
       for (let r = 1; r < mr; r++) rows.push(f.let(`dx${r}`, add(rows[r - 1]!, dxStep)));
       storeTile(f, lane, acc, {
@@ -132,6 +166,7 @@ function inputGradientRow(lane: Lane, mr: number, nr: number, width: TileWidth):
         params: [],
         at: () => ({ batch: i32(0), row: i32(0), column: i32(0) }),
         accumulate: true,
+        firstColumn: (v) => firstColumn(lane, width, v),
         columns: existing(lane, width, columns),
       });
       f.assign(dyRow, add(dyRow, dyPitch));
@@ -146,63 +181,107 @@ export interface InputGradientKernel extends Kernel {
   readonly nr: number;
 }
 
+const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b));
+
 /** Input gradient over chunks of images; entry parameters: `inputGradientParams`. Zeroes dx first. */
-export function convInputGradient(spec: ConvGradSpec): InputGradientKernel {
+export function convInputGradient(spec: InputGradSpec): InputGradientKernel {
   const lane = lanes[spec.lane];
   const { elem } = lane;
   const mr = spec.mr ?? 4;
   const nr = spec.nr ?? 2 * lane.count;
   const loops = spec.loops ?? 2;
+  const { loop, stride, dilation } = spec.rows;
   const bytes = elemBytes[elem];
   const panels = panelsOf(lane, nr, spec.n);
   const helpers = new Helpers();
-  const name = `${lane.name}_convinputgrad_${loops}_${mr}x${nr}${panels.suffix}`;
+  const rowsName = `${loop === undefined ? "" : `rows${loop}`}s${stride}d${dilation}`;
+  const name = `${lane.name}_convinputgrad_${loops}_${rowsName}_${mr}x${nr}${panels.suffix}`;
   const fn = buildFunction(name, inputGradientParams(elem, loops), undefined, (f) => {
     const p = named(ownParams(elem));
     const { begin, end, dy, w, dx, images, k, groups, dyGroup, dxGroup, dyPixel, outW, outH, outD } = p;
     const { stepW, stepH, stepD, stepImage, run } = p;
     const segmentArgs = segmentParams(loops).map(param);
+    const [counts, steps] = [0, 1].map((which) => segmentArgs.filter((_, i) => i % 2 === which)) as [Expr[], Expr[]];
     const dyImage = f.let("dyImage", mul(mul(mul(outD, outH), outW), dyPixel));
     const panelCount = f.let("panels", divS(add(run, nr - 1), nr));
-    const panelBytes = f.let("panelBytes", mul(k, nr * bytes));
+    const panel = f.let("panel", mul(k, nr));
+    // From one round of each loop over segments to the next, in the weights.
+    const wSteps = [f.let("wStep", mul(panelCount, panel))];
+    for (const count of counts) wSteps.push(f.let("wStep", mul(wSteps.at(-1)!, count)));
+    const kernelRows = loop === undefined ? i32(1) : counts[loop]!;
+    const wRow = loop === undefined ? i32(0) : wSteps[loop]!;
+    // Rows of the kernel that meet one row of dx lie so far apart, and the rows of output pixels that go with them.
+    const [tapStep, rowStep] = [stride, dilation].map((x) => x / gcd(stride, dilation)) as [number, number];
+    const pitch = f.let("pitch", divS(stepH, stride));
+    const dxRows = f.let("dxRows", add(mul(sub(outH, 1), stride), add(mul(sub(kernelRows, 1), dilation), 1)));
+    const dyRowSize = f.let("dyRowSize", mul(outW, dyPixel));
     const first = f.let("first", mul(begin, mr));
     const last = f.let("last", minS(mul(end, mr), images));
     f.push(fill(add(dx, mul(mul(first, stepImage), bytes)), 0, mul(mul(maxS(sub(last, first), 0), stepImage), bytes)));
+
+    /** Row `y` of dx: the first row of the kernel that some row of output pixels meets it with, that row, and their number. */
+    const meeting = (y: Expr, body: (ky: Expr, oy: Expr, taps: Expr) => void) => {
+      const ky = f.mut("ky", i32(0));
+      const rest = f.mut("rest", y);
+      const misses = binary("or", ne(remS(rest, stride), 0), geS(rest, mul(outH, stride)));
+      f.while(binary("and", ltS(ky, kernelRows), misses), () => {
+        f.assign(ky, add(ky, 1));
+        f.assign(rest, sub(rest, dilation));
+      });
+      f.if(binary("and", ltS(ky, kernelRows), geS(rest, 0)), () => {
+        const oy = f.let("oy", divS(rest, stride));
+        const more = minS(divS(sub(sub(kernelRows, 1), ky), tapStep), divS(oy, rowStep));
+        body(ky, oy, f.let("taps", add(more, 1)));
+      });
+    };
+    /** All segments but those of the kernel's rows, with their places in dx and in the weights. */
+    const otherSegments = (i: number, at: Expr, wAt: Expr, body: (at: Expr, wAt: Expr) => void): void => {
+      if (i < 0) body(at, wAt);
+      else if (i === loop) otherSegments(i - 1, at, wAt, body);
+      else
+        f.for(`s${i}`, 0, counts[i]!, 1, (s) => {
+          const next = f.let("segment", add(at, mul(s, steps[i]!)));
+          otherSegments(i - 1, next, f.let("wSegment", add(wAt, mul(s, wSteps[i]!))), body);
+        });
+    };
     const image = f.mut("image", first);
     for (const size of rowTiles(mr)) {
       f.while(leS(add(image, size), last), () => {
-        const wAt = f.mut("wAt", w);
         f.for("group", 0, groups, 1, (group) => {
-          const dyAt = f.let("dyAt", add(dy, mul(add(mul(image, dyImage), mul(group, dyGroup)), bytes)));
-          const dxAt = f.let("dxAt", add(dx, mul(add(mul(image, stepImage), mul(group, dxGroup)), bytes)));
-          const wGroup = f.let("wGroup", wAt);
+          const wGroup = f.let("wGroup", mul(group, wSteps.at(-1)!));
           f.for("oz", 0, outD, 1, (oz) => {
-            f.for("oy", 0, outH, 1, (oy) => {
-              const dyRow = f.let("dyRow", add(dyAt, mul(mul(add(mul(oz, outH), oy), outW), mul(dyPixel, bytes))));
-              const dxRow = f.let("dxRow", add(dxAt, mul(add(mul(oz, stepD), mul(oy, stepH)), bytes)));
-              f.assign(wAt, wGroup);
-              segmentLoops(f, segmentArgs, bytes, (offset) => {
-                coverColumns(f, lane, panels, i32(0), run, (width, column, columns) => {
-                  f.callNamed(helpers.use(inputGradientRow(lane, size, nr, sharedWidth(panels, width))), {
-                    dy: dyRow,
-                    w: wAt,
-                    dx: add(add(dxRow, offset), mul(column, bytes)),
-                    pixels: outW,
-                    k,
-                    dyPixel,
-                    dxPixel: stepW,
-                    dyImage,
-                    dxImage: stepImage,
-                    columns,
-                  });
-                  f.assign(wAt, add(wAt, panelBytes));
-                });
+            f.for("y", 0, dxRows, 1, (y) => {
+              meeting(y, (ky, oy, taps) => {
+                const dyRow = add(
+                  mul(add(mul(oz, outH), oy), dyRowSize),
+                  add(mul(image, dyImage), mul(group, dyGroup)),
+                );
+                const dyAt = f.let("dyAt", add(dy, mul(dyRow, bytes)));
+                const dxPlane = add(add(mul(image, stepImage), mul(group, dxGroup)), mul(oz, stepD));
+                const dxRow = f.let("dxRow", add(dxPlane, mul(y, pitch)));
+                const wTap = f.let("wTap", add(wGroup, mul(ky, wRow)));
+                otherSegments(loops - 1, dxRow, wTap, (at, wSegment) =>
+                  coverColumns(f, lane, panels, i32(0), run, (width, column, columns) =>
+                    f.callNamed(helpers.use(inputGradientRow(lane, size, nr, sharedWidth(panels, width))), {
+                      dy: dyAt,
+                      w: add(w, mul(add(wSegment, mul(column, k)), bytes)),
+                      dx: add(dx, mul(add(at, column), bytes)),
+                      pixels: outW,
+                      k,
+                      taps,
+                      dyPixel,
+                      dxPixel: stepW,
+                      dyImage,
+                      dxImage: stepImage,
+                      dyTap: mul(dyRowSize, -rowStep),
+                      wTap: mul(wRow, tapStep),
+                      columns,
+                    }),
+                  ),
+                );
               });
             });
           });
-          // Also where there were no output pixels.
-          const segmentsInAll = segmentArgs.filter((_, i) => i % 2 === 0).reduce((a, b) => mul(a, b), panelCount);
-          f.assign(wAt, add(wGroup, mul(segmentsInAll, panelBytes)));
         });
         f.assign(image, add(image, size));
       });

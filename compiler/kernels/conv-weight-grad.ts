@@ -34,12 +34,12 @@ import {
   select,
   sub,
 } from "../../ir/loop-build.js";
-import { coverColumns, existing, Helpers, panelsOf, type TileWidth, tileName } from "./columns.js";
+import { coverColumns, existing, firstColumn, Helpers, panelsOf, type TileWidth, tileName } from "./columns.js";
 import { segmentParams } from "./conv.js";
 import type { ConvGradSpec } from "./conv-input-grad.js";
 import { identity } from "./epilogue.js";
 import { type Kernel, rowTiles } from "./gemm.js";
-import { int, type Lane, lanes, loadTile, partialVector, storeTile, tileStep, zeroTile } from "./tile.js";
+import { int, type Lane, lanes, loadTile, partialVector, reduction, storeTile, tileStep, zeroTile } from "./tile.js";
 
 /** Parameters of `convWeightGradient`; strides in elements. */
 export const weightGradientParams = (elem: Elem, loops: number): readonly LoopParam[] => [
@@ -111,7 +111,8 @@ function weightGradientTile(lane: Lane, mr: number, nr: number, width: TileWidth
     const acc = zeroTile(f, lane, mr, nv);
     const dwRows: Expr[] = [dw];
     for (let r = 1; r < mr; r++) dwRows.push(f.let(`dw${r}`, add(dwRows[r - 1]!, mul(n, bytes))));
-    const out = { elem, rowPointer: (r: number) => dwRows[r]!, columns: exist };
+    const columnOf = (v: number) => firstColumn(lane, width, v);
+    const out = { elem, rowPointer: (r: number) => dwRows[r]!, columns: exist, firstColumn: columnOf };
     f.if(ne(first, 0), () => loadTile(f, lane, acc, out));
     const xStep = f.let("xStep", mul(stepW, bytes));
     const dyStep = f.let("dyStep", mul(dyPixel, bytes));
@@ -128,18 +129,31 @@ function weightGradientTile(lane: Lane, mr: number, nr: number, width: TileWidth
     f.for("row", first, add(first, count), 1, (row) => {
       const a = xs.map((x, r) => f.mut(`a_${r}`, add(x, offset)));
       const bAt = f.mut("b_", dyRow);
-      const vector = (v: number) => load(lane.vector, elem, bAt, 0, v * L);
+      const vector = (v: number) => load(lane.vector, elem, bAt, 0, columnOf(v));
       const step = (loadB: (v: number) => Expr) => {
         tileStep(f, lane, acc, (r) => loadSplat(lane.vector, elem, a[r]!, 0), loadB);
         for (const p of a) f.assign(p, add(p, xStep));
         f.assign(bAt, add(bAt, dyStep));
       };
-      if (exist === undefined) f.for("ox", 0, outW, 1, () => step(vector));
+      if (exist === undefined)
+        reduction(
+          f,
+          outW,
+          4,
+          () => step(vector),
+          () => {},
+        );
       else {
         // The last vector reads beyond its pixel: not at the very end of dy, and never where pixels are narrower than it.
         const last = select(eq(row, sub(rows, 1)), sub(outW, 1), outW);
         const safe = f.let("safe", select(geS(dyPixel, L), last, 0));
-        f.for("ox", 0, safe, 1, () => step(vector));
+        reduction(
+          f,
+          safe,
+          4,
+          () => step(vector),
+          () => {},
+        );
         f.for("ox", safe, outW, 1, () =>
           step((v) => (v < nv - 1 ? vector(v) : partialVector(f, lane, elem, bAt, v * L, exist))),
         );

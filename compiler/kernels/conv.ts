@@ -37,7 +37,16 @@ import {
   remS,
   sub,
 } from "../../ir/loop-build.js";
-import { coverColumns, existing, Helpers, panelsOf, sharedWidth, type TileWidth, tileName } from "./columns.js";
+import {
+  coverColumns,
+  existing,
+  firstColumn,
+  Helpers,
+  panelsOf,
+  sharedWidth,
+  type TileWidth,
+  tileName,
+} from "./columns.js";
 import { type Epilogue, identity } from "./epilogue.js";
 import { type Kernel, rowTiles } from "./gemm.js";
 import {
@@ -260,7 +269,7 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
   const xBytes = elemBytes[lane.operand];
   const stepBytes = xBytes * lane.depth;
   const wBytes = elemBytes[s.wElem] * lane.depth;
-  const L = lane.count;
+  const columnOf = (v: number) => firstColumn(lane, width, v);
   const own = [
     pointer("x", lane.operand),
     pointer("w", s.wElem),
@@ -306,7 +315,7 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
               lane,
               acc,
               (r) => splatStep(lane, lane.operand, xAt[r]!, u),
-              (v) => columnVector(lane, s.wElem, wAt, u * s.nr + v * L),
+              (v) => columnVector(lane, s.wElem, wAt, u * s.nr + columnOf(v)),
             ),
           (turn) => {
             for (const p of xAt) f.assign(p, add(p, turn * stepBytes));
@@ -324,6 +333,7 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
         params: extra,
         at: (r) => ({ batch: i32(0), row: add(add(first, i), r), column }),
         columns: exist,
+        firstColumn: columnOf,
       });
       f.assign(yAt, add(yAt, mul(yPitch, mr)));
     });

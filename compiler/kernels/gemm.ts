@@ -38,7 +38,16 @@ import {
   select,
   sub,
 } from "../../ir/loop-build.js";
-import { coverColumns, existing, Helpers, panelsOf, sharedWidth, type TileWidth, tileName } from "./columns.js";
+import {
+  coverColumns,
+  existing,
+  firstColumn,
+  Helpers,
+  panelsOf,
+  sharedWidth,
+  type TileWidth,
+  tileName,
+} from "./columns.js";
 import { type Epilogue, identity } from "./epilogue.js";
 import {
   columnVector,
@@ -229,6 +238,7 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
     const { a, b, c, rows, k, aRow, aColumn, bRow, cRow, batch, row, column, columns, more } = named(own);
     const extra = s.epilogue.params.map(param);
     const exist = existing(lane, width, columns);
+    const columnOf = (v: number) => firstColumn(lane, width, v);
     const neighbours = s.a === "columns" || s.a === "panels";
     const aRowBytes = neighbours ? i32(aBytes) : f.let("aRowBytes", mul(aRow, elemBytes[s.aElem]));
     const aStep =
@@ -241,7 +251,7 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
       const rowsOfC = () => {
         const at: Expr[] = [cTile];
         for (let r = 1; r < mr; r++) at.push(f.let(`c_${r}`, add(at[r - 1]!, cRowBytes)));
-        return { elem: s.cElem, rowPointer: (r: number) => at[r]!, columns: exist };
+        return { elem: s.cElem, rowPointer: (r: number) => at[r]!, columns: exist, firstColumn: columnOf };
       };
       const acc = zeroTile(f, lane, mr, nv);
       if (s.blocked || s.accumulate) f.if(ne(more, 0), () => loadTile(f, lane, acc, rowsOfC()));
@@ -254,7 +264,7 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
       const loadA = (u: number) => (r: number) =>
         neighbours ? splatStep(lane, s.aElem, aAt[0]!, r) : splatStep(lane, s.aElem, aAt[r]!, s.a === "rows" ? u : 0);
       const vectorB = (u: number) => (v: number) =>
-        columnVector(lane, s.bElem, bAt, (s.b === "packed" ? u * s.nr : 0) + v * L);
+        columnVector(lane, s.bElem, bAt, (s.b === "packed" ? u * s.nr : 0) + columnOf(v));
       const step = (u: number, loadB = vectorB(u)) => {
         tileStep(f, lane, acc, loadA(u), loadB);
         if (s.a !== "rows") for (const p of aAt) f.assign(p, add(p, aStep));

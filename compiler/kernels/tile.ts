@@ -183,6 +183,8 @@ export interface TileOutput {
    * last vector is cut, or a constant below NV·L.
    */
   readonly columns: Expr | undefined;
+  /** Where a vector starts, in columns from the tile's first; vectors may overlap. */
+  readonly firstColumn: (vector: number) => number;
   /** Add to what the output holds instead of replacing it; the epilogue sees the new sum. */
   readonly accumulate?: boolean;
 }
@@ -192,34 +194,37 @@ export function loadTile(
   b: Block,
   lane: Lane,
   acc: Accumulators,
-  out: Pick<TileOutput, "elem" | "rowPointer" | "columns">,
+  out: Pick<TileOutput, "elem" | "rowPointer" | "columns" | "firstColumn">,
 ): void {
-  const L = lane.count;
   const last = (acc[0]?.length ?? 0) - 1;
   for (const [r, row] of acc.entries())
     for (const [v, x] of row.entries())
       b.assign(
         x,
         out.columns !== undefined && v === last
-          ? partialVector(b, lane, out.elem, out.rowPointer(r), v * L, out.columns)
-          : load(lane.vector, out.elem, out.rowPointer(r), 0, v * L),
+          ? partialVector(b, lane, out.elem, out.rowPointer(r), out.firstColumn(v), out.columns)
+          : load(lane.vector, out.elem, out.rowPointer(r), 0, out.firstColumn(v)),
       );
 }
 
 /** Applies the epilogue to each accumulator and stores it; cut columns go element by element. */
 export function storeTile(b: Block, lane: Lane, acc: Accumulators, out: TileOutput): void {
   const L = lane.count;
-  const put = (r: number, column: number, x: Expr): void => {
+  const finished = (r: number, column: number, x: Expr): Expr => {
     const sum = out.accumulate ? add(load(x.type, out.elem, out.rowPointer(r), 0, column), x) : x;
-    const value = out.epilogue.apply(b, sum, shift(out.at(r), column), out.params);
-    b.store(out.elem, out.rowPointer(r), 0, value, column);
+    return b.let("finished", out.epilogue.apply(b, sum, shift(out.at(r), column), out.params));
   };
-  const whole = (r: number, v: number, x: Expr): void => put(r, v * L, x);
-  const single = (r: number, v: number, l: number, x: Expr): void => put(r, v * L + l, b.let("x", extractLane(x, l)));
+  const store = (r: number, column: number, value: Expr) => b.store(out.elem, out.rowPointer(r), 0, value, column);
+  /** Reads all of what it adds to before it stores anything: vectors may overlap. */
+  const whole = (r: number, vectors: readonly Expr[], first: number): void => {
+    const columns = vectors.map((_, v) => out.firstColumn(first + v));
+    const values = vectors.map((x, v) => finished(r, columns[v]!, x));
+    for (const [v, value] of values.entries()) store(r, columns[v]!, value);
+  };
+  const single = (r: number, v: number, l: number, x: Expr): void =>
+    store(r, v * L + l, finished(r, v * L + l, b.let("x", extractLane(x, l))));
   const last = (acc[0]?.length ?? 0) - 1;
-  for (const [r, row] of acc.entries()) {
-    for (const [v, x] of row.entries()) if (v < last || out.columns === undefined) whole(r, v, x);
-  }
+  for (const [r, row] of acc.entries()) whole(r, out.columns === undefined ? row : row.slice(0, last), 0);
   if (out.columns === undefined) return;
   const columns = out.columns;
   const pieces = () => {
@@ -231,7 +236,7 @@ export function storeTile(b: Block, lane: Lane, acc: Accumulators, out: TileOutp
   if (columns.kind === "const") pieces();
   else
     b.if(ltS(columns, (last + 1) * L), pieces, () => {
-      for (const [r, row] of acc.entries()) whole(r, last, row[last]!);
+      for (const [r, row] of acc.entries()) whole(r, [row[last]!], last);
     });
 }
 

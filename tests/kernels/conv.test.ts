@@ -106,7 +106,13 @@ function checkGradients(c: ConvCase, mr: number, nr: number, knownSizes = false)
   const segmentArgs = s.counts.flatMap((count, i) => [count, s.steps[i]!]);
   const runTaps = s.run / cinG;
 
-  const inputKernel = convInputGradient({ lane: "f32", mr, nr, loops, ...(knownSizes ? { n: s.run } : {}) });
+  const widthLoops = runTaps === c.kernel[2] ? 0 : 1;
+  const rows = {
+    loop: c.kernel[1] === 1 ? undefined : widthLoops,
+    stride: c.stride[1],
+    dilation: c.dilation[1],
+  };
+  const inputKernel = convInputGradient({ lane: "f32", mr, nr, loops, rows, ...(knownSizes ? { n: s.run } : {}) });
   const one = (taps / runTaps) * packedLength(n, s.run, nr);
   const wView = arena.f32(one * c.groups);
   for (let g = 0; g < c.groups; g++)

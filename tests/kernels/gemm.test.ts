@@ -217,8 +217,13 @@ describe("gemm f32", () => {
 
   it("adds to what C holds", () => {
     for (const a of ["rows", "columns", "panels"] as const)
-      for (const n of [3, 8, 21])
-        check({ lane: "f32", a, b: "rows", accumulate: true }, { m: 7, n, k: 300, batch: 2 }, true);
+      for (const n of [3, 6, 8, 10, 21])
+        for (const known of [{}, { n }])
+          check(
+            { lane: "f32", a, b: "rows", nr: 16, mr: 2, accumulate: true, ...known },
+            { m: 7, n, k: 300, batch: 2 },
+            true,
+          );
   });
 
   it("batches, in chunks of any order", () => {
@@ -233,8 +238,10 @@ describe("gemm f32", () => {
       chain(biasRows("f32"), clamp(-0.5, 0.5)),
       addTensor("f32"),
     ])
-      for (const n of [1, 7, 8, 10]) {
+      for (const n of [1, 6, 7, 8, 10]) {
         check({ lane: "f32", a: "rows", b: "packed", epilogue }, { m: 5, n, k: 9 });
+        check({ lane: "f32", a: "rows", b: "packed", epilogue, n }, { m: 5, n, k: 9 });
+        check({ lane: "f32", a: "rows", b: "rows", nr: 16, mr: 2, epilogue, n }, { m: 5, n, k: 9 });
         check({ lane: "f32", a: "rows", b: "rows", epilogue }, { m: 6, n, k: 9, batch: 2 });
       }
   });

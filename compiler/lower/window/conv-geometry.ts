@@ -134,6 +134,9 @@ export const taps = (g: Geometry): number => g.kernel[0] * g.kernel[1] * g.kerne
 /** Elements that one output element sums. */
 export const depthOf = (g: Geometry): Dim => dimMul(taps(g), g.cPer);
 export const loopsOfSegments = (g: Geometry): 1 | 2 | 3 => g.counts.length as 1 | 2 | 3;
+/** Which of the loops over segments is that over the kernel's height, if one is: that over its width comes before it. */
+export const heightLoop = (g: Geometry): number | undefined =>
+  g.kernel[1] === 1 ? undefined : g.runTaps === g.kernel[2] ? 0 : 1;
 export const isPadded = (g: Geometry): boolean => [...g.padLow, ...g.padHigh].some((p) => p !== 0);
 
 export const segmentArgs = (g: Geometry): { readonly [name: string]: Dim } =>

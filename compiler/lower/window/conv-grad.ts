@@ -21,6 +21,7 @@ import {
   type Geometry,
   geometryOf,
   groupLength,
+  heightLoop,
   isPadded,
   loopsOfSegments,
   padArgs,
@@ -53,6 +54,7 @@ export function lowerConvInputGrad(ctx: LowerContext, node: Node<"convInputGrad"
     lane: g.lane,
     ...g.inputGradTile,
     loops: loopsOfSegments(g),
+    rows: { loop: heightLoop(g), stride: g.stride[1], dilation: g.dilation[1] },
     ...(typeof g.run === "number" ? { n: g.run } : {}),
   });
   addMicroKernel(ctx, {
