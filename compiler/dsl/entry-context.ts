@@ -171,7 +171,12 @@ export class EntryContext extends Context {
     const name = this.#optimizerName(optimizer, parameters, options.name);
     const names = optimizerNames(name);
     const { schedule, accumulate = 1 } = options;
-    const learnt = parameters.map((p, i) => ({ name: p.name, weight: p.value, gradient: found[i] }));
+    const learnt = parameters.map((p, i) => ({
+      name: p.name,
+      weight: p.value,
+      gradient: found[i],
+      sparse: p.variable.sparse,
+    }));
     const declared = parameters.map(({ name: parameter, variable: { dtype, shape } }) => ({
       name: parameter,
       dtype,

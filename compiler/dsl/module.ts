@@ -25,6 +25,8 @@ export class Variable {
   readonly initializer: Initializer;
   /** Whether optimisers change it. Buffers are never trainable. */
   trainable: boolean;
+  /** Whether its gradient is to be rows of a table, those that a batch uses: `nn.Embedding(…, { sparse: true })`. */
+  sparse = false;
   /** Its first value, once initialised or loaded. */
   value: Tensor | undefined;
 

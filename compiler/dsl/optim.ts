@@ -3,7 +3,7 @@
  * rate is a value of the graph, so that schedules need no compilation.
  */
 
-export { Adadelta, Adagrad, Adam, Adamax, AdamW, LAMB, NAdam, RAdam, RMSprop } from "./optim/adaptive.js";
+export { Adadelta, Adagrad, Adam, Adamax, AdamW, LAMB, NAdam, RAdam, RMSprop, SparseAdam } from "./optim/adaptive.js";
 export { averaged, ema } from "./optim/average.js";
 export { type Clip, clipEachNorm, clipNorm, clipValue, gradientNorm } from "./optim/clip.js";
 export { ASGD, LARS, Lion, Rprop, SGD } from "./optim/descent.js";

@@ -2,9 +2,12 @@
 
 import { asType, np } from "../../ir/build.js";
 import { ifOp } from "../../ir/control-build.js";
+import { ModelError } from "../../ir/errors.js";
 import { type Value, withLoc } from "../../ir/graph.js";
 import { constantLike } from "../../ir/ops/constant.js";
 import { applyOptimizer, type Learnt } from "./optim/apply.js";
+import { takesRows } from "./optim/clip.js";
+import { areFew, Rows, usesOf } from "./optim/rows.js";
 import type { Clip, Optimizer } from "./optim.js";
 import { rateValue, type Schedule } from "./schedules.js";
 
@@ -62,9 +65,53 @@ function updateOnce(learnt: readonly Learnt[], updating: Updating): Next {
     momentum: momentumSchedule && rateValue(momentumSchedule, counter),
     step: asType(done, "f32"),
   };
-  const clipped = clip === undefined ? learnt : withClip(clip, learnt);
+  const inRows = learnt.map((l) => withRows(l, updating));
+  const clipped = clip === undefined ? inRows : withClip(clip, inRows);
   const next = applyOptimizer({ optimizer, learnt: clipped, clock, state, slotName: names.slot });
   return [...next, [names.step, done]];
+}
+
+/**
+ * The gradient as rows of a table: where the optimiser or the layer (`sparse: true`) asks for that, and where it gives the same for less.
+ * @throws ModelError where it is asked for, but can't be
+ */
+function withRows(l: Learnt, { optimizer, clip, accumulate = 1 }: Updating): Learnt {
+  if (l.gradient === undefined) return l;
+  const { rows } = optimizer.joint === undefined ? optimizer.ruleFor(l.name) : {};
+  const asked = rows === "only" || l.sparse === true;
+  const uses = accumulate === 1 ? usesOf(l.gradient) : undefined;
+  const fits = clip === undefined || takesRows(clip);
+  if (uses !== undefined && rows !== undefined && fits && optimizer.average === undefined) {
+    // Sums of rows into the table itself need less: passes/graph/sparse-updates.
+    const isSum = rows === "exact" && clip === undefined && Object.keys(optimizer.ruleFor(l.name).slots).length === 0;
+    if (isSum || !(asked || areFew(uses, l.weight))) return l;
+    const own = new Rows(uses, l.weight);
+    return { ...l, gradient: own.sums, rows: own };
+  }
+  if (!asked) return l;
+  const { message, hint } = whyNot();
+  throw new ModelError({ where: l.name, message: `it can't be learnt by rows: ${message}`, hint });
+
+  function whyNot(): { readonly message: string; readonly hint: string } {
+    if (accumulate > 1)
+      return { message: "gradients of several batches are added up as a whole", hint: "leave accumulate out" };
+    if (rows === undefined)
+      return {
+        message: `${optimizer.name} with these options has no sparse form`,
+        hint: "SGD without momentum, Adagrad and SparseAdam have one, without weight decay",
+      };
+    if (uses === undefined)
+      return {
+        message: "its gradient is no rows of a table",
+        hint: "use it in Embedding and EmbeddingBag only, and learn other parameters by another optimiser",
+      };
+    if (!fits)
+      return {
+        message: "a clip of one's own takes whole gradients",
+        hint: "use optim.clipNorm, clipValue or clipEachNorm",
+      };
+    return { message: "averages are kept of whole parameters", hint: "leave optim.averaged out" };
+  }
 }
 
 function withClip(clip: Clip, learnt: readonly Learnt[]): readonly Learnt[] {

@@ -54,12 +54,16 @@ const axisDoc = "axis that is indexed, not negative";
 
 // ---------------------------------------------------------------------------------------------------- gather
 
-export const gather: PrimitiveOp<"gather", { axis: number }> = defineOp<"gather", { axis: number }>({
+export type GatherAttrs = { readonly axis: number; readonly checked?: boolean };
+
+const checkedDoc = "another node checks the same indices, or they are known to lie inside, so that this one only";
+
+export const gather: PrimitiveOp<"gather", GatherAttrs> = defineOp<"gather", GatherAttrs>({
   name: "gather",
   operands: ["x", "indices"],
   summary:
     "Slices of x along an axis, at the given indices: the axis is replaced by the axes of indices (ONNX Gather). Indices out of range are an error.",
-  attrs: { axis: axisDoc },
+  attrs: { axis: axisDoc, checked: `${checkedDoc} clamps what is out of range` },
   infer: ([x, indices], { axis }) => {
     requireIndices(indices!);
     requireAxis(axis, x!);
@@ -334,7 +338,7 @@ export const scatterND: PrimitiveOp<"scatterND", ScatterNDAttrs> = defineOp<"sca
   summary: `x with each slice of updates put where gatherND with the same indices would read (ONNX ScatterND). ${order} Indices out of range are an error.`,
   attrs: {
     reduction: reductionDoc,
-    checked: "another node checks the same indices, so that this one only drops what is out of range",
+    checked: `${checkedDoc} drops what is out of range`,
   },
   infer: ([x, indices, updates], { reduction }) => {
     requireScatter(x!, indices!, updates!, reduction);

@@ -13,6 +13,7 @@ import {
   parameter as argument,
   choice,
   count,
+  flag,
   integer,
   type OptionsOf,
   option,
@@ -24,19 +25,32 @@ import { type Initializer, normal } from "../init.js";
 import { Module, parameter, type Variable } from "../module.js";
 import { defineLayer, inputsOf, weightInit } from "./define.js";
 
+const sparseOption = option(
+  flag,
+  false,
+  "Updates touch the rows that a batch uses, or are an error: by SGD without momentum, Adagrad, SparseAdam",
+);
 const embeddingOptions = {
   paddingIndex: optional(integer, "Row that starts as zeros and gets no gradient"),
+  sparse: sparseOption,
   ...weightInit("normal with mean 0 and deviation 1"),
 };
 export type EmbeddingOptions = OptionsOf<typeof embeddingOptions>;
 
 /** A table [count, size] whose row for padding is 0. */
-function table(count: number, size: number, padding: number | undefined, init: Initializer): Variable {
-  return parameter([count, size], (shape, random) => {
+function table(
+  count: number,
+  size: number,
+  padding: number | undefined,
+  { weightInit: init = normal(), sparse }: { readonly weightInit?: Initializer | undefined; readonly sparse: boolean },
+): Variable {
+  const made = parameter([count, size], (shape, random) => {
     const values = Float64Array.from(init(shape, random));
     if (padding !== undefined) values.fill(0, padding * size, (padding + 1) * size);
     return values;
   });
+  made.sparse = sparse;
+  return made;
 }
 
 const paddingRow = (index: number | undefined, count: number): number | undefined =>
@@ -58,7 +72,7 @@ export class EmbeddingLayer extends Module {
   constructor(count: number, size: number, settings: Settings<typeof embeddingOptions>) {
     super();
     this.#padding = paddingRow(settings.paddingIndex, count);
-    this.weight = table(count, size, this.#padding, settings.weightInit ?? normal());
+    this.weight = table(count, size, this.#padding, settings);
   }
 
   forward(ctx: Context, indices: Value): Value {
@@ -80,6 +94,7 @@ export const Embedding = defineLayer({
 const bagOptions = {
   mode: option(choice("sum", "mean", "max"), "mean", "What is made of a bag's rows"),
   paddingIndex: optional(integer, "Index that does not count, whose row starts as zeros"),
+  sparse: sparseOption,
   ...weightInit("normal with mean 0 and deviation 1"),
 };
 export type EmbeddingBagOptions = OptionsOf<typeof bagOptions>;
@@ -110,7 +125,7 @@ export class EmbeddingBagLayer extends Module<readonly [indices: Value, inputs?:
     super();
     this.#mode = settings.mode;
     this.#padding = paddingRow(settings.paddingIndex, count);
-    this.weight = table(count, size, this.#padding, settings.weightInit ?? normal());
+    this.weight = table(count, size, this.#padding, settings);
   }
 
   forward(ctx: Context, indices: Value, inputs: BagInputs = {}): Value {

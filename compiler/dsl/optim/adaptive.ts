@@ -66,6 +66,19 @@ export const Adam = defineOptimizer({
   rule: (o) => adam(o, false),
 });
 
+export const SparseAdam = defineOptimizer({
+  name: "SparseAdam",
+  summary:
+    "Adam for embeddings: rows that a batch does not use stay as they are, moments included. As PyTorch's, it learns nothing but such tables, and adds epsilon before the second moment is corrected for its start.",
+  options: {
+    lr: adamOptions.lr,
+    ...betaOptions(0.9, 0.999),
+    epsilon: adamOptions.epsilon,
+    maximize: adamOptions.maximize,
+  },
+  rule: (o) => ({ ...adam({ ...o, weightDecay: 0, epsilonForm: "keras", amsgrad: false }, false), rows: "only" }),
+});
+
 export const AdamW = defineOptimizer({
   name: "AdamW",
   summary: "https://arxiv.org/abs/1711.05101: Adam whose weight decay shrinks the parameter itself.",
@@ -220,6 +233,7 @@ export const Adagrad = defineOptimizer({
     initialAccumulator: option(size, 0, "Sum to begin with (Keras: 0.1)"),
   },
   rule: (o) => ({
+    ...(o.weightDecay === 0 && o.epsilon > 0 ? { rows: "exact" } : {}),
     slots: { sum: { initial: o.initialAccumulator } },
     update: (u) => {
       const g = gradientOf(u, o);

@@ -6,7 +6,18 @@ import { type Value, withLoc } from "../../../ir/graph.js";
 import { choices } from "../../../ir/names.js";
 import { constantLike } from "../../../ir/ops/constant.js";
 import { elementCount, type Tensor, tensorFrom } from "../../../ir/tensor.js";
-import { type Clock, isFirst, mix, type Optimizer, type Parameter, type Slot } from "./rule.js";
+import type { Rows } from "./rows.js";
+import {
+  type Clock,
+  isFirst,
+  mix,
+  type Optimizer,
+  type Parameter,
+  type Rule,
+  type Slot,
+  type Update,
+  type Updated,
+} from "./rule.js";
 
 /** What state of the optimiser is called: one that belongs to a parameter, or to all of them. */
 export type SlotName = (slot: string, parameter?: string) => string;
@@ -17,6 +28,10 @@ export interface Learnt {
   readonly weight: Value;
   /** Undefined where the loss does not depend on the parameter: then it and its state stay as they are, as in PyTorch. */
   readonly gradient: Value | undefined;
+  /** Whether its gradient must be rows of a table. */
+  readonly sparse?: boolean;
+  /** Where the gradient has some rows only, these: `gradient` is then their sums. */
+  readonly rows?: Rows;
 }
 
 const averageSlot = "average";
@@ -99,12 +114,15 @@ export function applyOptimizer({ optimizer, learnt, clock, state, slotName }: Ap
   ];
 
   function eachByItsRule(): Next {
-    return learnt.flatMap(({ name, weight, gradient }) => {
+    return learnt.flatMap(({ name, weight, gradient, rows }) => {
       if (gradient === undefined) return [];
       const rule = optimizer.ruleFor(name);
       const slots = Object.fromEntries(Object.keys(rule.slots).map((slot) => [slot, state(slotName(slot, name))]));
       const lr = scaledRate(clock.lr, rule.lr, optimizer.lr);
-      const result = withLoc(`optimizer.${name}`, () => rule.update({ ...clock, param: weight, gradient, slots, lr }));
+      const all = { ...clock, param: weight, gradient, slots, lr };
+      const result = withLoc(`optimizer.${name}`, () =>
+        rows === undefined ? rule.update(all) : updateOfRows(rule, all, rows),
+      );
       return [
         [name, result.param] as const,
         ...Object.entries(result.slots).map(([slot, v]) => [slotName(slot, name), v] as const),
@@ -130,6 +148,21 @@ export function applyOptimizer({ optimizer, learnt, clock, state, slotName }: Ap
       ...Object.entries(result.slots).map(([slot, v]) => [slotName(slot), v] as const),
     ];
   }
+}
+
+/** The update of the rows that a gradient has. */
+function updateOfRows(rule: Rule, u: Update, rows: Rows): Updated {
+  const slots = Object.entries(u.slots);
+  const updated = rule.update({
+    ...u,
+    param: rows.of(u.param),
+    gradient: rows.atAllUses(u.gradient),
+    slots: Object.fromEntries(slots.map(([name, v]) => [name, rows.of(v)])),
+  });
+  return {
+    param: rows.into(u.param, updated.param),
+    slots: Object.fromEntries(slots.map(([name, v]) => [name, rows.into(v, updated.slots[name]!)])),
+  };
 }
 
 /** A group's rate keeps its ratio to the optimiser's own. */

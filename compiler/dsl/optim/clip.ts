@@ -11,6 +11,17 @@ import { same } from "./rule.js";
 /** Changes all gradients before the update. */
 export type Clip = (gradients: readonly Value[]) => readonly Value[];
 
+/** Those to which rows that are zeros make no difference, and that treat elements alike. */
+const ofAnyRows = new WeakSet<Clip>();
+
+/** Whether the clip may be given the sums of a gradient's rows in the gradient's place. */
+export const takesRows = (clip: Clip): boolean => ofAnyRows.has(clip);
+
+function forAnyRows(clip: Clip): Clip {
+  ofAnyRows.add(clip);
+  return clip;
+}
+
 const norm: Kind<number> = {
   expected: "a number > 0, or Infinity",
   fits: (v) => typeof v === "number" && v > 0,
@@ -39,26 +50,22 @@ export const clipNorm = positional(
   "Scales all gradients down so that their common norm is at most `max`.",
   [parameter("max", size, "Largest norm"), further("p", norm, "Which norm, default 2")],
   (max: number, p = 2): Clip =>
-    (gradients) => {
+    forAnyRows((gradients) => {
       const factor = np.min(np.div(scalarConstant("f32", max), np.add(gradientNorm(gradients, p), 1e-6)), 1);
       return gradients.map((g) => np.mul(g, same(factor, g)));
-    },
+    }),
 );
 
 export const clipValue = positional(
   "optim.clipValue",
   "Limits each element of each gradient to [−max, max].",
   [parameter("max", size, "Largest amount")],
-  (max: number): Clip =>
-    (gradients) =>
-      gradients.map((g) => np.min(np.max(g, -max), max)),
+  (max: number): Clip => forAnyRows((gradients) => gradients.map((g) => np.min(np.max(g, -max), max))),
 );
 
 export const clipEachNorm = positional(
   "optim.clipEachNorm",
   "Scales each gradient down so that its own norm is at most `max` (Keras's `clipnorm`).",
   [parameter("max", positive, "Largest norm")],
-  (max: number): Clip =>
-    (gradients) =>
-      gradients.flatMap((g) => clipNorm(max)([g])),
+  (max: number): Clip => forAnyRows((gradients) => gradients.flatMap((g) => clipNorm(max)([g]))),
 );

@@ -61,7 +61,10 @@ export const SGD = defineOptimizer({
   name: "SGD",
   summary: "Stochastic gradient descent, with (Nesterov's) momentum.",
   options: { ...common(1e-3), ...momentumOptions },
-  rule: (o) => withMomentum("SGD", o, (u) => gradientOf(u, o)),
+  rule: (o) => ({
+    ...withMomentum("SGD", o, (u) => gradientOf(u, o)),
+    ...(o.momentum === 0 && o.weightDecay === 0 ? { rows: "exact" } : {}),
+  }),
 });
 
 export const ASGD = defineOptimizer({

@@ -54,6 +54,11 @@ export interface Rule {
   readonly lr: number;
   readonly slots: Readonly<Record<string, Slot>>;
   readonly update: (u: Update) => Updated;
+  /**
+   * For gradients that are rows of a table: "exact" where rows whose gradient is 0 stay as they are, state included, so that the others
+   * alone give the same; "only" where the rule is one for rows, and leaves others alone whatever the rule says of a gradient of 0.
+   */
+  readonly rows?: "exact" | "only";
 }
 
 /** A parameter that is learnt. */

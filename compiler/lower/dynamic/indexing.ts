@@ -151,7 +151,7 @@ export function lowerGather(ctx: LowerContext, node: Node<"gather">): void {
   const inner = sizeOf(x.type.shape.slice(axis + 1));
   const size = x.type.shape[axis]!;
   const count = sizeOf(indices.type.shape);
-  const limit = limitOf(ctx, node, [axis]);
+  const limit = node.op === "gather" && node.attrs.checked ? undefined : limitOf(ctx, node, [axis]);
   mapKernel(ctx, node, `gather_${rawOf(x.type.dtype)}_${indices.type.dtype}`, [outer, count], inner, (k) => {
     const xs = { ...raw(k.read(x)), shape: [outer, size, inner] };
     const is = k.read(indices);
