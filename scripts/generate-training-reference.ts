@@ -21,12 +21,14 @@ const families: Readonly<Record<string, object>> = {
 const others: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   "torch.optim": {
     Adadelta: "optim.Adadelta",
+    Adafactor: "optim.Adafactor",
     Adagrad: "optim.Adagrad",
     Adam: "optim.Adam",
     AdamW: "optim.AdamW",
     Adamax: "optim.Adamax",
     ASGD: "optim.ASGD",
     LBFGS: "optim.LBFGS",
+    Muon: "optim.Muon",
     NAdam: "optim.NAdam",
     RAdam: "optim.RAdam",
     SparseAdam: "optim.SparseAdam",
@@ -36,7 +38,6 @@ const others: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     "swa_utils.AveragedModel": "optim.averaged",
     "utils.clip_grad_norm_": "optim.clipNorm",
     "utils.clip_grad_value_": "optim.clipValue",
-    "Adafactor, Muon": "not here",
   },
   "torch.optim.lr_scheduler": {
     ChainedScheduler: "schedules.product",

@@ -8,6 +8,7 @@ export { averaged, ema } from "./optim/average.js";
 export { type Clip, clipEachNorm, clipNorm, clipValue, gradientNorm } from "./optim/clip.js";
 export { ASGD, LARS, Lion, Rprop, SGD } from "./optim/descent.js";
 export { LBFGS } from "./optim/lbfgs.js";
+export { Adafactor, combined, Muon, type Part } from "./optim/matrix.js";
 export type {
   Group,
   JointRule,

@@ -226,8 +226,15 @@ describe("optimisers that the recorded runs lack follow PyTorch or their formula
     join(import.meta.dirname, "../fixtures/learn/optimizers.json"),
   );
   it.each(file.cases.map((c) => [c.id, c] as const))("%s", async (_, c) => {
-    const { averaged, ...options } = c.options as { readonly averaged?: number };
-    const plain = make(c.optimizer, options);
+    const { averaged, others, otherOptions, ...options } = c.options as {
+      readonly averaged?: number;
+      readonly others?: string;
+      readonly otherOptions?: Options;
+    };
+    const one = make(c.optimizer, options);
+    const biases = { params: (name: string) => name.endsWith("bias") };
+    const plain =
+      others === undefined ? one : optim.combined(one, [{ ...biases, optimizer: make(others, otherOptions ?? {}) }]);
     const optimizer = averaged === undefined ? plain : optim.averaged(plain, { decay: averaged });
     const rows = file.x.length / file.shapes.w1[1]!;
     const feeds = { x: f32([rows, file.shapes.w1[1]!], file.x), y: f32([rows, file.shapes.w2[0]!], file.y) };

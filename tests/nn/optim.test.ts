@@ -9,7 +9,7 @@ import { ReferenceSession } from "./reference-session.js";
 
 type Factory = (options?: Record<string, unknown>) => optim.Optimizer;
 const factories = ["SGD", "ASGD", "Rprop", "Lion", "LARS", "LAMB", "LBFGS", "Adam", "AdamW", "Adamax", "NAdam", "RAdam"]
-  .concat("RMSprop", "Adagrad", "Adadelta")
+  .concat("RMSprop", "Adagrad", "Adadelta", "Adafactor")
   .map((name) => [name, (optim as unknown as Record<string, Factory>)[name]!] as const);
 
 function problemsOf(run: () => unknown): readonly string[] {
@@ -119,6 +119,30 @@ describe("parameters without a gradient", () => {
     expect(of("used", "usde", "head.")).toEqual([
       'a group of optim.Adam: no parameter\'s name begins with "usde"',
       'a group of optim.Adam: no parameter\'s name begins with "head."',
+    ]);
+  });
+
+  it("are learnt by optimisers that are combined, which must fit", () => {
+    const matrix = () =>
+      trainStep(nn.Linear(3, 2), {
+        inputs: { x: [4, 3] },
+        targets: {},
+        loss: (y: Value) => build.mean(y),
+        optimizer: optim.Muon(),
+      });
+    expect(problemsOf(matrix)).toEqual(["optimizer.bias: Muon learns matrices, but this parameter is [2]"]);
+    const of = (optimizer: optim.Optimizer) => problemsOf(() => trainStep(new Two(), { ...recipe, optimizer }));
+    const parts = [{ params: "used", optimizer: optim.Lion() }];
+    expect(of(optim.combined(optim.Adam(), parts))).toEqual([]);
+    expect(of(optim.averaged(optim.combined(optim.Adam(), parts)))).toEqual([]);
+    expect(of(optim.combined(optim.Adam(), [...parts, { params: "head.", optimizer: optim.SGD() }]))).toEqual([
+      'a group of optim.Adam+Lion+SGD: no parameter\'s name begins with "head."',
+    ]);
+    expect(problemsOf(() => optim.combined(optim.Adam(), [{ params: "used", optimizer: optim.LBFGS() }]))).toEqual([
+      "optim.combined: LBFGS learns all parameters together",
+    ]);
+    expect(problemsOf(() => optim.combined(optim.averaged(optim.Adam()), parts))).toEqual([
+      "optim.combined: Adam keeps averages",
     ]);
   });
 

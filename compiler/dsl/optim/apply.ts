@@ -2,10 +2,11 @@
 
 import { np, where } from "../../../ir/build.js";
 import { ModelError } from "../../../ir/errors.js";
-import { type Value, withLoc } from "../../../ir/graph.js";
+import type { Value } from "../../../ir/graph.js";
 import { choices } from "../../../ir/names.js";
 import { constantLike } from "../../../ir/ops/constant.js";
 import { elementCount, type Tensor, tensorFrom } from "../../../ir/tensor.js";
+import { located } from "../module.js";
 import type { Rows } from "./rows.js";
 import {
   type Clock,
@@ -36,9 +37,13 @@ export interface Learnt {
 
 const averageSlot = "average";
 
+/** Slots that a rule keeps for a parameter of this shape, by name. */
+const slotsFor = (rule: Rule, shape: readonly number[]): readonly (readonly [string, Slot])[] =>
+  Object.entries(rule.slots).filter(([, slot]) => slot.shape === undefined || slot.shape(shape) !== undefined);
+
 /** Slots of one parameter by name. */
-function slotsOf(optimizer: Optimizer, name: string): Readonly<Record<string, Slot>> {
-  const own = optimizer.joint === undefined ? optimizer.ruleFor(name).slots : {};
+function slotsOf(optimizer: Optimizer, { name, shape }: Parameter): Readonly<Record<string, Slot>> {
+  const own = optimizer.joint === undefined ? Object.fromEntries(slotsFor(optimizer.ruleFor(name), shape)) : {};
   if (optimizer.average === undefined) return own;
   if (Object.hasOwn(own, averageSlot))
     throw new ModelError(`${optimizer.name} keeps averages of its own: use it without optim.averaged`);
@@ -72,10 +77,11 @@ export function optimizerState(
   slotName: SlotName,
 ): readonly (readonly [name: string, first: Tensor])[] {
   checkPrefixes(optimizer, parameters);
-  const own = parameters.flatMap(({ name, dtype, shape, value }) =>
-    Object.entries(slotsOf(optimizer, name)).map(([slot, { initial, scalar }]) => {
-      if (initial === "parameter") return [slotName(slot, name), value()] as const;
-      return [slotName(slot, name), scalar ? filled("f32", [], initial) : filled(dtype, shape, initial)] as const;
+  const own = parameters.flatMap((p) =>
+    Object.entries(slotsOf(optimizer, p)).map(([slot, { initial, scalar, shape = () => p.shape }]) => {
+      const name = slotName(slot, p.name);
+      if (initial === "parameter") return [name, p.value()] as const;
+      return [name, scalar ? filled("f32", [], initial) : filled(p.dtype, shape(p.shape)!, initial)] as const;
     }),
   );
   const joint = Object.entries(optimizer.joint?.slots(parameters) ?? {}).map(
@@ -117,10 +123,11 @@ export function applyOptimizer({ optimizer, learnt, clock, state, slotName }: Ap
     return learnt.flatMap(({ name, weight, gradient, rows }) => {
       if (gradient === undefined) return [];
       const rule = optimizer.ruleFor(name);
-      const slots = Object.fromEntries(Object.keys(rule.slots).map((slot) => [slot, state(slotName(slot, name))]));
+      const kept = slotsFor(rule, weight.type.shape as readonly number[]);
+      const slots = Object.fromEntries(kept.map(([slot]) => [slot, state(slotName(slot, name))]));
       const lr = scaledRate(clock.lr, rule.lr, optimizer.lr);
       const all = { ...clock, param: weight, gradient, slots, lr };
-      const result = withLoc(`optimizer.${name}`, () =>
+      const result = located(`optimizer.${name}`, name, () =>
         rows === undefined ? rule.update(all) : updateOfRows(rule, all, rows),
       );
       return [

@@ -47,6 +47,8 @@ export interface Slot {
   readonly initial: number | "parameter";
   /** One number for the whole parameter. */
   readonly scalar?: boolean;
+  /** Its shape, for a parameter of this one; undefined where such a parameter has none. Default: the parameter's own. */
+  readonly shape?: (parameter: readonly number[]) => readonly number[] | undefined;
 }
 
 /** The rule for some parameters: which state it keeps for each of them, and one update. */
