@@ -135,7 +135,17 @@ export function convCases(
       const y = alloc(pixels * c.cout);
       if (what === "forward") {
         const epilogue = chain(biasColumns("f32"), relu);
-        const kernel = conv({ lane: "f32", mr, nr, unroll, loops, n: c.cout, ...(fused ? { epilogue } : {}) });
+        const turns = unroll === s.run ? "run" : s.run % unroll === 0 ? "whole" : undefined;
+        const kernel = conv({
+          lane: "f32",
+          mr,
+          nr,
+          unroll,
+          ...(turns ? { turns } : {}),
+          loops,
+          n: c.cout,
+          ...(fused ? { epilogue } : {}),
+        });
         const chunks = Math.ceil(pixels / kernel.chunkPixels) * Math.ceil(c.cout / kernel.chunkColumns);
         const w = alloc(packedLength(k, c.cout, nr));
         const sizes = [pixels, c.cout, 1, 0, 0, c.cout];
@@ -154,7 +164,8 @@ export function convCases(
         const chunks = Math.ceil(c.images / kernel.chunkImages);
         return [{ kernel, args: [0, chunks, y, w, x, c.images, c.cout, 1, 0, 0, c.cout, ...walk, ...tail] }];
       }
-      const kernel = convWeightGradient({ lane: "f32", mr, nr, loops, n: c.cout });
+      const turn = [8, 7, 6, 5, 4].find((t) => out % t === 0);
+      const kernel = convWeightGradient({ lane: "f32", mr, nr, loops, n: c.cout, ...(turn ? { turn } : {}) });
       const chunks = Math.ceil(k / kernel.chunkK);
       return [
         { kernel, args: [0, chunks, x, y, alloc(k * c.cout), c.images * out, c.cout, 0, c.cout, ...walk, ...tail] },

@@ -41,6 +41,11 @@ import { identity } from "./epilogue.js";
 import { type Kernel, rowTiles } from "./gemm.js";
 import { int, type Lane, lanes, loadTile, partialVector, reduction, storeTile, tileStep, zeroTile } from "./tile.js";
 
+export interface WeightGradSpec extends ConvGradSpec {
+  /** Pixels that one turn of the inner loop takes, where known to divide a row of output pixels. Default 4, with a rest. */
+  readonly turn?: number;
+}
+
 /** Parameters of `convWeightGradient`; strides in elements. */
 export const weightGradientParams = (elem: Elem, loops: number): readonly LoopParam[] => [
   ...ownParams(elem),
@@ -70,6 +75,8 @@ const ownParams = (elem: Elem) => [
 /** Elements of x and dy that a block of output rows may touch, so that they stay in the cache while all tiles read them. */
 const blockElements = 16384;
 
+const turnName = (turn: number | undefined): string => (turn === undefined ? "" : `_turn${turn}`);
+
 /** Rows of dw (elements of K) in a chunk. */
 const chunkK = 32;
 
@@ -78,7 +85,13 @@ const chunkK = 32;
  *
  *   dw[r, :] = (first = 0 ? 0 : dw[r, :]) + Σ x[pixel + offset(r)] · dy[pixel, :]
  */
-function weightGradientTile(lane: Lane, mr: number, nr: number, width: TileWidth): LoopFunction {
+function weightGradientTile(
+  lane: Lane,
+  mr: number,
+  nr: number,
+  width: TileWidth,
+  turn: number | undefined,
+): LoopFunction {
   const { elem } = lane;
   const { vectors: nv } = width;
   const bytes = elemBytes[elem];
@@ -101,7 +114,7 @@ function weightGradientTile(lane: Lane, mr: number, nr: number, width: TileWidth
     int("stepImage"),
     int("columns"),
   ];
-  const name = `${lane.name}_convweightgradtile_${tileName(lane, mr, nr, width)}`;
+  const name = `${lane.name}_convweightgradtile_${tileName(lane, mr, nr, width)}${turnName(turn)}`;
   return buildFunction(name, [...starts, ...own], undefined, (f) => {
     const xs = starts.map(param);
     const p = named(own);
@@ -135,25 +148,22 @@ function weightGradientTile(lane: Lane, mr: number, nr: number, width: TileWidth
         for (const p of a) f.assign(p, add(p, xStep));
         f.assign(bAt, add(bAt, dyStep));
       };
-      if (exist === undefined)
+      // Pointers move in each step: their distances are known in the run only.
+      const pixels = (count: Expr, divisor: number | undefined) =>
         reduction(
           f,
-          outW,
-          4,
+          count,
+          divisor ?? 4,
           () => step(vector),
           () => {},
+          divisor !== undefined,
         );
+      if (exist === undefined) pixels(outW, turn);
       else {
         // The last vector reads beyond its pixel: not at the very end of dy, and never where pixels are narrower than it.
         const last = select(eq(row, sub(rows, 1)), sub(outW, 1), outW);
         const safe = f.let("safe", select(geS(dyPixel, L), last, 0));
-        reduction(
-          f,
-          safe,
-          4,
-          () => step(vector),
-          () => {},
-        );
+        pixels(safe, undefined);
         f.for("ox", safe, outW, 1, () =>
           step((v) => (v < nv - 1 ? vector(v) : partialVector(f, lane, elem, bAt, v * L, exist))),
         );
@@ -186,7 +196,7 @@ export interface WeightGradientKernel extends Kernel {
 }
 
 /** Weight gradient over chunks of K; entry parameters: `weightGradientParams`. */
-export function convWeightGradient(spec: ConvGradSpec): WeightGradientKernel {
+export function convWeightGradient(spec: WeightGradSpec): WeightGradientKernel {
   const lane = lanes[spec.lane];
   const { elem } = lane;
   const mr = spec.mr ?? 4;
@@ -195,7 +205,7 @@ export function convWeightGradient(spec: ConvGradSpec): WeightGradientKernel {
   const bytes = elemBytes[elem];
   const panels = panelsOf(lane, nr, spec.n);
   const helpers = new Helpers();
-  const name = `${lane.name}_convweightgrad_${loops}_${mr}x${nr}${panels.suffix}`;
+  const name = `${lane.name}_convweightgrad_${loops}_${mr}x${nr}${panels.suffix}${turnName(spec.turn)}`;
   const fn = buildFunction(name, weightGradientParams(elem, loops), undefined, (f) => {
     const p = named(ownParams(elem));
     const { begin, end, x, dy, dw, rows, n, xGroup, dyPixel, outW, stepH, run } = p;
@@ -258,7 +268,7 @@ export function convWeightGradient(spec: ConvGradSpec): WeightGradientKernel {
               next();
             }
             coverColumns(f, lane, panels, i32(0), n, (width, column, columns) =>
-              f.callNamed(helpers.use(weightGradientTile(lane, size, nr, width)), {
+              f.callNamed(helpers.use(weightGradientTile(lane, size, nr, width, spec.turn)), {
                 ...p,
                 ...Object.fromEntries(pointers.map((at, r) => [`x${r}`, at])),
                 dy: add(dyAt, mul(column, bytes)),

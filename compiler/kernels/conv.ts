@@ -81,6 +81,11 @@ export interface ConvSpec {
   readonly loops?: 1 | 2 | 3;
   /** Steps of the run in one turn of the inner loop; best where it divides the run. Default 4. */
   readonly unroll?: number;
+  /**
+   * What is known of the run: `run`: it has `unroll` steps, so that the innermost loop over segments is the inner loop, a segment a turn;
+   * `whole`: `unroll` divides it. Default: neither.
+   */
+  readonly turns?: "run" | "whole";
   /** Output channels of a group where known when compiling: tails that can't occur are left out. */
   readonly n?: number;
 }
@@ -186,13 +191,15 @@ interface Full {
   readonly nr: number;
   readonly loops: number;
   readonly unroll: number;
+  readonly turns: "run" | "whole" | undefined;
 }
 
 function stem(s: Full, part: string): string {
   const epilogue = s.epilogue.name === "" ? "" : `_${s.epilogue.name}`;
   const weights = s.wElem === s.lane.operand ? "" : `_${s.wElem}`;
   const storage = `${weights}${s.yElem === s.lane.elem ? "" : `_${s.yElem}`}`;
-  return `${s.lane.name}_${part}_${s.loops}_${s.unroll}${storage}${epilogue}`;
+  const turns = `${s.unroll}${s.turns ?? ""}`;
+  return `${s.lane.name}_${part}_${s.loops}_${turns}${storage}${epilogue}`;
 }
 
 /** A pointer that walks over output pixels in order, through rows, planes and images. */
@@ -292,7 +299,13 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
     const yBytes = elemBytes[s.yElem];
     const yPitch = f.let("yPitch", mul(yPixel, yBytes));
     const steps = f.let("steps", stepsOf(lane, run));
-    const runBytes = f.let("runBytes", mul(steps, s.nr * wBytes));
+    const segments = segmentParams(s.loops).map(param);
+    const [innerCount, innerStep] = segments as [Expr, Expr];
+    // What one round of the loops over segments takes: a run, or all runs of the innermost loop.
+    const wholeRuns = s.turns === "run";
+    const count0 = wholeRuns ? f.let("count0", mul(innerCount, s.unroll)) : steps;
+    const runBytes = f.let("runBytes", mul(count0, s.nr * wBytes));
+    const turnBytes = wholeRuns ? f.let("turnBytes", mul(innerStep, xBytes)) : undefined;
     const yAt = f.mut("yAt", add(y, mul(mul(first, yPixel), yBytes)));
     f.for("i", 0, sub(count, mr - 1), mr, (i) => {
       const pixels: Expr[] = [];
@@ -302,12 +315,12 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
       }
       const acc = zeroTile(f, lane, mr, nv);
       const wSegment = f.mut("wSegment", w);
-      segmentLoops(f, segmentParams(s.loops).map(param), xBytes, (offset) => {
+      segmentLoops(f, wholeRuns ? segments.slice(2) : segments, xBytes, (offset) => {
         const xAt = pixels.map((p, r) => f.mut(`x${r}`, add(p, offset)));
         const wAt = f.mut("wAt", wSegment);
         reduction(
           f,
-          steps,
+          count0,
           s.unroll,
           (u) =>
             tileStep(
@@ -318,9 +331,10 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
               (v) => columnVector(lane, s.wElem, wAt, u * s.nr + columnOf(v)),
             ),
           (turn) => {
-            for (const p of xAt) f.assign(p, add(p, turn * stepBytes));
+            for (const p of xAt) f.assign(p, add(p, turnBytes ?? turn * stepBytes));
             f.assign(wAt, add(wAt, turn * s.nr * wBytes));
           },
+          s.turns !== undefined,
         );
         f.assign(wSegment, add(wSegment, runBytes));
       });
@@ -352,6 +366,7 @@ export function conv(spec: ConvSpec): ConvKernel {
     nr: spec.nr ?? 2 * lane.count,
     loops: spec.loops ?? 2,
     unroll: spec.unroll ?? 4,
+    turns: spec.turns,
   };
   const { mr, nr, loops } = s;
   const L = lane.count;

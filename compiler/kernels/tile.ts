@@ -128,7 +128,7 @@ const manySteps = 0x7fff_ff00;
  * The steps of one turn are separated by branches on purpose, that always go on. V8 schedules all loads of a basic block before its
  * arithmetic, so that two steps in one block need twice the registers and spill; a branch whose other side needs the accumulators keeps
  * each step in a block of its own, while the pointers still move only once a turn. Comparing with constants takes one instruction;
- * they differ, since V8 drops a branch on what it has compared before.
+ * they differ, since V8 drops a branch on what it has compared before. `whole`: the count is a multiple of `unroll`.
  */
 export function reduction(
   b: Block,
@@ -136,9 +136,10 @@ export function reduction(
   unroll: number,
   step: (u: number) => void,
   advance: (steps: number) => void,
+  whole = false,
 ): void {
-  const whole = b.let("whole", sub(count, remS(count, unroll)));
-  b.for("kk", 0, whole, unroll, (k) => {
+  const turns = whole ? count : b.let("turns", sub(count, remS(count, unroll)));
+  b.for("kk", 0, turns, unroll, (k) => {
     const from = (u: number): void => {
       step(u);
       if (u + 1 < unroll) b.if(ltS(k, manySteps + u), () => from(u + 1));
@@ -146,7 +147,8 @@ export function reduction(
     from(0);
     advance(unroll);
   });
-  b.for("kk", whole, count, 1, () => {
+  if (whole) return;
+  b.for("kk", turns, count, 1, () => {
     step(0);
     advance(1);
   });

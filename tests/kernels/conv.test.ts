@@ -10,7 +10,7 @@ import { Arena, expectClose, randomArray } from "./run.js";
 
 const sizeOf = (...xs: readonly number[]): number => xs.reduce((a, b) => a * b, 1);
 
-function check(c: ConvCase, spec: Partial<ConvSpec> = {}): void {
+function checkKernel(c: ConvCase, spec: Partial<ConvSpec> = {}): void {
   const [od, oh, ow] = outputSize(c);
   const p = paddedSize(c);
   const taps = sizeOf(...c.kernel);
@@ -50,6 +50,15 @@ function check(c: ConvCase, spec: Partial<ConvSpec> = {}): void {
       want[i] = Math.max(v + bias[i % c.cout]!, 0);
     });
   expectClose(y, want, (taps * cinG + 4) * 2 ** -22, `${kernel.fn.name} ${JSON.stringify(c)}`);
+}
+
+/** The kernel as it is asked for, with a run a turn where the run is short, and with turns that divide it. */
+function check(c: ConvCase, spec: Partial<ConvSpec> = {}): void {
+  checkKernel(c, spec);
+  const { run } = segments({ ...c, input: paddedSize(c), channels: c.cin });
+  if (run <= 10) checkKernel(c, { ...spec, unroll: run, turns: "run" });
+  const divisor = [5, 4, 3, 2].find((u) => run % u === 0);
+  if (divisor !== undefined) checkKernel(c, { ...spec, unroll: divisor, turns: "whole" });
 }
 
 describe("conv", () => {
@@ -151,7 +160,7 @@ function checkGradients(c: ConvCase, mr: number, nr: number, knownSizes = false)
       ...segmentArgs,
     );
 
-  const weightKernel = convWeightGradient({ lane: "f32", mr, nr, loops, ...(knownSizes ? { n } : {}) });
+  const weightKernel = convWeightGradient({ lane: "f32", mr, nr, loops, ...(knownSizes ? { n, turn: ow } : {}) });
   const xView = arena.f32(padded(c, x));
   const k = taps * cinG;
   const dw = arena.f32(c.groups * k * n);

@@ -125,6 +125,12 @@ function gradientWeights(
   return view;
 }
 
+/** A turn of the inner loop that divides a row of output pixels. */
+function turnOf(row: Dim): { readonly turn?: number } {
+  const turn = typeof row === "number" ? [8, 7, 6, 5, 4].find((t) => row % t === 0) : undefined;
+  return turn === undefined ? {} : { turn };
+}
+
 export function lowerConvWeightGrad(ctx: LowerContext, node: Node<"convWeightGrad">): void {
   const [x, dy] = node.operands as [Value, Value];
   const dw = node.results[0]!;
@@ -143,6 +149,7 @@ export function lowerConvWeightGrad(ctx: LowerContext, node: Node<"convWeightGra
     lane: g.lane,
     ...g.weightGradTile,
     loops: loopsOfSegments(g),
+    ...turnOf(g.output[2]),
     ...(typeof g.oPer === "number" ? { n: g.oPer } : {}),
   });
   addMicroKernel(ctx, {

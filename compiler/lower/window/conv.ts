@@ -7,7 +7,7 @@ import { type Dim, dimEqual, dimMul } from "../../../ir/dim.js";
 import type { Value } from "../../../ir/graph.js";
 import type { ConvAttrs } from "../../../ir/ops/conv.js";
 import { zeros } from "../../../ir/tensor.js";
-import { conv } from "../../kernels/conv.js";
+import { type ConvSpec, conv } from "../../kernels/conv.js";
 import { depthwise } from "../../kernels/depthwise.js";
 import { gemm } from "../../kernels/gemm.js";
 import { packBy, packedLength } from "../../kernels/pack.js";
@@ -42,8 +42,15 @@ import { lowerConvSimple } from "./conv-simple.js";
 import { emitWinograd, takesWinograd } from "./winograd.js";
 
 /** Steps of a run in one turn of the inner loop: one that divides it leaves no rest. */
-const unrollOf = (run: Dim): number =>
-  typeof run === "number" ? ([4, 5, 3, 6, 2].find((u) => run % u === 0) ?? 4) : 4;
+function turnOf(run: Dim): Pick<ConvSpec, "unroll" | "turns"> {
+  if (typeof run !== "number") return { unroll: 4 };
+  if (run >= 3 && run <= longestTurn) return { unroll: run, turns: "run" };
+  const unroll = [8, 6, 5, 4, 7, 3].find((u) => run % u === 0);
+  return unroll === undefined ? { unroll: 4 } : { unroll, turns: "whole" };
+}
+
+/** Steps of the longest run that is one turn of the inner loop. */
+const longestTurn = 10;
 
 /** Weights [O, …taps, C/g] as panels of [K, O/g] for each group. */
 function packedWeights(ctx: LowerContext, w: Value, g: Geometry, loc: string | undefined): View {
@@ -145,7 +152,7 @@ function emitConv(ctx: LowerContext, node: Node<"conv">, g: Geometry, to: View, 
     lane: g.lane,
     ...g.tile,
     loops: loopsOfSegments(g),
-    unroll: unrollOf(g.lane === "i16pair" ? ceilDiv(g.run, 2) : g.run),
+    ...turnOf(g.lane === "i16pair" ? ceilDiv(g.run, 2) : g.run),
     epilogue: finish.epilogue,
     wElem: elemOf[packed.buffer.dtype],
     yElem: elemOf[finish.dtype],
