@@ -28,7 +28,7 @@ import { prepare, type WeightsPolicy } from "./plan/prepare.js";
 import { collectSlots, limitDim } from "./plan/reads.js";
 import { allBuffers, placeStateResults } from "./plan/state.js";
 import { EntryTable, type Slots } from "./plan/table.js";
-import { type OnnxTemplate, type Program, weightStates } from "./program.js";
+import { gradientGuard, type OnnxTemplate, type Program, weightStates } from "./program.js";
 import { type Buffer, forEachStep, type Limit, type Schedule, type ScheduledInput, type Step } from "./schedule.js";
 import { emitModule, type Variant } from "./wasm/emit.js";
 import { Contents, type PlacedWeights, placeWeights } from "./weights.js";
@@ -233,10 +233,13 @@ function emitEntry({ schedule, placement }: Entry, table: EntryTable, maxMemoryB
       offset: table.numberOrSlot(placement.address(view)),
     }));
   const functions = [...emitter.run(), emitter.plan()];
+  const outputs = tensors(schedule.outputs);
+  const guard = outputs.find((o) => o.name === gradientGuard);
   const info: EntryInfo = {
     dims: dimsOf(schedule, table),
     inputs: tensors(schedule.inputs),
-    outputs: tensors(schedule.outputs),
+    outputs: outputs.filter((o) => o.name !== gradientGuard),
+    ...(guard ? { guard } : {}),
     steps: schedule.steps.map(stepInfo),
     mutatesFrom: firstMutation(schedule),
     maxBytes: largestRun(placement, table, maxMemoryBytes),

@@ -34,6 +34,9 @@ export interface Program {
 export const weightStates = ({ state }: Program): ReadonlySet<string> =>
   new Set(state.flatMap((s) => (s.role === "param" || s.role === "buffer" ? [s.name] : [])));
 
+/** The result of a training step that is 0 where all gradients are finite, else NaN. It is no output for callers. */
+export const gradientGuard = "finite.gradients";
+
 /** A program that trains on data sets; what `compile` makes of it loads as a training session. */
 export interface TrainingProgram extends Program {
   readonly training: TrainingInfo & { readonly fit: FitInfo };

@@ -1,4 +1,4 @@
-/** Where a loss that is not finite comes from. Of the module that trains. */
+/** Where a loss, or a gradient, that is not finite comes from. Of the module that trains. */
 import type { DType, EntryInfo, StateRole, TensorInfo } from "./format.js";
 import type { Machine } from "./machine.js";
 import { byteSize, sizeOf, viewOf } from "./tensor.js";
@@ -8,7 +8,7 @@ export interface Paused {
   readonly machine: Machine;
   readonly name: string;
   readonly entry: EntryInfo;
-  /** The scalars. */
+  /** The scalars, and the guard of gradients where the entry has one: 0, or NaN. */
   readonly values: () => readonly number[];
   /** Lays the same batch out again. */
   readonly again: () => void;
@@ -54,10 +54,10 @@ const roles: readonly StateRole[] = ["hyper", "param", "buffer", "optimizer", "m
 
 /**
  * Looks at inputs, at state, then at each step in turn, over memory that holds nothing else.
- * @param loss NaN or an infinity
+ * @param wrong what is not finite: NaN or an infinity
  * @returns null where nothing is found: the loss was looked at before it was computed
  */
-export async function originOf({ machine, name, entry, again }: Paused, loss: number): Promise<Origin | null> {
+export async function originOf({ machine, name, entry, again }: Paused, wrong: number): Promise<Origin | null> {
   const { arenaOffset } = machine.manifest.memory;
   machine.bytes.fill(0, arenaOffset);
   again();
@@ -75,7 +75,7 @@ export async function originOf({ machine, name, entry, again }: Paused, loss: nu
     const { buffer } = machine.bytes;
     const kinds = kindsIn(new Int32Array(buffer, arenaOffset, Math.floor((buffer.byteLength - arenaOffset) / 4)));
     if (kinds.infinity) infinity ??= step;
-    if (!kinds.nan && !(kinds.infinity && !Number.isNaN(loss))) continue;
+    if (!kinds.nan && !(kinds.infinity && !Number.isNaN(wrong))) continue;
     const before =
       kinds.nan && infinity !== null && infinity !== step ? `, after an infinity in ${place(infinity)}` : "";
     return {

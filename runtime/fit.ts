@@ -7,98 +7,25 @@ import {
   type Tools as DatasetTools,
   isBatchSource,
 } from "./dataset.js";
+import type {
+  BatchEvent,
+  BeginEvent,
+  Callbacks,
+  EndEvent,
+  EpochEvent,
+  FitOptions,
+  FitSession,
+  Measures,
+} from "./events.js";
 import type { Feeds } from "./feeds.js";
 import { type Origin, originOf, type Paused } from "./finite.js";
 import type { EntryInfo, FitInfo } from "./format.js";
 import { History } from "./history.js";
 import type { yieldToLoop } from "./platform.js";
 import { startProgress } from "./progress.js";
-import type { StateSignature } from "./state.js";
-import type { Tensor } from "./tensor.js";
 import type { checkOptions } from "./validate.js";
 
-/** Means over a batch or over a data set. */
-export interface Measures {
-  readonly loss: number;
-  readonly metrics: Readonly<Record<string, number>>;
-}
-
-export interface BatchEvent extends Measures {
-  readonly epoch: number;
-  /** Batch of this epoch, from 0; and how many it has, if known. */
-  readonly batch: number;
-  readonly batches: number | null;
-}
-export interface EpochEvent extends Measures {
-  readonly epoch: number;
-  readonly seconds: number;
-  /** After the epoch; null where the graph's own schedule sets it. */
-  readonly learningRate: number | null;
-  readonly validation: Measures | null;
-}
-
-export interface BeginEvent {
-  readonly session: FitSession;
-  /** Numbers of the first epoch to come and of the one after the last. */
-  readonly epoch: number;
-  readonly end: number;
-  /** Whether the run goes on from a checkpoint. */
-  readonly resumed: boolean;
-  /** What the events will hold: `loss`, names of metrics, and both as `validation.NAME` where there is a validation. */
-  readonly measures: readonly string[];
-}
-
-/** What callbacks may do with the session that trains, between batches. */
-export interface FitSession {
-  learningRate: number;
-  readonly state: readonly StateSignature[];
-  getState(name: string): Tensor;
-  setState(name: string, value: Tensor): void;
-  save(path?: string | URL): Promise<Uint8Array<ArrayBuffer>>;
-}
-
-export interface EndEvent {
-  readonly history: History;
-  /** What ended the run before its time. */
-  readonly error: unknown;
-}
-
-/**
- * Awaited before training goes on. Returning (or resolving to) false from onBatch or onEpoch ends it after this batch or epoch.
- * `wasmith/callbacks` has ready ones.
- */
-export interface Callbacks {
-  onBegin?(event: BeginEvent): unknown;
-  /** Also after an error, once for each onBegin. */
-  onEnd?(event: EndEvent): unknown;
-  onBatch?(event: BatchEvent): unknown;
-  onEpoch?(event: EpochEvent): unknown;
-}
-
-export interface FitOptions {
-  /** How many epochs to train. After `restore`: counted from where the run began that was saved. Default 1. */
-  readonly epochs?: number | undefined;
-  /** Number of the first epoch, which decides how samples are shuffled. Default: 0, or where the restored checkpoint stood. */
-  readonly firstEpoch?: number | undefined;
-  /**
-   * For data sets of arrays. Default: the model's own size, or 32. What remains at the end makes a smaller batch, or is left
-   * out where the model was compiled for a fixed size.
-   */
-  readonly batchSize?: number | undefined;
-  /** Seed of the order of samples in arrays, or false: as they lie. Default 0. What else comes in its own order; a seed is an error there. */
-  readonly shuffle?: number | false | undefined;
-  readonly validation?: Dataset | undefined;
-  /**
-   * Ends the training with an error when the loss of a batch, or of the validation, is NaN or infinite, before it changes anything.
-   * Default true. `step` and `evaluate` give the loss as it is.
-   */
-  readonly checkFinite?: boolean | undefined;
-  readonly callbacks?: Callbacks | readonly Callbacks[] | undefined;
-  /** Ends the training between two steps, with the signal's reason. */
-  readonly signal?: AbortSignal | undefined;
-  /** A bar in Node's terminal. Default: where standard error is one. Use callbacks elsewhere. */
-  readonly progress?: boolean | undefined;
-}
+export type { BatchEvent, BeginEvent, Callbacks, EndEvent, EpochEvent, FitOptions, FitSession, Measures };
 
 /** The session. */
 export interface FitHost {
@@ -143,7 +70,7 @@ export class Fit {
   readonly #host: FitHost;
   readonly #tools: Tools;
   readonly #scalars: readonly string[];
-  /** Entries whose loss is computed after they begin to change state. */
+  /** Entries whose loss (or guard of gradients) is computed after they begin to change state. */
   readonly #late = new Set<string>();
 
   constructor(host: FitHost, tools: Tools) {
@@ -334,18 +261,27 @@ export class Fit {
 
   /** One batch. @throws ModelError where the loss is not finite, if there is a place to name */
   async #run(name: string, feeds: Feeds, scalars: readonly string[], place: string | null): ReturnType<FitHost["run"]> {
-    if (place === null) return this.#host.run(name, feeds, scalars);
-    const refuse = (loss: number, { message, hint }: Origin) =>
-      this.#tools.modelError(place, `the loss is ${loss}: ${message}`, hint);
-    const result = await this.#host.run(name, feeds, scalars, async (run) => {
-      const loss = run.values()[0]!;
-      if (Number.isFinite(loss) || this.#late.has(name)) return;
-      const origin = await originOf(run, loss);
+    if (place === null) {
+      const { values, size } = await this.#host.run(name, feeds, scalars);
+      return { values: values.slice(0, scalars.length), size };
+    }
+    const refuse = (loss: number, { message, hint }: Origin) => {
+      const what = Number.isFinite(loss) ? ", but its gradients are not finite" : "";
+      return this.#tools.modelError(place, `the loss is ${loss}${what}: ${message}`, hint);
+    };
+    const check = (values: readonly number[]) => {
+      const [loss, guard = 0] = [values[0]!, values[scalars.length]];
+      return { loss, wrong: Number.isFinite(loss) ? guard : loss };
+    };
+    const { values, size } = await this.#host.run(name, feeds, scalars, async (run) => {
+      const { loss, wrong } = check(run.values());
+      if (Number.isFinite(wrong) || this.#late.has(name)) return;
+      const origin = await originOf(run, wrong);
       if (origin) throw refuse(loss, origin);
       this.#late.add(name);
     });
-    const loss = result.values[0]!;
-    if (Number.isFinite(loss)) return result;
+    const { loss, wrong } = check(values);
+    if (Number.isFinite(wrong)) return { values: values.slice(0, scalars.length), size };
     throw refuse(loss, {
       message: "which was known when state had changed already",
       hint: "restore a checkpoint, and lower the learning rate or look at the data",

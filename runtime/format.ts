@@ -203,6 +203,8 @@ export interface EntryInfo {
   /** Bytes of memory at the largest dims; null where a dim has no bound. */
   readonly maxBytes: number | null;
   readonly limits: readonly LimitInfo[];
+  /** Of a training step: one f32 that is 0 where all gradients are finite, else NaN; it is known before state changes. */
+  readonly guard?: TensorInfo;
 }
 
 export type StateRole = "param" | "optimizer" | "buffer" | "rng" | "counter" | "hyper" | "metric";

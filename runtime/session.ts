@@ -140,7 +140,7 @@ export class Session<I = Feeds, O = Results> extends HoldsState {
   }
 
   /**
-   * Runs an entry as a whole and reads scalar f32 outputs; `size` is the value of the dim named, or 1.
+   * Runs an entry as a whole and reads scalar f32 outputs, and its guard behind them; `size` is the value of the dim named, or 1.
    * @param pause is called before state changes, and may throw
    */
   protected runScalars(
@@ -153,8 +153,9 @@ export class Session<I = Feeds, O = Results> extends HoldsState {
     return this.enqueue(async () => {
       const again = () => this.#begin(name, feeds, {});
       const { machine, entry, dims } = again();
+      const places = [...scalars.map((s) => outputOf(entry, s)), entry.guard ?? []].flat();
       const values = () =>
-        scalars.map((s) => viewOf("f32", machine.bytes.buffer, machine.address(outputOf(entry, s), 4), 1)[0] as number);
+        places.map((t) => viewOf("f32", machine.bytes.buffer, machine.address(t, 4), 1)[0] as number);
       await this.#execute(machine, name, entry, {}, () => pause?.({ machine, name, entry, values, again }));
       return { values: values(), size: dims[entry.dims.findIndex((d) => d.name === dim)] ?? 1 };
     });

@@ -51,7 +51,8 @@ export function checkOptions<O extends object>(of: string, options: O, checks: O
 const slot = "32-bit size";
 const sizeOrSlot = (v: unknown): Schema => (typeof v === "number" ? slot : { slot });
 const dim = (v: unknown): Schema => (typeof v === "number" ? "31-bit size" : { dim: "string", slot });
-const tensors: Schema = [{ name: "string", dtype: "dtype", shape: [dim], offset: sizeOrSlot }];
+const tensor: Schema = { name: "string", dtype: "dtype", shape: [dim], offset: sizeOrSlot };
+const tensors: Schema = [tensor];
 const fit: Schema = {
   step: "string",
   evaluate: "string?",
@@ -103,6 +104,7 @@ const manifest: Schema = {
       mutatesFrom: slot,
       maxBytes: "size?",
       limits: [{ slot, where: "string", message: "string", hint: "string" }],
+      guard: (v) => (v === undefined ? "any" : tensor),
     },
   },
   training: (v) => (v === null ? "string?" : training),
@@ -168,8 +170,8 @@ function checkLayout({ memory, state, weights, entries }: Manifest): void {
       throw corrupted(`manifest.state: "${s.name}" lies outside its region`);
     }
   }
-  for (const { dims, inputs, outputs } of Object.values(entries)) {
-    const places = [...inputs, ...outputs].flatMap((t) => [t.offset, ...t.shape]);
+  for (const { dims, inputs, outputs, guard } of Object.values(entries)) {
+    const places = [...inputs, ...outputs, ...(guard ? [guard] : [])].flatMap((t) => [t.offset, ...t.shape]);
     for (const place of [...dims, ...places]) {
       if (typeof place !== "number" && place.slot >= memory.tableSlots)
         throw corrupted(`manifest: no slot ${place.slot}`);

@@ -45,6 +45,8 @@ export interface ProgramParts {
   readonly objectives: ObjectiveInfo[];
   /** Of the random numbers. */
   readonly seed: number;
+  /** The entry that `fit` runs, whose gradients it looks at before state changes. */
+  readonly guarded?: string | undefined;
   /** Of the only optimiser. Default: it is named by the entry that uses it first. */
   readonly nameOfOptimizer?: string;
 }
@@ -60,6 +62,7 @@ export class EntryContext extends Context {
   readonly #parts: ProgramParts;
   readonly #state: EntryState;
   readonly #entry: string;
+  readonly #gradients: Value[] = [];
 
   constructor(parts: ProgramParts, state: EntryState, entry: string, training: boolean) {
     const { store, seed } = parts;
@@ -170,6 +173,7 @@ export class EntryContext extends Context {
     const { store, objectives } = this.#parts;
     const name = this.#optimizerName(optimizer, parameters, options.name);
     const names = optimizerNames(name);
+    this.#gradients.push(...found.flatMap((g) => g ?? []));
     const { schedule, accumulate = 1 } = options;
     const learnt = parameters.map((p, i) => ({
       name: p.name,
@@ -266,6 +270,11 @@ export class EntryContext extends Context {
       const whole = rate === 1 || !isFloat(source.type.dtype);
       this.assign(target, whole ? source : np.add(value, np.mul(np.sub(source, value), rate)));
     }
+  }
+
+  /** The gradients that were learnt from. */
+  get gradients(): readonly Value[] {
+    return this.#gradients;
   }
 
   /** Moves what modules updated into the state. Called once, when the entry is built. */

@@ -19,13 +19,13 @@ import {
   recordOf,
   sizeOrRange,
 } from "../options.js";
-import type { Program, TypedProgram } from "../program.js";
+import { gradientGuard, type Program, type TypedProgram } from "../program.js";
 import { batchDim } from "./batch-dim.js";
 import { EntryContext, type ProgramParts } from "./entry-context.js";
 import { type AnyModule, type DimRanges, type Inputs, inputTypes, namedOutputs, type Outputs } from "./graph.js";
 import { located, Module, Variable } from "./module.js";
 import { EntryState, StateStore } from "./state-store.js";
-import { randomNames } from "./update.js";
+import { finiteness, randomNames } from "./update.js";
 
 /** Values of an entry's inputs. */
 export type InputValues<I extends Inputs> = { readonly [K in keyof I]: Value };
@@ -71,6 +71,11 @@ export interface FitOptions {
   readonly loss?: string;
   /** Name of the size that is the batch. Default: "batch"; else the size that leads all inputs; else the only one that all have. */
   readonly batch?: string;
+  /**
+   * Look whether gradients are finite before state changes, so that `fit` ends in the batch where they are not. All gradients are then in
+   * memory at once. Default true.
+   */
+  readonly checkGradients?: boolean;
 }
 
 const fitChecks: Checks<FitOptions> = {
@@ -79,6 +84,7 @@ const fitChecks: Checks<FitOptions> = {
   predict: aString,
   loss: aString,
   batch: aString,
+  checkGradients: aBoolean,
 };
 const programChecks: Checks<ProgramOptions> = {
   seed: atLeast(0),
@@ -196,6 +202,7 @@ export function buildProgram(
     optimizers: new Map(),
     objectives: [],
     seed,
+    guarded: fit === false || fit?.checkGradients === false ? undefined : (fit?.step ?? "step"),
     ...(nameOfOptimizer === undefined ? {} : { nameOfOptimizer }),
   };
   const graphs: Record<string, Graph> = {};
@@ -244,7 +251,9 @@ function buildEntry(
   const ctx = new EntryContext(parts, state, name, entry.training ?? true);
   const feeds = [...types].map(([input, type]) => [input, param(input, type)] as const);
   const results = entry.run(ctx, Object.fromEntries(feeds));
-  const outputs = results ? namedOutputs(results, entry.outputNames) : [];
+  const given = results ? namedOutputs(results, entry.outputNames) : [];
+  const guarded = name === parts.guarded && ctx.gradients.length > 0;
+  const outputs = guarded ? [...given, [gradientGuard, finiteness(ctx.gradients)] as const] : given;
   ctx.finish();
   const { params: states, next } = state.finish();
   if (next.length + outputs.length === 0)
@@ -295,7 +304,8 @@ function fitOf(
   };
   if (named(step) === null)
     return problem(`there is no entry "${step}"`, choices(step, Object.keys(graphs), "there are"));
-  const scalars = (g: Graph) => g.resultNames.filter((_, i) => !g.donations?.has(i) && isScalar(g.results[i]!));
+  const scalars = (g: Graph) =>
+    g.resultNames.filter((name, i) => !g.donations?.has(i) && name !== gradientGuard && isScalar(g.results[i]!));
   const own = scalars(graphs[step]!);
   if (!own.includes(loss)) return problem(`the entry "${step}" has no output "${loss}" that is one f32`);
   const metrics = own.filter((n) => n !== loss);

@@ -12,6 +12,7 @@ import { requireValue } from "../../ir/op.js";
 import { elementCount, zeros } from "../../ir/tensor.js";
 import { gradients } from "../../passes/graph/differentiate.js";
 import {
+  aBoolean,
   aFunction,
   anObject,
   anything,
@@ -75,6 +76,11 @@ interface CommonOptions<O> extends UpdateOptions {
   readonly metrics?: Readonly<Record<string, AnyMetric<O>>>;
   /** Seed of the random numbers that are drawn while training (dropout). Default 0. */
   readonly seed?: number;
+  /**
+   * Look whether gradients are finite before state changes, so that `fit` ends in the batch where they are not. All gradients are then in
+   * memory at once. Default true.
+   */
+  readonly checkGradients?: boolean;
 }
 
 export interface TrainOptions<O = Value> extends CommonOptions<O> {
@@ -101,6 +107,7 @@ const commonChecks: Checks<CommonOptions<unknown>> = {
   schedule: aFunction,
   momentumSchedule: aFunction,
   seed: atLeast(0),
+  checkGradients: aBoolean,
 };
 const needed = ["targets", "loss", "optimizer"] as const;
 const modelChecks: Checks<TrainOptions<unknown>> = { ...commonChecks, inputs: anObject, outputs: listOf(aString) };
@@ -236,8 +243,8 @@ function build<O>(model: AnyModule, options: CommonOptions<O>, signature: Signat
   };
   if (streaming.length > 0)
     entries.measure = { types: new Map(), training: false, run: (ctx) => results(ctx, streaming) };
-  const { seed, batch } = options;
-  const made = buildProgram(model, entries, defined({ seed, fit: defined({ batch }) }), "optimizer");
+  const { seed, batch, checkGradients } = options;
+  const made = buildProgram(model, entries, defined({ seed, fit: defined({ batch, checkGradients }) }), "optimizer");
   const fit = made.training?.fit;
   if (!fit) throw new ModelError("the training step has no loss");
   const { resultNames = [], results: values = [] } = made.entries.measure ?? {};

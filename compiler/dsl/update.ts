@@ -1,10 +1,11 @@
 /** One update of a training step: from gradients to the next values of parameters, optimiser state and counters. */
 
-import { asType, np } from "../../ir/build.js";
+import { asType, np, sum } from "../../ir/build.js";
 import { ifOp } from "../../ir/control-build.js";
+import { isFloat } from "../../ir/dtype.js";
 import { ModelError } from "../../ir/errors.js";
 import { type Value, withLoc } from "../../ir/graph.js";
-import { constantLike } from "../../ir/ops/constant.js";
+import { constantLike, scalarConstant } from "../../ir/ops/constant.js";
 import { applyOptimizer, type Learnt } from "./optim/apply.js";
 import { takesRows } from "./optim/clip.js";
 import { areFew, Rows, usesOf } from "./optim/rows.js";
@@ -44,6 +45,20 @@ export interface Updating extends UpdateOptions {
   readonly optimizer: Optimizer;
   readonly names: OptimizerNames;
   readonly state: (name: string) => Value;
+}
+
+/**
+ * 0 where all gradients are finite, else NaN. Of rows that are added to zeros (embeddings) the rows are looked at: the whole need not
+ * be made.
+ */
+export function finiteness(gradients: readonly Value[]): Value {
+  // As backpropagation makes them: what each needs of the forward pass is not kept for the others.
+  const looked = [
+    ...new Set(gradients.filter((g) => isFloat(g.type.dtype)).map((g) => usesOf(g)?.rows ?? g)),
+  ].reverse();
+  return withLoc("gradients", () =>
+    looked.map((g) => asType(sum(np.mul(g, 0)), "f32")).reduce((a, b) => np.add(a, b), scalarConstant("f32", 0)),
+  );
 }
 
 type Next = readonly (readonly [name: string, value: Value])[];

@@ -2,6 +2,7 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { compile } from "../../compiler/compile.js";
 import { F, losses, nn, optim, trainStep } from "../../compiler/dsl/index.js";
+import type { Value } from "../../ir/graph.js";
 import { load, type TrainingArtifact, type TrainingSession } from "../../runtime/index.js";
 
 const count = 40;
@@ -131,6 +132,129 @@ describe.each([1, 2])("fit with %i threads stops at a loss that is not finite", 
     expect(epoch!.loss).toBeNaN();
     await expect(session.fit(bad, { checkFinite: 1 as never })).rejects.toThrow("option checkFinite: expected");
     session.dispose();
+  });
+});
+
+describe("a gradient that is not finite, of a finite loss", () => {
+  /** The identity; its gradient is NaN where the input is above 4. */
+  const trap = F.customVjp(
+    (v: Value) => v.mul(1),
+    ({ inputs: [v] }, dy) => dy.mul(F.sqrt(v.rsub(4)).mul(0).add(1)),
+  );
+  const last = (v: Value) => v.squeeze(1);
+  const Trap = () => nn.Lambda((v) => trap(v));
+  const sgd = optim.SGD({ lr: 0.01 });
+  const systems: Readonly<Record<string, { readonly layers: Record<string, nn.Layer>; readonly options: object }>> = {
+    "before all layers, by Adam": {
+      layers: {
+        emb: nn.Linear(1, 1, { bias: false, weightInit: nn.init.ones }),
+        trap: Trap(),
+        fc: nn.Linear(1, 1),
+        last: nn.Lambda(last),
+      },
+      options: { optimizer: optim.Adam({ lr: 0.001 }) },
+    },
+    "between layers with a norm": {
+      layers: {
+        fc: nn.Linear(1, 2, { weightInit: nn.init.ones, biasInit: nn.init.zeros }),
+        trap: Trap(),
+        bn: nn.BatchNorm1d(2),
+        out: nn.Linear(2, 1),
+        last: nn.Lambda(last),
+      },
+      options: { optimizer: optim.SGD({ lr: 0.001, momentum: 0.9 }), clip: optim.clipNorm(1) },
+    },
+    "of an infinity, while gradients are added up": {
+      layers: {
+        fc: nn.Linear(1, 1, { weightInit: nn.init.ones, biasInit: nn.init.zeros }),
+        root: nn.Lambda((v) => v.sub(8).square().sqrt()),
+        out: nn.Linear(1, 1),
+        last: nn.Lambda(last),
+      },
+      options: { optimizer: optim.Adam({ lr: 0 }), accumulate: 3 },
+    },
+  };
+
+  const stops = async (
+    options: object,
+    layers: Record<string, nn.Layer>,
+    x: Float32Array | BigInt64Array,
+    bad: number,
+    input: object,
+  ) => {
+    const program = trainStep(nn.sequential(layers), {
+      inputs: { x: input as never },
+      targets: { y: ["batch"] },
+      loss: losses.mse(),
+      optimizer: sgd,
+      ...options,
+    });
+    const compiled = (await compile(program)) as unknown as TrainingArtifact;
+    expect(compiled.manifest.entries.step!.outputs.map((o) => o.name)).toEqual(["loss"]);
+    for (const threads of [1, 2]) {
+      const [session, good] = [await load(compiled, { threads }), await load(compiled, { threads })];
+      const data = { x, y: new Float32Array(x.length).fill(0.5) };
+      const fit = session.fit(data, { ...quiet, batchSize: 4 });
+      await expect(fit).rejects.toThrow(
+        new RegExp(
+          `^epoch 0, batch ${Math.floor(bad / 4)}: the loss is [\\d.]+, but its gradients are not finite: NaN first appeared in "`,
+        ),
+      );
+      for (let b = 0; b < Math.floor(bad / 4); b++)
+        await good.step({ x: x.slice(4 * b, 4 * b + 4), y: data.y.slice(0, 4) } as never);
+      expect(await session.save()).toEqual(await good.save());
+      // And otherwise it is trained on.
+      await session.fit(data, { ...quiet, batchSize: 4, checkFinite: false });
+      session.dispose();
+      good.dispose();
+    }
+  };
+
+  it.each(Object.keys(systems))("%s ends fit in its batch, and changes nothing", async (name) => {
+    const { layers, options } = systems[name]!;
+    for (const bad of [1, 14]) {
+      const x = Float32Array.from({ length: 16 }, (_, i) => (i === bad ? 8 : Math.sin(i)));
+      await stops(options, layers, x, bad, ["batch", 1]);
+    }
+  });
+
+  it("that is known late ends fit in its batch all the same", async () => {
+    // The statistics of one channel are updated where they are computed.
+    const layers = {
+      fc: nn.Linear(1, 1, { weightInit: nn.init.ones }),
+      trap: Trap(),
+      bn: nn.BatchNorm1d(1),
+      last: nn.Lambda(last),
+    };
+    const inputs = { x: ["batch", 1] as const };
+    const program = trainStep(nn.sequential(layers), {
+      inputs,
+      targets: { y: ["batch"] },
+      loss: losses.mse(),
+      optimizer: sgd,
+    });
+    const session = await load((await compile(program)) as unknown as TrainingArtifact);
+    const x = Float32Array.from({ length: 16 }, (_, i) => (i === 6 ? 9 : Math.sin(i)));
+    await expect(session.fit({ x, y: new Float32Array(16) }, { ...quiet, batchSize: 4 })).rejects.toThrow(
+      /^epoch 0, batch 1: the loss is [\d.]+, but its gradients are not finite: (which was known when state|NaN first)/,
+    );
+    session.dispose();
+  });
+
+  it("in rows of an embedding, which are still added in their place", async () => {
+    const table = () => ({ dtype: "f32", shape: [5, 1], data: Float32Array.of(0, 1, 2, 8, 3) }) as const;
+    const layers = { emb: nn.Embedding(5, 1), trap: Trap(), last: nn.Lambda(last) };
+    layers.emb.loadState({ weight: table() });
+    const words = BigInt64Array.from({ length: 16 }, (_, i) => (i === 9 ? 3n : BigInt(i % 3)));
+    await stops({}, layers, words, 9, { dtype: "i64", shape: ["batch"] });
+    const program = trainStep(nn.sequential(layers), {
+      inputs: { x: "i64[batch]" },
+      targets: { y: ["batch"] },
+      loss: losses.mse(),
+      optimizer: sgd,
+    });
+    const { manifest } = (await compile(program)) as unknown as TrainingArtifact;
+    expect(manifest.entries.step!.steps.some((s) => /scatter/.test(s.kernel))).toBe(true);
   });
 });
 

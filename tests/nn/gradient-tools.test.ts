@@ -173,6 +173,7 @@ describe("checkpoint", () => {
       loss: losses.mse(),
       optimizer: optim.SGD({ lr: 0.5 }),
       seed: 4,
+      checkGradients: false,
     });
   const steps = async (again: boolean) => {
     let products = 0;

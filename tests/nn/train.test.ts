@@ -175,7 +175,7 @@ describe("the training program", () => {
       optimizer: optim.SGD({ lr: 0.1 }),
     });
     expect(state.map((s) => s.name)).toContain("fc1.weight");
-    expect(entries.step!.resultNames).toEqual(["fc2.weight", "fc2.bias", "optimizer.step", "loss"]);
+    expect(entries.step!.resultNames).toEqual(["fc2.weight", "fc2.bias", "optimizer.step", "loss", "finite.gradients"]);
   });
 });
 
