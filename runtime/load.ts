@@ -9,6 +9,7 @@ import type { BinarySource } from "./read.js";
 import { readSafetensors } from "./safetensors.js";
 import { type Report, type RunOptions, Session } from "./session.js";
 import { type OpenArtifact, openArtifact, type Source } from "./source.js";
+import { nothing } from "./state.js";
 import { byteSize, type DataOf, type Tensor } from "./tensor.js";
 import { TrainingSession } from "./train.js";
 import { checkOptions } from "./validate.js";
@@ -130,9 +131,11 @@ async function open(source: Source | Promise<Response>, options: LoadOptions): P
     const report: Report = { variant, threads, notes, hash: artifact.hash, producer: manifest.producer };
     const session = new (manifest.training?.fit ? TrainingSession : Session)(machine, report);
     const { weightsFrom } = options;
-    if (weightsFrom)
-      for (const { name, role } of session.state)
-        if (role === "param" || role === "buffer") session.setState(name, weightsFrom.getState(name));
+    if (weightsFrom) {
+      const weights = session.state.filter(({ role }) => role === "param" || role === "buffer");
+      if (!weights.length) throw nothing("option weightsFrom");
+      for (const { name } of weights) session.setState(name, weightsFrom.getState(name));
+    }
     return session;
   } catch (error) {
     machine.dispose();

@@ -25,6 +25,14 @@ const isWeight = (s: StateInfo): boolean => s.role === "param" || s.role === "bu
 
 const namesOf = (state: readonly StateInfo[]): string => state.map((s) => s.name).join(", ") || "none";
 
+/** Where there is nothing to take: weights that are compiled in are no state. */
+export const nothing = (where: string) =>
+  modelError(
+    where,
+    "no state here takes any of it",
+    "weights are state in what program(net, { … }) makes, not in toGraph(net, …)",
+  );
+
 export abstract class HoldsState {
   /** @throws ModelError after dispose. */
   protected abstract get machine(): Machine;
@@ -81,6 +89,7 @@ export abstract class HoldsState {
       const name = typeof from === "string" ? begin + rest : s.name;
       return there.has(name) || typeof from === "string" ? [[name, s]] : [];
     });
+    if (!pairs.length) throw nothing("copyState");
     // All are read before any is written.
     const copies = pairs.map(([name, s]) => [s.name, source.getState(name)] as const);
     for (const [name, value] of copies) this.setState(name, value);
@@ -121,16 +130,11 @@ export abstract class HoldsState {
     const { bytes } = await read(await source);
     const { decodeState } = await import("./store.js");
     const file = readSafetensors(bytes);
-    await this.enqueue(() =>
-      decodeState(
-        this.machine,
-        this.#part(prefix, isWeight).filter(([name]) => !partial || file.tensors.has(name)),
-        file,
-        "safetensors file",
-        true,
-        tools,
-      ),
-    );
+    await this.enqueue(() => {
+      const part = this.#part(prefix, isWeight).filter(([name]) => !partial || file.tensors.has(name));
+      if (!part.length) throw nothing("loadSafetensors");
+      decodeState(this.machine, part, file, "safetensors file", true, tools);
+    });
   }
 
   /**

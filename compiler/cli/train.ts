@@ -10,7 +10,7 @@ import { loadModel, ofUser } from "./load-model.js";
 interface TrainFlags extends CompileFlags {
   readonly epochs?: number;
   readonly batchSize?: number;
-  readonly seed: number;
+  readonly seed?: number;
   readonly threads?: number;
   readonly checkpoint?: string;
   readonly resume?: boolean;
@@ -26,7 +26,7 @@ export function trainCommand(): Command {
     .argument("<module>", ".js, .mjs or .ts file, or a folder with train.ts")
     .option("--epochs <n>", "passes over the data set (default: what the module's `fit` says, or 1)", positive)
     .option("--batch-size <n>", "samples a step", positive)
-    .option("--seed <n>", "seed of the order of samples", integer, 0)
+    .option("--seed <n>", "seed of the order of samples in arrays (default: 0)", integer)
     .option("--threads <n>", "threads", positive)
     .option("--checkpoint <file>", "save weights and optimiser state here after each epoch and on interruption")
     .option("--resume", "go on from the checkpoint if it is there")

@@ -248,6 +248,17 @@ describe.runIf(existsSync(cli))("wasmith", () => {
     const { profile } = JSON.parse(bench.stdout) as { profile: { name: string; ms: number }[] };
     expect(profile.map((r) => r.name)).toEqual(expect.arrayContaining(["loss", "optimizer.bias"]));
     expect(wasmith("bench", "report.mjs", "--entry", "nope").stderr).toContain("there are: step, evaluate, predict");
+    // Data sets come in their own order.
+    const own = program.replace("const dataset = {", "const dataset = make({").replace(/;$/, ");");
+    const data = JSON.stringify(new URL("../../dist/data.js", import.meta.url).href);
+    writeFileSync(
+      join(folder, "own.mjs"),
+      `import { dataset as make } from ${data};\n${own.replace("new Float32Array(40)", "{ dtype: 'f32', shape: [20, 2], data: new Float32Array(40) }").replace(/x: (Float32Array.*?\)\)),/, "x: { dtype: 'f32', shape: [20, 3], data: $1 },")}`,
+    );
+    expect(wasmith("train", "own.mjs", "--no-report")).toMatchObject({ status: 0, stderr: "" });
+    expect(wasmith("train", "own.mjs", "--no-report", "--seed", "1").stderr).toMatch(
+      /option shuffle: it is for arrays/,
+    );
     // What is done is not done again.
     const checkpoint = readFileSync(join(folder, "run.safetensors"));
     wasmith("train", "report.mjs", "--epochs", "3", "--checkpoint", "run.safetensors", "--resume");

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { compile } from "../../compiler/compile.js";
-import { F, losses, nn, optim, program, trainStep } from "../../compiler/dsl/index.js";
+import { F, losses, nn, optim, program, toGraph, trainStep } from "../../compiler/dsl/index.js";
 import { sessionNames } from "../../compiler/dsl/program.js";
 import { asType, mean, np, square, sum } from "../../ir/build.js";
 import type { Value } from "../../ir/graph.js";
@@ -310,6 +310,26 @@ describe("a program", () => {
     const [epoch] = await session.fit({ x }, { progress: false });
     expect(epoch!.loss).toBeCloseTo(loss, 6);
     session.dispose();
+  });
+
+  it("says where weights would be taken by nothing", async () => {
+    const net = nn.Linear(2, 1);
+    const trained = await load(
+      await compile(program(net, { main: { inputs: { x: ["n", 2] }, run: (ctx, { x }) => net(ctx, x) } })),
+    );
+    const fixed = await compile(toGraph(net, { inputs: { x: ["n", 2] } }), compiled);
+    const session = await load(fixed);
+    const message = /no state here takes any of it\n.*program\(net/;
+    await expect(load(fixed, { weightsFrom: trained as never })).rejects.toThrow(message);
+    expect(() => session.copyState(trained as never)).toThrow(message);
+    const file = await trained.exportSafetensors();
+    await expect(session.loadSafetensors(file)).rejects.toThrow(message);
+    const other = await load(
+      await compile(program({ net }, { main: { inputs: { x: ["n", 2] }, run: (ctx, { x }) => net(ctx, x) } })),
+    );
+    await expect(other.loadSafetensors(file, { partial: true })).rejects.toThrow(message);
+    await other.loadSafetensors(file, { prefix: "net." });
+    for (const s of [trained, session, other]) s.dispose();
   });
 
   it("keeps its entries' names apart from the members of sessions", async () => {
