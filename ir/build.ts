@@ -27,7 +27,7 @@ import { cast } from "./ops/cast.js";
 import { constantLike, dimSize, full, iota, scalarConstant } from "./ops/constant.js";
 import * as ew from "./ops/elementwise.js";
 import * as logic from "./ops/logic.js";
-import { broadcast, concat, pad, productOf, reshape, slice, transpose } from "./ops/movement.js";
+import { broadcast, concat, pad, productOf, reshape, slice, transpose, unbroadcast } from "./ops/movement.js";
 import { reduceMax, reduceMin, sum as sumOp } from "./ops/reduce.js";
 
 /** A value; or a number or a size (`x.shape[0]`), which takes the dtype of its partner. */
@@ -378,6 +378,9 @@ export function axesOf(x: Value, axes: Axes): readonly number[] {
 
 export const sum = (x: Value, axes?: Axes, { keepDims = false }: ReduceOptions = {}): Value =>
   sumOp([x], { axes: axesOf(x, axes), keepDims });
+/** The adjoint of `broadcastTo`: sums over what it repeats of a value of that shape. */
+export const sumToShape = (x: Value, shape: Shape): Value =>
+  unbroadcast(x, shape, { shape: shapeOf(x), axes: shape.map((_, a) => a + rankOf(x) - shape.length) });
 export const amax = (x: Value, axes?: Axes, { keepDims = false }: ReduceOptions = {}): Value =>
   reduceMax([x], { axes: axesOf(x, axes), keepDims });
 export const amin = (x: Value, axes?: Axes, { keepDims = false }: ReduceOptions = {}): Value =>

@@ -18,6 +18,7 @@ import { narrowProducts } from "./graph/narrow-products.js";
 import { recognize } from "./graph/recognize.js";
 import { simplify } from "./graph/simplify.js";
 import { sparseUpdates } from "./graph/sparse-updates.js";
+import { tileAttention } from "./graph/tile-attention.js";
 import type { GraphPass, Trace } from "./pass.js";
 
 /** What every graph goes through before lowering. A pass that stands here again says why. */
@@ -29,6 +30,7 @@ export const defaultPipeline: readonly GraphPass[] = [
   // Composites are recognised by the identity of shared operands.
   eliminateCommonSubexpressions,
   recognize,
+  tileAttention,
   decompose(),
   // Decompositions compute the same things side by side: sizes, masks, the parts of a gate.
   eliminateCommonSubexpressions,

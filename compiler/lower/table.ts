@@ -24,6 +24,7 @@ import { lowerUnique } from "./dynamic/unique.js";
 import { lowerRandomBits } from "./elementwise/random.js";
 import type { Node } from "./elementwise/structured.js";
 import { lowerFusion } from "./fusion.js";
+import { lowerTiledAttention, lowerTiledAttentionGrad } from "./product/attention.js";
 import { lowerDot } from "./product/contraction.js";
 import { lowerArg, lowerCumulative, lowerSort, lowerTopK } from "./reduce/lines.js";
 import { lowerConv } from "./window/conv.js";
@@ -47,6 +48,8 @@ const rows = {
   concat: "group",
   pad: "group",
   dotGeneral: lowerDot,
+  tiledAttention: lowerTiledAttention,
+  tiledAttentionGrad: lowerTiledAttentionGrad,
   conv: lowerConv,
   convInputGrad: lowerConvInputGrad,
   convWeightGrad: lowerConvWeightGrad,

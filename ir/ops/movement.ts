@@ -107,7 +107,21 @@ export function invertPermutation(perm: readonly number[]): readonly number[] {
   return inverse;
 }
 
-type BroadcastAttrs = { readonly shape: Shape; readonly axes: readonly number[] };
+export type BroadcastAttrs = { readonly shape: Shape; readonly axes: readonly number[] };
+
+/** The adjoint of `broadcast` from `own`: sums over what it repeated. */
+export function unbroadcast(dy: Value, own: Shape, { shape, axes }: BroadcastAttrs): Value {
+  const stretch = (i: number) => stretchOf(own[i]!, shape[axes[i]!]!);
+  const reduced = shape.map((_, a) => a).filter((a) => !axes.includes(a) || stretch(axes.indexOf(a)) === "repeats");
+  const summed = reduced.length === 0 ? dy : sum([dy], { axes: reduced, keepDims: false });
+  // As long as dy where the run decides; there the sum goes to the one element, if there is but one.
+  const long = own.map((d, i) => (stretch(i) === "either" ? shape[axes[i]!]! : d));
+  let dx = reshape([summed], { shape: long });
+  own.forEach((d, i) => {
+    if (stretch(i) === "either") dx = sumIfOne(dx, i, d);
+  });
+  return dx;
+}
 
 export const broadcast: PrimitiveOp<"broadcast", BroadcastAttrs> = defineOp<"broadcast", BroadcastAttrs>({
   name: "broadcast",
@@ -136,19 +150,7 @@ export const broadcast: PrimitiveOp<"broadcast", BroadcastAttrs> = defineOp<"bro
     });
     return out;
   },
-  vjp: ({ dy, operands: [x], attrs: { shape, axes } }) => {
-    const own = x!.type.shape;
-    const stretch = (i: number) => stretchOf(own[i]!, shape[axes[i]!]!);
-    const reduced = shape.map((_, a) => a).filter((a) => !axes.includes(a) || stretch(axes.indexOf(a)) === "repeats");
-    const summed = reduced.length === 0 ? dy : sum([dy], { axes: reduced, keepDims: false });
-    // As long as dy where the run decides; there the sum goes to the one element, if there is but one.
-    const long = own.map((d, i) => (stretch(i) === "either" ? shape[axes[i]!]! : d));
-    let dx = reshape([summed], { shape: long });
-    own.forEach((d, i) => {
-      if (stretch(i) === "either") dx = sumIfOne(dx, i, d);
-    });
-    return [dx];
-  },
+  vjp: ({ dy, operands: [x], attrs }) => [unbroadcast(dy, x!.type.shape, attrs)],
   accuracy: "exact",
   samples: [
     sampleWith({ shape: [4, 3], axes: [1] }, f32(3)),

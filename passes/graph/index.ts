@@ -15,6 +15,7 @@ import { recognize } from "./recognize.js";
 import { relaxedMath } from "./relaxed-math.js";
 import { simplify } from "./simplify.js";
 import { sparseUpdates } from "./sparse-updates.js";
+import { tileAttention } from "./tile-attention.js";
 
 const all: readonly GraphPass[] = [
   canonicalizeNans,
@@ -31,6 +32,7 @@ const all: readonly GraphPass[] = [
   relaxedMath,
   simplify,
   sparseUpdates,
+  tileAttention,
 ];
 
 export const graphPasses: ReadonlyMap<string, GraphPass> = new Map(all.map((p) => [p.name, p]));

@@ -114,6 +114,8 @@ const others = {
   dimSize: none,
   iota: none,
   dotGeneral: dot,
+  tiledAttention: (n, b) => again(n, b.all(), n.attrs),
+  tiledAttentionGrad: (n, b) => again(n, b.all(), n.attrs),
   conv: (n, b) => asImages(n as GraphNode, b, [1]),
   convInputGrad: (n, b) => asImages(n as GraphNode, b, [1]),
   // Each sample's own kernel has its own sum over places, which fills the kernel's tiles.

@@ -121,6 +121,8 @@ const others = {
   scan: "unknown",
   fusion: "unknown",
   dotGeneral: "unknown",
+  tiledAttention: "unknown",
+  tiledAttentionGrad: "unknown",
   convInputGrad: "unknown",
   convWeightGrad: "unknown",
   maxPoolGather: "unknown",

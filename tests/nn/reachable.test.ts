@@ -17,6 +17,10 @@ const internal: Readonly<Record<string, string>> = {
   maxPoolGrad: "the gradient of maxPool",
   maxPoolGather: "the gradient of maxPoolGrad",
   convWeightGrad: "the gradient of conv in its weight",
+  geluExactGrad: "the gradient of geluExact",
+  attentionGrad: "the gradient of attention",
+  tiledAttention: "made by the pass `tile-attention` of attention",
+  tiledAttentionGrad: "made by the pass `tile-attention` of attentionGrad",
 };
 
 const value = (dtype: "f32" | "i64" | "i32" | "bool" | "u32", ...shape: number[]): Value =>

@@ -32,6 +32,8 @@ const CLOSE: ReadonlySet<string> = new Set([
   "maxPoolGrad",
   "randomNormal",
   "softplus",
+  "tiledAttention",
+  "tiledAttentionGrad",
 ]);
 
 /** What ONNX can't express: op, whether this sample is of that kind, and the reason that is given. */

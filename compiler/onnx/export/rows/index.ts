@@ -1,7 +1,10 @@
 /** How each op is written in ONNX: total over all ops. */
 
+import { broadcastTo } from "../../../../ir/build.js";
 import { InternalError } from "../../../../ir/errors.js";
 import type { GraphNode, Value } from "../../../../ir/graph.js";
+import { makeNode } from "../../../../ir/op.js";
+import * as attentions from "../../../../ir/ops/attention.js";
 import type { OpName } from "../../../../ir/ops/index.js";
 import { flag, float, type Ref } from "../draft.js";
 import type { EmitNode, Emitter } from "../emitter.js";
@@ -30,9 +33,22 @@ const attention: Row<"attention"> = (e, node) => {
   });
 };
 
+/** Kernels' forms stand for what they are made of. */
+const tiledAttention: Row<"tiledAttention"> = (e, node) =>
+  e.decompose(makeNode(attentions.attention, node.operands, node.attrs) as GraphNode);
+
+const tiledAttentionGrad: Row<"tiledAttentionGrad"> = (e, node) => {
+  const batch = node.operands[0]!.type.shape.slice(0, -2);
+  const whole = node.operands.map((v) => broadcastTo(v, [...batch, ...v.type.shape.slice(-2)]));
+  return e.decompose(makeNode(attentions.attentionGrad, whole, node.attrs) as GraphNode);
+};
+
 export const rows = {
   ...activation,
   attention,
+  attentionGrad: "decompose",
+  tiledAttention,
+  tiledAttentionGrad,
   rotary: "decompose",
   ...contraction,
   ...control,

@@ -1,0 +1,329 @@
+/**
+ * Attention over blocks of queries, without the matrix of weights: softmax(scale · Q · Kᵀ) · V, causal or not, and its gradient.
+ *
+ *   for each chunk of (matrix, block of 32 queries):                                 @f32_attention…: begin, end count chunks
+ *     T = (scale · Q)ᵀ of the block                                                  [D][32]
+ *     P = K · T, keys that the block sees                                            [keys][32]
+ *     P = softmax down the columns, masked on the diagonal
+ *     Y = Pᵀ · V
+ *
+ * Weights lie transposed, queries in lanes: the softmax then needs no sums across lanes, and neither keys nor values are packed, as
+ * products read K by splats and V in rows. Causal blocks end with their last query's key, which leaves out nearly half of the work.
+ * The gradient takes a whole matrix at a time, computes the weights of each block again, and adds to dK and dV block by block:
+ *
+ *     G = V · dYᵀ;  dV += P · dY;  S = scale · P ∘ (G − Σ P ∘ G down the columns);  dQ = Sᵀ · K;  dK += S · Q
+ *
+ * Products are those of gemm.ts. Each sum runs over keys, or over queries, in their order.
+ */
+
+import type { Expr, LoopFunction, LoopParam } from "../../ir/loop.js";
+import { type Block, buildFunction } from "../../ir/loop-block.js";
+import * as B from "../../ir/loop-build.js";
+import { chooseTile } from "./choose-tile.js";
+import { Helpers } from "./columns.js";
+import { type GemmKernel, gemm, type Kernel } from "./gemm.js";
+import { int, ints } from "./tile.js";
+
+/** Queries of a block: lanes of a row of weights. */
+export const attentionBlock = 32;
+const bytes = 4;
+const rowBytes = attentionBlock * bytes;
+
+export interface AttentionSpec {
+  readonly causal: boolean;
+  /** Elements of a query and of a key, where known. */
+  readonly d?: number;
+  /** Elements of a value, where known. */
+  readonly e?: number;
+  /** Batch axes where keys or values are shared by several matrices; 0 where each has its own. */
+  readonly axes: number;
+}
+
+/** Elements of memory that a thread works in: transposed queries (and dY), weights (and their cotangents). */
+export const attentionScratch = { forward: { wide: 1, deep: 1 }, gradient: { wide: 2, deep: 2 } } as const;
+
+const single = { type: "f32" } as const;
+const by = { name: "by", ...single } as const;
+const pointers = <const N extends string>(...names: readonly N[]) => names.map((n) => B.pointer(n, "f32"));
+
+/** Parameters after the operands': sizes L, S, D and E, the scale, memory to work in, and of each batch axis its size and strides in matrices. */
+const common = (axes: number): readonly LoopParam[] => [
+  ...ints("l", "s", "d", "e"),
+  { name: "scale", ...single },
+  ...pointers("work"),
+  ...Array.from({ length: axes }, (_, i) => ints(`batch${i}`, `keyStep${i}`, `valueStep${i}`)).flat(),
+];
+
+/** to[column][row] = by · x[row][column], for up to a block of rows; zeros where there are fewer. */
+const transposeRows: LoopFunction = buildFunction(
+  "f32_attention_transpose",
+  [...pointers("x", "to"), ...ints("rows", "columns"), by],
+  undefined,
+  (f, [x, to, rows, columns, factor]) => {
+    f.if(B.ltS(rows!, attentionBlock), () => {
+      f.push({ kind: "fill", dst: to!, byte: B.i32(0), bytes: B.mul(columns!, rowBytes) });
+    });
+    const row = f.mut("row", x!);
+    f.for("r", 0, rows!, 1, (r) => {
+      const at = f.mut("at", B.add(to!, B.mul(r, bytes)));
+      f.for("c", 0, columns!, 1, (c) => {
+        f.store("f32", at, 0, B.mul(B.load("f32", "f32", row, c), factor!));
+        f.assign(at, B.add(at, rowBytes));
+      });
+      f.assign(row, B.add(row, B.mul(columns!, bytes)));
+    });
+  },
+);
+
+/** Two vectors of lanes at a time, of each row: `body` gets a pointer to the first row's. */
+function laneGroups(f: Block, body: (group: Expr) => void): void {
+  f.for("group", 0, attentionBlock, 8, body);
+}
+
+const halves = [0, 4] as const;
+
+/** Down the columns of p[keys][32]. With `causal`, lane i sees the keys up to `diagonal` + i only. */
+function softmaxColumns(causal: boolean): LoopFunction {
+  const params = [...pointers("p"), ...ints("keys", "diagonal")];
+  const name = causal ? "f32_attention_softmax_causal" : "f32_attention_softmax";
+  return buildFunction(name, params, undefined, (f, [p, keys, diagonal]) => {
+    const end = f.let("end", B.mul(keys!, attentionBlock));
+    laneGroups(f, (group) => {
+      const at = f.let("at", B.add(p!, B.mul(group, bytes)));
+      const read = (row: Expr, h: number) => B.load("f32x4", "f32", at, row, h);
+      const top = halves.map(() => f.mut("top", B.constant("f32x4", -Infinity)));
+      const open = causal ? f.let("open", B.minS(end, B.mul(diagonal!, attentionBlock))) : end;
+      f.for("row", 0, open, attentionBlock, (row) => {
+        for (const [i, h] of halves.entries()) f.assign(top[i]!, B.pmax(top[i]!, read(row, h)));
+      });
+      if (causal) {
+        // The last key that each lane sees, counted in rows' elements.
+        const last = halves.map((h) => {
+          const lanes = { kind: "constVector", type: "i32x4", values: [h, h + 1, h + 2, h + 3] } as const;
+          return f.let("last", B.add(B.add(lanes, B.splat("i32x4", group)), B.splat("i32x4", diagonal!)));
+        });
+        f.for("row", open, end, attentionBlock, (row) => {
+          const key = f.let("key", B.splat("i32x4", B.shrU(row, Math.log2(attentionBlock))));
+          for (const [i, h] of halves.entries()) {
+            const unseen = B.gtS(key, last[i]!);
+            const x = f.let("x", B.select(unseen, B.constant("f32x4", -Infinity), read(row, h)));
+            f.store("f32", at, row, x, h);
+            f.assign(top[i]!, B.pmax(top[i]!, x));
+          }
+        });
+      }
+      const total = halves.map(() => f.mut("total", B.constant("f32x4", 0)));
+      f.for("row", 0, end, attentionBlock, (row) => {
+        for (const [i, h] of halves.entries()) {
+          const e = f.let("e", B.math("exp", B.sub(read(row, h), top[i]!)));
+          f.store("f32", at, row, e, h);
+          f.assign(total[i]!, B.add(total[i]!, e));
+        }
+      });
+      const inverse = total.map((t) => f.let("inverse", B.div(B.constant("f32x4", 1), t)));
+      f.for("row", 0, end, attentionBlock, (row) => {
+        for (const [i, h] of halves.entries()) f.store("f32", at, row, B.mul(read(row, h), inverse[i]!), h);
+      });
+    });
+  });
+}
+
+/** g = by · p ∘ (g − Σ p ∘ g down the columns). */
+const softmaxGradColumns: LoopFunction = buildFunction(
+  "f32_attention_softmax_grad",
+  [...pointers("p", "g"), int("keys"), by],
+  undefined,
+  (f, [p, g, keys, factor]) => {
+    const end = f.let("end", B.mul(keys!, attentionBlock));
+    laneGroups(f, (group) => {
+      const at = f.let("at", B.add(p!, B.mul(group, bytes)));
+      const to = f.let("to", B.add(g!, B.mul(group, bytes)));
+      const weight = (row: Expr, h: number) => B.load("f32x4", "f32", at, row, h);
+      const cotangent = (row: Expr, h: number) => B.load("f32x4", "f32", to, row, h);
+      const mean = halves.map(() => f.mut("mean", B.constant("f32x4", 0)));
+      f.for("row", 0, end, attentionBlock, (row) => {
+        for (const [i, h] of halves.entries()) f.assign(mean[i]!, B.fma(weight(row, h), cotangent(row, h), mean[i]!));
+      });
+      const scale = f.let("scale", B.splat("f32x4", factor!));
+      f.for("row", 0, end, attentionBlock, (row) => {
+        for (const [i, h] of halves.entries()) {
+          const centred = B.sub(cotangent(row, h), mean[i]!);
+          f.store("f32", to, row, B.mul(B.mul(weight(row, h), centred), scale), h);
+        }
+      });
+    });
+  },
+);
+
+/** The products of a kernel, and how they are called. */
+class Products {
+  readonly #helpers = new Helpers();
+
+  list(): readonly LoopFunction[] {
+    return this.#helpers.list();
+  }
+
+  use(f: LoopFunction): LoopFunction {
+    return this.#helpers.use(f);
+  }
+
+  #call(
+    f: Block,
+    kernel: GemmKernel,
+    args: Readonly<Record<"m" | "n" | "a" | "b" | "c" | "k", Expr>>,
+    strides: Strides,
+  ) {
+    for (const helper of kernel.helpers) this.#helpers.use(helper);
+    const blocks = (size: Expr, most: number) => B.divS(B.add(size, most - 1), most);
+    const end = B.mul(blocks(args.m, kernel.chunkRows), blocks(args.n, kernel.chunkColumns));
+    const rest = { begin: 0, end, aRow: 0, aColumn: 1, bRow: args.n, cRow: args.n, aBatch: 0, bBatch: 0, cBatch: 0 };
+    f.callNamed(this.#helpers.use(kernel.fn), { ...rest, ...args, ...strides });
+  }
+
+  /** c[keys][32] = rows[keys][n] · columns[n][32] */
+  againstBlock(f: Block, keys: Expr, n: Expr, rows: Expr, columns: Expr, c: Expr): void {
+    const tile = chooseTile("f32", { rows: attentionBlock, columns: attentionBlock });
+    const kernel = gemm({ lane: "f32", a: "rows", b: "rows", n: attentionBlock, ...tile });
+    const args = { m: keys, n: B.i32(attentionBlock), a: rows, b: columns, c, k: n };
+    this.#call(f, kernel, args, { aRow: n });
+  }
+
+  /** c[count][n] = p[keys][0 … count]ᵀ · rows[keys][n] */
+  overKeys(f: Block, count: Expr, keys: Expr, n: Expr, p: Expr, rows: Expr, c: Expr): void {
+    const kernel = gemm({ lane: "f32", a: "columns", b: "rows", ...tileOf(n) });
+    this.#call(f, kernel, { m: count, n, a: p, b: rows, c, k: keys }, { aRow: 1, aColumn: attentionBlock });
+  }
+
+  /** c[keys][n] += p[keys][0 … count] · rows[count][n] */
+  overQueries(f: Block, count: Expr, keys: Expr, n: Expr, p: Expr, rows: Expr, c: Expr): void {
+    const kernel = gemm({ lane: "f32", a: "rows", b: "rows", accumulate: true, ...tileOf(n) });
+    this.#call(f, kernel, { m: keys, n, a: p, b: rows, c, k: count }, { aRow: attentionBlock });
+  }
+}
+
+type Strides = { readonly aRow: Expr | number; readonly aColumn?: number };
+
+/** Tile and columns of a product that is n wide. */
+function tileOf(n: Expr): { readonly mr: number; readonly nr: number; readonly n?: number } {
+  const known = n.kind === "const" ? Number(n.value) : undefined;
+  const tile = chooseTile("f32", { rows: attentionBlock, ...(known === undefined ? {} : { columns: known }) });
+  return known === undefined ? tile : { ...tile, n: known };
+}
+
+/** Of a matrix of queries: which of keys and of values belong to it. */
+function partners(f: Block, p: Readonly<Record<string, Expr>>, axes: number, matrix: Expr): readonly [Expr, Expr] {
+  if (axes === 0) return [matrix, matrix];
+  let rest = matrix;
+  let [key, value]: [Expr, Expr] = [B.i32(0), B.i32(0)];
+  for (let i = axes - 1; i >= 0; i--) {
+    const size = p[`batch${i}`]!;
+    const index = f.let("index", i === 0 ? rest : B.remS(rest, size));
+    if (i > 0) rest = f.let("rest", B.divS(rest, size));
+    key = B.add(key, B.mul(index, p[`keyStep${i}`]!));
+    value = B.add(value, B.mul(index, p[`valueStep${i}`]!));
+  }
+  return [f.let("keyMatrix", key), f.let("valueMatrix", value)];
+}
+
+/** Pointer to a matrix of `rows` × n, from its row `first` on. */
+const matrixAt = (f: Block, base: Expr, matrix: Expr, rows: Expr, n: Expr, first: Expr = B.i32(0)): Expr =>
+  f.let("at", B.add(base, B.mul(B.mul(B.add(B.mul(matrix, rows), first), n), bytes)));
+
+const suffix = ({ causal, d, e, axes }: AttentionSpec): string =>
+  `${causal ? "_causal" : ""}_${d ?? "d"}x${e ?? "e"}${axes === 0 ? "" : `_shared${axes}`}`;
+
+/** Weights of the block of queries at `first`, in `weights`: how many queries it has, and how many keys it sees. */
+function blockWeights(
+  f: Block,
+  products: Products,
+  causal: boolean,
+  p: Readonly<Record<string, Expr>>,
+  at: {
+    readonly first: Expr;
+    readonly queries: Expr;
+    readonly keys: Expr;
+    readonly wide: Expr;
+    readonly weights: Expr;
+  },
+): { readonly count: Expr; readonly keys: Expr } {
+  const count = f.let("count", B.minS(B.sub(p.l!, at.first), attentionBlock));
+  const keys = causal ? f.let("keys", B.minS(p.s!, B.add(at.first, count))) : p.s!;
+  f.callNamed(products.use(transposeRows), { x: at.queries, to: at.wide, rows: count, columns: p.d!, by: p.scale! });
+  products.againstBlock(f, keys, p.d!, at.keys, at.wide, at.weights);
+  f.callNamed(products.use(softmaxColumns(causal)), { p: at.weights, keys, diagonal: at.first });
+  return { count, keys };
+}
+
+/** Parameters by name; sizes of heads are numbers where they are known. */
+function namedOf(params: readonly LoopParam[], { d, e }: AttentionSpec): Readonly<Record<string, Expr>> {
+  const own = Object.fromEntries(params.map((p) => [p.name, B.param(p)]));
+  return { ...own, ...(d === undefined ? {} : { d: B.i32(d) }), ...(e === undefined ? {} : { e: B.i32(e) }) };
+}
+
+/** Chunks are blocks of queries, of all matrices: matrices · ceil(L/32). Entry parameters: q, k, v, y, then `common`. */
+export function attentionKernel(spec: AttentionSpec): Kernel {
+  const { causal, axes } = spec;
+  const params = [...ints("begin", "end"), ...pointers("q", "k", "v", "y"), ...common(axes)];
+  const products = new Products();
+  const fn = buildFunction(`f32_attention${suffix(spec)}`, params, undefined, (f) => {
+    const p = namedOf(params, spec);
+    type Name = "q" | "k" | "v" | "y" | "l" | "s" | "d" | "e" | "work";
+    const { q, k, v, y, l, s, d, e, work } = p as Readonly<Record<Name, Expr>>;
+    const blocks = f.let("blocks", B.divS(B.add(l, attentionBlock - 1), attentionBlock));
+    const weights = f.let("weights", B.add(work, B.mul(d, rowBytes)));
+    f.for("chunk", p.begin!, p.end!, 1, (chunk) => {
+      const matrix = f.let("matrix", B.divS(chunk, blocks));
+      const first = f.let("first", B.mul(B.remS(chunk, blocks), attentionBlock));
+      const [keyMatrix, valueMatrix] = partners(f, p, axes, matrix);
+      const { count, keys } = blockWeights(f, products, causal, p, {
+        first,
+        queries: matrixAt(f, q, matrix, l, d, first),
+        keys: matrixAt(f, k, keyMatrix, s, d),
+        wide: work,
+        weights,
+      });
+      const values = matrixAt(f, v, valueMatrix, s, e);
+      products.overKeys(f, count, keys, e, weights, values, matrixAt(f, y, matrix, l, e, first));
+    });
+  });
+  return { fn, helpers: products.list() };
+}
+
+/** Chunks are matrices. Entry parameters: q, k, v, dy, dq, dk, dv, then `common`; dk and dv have all matrices. */
+export function attentionGradKernel(spec: AttentionSpec): Kernel {
+  const { causal, axes } = spec;
+  const params = [...ints("begin", "end"), ...pointers("q", "k", "v", "dy", "dq", "dk", "dv"), ...common(axes)];
+  const products = new Products();
+  const fn = buildFunction(`f32_attention_grad${suffix(spec)}`, params, undefined, (f) => {
+    const p = namedOf(params, spec);
+    type Name = "q" | "k" | "v" | "dy" | "dq" | "dk" | "dv" | "l" | "s" | "d" | "e" | "work";
+    const { q, k, v, dy, dq, dk, dv, l, s, d, e, work } = p as Readonly<Record<Name, Expr>>;
+    const wideDy = f.let("wideDy", B.add(work, B.mul(d, rowBytes)));
+    const weights = f.let("weights", B.add(wideDy, B.mul(e, rowBytes)));
+    const scores = f.let("scores", B.add(weights, B.mul(s, rowBytes)));
+    f.for("matrix", p.begin!, p.end!, 1, (matrix) => {
+      const [keyMatrix, valueMatrix] = partners(f, p, axes, matrix);
+      const keysAt = matrixAt(f, k, keyMatrix, s, d);
+      const valuesAt = matrixAt(f, v, valueMatrix, s, e);
+      const [dkAt, dvAt] = [matrixAt(f, dk, matrix, s, d), matrixAt(f, dv, matrix, s, e)];
+      for (const [to, n] of [
+        [dkAt, d],
+        [dvAt, e],
+      ] as const)
+        f.push({ kind: "fill", dst: to, byte: B.i32(0), bytes: B.mul(B.mul(s, n), bytes) });
+      f.for("first", 0, l, attentionBlock, (first) => {
+        const queries = matrixAt(f, q, matrix, l, d, first);
+        const at = { first, queries, keys: keysAt, wide: work, weights };
+        const { count, keys } = blockWeights(f, products, causal, p, at);
+        const dyAt = matrixAt(f, dy, matrix, l, e, first);
+        f.callNamed(products.use(transposeRows), { x: dyAt, to: wideDy, rows: count, columns: e, by: B.f32(1) });
+        products.againstBlock(f, keys, e, valuesAt, wideDy, scores);
+        products.overQueries(f, count, keys, e, weights, dyAt, dvAt);
+        f.callNamed(products.use(softmaxGradColumns), { p: weights, g: scores, keys, by: p.scale! });
+        products.overKeys(f, count, keys, d, scores, keysAt, matrixAt(f, dq, matrix, l, d, first));
+        products.overQueries(f, count, keys, d, scores, queries, dkAt);
+      });
+    });
+  });
+  return { fn, helpers: products.list() };
+}
