@@ -23,8 +23,20 @@ export function glueDeclarations(manifest: Manifest): string {
   // The one entry of an inference model is what `run` runs.
   const others = Object.keys(entries).filter((name) => !own.has(name) && !(name === "main" && !fit));
   const methods = others.map((name) => methodOf(name, entries[name]!)).join("");
+  const scalars = fit ? [fit.loss, ...fit.metrics] : [];
+  const more = fit ? entries[fit.step]!.outputs.filter((o) => !scalars.includes(o.name)) : [];
+  const step = more.length > 0 ? `{ step(feeds: Batch): Promise<Measures & {${fields(more, false)}\n}> } & ` : "";
+  const types = [main ? "Inputs, Outputs" : "Feeds, Results", fit ? "Batch" : ""].filter(Boolean).join(", ");
+  const imports = [
+    base,
+    "LoadOptions",
+    others.length > 0 && "RunOptions",
+    !main && "Feeds",
+    !main && "Results",
+    step && "Measures",
+  ];
   return `// Written by ${oneLine(manifest.producer)}.
-import type { ${[base, "LoadOptions", others.length > 0 && "RunOptions"].filter(Boolean).join(", ")} } from "wasmith/runtime";
+import type { ${imports.filter(Boolean).join(", ")} } from "wasmith/runtime";
 
 /** A tensor with its shape. A bare array of its data does where the shape follows from its length. */
 interface Tensor<D extends string, A, S extends readonly number[]> {
@@ -33,7 +45,7 @@ interface Tensor<D extends string, A, S extends readonly number[]> {
   readonly data: A;
 }
 ${main ? interfaces(main) : ""}
-${fit ? `export interface Batch {${fields(entries[fit.step]!.inputs, true)}\n}\n` : ""}${methods && `\n/** A method for each entry. Outputs without axes are numbers. */\nexport interface Entries {${methods}\n}\n\n`}export type Model = ${base}<${[main ? "Inputs, Outputs" : "", fit ? "Batch" : ""].filter(Boolean).join(", ")}>${methods && " & Entries"};
+${fit ? `export interface Batch {${fields(entries[fit.step]!.inputs, true)}\n}\n` : ""}${methods && `\n/** A method for each entry. Outputs without axes are numbers. */\nexport interface Entries {${methods}\n}\n\n`}export type Model = ${step}${base}<${types}>${methods && " & Entries"};
 
 export declare function load(options?: LoadOptions): Promise<Model>;
 `;

@@ -6,6 +6,7 @@ import { asType, mean, np, square, sum } from "../../ir/build.js";
 import type { Value } from "../../ir/graph.js";
 import { tanh } from "../../ir/ops/elementwise.js";
 import { randomUniform } from "../../ir/ops/random.js";
+import { glueDeclarations } from "../../runtime/glue.js";
 import { load, type Tensor, type TrainingSession } from "../../runtime/index.js";
 
 const compiled = { variants: ["simd128"] } as const;
@@ -299,7 +300,14 @@ describe("a program", () => {
         },
       },
     });
-    const session = await load(await compile(p, compiled));
+    const artifact = await compile(p, compiled);
+    const glue = glueDeclarations(artifact.manifest);
+    expect(glue).toMatch(/import type \{ TrainingSession, LoadOptions, Feeds, Results, Measures \}/);
+    expect(glue).toMatch(
+      /Model = \{ step\(feeds: Batch\): Promise<Measures & \{[^}]*"y": Tensor<"f32"[^}]*\}> \} & TrainingSession<Feeds, Results, Batch>;/,
+    );
+    expect(glue).not.toContain('"norm"');
+    const session = await load(artifact);
     const x = Float32Array.of(1, 2, 3, 4);
     const { loss, metrics, y, count, best } = await session.step({ x });
     expect(Object.keys(metrics)).toEqual(["norm"]);
