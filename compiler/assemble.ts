@@ -29,7 +29,7 @@ import { collectSlots, limitDim } from "./plan/reads.js";
 import { allBuffers, placeStateResults } from "./plan/state.js";
 import { EntryTable, type Slots } from "./plan/table.js";
 import { gradientGuard, type OnnxTemplate, type Program, weightStates } from "./program.js";
-import { type Buffer, forEachStep, type Limit, type Schedule, type ScheduledInput, type Step } from "./schedule.js";
+import { type Buffer, forEachStep, limitsIn, type Schedule, type ScheduledInput, type Step } from "./schedule.js";
 import { emitModule, type Variant } from "./wasm/emit.js";
 import { Contents, type PlacedWeights, placeWeights } from "./weights.js";
 
@@ -250,15 +250,10 @@ function emitEntry({ schedule, placement }: Entry, table: EntryTable, maxMemoryB
 
 function limitsOf(schedule: Schedule, table: EntryTable): LimitInfo[] {
   const found = new Map<string, LimitInfo>();
-  const add = (limit: Limit) => {
+  for (const limit of [...schedule.requirements.map((r) => r.limit), ...limitsIn(schedule.steps)]) {
     const { symbol, where, message, hint } = limit;
     found.set(symbol, { slot: table.slot(limitDim(limit)), where, message, hint });
-  };
-  for (const r of schedule.requirements) add(r.limit);
-  forEachStep(schedule.steps, (step) => {
-    for (const a of step.kind === "kernel" ? step.args : []) if (a.kind === "limitSlot") add(a.limit);
-    for (const r of step.kind === "check" ? step.requirements : []) add(r.limit);
-  });
+  }
   return [...found.values()];
 }
 

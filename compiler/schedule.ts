@@ -178,6 +178,16 @@ export function forEachStep(steps: readonly Step[], visit: (step: Step) => void)
   }
 }
 
+/** What the steps may break. */
+export function limitsIn(steps: readonly Step[]): readonly Limit[] {
+  const found: Limit[] = [];
+  forEachStep(steps, (step) => {
+    for (const a of step.kind === "kernel" ? step.args : []) if (a.kind === "limitSlot") found.push(a.limit);
+    for (const r of step.kind === "check" ? step.requirements : []) found.push(r.limit);
+  });
+  return found;
+}
+
 export interface ScheduledInput {
   readonly name: string;
   readonly view: View;

@@ -16,6 +16,7 @@ import {
   isView,
   type KernelStep,
   type Limit,
+  limitsIn,
   type OnceStep,
   type Requirement,
   type Schedule,
@@ -43,6 +44,8 @@ export class EntryEmitter {
   readonly #loops = new Map<string, Expr>();
   readonly #leaving = new Leaving();
   #names = 0;
+  /** In a once step: the code runs for the first time. Engines put better code in the place of quick code only when it is called anew. */
+  #isFirst = false;
   readonly #tid: Expr;
   readonly #threads: Expr;
 
@@ -230,13 +233,19 @@ export class EntryEmitter {
 
   /**
    * The flag is set only when all threads have looked at it, so all of them take the same way, and those that find it set need not
-   * wait for one another.
+   * wait for one another. What has broken a limit is not done: the next run will say so, too.
    */
   #once({ done, body }: OnceStep, barrier: Stmt): readonly Stmt[] {
-    const set = b.store("u8", this.#read(this.#placement.address(done)), b.i32(0), b.i32(1));
+    const flag = this.#read(this.#placement.address(done));
+    const limits = limitsIn(body);
+    const isWhole = limits.length === 0 ? b.i32(1) : b.select(this.#broken(limits), b.i32(0), b.i32(1));
+    const set = b.store("u8", flag, b.i32(0), isWhole);
+    this.#isFirst = true;
+    const steps = this.#list(body, this.#hazards());
+    this.#isFirst = false;
     return [
       b.ifThen(b.eq(this.#flag(done), b.i32(0)), [
-        ...this.#list(body, this.#hazards()),
+        ...steps,
         barrier,
         b.ifThen(b.eq(this.#tid, b.i32(0)), [set]),
         barrier,
@@ -367,7 +376,7 @@ export class EntryEmitter {
       { kind: "let", name: end, value: b.divU(b.mul(chunks, b.add(this.#tid, b.i32(1))), this.#threads) },
       b.ifThen(b.ne(leaving.skip, b.i32(0)), [b.assign(v(at), word(wordChunk)), ...leaving.arrive()]),
       b.whileLoop(b.ltS(v(at), v(end)), [
-        { kind: "let", name: next, value: b.select(b.ne(word(wordPoll), b.i32(0)), one, v(end)) },
+        { kind: "let", name: next, value: this.#isFirst ? one : b.select(b.ne(word(wordPoll), b.i32(0)), one, v(end)) },
         call(v(at), v(next)),
         b.assign(v(at), v(next)),
         b.ifThen(b.ltS(v(at), v(end)), [

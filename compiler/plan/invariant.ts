@@ -48,14 +48,14 @@ function isSteadyArg(a: Arg): boolean {
     case "scratch":
       return isStatic(a.bytes);
     case "f32":
+    case "limitSlot":
       return true;
     case "sizeSlot":
-    case "limitSlot":
       return false;
   }
 }
 
-/** Whether a step does the same for equal memory whatever the sizes of the run, and can't end it. */
+/** Whether a step does the same for equal memory whatever the sizes of the run. */
 function isSteady(step: Step): step is Leaf {
   if (step.kind === "copy") return [step.count, step.from.offset, step.to.offset].every(isStatic);
   return step.kind === "kernel" && isStatic(step.chunks) && step.args.every(isSteadyArg);

@@ -2,10 +2,12 @@
  * Computes at compile time what depends on constants only, by the reference evaluator.
  *
  * A value is computed where something that is not constant needs it. `broadcast` and `iota` stay as they are: they are smaller than
- * what they make, and kernels read them in place. What grows the constants stays too, beyond a budget of elements; and what takes
- * long to compute, beyond a budget of work.
+ * what they make, and kernels read them in place. What would take more bytes than the constants that it is made of stays too, such as
+ * weights that are dequantised, but for small tensors: files stay as small as the model's, and the module computes it once
+ * (compiler/plan/prepare.ts). So does what takes long to compute, beyond a budget of work.
  */
 
+import { dtypeInfo } from "../../ir/dtype.js";
 import { ModelError } from "../../ir/errors.js";
 import {
   type Attr,
@@ -26,16 +28,16 @@ import { elementCount, type Tensor } from "../../ir/tensor.js";
 import type { GraphPass } from "../pass.js";
 
 export interface FoldBudget {
-  /** Most elements of a result that is larger than the constants it is computed from. Default 65,536. */
-  readonly elements?: number;
+  /** Most bytes of a result that takes more than the constants it is computed from. Default 1,024. */
+  readonly bytes?: number;
   /** Most elements to touch in the whole graph, an estimate of time. Default 2²². */
   readonly work?: number;
 }
 
-export function foldConstants({ elements = 1 << 16, work = 1 << 22 }: FoldBudget = {}): GraphPass {
+export function foldConstants({ bytes = 1 << 10, work = 1 << 22 }: FoldBudget = {}): GraphPass {
   return {
     name: "fold-constants",
-    run: (g) => fold(g, elements, { left: work }),
+    run: (g) => fold(g, bytes, { left: work }),
   };
 }
 
@@ -69,17 +71,22 @@ function dependsOnSizes(n: GraphNode): boolean {
 
 const sizeOf = (v: Value): number => (isStaticShape(v.type.shape) ? elementCount(v.type.shape) : Infinity);
 
-/** Elements that a known value holds in the module. */
-function storedSize(v: Value): number {
+const bytesOf = (v: Value): number => sizeOf(v) * dtypeInfo[v.type.dtype].bytes;
+
+/** Bytes that a known value takes in the module. */
+function storedBytes(v: Value): number {
   if (v.def.op === "param") return 0;
-  return v.def.op === "constant" ? sizeOf(v) : v.def.operands.reduce((n, o) => n + storedSize(o), 0);
+  return v.def.op === "constant" ? bytesOf(v) : v.def.operands.reduce((n, o) => n + storedBytes(o), 0);
 }
 
 function affordable(n: GraphNode, limit: number, work: { left: number }): boolean {
-  const made = n.results.reduce((sum, r) => sum + sizeOf(r), 0);
-  const from = n.operands.reduce((sum, o) => sum + storedSize(o), 0);
+  const made = n.results.reduce((sum, r) => sum + bytesOf(r), 0);
+  const from = n.operands.reduce((sum, o) => sum + storedBytes(o), 0);
   if (made > limit && made > from) return false;
-  const cost = costOf(n, made);
+  const cost = costOf(
+    n,
+    n.results.reduce((sum, r) => sum + sizeOf(r), 0),
+  );
   if (cost > work.left) return false;
   work.left -= cost;
   return true;

@@ -4,6 +4,11 @@ import { describe, expect, it } from "vitest";
 import { type Artifact, compile } from "../../compiler/compile.js";
 import type { Step } from "../../compiler/schedule.js";
 import { losses, nn, optim, program } from "../../index.js";
+import { graph, param } from "../../ir/graph.js";
+import { constant } from "../../ir/ops/constant.js";
+import { add } from "../../ir/ops/elementwise.js";
+import { gather } from "../../ir/ops/indexing.js";
+import { tensorFrom } from "../../ir/tensor.js";
 import { load, type Session, type Tensor } from "../../runtime/index.js";
 import { seeded } from "../graph/random.js";
 import { randomArray } from "../kernels/run.js";
@@ -143,4 +148,27 @@ describe("what is made of weights", () => {
     session.dispose();
     other.dispose();
   });
+});
+
+it("says in every run what is wrong with constants", async () => {
+  const table = constant([], { value: tensorFrom("f32", [4], [1, 2, 3, 4]) });
+  const many = Array.from({ length: 4096 }, (_, i) => (i === 4000 ? 4 : (i % 4) - 3));
+  // Constants that are indices themselves are looked at when compiling.
+  const three = constant([], {
+    value: tensorFrom(
+      "i32",
+      [4096],
+      Array.from(many, () => 3),
+    ),
+  });
+  const indices = add([constant([], { value: tensorFrom("i32", [4096], many) }), three]);
+  const x = param("x", { dtype: "f32", shape: [4096] });
+  const g = graph("g", [x], [add([gather([table, indices], { axis: 0 }), x])], ["y"]);
+  const artifact = await compile(g, { variants: ["simd128", "simd128-threads"], skipPasses: ["fold-constants"] });
+  expect(onceIn(artifact, "main").length).toBe(1);
+  for (const threads of [1, 2]) {
+    const session = await load(artifact, { threads });
+    for (let i = 0; i < 3; i++) await expect(session.run({ x: new Float32Array(4096) })).rejects.toThrow(/7/);
+    session.dispose();
+  }
 });

@@ -203,8 +203,9 @@ function rightOf(ctx: LowerContext, b: Value, roles: Roles, s: Sizes, loc: strin
   }
   const matrix = matrixOf(ctx, b, roles, loc);
   const shared = roles.batch.length === 0;
-  // Packing touches each element once; it pays where the panels are read by several tiles of rows.
-  if (matrix.column === 1 && !(dimBounds(s.m).min > 16)) {
+  // Packing touches each element once; it pays where the panels are read by several tiles of rows. What is made once is as large packed.
+  const isMade = matrix.view.buffer.source.kind === "temp" && ctx.isKept(b);
+  if (matrix.column === 1 && !(dimBounds(s.m).min > 16) && !isMade) {
     return { view: matrix.view, packed: false, row: matrix.row, batch: shared ? 0 : matrix.batch };
   }
   const panels = dimMul(batches, ceilDiv(n, nr));

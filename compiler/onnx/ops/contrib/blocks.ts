@@ -1,18 +1,22 @@
 /** Weights of a few bits, quantised in blocks: MatMulNBits, MatMulBnb4, GatherBlockQuantized. */
 import {
   asType,
+  broadcastTo,
   expandDims,
+  flip,
   np,
+  padConstant,
   rankOf,
   repeatElements,
   reshapeTo,
   sliceAxis,
   swapAxes,
 } from "../../../../ir/build.js";
-import { dimMul } from "../../../../ir/dim.js";
-import type { Value } from "../../../../ir/graph.js";
+import { type Dim, dimMul, dimText } from "../../../../ir/dim.js";
+import { isStaticShape, type Value } from "../../../../ir/graph.js";
 import { gather } from "../../../../ir/ops/indexing.js";
-import { tensorFrom, toNumbers } from "../../../../ir/tensor.js";
+import { shiftRight } from "../../../../ir/ops/logic.js";
+import { elementCount, tensorFrom } from "../../../../ir/tensor.js";
 import { host } from "../../build.js";
 import type { ImportOp, NodeContext, OpRow } from "../../context.js";
 import { matmul } from "../products.js";
@@ -23,16 +27,15 @@ export function unpackedFields(packed: Value, bits: number): Value {
   const wide = asType(packed, "i32");
   const fields = 8 / bits;
   if (fields === 1) return wide;
-  const shifts = host(
-    tensorFrom(
-      "i32",
-      [fields],
-      Array.from({ length: fields }, (_, i) => 2 ** (i * bits)),
-    ),
+  const shifts = tensorFrom(
+    "i32",
+    [fields],
+    Array.from({ length: fields }, (_, i) => i * bits),
   );
-  const apart = np.rem(np.div(expandDims(wide, -1), shifts), 2 ** bits);
+  const spread = [...packed.type.shape, fields];
+  const apart = shiftRight([broadcastTo(expandDims(wide, -1), spread), broadcastTo(host(shifts), spread)]);
   const { shape } = packed.type;
-  return reshapeTo(apart, [...shape.slice(0, -1), dimMul(shape.at(-1)!, fields)]);
+  return reshapeTo(np.and(apart, 2 ** bits - 1), [...shape.slice(0, -1), dimMul(shape.at(-1)!, fields)]);
 }
 
 interface Blocks {
@@ -52,44 +55,31 @@ function readBlocks(c: NodeContext): Blocks {
   return { K, N, bits, block, blocks: Math.ceil(K / block) };
 }
 
-/** Weights [K, N] that are unpacked when compiling. */
-function constantWeights(c: NodeContext, { K, N, bits, block, blocks }: Blocks): Value | undefined {
-  const [packed, scales, zeros, groups] = [1, 2, 3, 4].map((i) => (c.has(i) ? c.constant(i) : undefined));
-  if (!packed || !scales || (c.has(3) && !zeros) || (c.has(4) && !groups)) return undefined;
-  const field = (data: ArrayLike<number | bigint>, rowBytes: number, row: number, i: number): number =>
-    (Number(data[row * rowBytes + Math.floor((i * bits) / 8)]) >> ((i * bits) % 8)) & (2 ** bits - 1);
-  const packedZeros = zeros?.dtype === "u8" ? zeros.data : undefined;
-  const floatZeros = zeros && !packedZeros ? toNumbers(zeros) : undefined;
-  const scale = toNumbers(scales);
-  if (packed.data.length * 8 < N * blocks * block * bits || scale.length < N * blocks)
-    throw c.error(
-      `its weights have ${packed.data.length} bytes and ${scale.length} scales, too few for K = ${K}, N = ${N}`,
-    );
-  const weight = new Float32Array(K * N);
-  const zeroBytes = Math.ceil((blocks * bits) / 8);
-  for (let n = 0; n < N; n++)
-    for (let k = 0; k < K; k++) {
-      const b = groups ? Number(groups.data[k]) : Math.floor(k / block);
-      const zero = floatZeros
-        ? floatZeros[n * blocks + b]!
-        : packedZeros
-          ? field(packedZeros, zeroBytes, n, b)
-          : 2 ** (bits - 1);
-      weight[k * N + n] = (field(packed.data, (blocks * block * bits) / 8, n, k) - zero) * scale[n * blocks + b]!;
-    }
-  return host(tensorFrom("f32", [K, N], weight));
-}
-
-/** Weights [K, N] that the program unpacks. */
-function computedWeights(c: NodeContext, { K, N, bits, block, blocks }: Blocks): Value {
-  if (c.has(4)) throw c.error("a group index (g_idx) needs weights that are constants");
-  const fields = asType(unpackedFields(reshapeTo(c.input(1), [N, blocks, (block * bits) / 8]), bits), "f32");
-  const scales = asType(reshapeTo(c.input(2), [N, blocks, 1]), "f32");
+/**
+ * Weights [K, N], unpacked by the program: constants stay as small as they are in the file. Bytes hold fields of `bits`, rows of
+ * [N, blocks · block], or of any length where `g_idx` says which block each row of K is in.
+ */
+function unpackedWeights(c: NodeContext, { K, N, bits, block, blocks }: Blocks): Value {
+  const groups = c.optional(4);
+  const [packed, scale] = [c.input(1), c.input(2)];
+  for (const [t, least, what] of [
+    [packed, (N * blocks * block * bits) / 8, "bytes"],
+    [scale, N * blocks, "scales"],
+  ] as const)
+    if (isStaticShape(t.type.shape) && elementCount(t.type.shape) < least)
+      throw c.error(`its weights have ${elementCount(t.type.shape)} ${what}, too few for K = ${K}, N = ${N}`);
+  const fields = asType(unpackedFields(reshapeTo(packed, [N, blocks, (block * bits) / 8]), bits), "f32");
   const given = c.optional(3);
   const zeros = given && given.type.dtype === "u8" ? unpackedZeros(given, N, blocks, bits) : given;
-  const shift = zeros ? asType(reshapeTo(zeros, [N, blocks, 1]), "f32") : 2 ** (bits - 1);
-  const rows = reshapeTo(np.mul(np.sub(fields, shift), scales), [N, blocks * block]);
-  return swapAxes(sliceAxis(rows, 1, 0, K), 0, 1);
+  // What there is one of for each block meets the block's fields; or, by groups, that of each row.
+  const flat = (x: Value): Value => sliceAxis(reshapeTo(x, [N, blocks * block]), 1, 0, K);
+  const spread = (x: Value): Value => {
+    const ofBlocks = asType(reshapeTo(x, [N, blocks]), "f32");
+    return groups ? gather([ofBlocks, groups], { axis: 1 }) : expandDims(ofBlocks, -1);
+  };
+  const centred = np.sub(groups ? flat(fields) : fields, zeros ? spread(zeros) : 2 ** (bits - 1));
+  const rows = np.mul(centred, spread(scale));
+  return swapAxes(groups ? rows : flat(rows), 0, 1);
 }
 
 function unpackedZeros(zeros: Value, rows: number, blocks: number, bits: number): Value {
@@ -100,8 +90,7 @@ function unpackedZeros(zeros: Value, rows: number, blocks: number, bits: number)
 const matMulNBits: ImportOp = (c) => {
   const form = readBlocks(c);
   const a = c.input(0);
-  const weight = constantWeights(c, form) ?? computedWeights(c, form);
-  return withBias(matmul(a, asType(weight, a.type.dtype)), c.optional(5));
+  return withBias(matmul(a, asType(unpackedWeights(c, form), a.type.dtype)), c.optional(5));
 };
 
 /** The values of 4-bit codes of bitsandbytes: FP4 and NF4 (https://arxiv.org/abs/2305.14314, appendix E). */
@@ -117,19 +106,20 @@ const matMulBnb4: ImportOp = (c) => {
   const [K, N] = [c.attrs.requiredInt("K"), c.attrs.requiredInt("N")];
   const block = c.attrs.requiredInt("block_size");
   const levels = c.attrs.requiredInt("quant_type") === 1 ? NF4 : [...FP4, ...FP4.map((v) => -v)];
-  const [packed, largest] = [c.constant(1), c.constant(2)];
-  if (!packed || !largest) throw c.error("its weights should be constants");
-  const most = toNumbers(largest);
-  if (packed.data.length * 2 < N * K || most.length * block < N * K)
-    throw c.error(`its weights have ${packed.data.length} bytes and ${most.length} blocks, too few for ${N} × ${K}`);
-  const weight = new Float32Array(K * N);
-  for (let i = 0; i < N * K; i++) {
-    const byte = Number(packed.data[i >> 1]);
-    const code = i % 2 === 0 ? byte >> 4 : byte & 15;
-    weight[(i % K) * N + Math.floor(i / K)] = levels[code]! * most[Math.floor(i / block)]!;
-  }
+  const [packed, largest] = [c.input(1), c.input(2)].map((x) => reshapeTo(x, [-1])) as [Value, Value];
+  const [bytes, most] = [packed, largest].map((x) => x.type.shape[0]!) as [Dim, Dim];
+  if (typeof bytes !== "number" || typeof most !== "number" || bytes * 2 < N * K || most * block < N * K)
+    throw c.error(`its weights have ${dimText(bytes)} bytes and ${dimText(most)} blocks, too few for ${N} × ${K}`);
+  const blocks = Math.ceil((N * K) / block);
+  const lowFirst = reshapeTo(unpackedFields(packed, 4), [bytes, 2]);
+  const codes = sliceAxis(reshapeTo(flip(lowFirst, 1), [bytes * 2]), 0, 0, N * K);
+  const own = gather([host(tensorFrom("f32", [16], levels)), codes], { axis: 0 });
+  const whole = padConstant(own, [0], [blocks * block - N * K]);
+  const scales = reshapeTo(sliceAxis(asType(largest, "f32"), 0, 0, blocks), [blocks, 1]);
+  const values = np.mul(reshapeTo(whole, [blocks, block]), scales);
+  const weight = swapAxes(reshapeTo(sliceAxis(reshapeTo(values, [blocks * block]), 0, 0, N * K), [N, K]), 0, 1);
   const a = c.input(0);
-  return matmul(a, asType(host(tensorFrom("f32", [K, N], weight)), a.type.dtype));
+  return matmul(a, asType(weight, a.type.dtype));
 };
 
 /** Rows of a table of few bits; the table stays packed, only what is taken is unpacked. */
