@@ -4,6 +4,7 @@ import { np } from "../../ir/build.js";
 import { isFloat } from "../../ir/dtype.js";
 import { ModelError } from "../../ir/errors.js";
 import { sameType, typeText, type Value } from "../../ir/graph.js";
+import { scope } from "../../ir/scope.js";
 import { scalar, type Tensor, tensorFrom, zeros } from "../../ir/tensor.js";
 import { gradients } from "../../passes/graph/differentiate.js";
 import type { ObjectiveInfo, StateRole } from "../../runtime/format.js";
@@ -173,7 +174,8 @@ export class EntryContext extends Context {
     const { store, objectives } = this.#parts;
     const name = this.#optimizerName(optimizer, parameters, options.name);
     const names = optimizerNames(name);
-    this.#gradients.push(...found.flatMap((g) => g ?? []));
+    // Those of a branch are not made where it is not taken.
+    if (scope().region === undefined) this.#gradients.push(...found.flatMap((g) => g ?? []));
     const { schedule, accumulate = 1 } = options;
     const learnt = parameters.map((p, i) => ({
       name: p.name,

@@ -320,6 +320,30 @@ describe("a program", () => {
     session.dispose();
   });
 
+  it("makes no gradient of a branch outside of it to look whether it is finite", () => {
+    const net = nn.Linear(2, 1);
+    const build = (always: boolean) =>
+      program(net, {
+        step: {
+          inputs: { x: ["n", 2] },
+          run(ctx, { x }) {
+            const loss = net(ctx, x).square().mean();
+            const learn = () => ctx.minimize(loss, net, optim.SGD({ lr: 0.1 }));
+            if (always) learn();
+            else
+              F.cond(
+                loss.gt(0),
+                () => learn(),
+                () => loss,
+              );
+            return { loss };
+          },
+        },
+      }).entries.step!.resultNames;
+    expect(build(true)).toContain("finite.gradients");
+    expect(build(false)).not.toContain("finite.gradients");
+  });
+
   it("says where weights would be taken by nothing", async () => {
     const net = nn.Linear(2, 1);
     const trained = await load(
