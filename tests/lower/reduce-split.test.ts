@@ -2,6 +2,7 @@
 
 import { expect, it } from "vitest";
 import { compile } from "../../compiler/compile.js";
+import { np } from "../../ir/build.js";
 import { type Dim, dimSymbol, dimText } from "../../ir/dim.js";
 import { type Graph, graph, param } from "../../ir/graph.js";
 import { prod, reduceMax, sum } from "../../ir/ops/reduce.js";
@@ -14,6 +15,7 @@ const shapes: readonly (readonly Dim[])[] = [
   [4, k, m, 2, 3, 5],
   [4, k, 2, m, 3],
   [k, 3, m],
+  [k, m, 6],
   [2, k, 3, m, 2, 2],
 ];
 
@@ -61,4 +63,49 @@ it.each(shapes.map((s) => [s.map(dimText).join(), s] as const))("%s", async (_, 
     });
   }
   session.dispose();
+});
+
+it("short rows, taken together where what they read follows from row to row, alike on any number of threads", async () => {
+  const x = param("x", { dtype: "f32", shape: [k, m, 6] });
+  const others = [[k, m, 6], [6], [k, m, 1]].map((shape, i) => param(`p${i}`, { dtype: "f32", shape }));
+  const results = [x, ...others.map((p) => np.mul(x, p))].map((v) => sum([v], { axes: [0, 1], keepDims: false }));
+  const g = graph(
+    "g",
+    [x, ...others],
+    results,
+    results.map((_, i) => `y${i}`),
+  );
+  const artifact = await compile(g, { variants: ["simd128", "simd128-threads"] });
+  for (const [rows, columns] of [
+    [61, 97],
+    [8, 2],
+    [200, 103],
+  ] as const) {
+    const filled = (shape: readonly number[], seed: number) => {
+      const count = shape.reduce((p, d) => p * d, 1);
+      return tensorFrom(
+        "f32",
+        shape,
+        Array.from({ length: count }, (_, i) => 1 + ((i * seed) % 11) / 512),
+      );
+    };
+    const feeds = {
+      x: filled([rows, columns, 6], 7),
+      p0: filled([rows, columns, 6], 5),
+      p1: filled([6], 3),
+      p2: filled([rows, columns, 1], 4),
+    };
+    const runs: number[][][] = [];
+    for (const threads of [1, 2]) {
+      const session = await load(artifact, { threads });
+      const got = await session.run(feeds as never);
+      runs.push(results.map((_, i) => Array.from(got[`y${i}`]!.data as Float32Array)));
+      session.dispose();
+    }
+    expect(runs[1]).toEqual(runs[0]);
+    evaluate(g, feeds).forEach((want, i) => {
+      for (const [j, v] of toNumbers(want).entries())
+        expect(Math.abs(runs[0]![i]![j]! - v)).toBeLessThanOrEqual(1e-4 * Math.abs(v));
+    });
+  }
 });

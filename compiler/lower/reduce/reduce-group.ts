@@ -246,6 +246,29 @@ export function hasVectorForm(g: ReduceGroup, loop: Loop | undefined, roots: rea
   });
 }
 
+/** Columns of the longest row that is short: loops over one would be mostly beginning and end. */
+const shortRow = 16;
+/** Elements that short rows are taken together for. */
+const togetherElements = 64;
+
+/**
+ * How many rows can be walked as one: where rows are short and what is read of each follows what is read of the row before, so that an index
+ * beyond the row's last column finds the next row.
+ */
+export function rowsTogether(g: ReduceGroup, roots: readonly Point[]): number {
+  const [row, ...more] = g.reduced;
+  const column = g.kept.at(-1);
+  if (row === undefined || more.length > 0 || column === undefined) return 1;
+  const { size } = column;
+  if (typeof size !== "number" || size === 0 || size > shortRow) return 1;
+  const follows = loadDims(roots).every((d) => {
+    const at = substituted(d, g.substitution);
+    const [byRow, byColumn] = [coefficient(at, row.symbol), coefficient(at, column.symbol)];
+    return (byRow === 0 && byColumn === 0) || (byRow === size && byColumn === 1);
+  });
+  return follows ? Math.floor(togetherElements / size) : 1;
+}
+
 export function contains(roots: readonly Point[], p: Point): boolean {
   let found = false;
   visitPoints(roots, (q) => {

@@ -13,10 +13,10 @@ import { ops } from "../../../ir/ops/index.js";
 import { reshape } from "../../../ir/ops/movement.js";
 import type { View } from "../../schedule.js";
 import type { LowerContext } from "../core/context.js";
-import { KernelBuilder, registerOf } from "../core/kernel-builder.js";
+import { elemOf, KernelBuilder, registerOf } from "../core/kernel-builder.js";
 import type { GroupOutput, Leaf } from "../core/point.js";
 import { combine, neutral } from "../elementwise/elementwise.js";
-import { freshLoop, grain, nest } from "../elementwise/loops.js";
+import { freshLoop, grain, nest, variable } from "../elementwise/loops.js";
 import { loadElement, PointEmitter, storeElement } from "../elementwise/point-emit.js";
 import { tileColumns } from "./reduce-columns.js";
 import {
@@ -26,6 +26,7 @@ import {
   product,
   type ReduceGroup,
   type Reduction,
+  rowsTogether,
   unchunked,
 } from "./reduce-group.js";
 
@@ -131,43 +132,70 @@ function emitPartials(ctx: LowerContext, g: ReduceGroup, split: SplitFactor, par
   const keptAt = g.kept.reduce<Dim>((at, l) => dimAdd(dimMul(at, l.size), dimSymbol(l.symbol, { min: 0 })), 0);
   const partialAt = dimAdd(dimMul(chunkIndex, keptSize), keptAt);
 
-  const reduced = (vectorize: boolean, body: () => void) => {
+  const rowsOfChunk = () => {
     const from = block.let("from", B.mul(e.index(chunkIndex), rows));
-    const to = block.let("to", B.minS(B.add(from, rows), kernel.size(outermost!.size)));
+    return { from, to: block.let("to", B.minS(B.add(from, rows), kernel.size(outermost!.size))) };
+  };
+  const reduced = (vectorize: boolean, body: () => void) => {
+    const { from, to } = rowsOfChunk();
     e.hoist(operands);
     e.loop(outermost!.symbol, from, to, vectorize && inner.length === 0, () =>
       nest(e, inner, unchunked, { vectorize, roots: operands }, body),
     );
   };
 
+  const together = split.columns ? rowsTogether(g, operands) : 1;
+  const sums =
+    together === 1
+      ? pointers
+      : accs.map((type) => kernel.scratch(elemOf[type], dimMul(g.kept.at(-1)!.size, together), true));
+  /** Rows are added up where the partial results lie; short ones, many at a time, in memory of the thread first. */
+  const columns = () => {
+    const column = g.kept.at(-1)!;
+    const width = kernel.size(column.size);
+    const along = (rowsAtOnce: number, vectorize: boolean, body: () => void) => {
+      e.hoist(operands);
+      e.hoistIndex(partialAt);
+      e.loop(column.symbol, 0, B.mul(width, rowsAtOnce), vectorize, body);
+    };
+    const at = () => e.index(together === 1 ? partialAt : variable(column));
+    along(together, true, () => {
+      g.reductions.forEach((r, k) => {
+        const start = B.constant(registerOf(accs[k]!), neutral(r.node.op, r.operand.dtype));
+        storeElement(kernel, accs[k]!, sums[k]!, at(), start);
+      });
+    });
+    const add = (rowsAtOnce: number) => () =>
+      along(rowsAtOnce, hasVectorForm(g, column, operands), () => {
+        g.reductions.forEach((r, k) => {
+          const type = accs[k]!;
+          const sum = combine(r.node.op, r.operand.dtype, loadElement(type, sums[k]!, at()), e.value(r.operand));
+          storeElement(kernel, type, sums[k]!, at(), sum);
+        });
+      });
+    if (together === 1) {
+      reduced(false, add(1));
+      return;
+    }
+    const { from, to } = rowsOfChunk();
+    const whole = block.let("whole", B.sub(to, B.remS(B.sub(to, from), together)));
+    const row = outermost!.symbol;
+    block.for("i", from, whole, together, (i) => e.scope([[row, i]], add(together)));
+    e.loop(row, whole, to, false, add(1));
+    along(1, true, () => {
+      g.reductions.forEach((r, k) => {
+        const type = accs[k]!;
+        const part = (i: number) => loadElement(type, sums[k]!, B.add(at(), B.mul(width, i)));
+        let sum = part(0);
+        for (let i = 1; i < together; i++) sum = combine(r.node.op, r.operand.dtype, sum, part(i));
+        storeElement(kernel, type, pointers[k]!, e.index(partialAt), sum);
+      });
+    });
+  };
+
   e.loop(chunk.symbol, kernel.begin, kernel.end, false, () => {
     if (split.columns) {
-      const outer = g.kept.slice(0, -1);
-      const column = g.kept.at(-1)!;
-      nest(e, outer, unchunked, { vectorize: false, roots: operands }, () => {
-        const along = (vectorize: boolean, body: () => void) => {
-          e.hoist(operands);
-          e.hoistIndex(partialAt);
-          e.loop(column.symbol, 0, kernel.size(column.size), vectorize, body);
-        };
-        along(true, () => {
-          g.reductions.forEach((r, k) => {
-            const type = accs[k]!;
-            const start = B.constant(registerOf(type), neutral(r.node.op, r.operand.dtype));
-            storeElement(kernel, type, pointers[k]!, e.index(partialAt), start);
-          });
-        });
-        reduced(false, () =>
-          along(hasVectorForm(g, column, operands), () => {
-            g.reductions.forEach((r, k) => {
-              const type = accs[k]!;
-              const at = e.index(partialAt);
-              const sum = combine(r.node.op, r.operand.dtype, loadElement(type, pointers[k]!, at), e.value(r.operand));
-              storeElement(kernel, type, pointers[k]!, at, sum);
-            });
-          }),
-        );
-      });
+      nest(e, g.kept.slice(0, -1), unchunked, { vectorize: false, roots: operands }, columns);
       return;
     }
     nest(e, g.kept, unchunked, { vectorize: false, roots: operands, indices: [partialAt] }, () => {
