@@ -1,6 +1,6 @@
 /**
  * The team's barrier: raw wasm, since Loop IR has no atomics. A generation counter in a control block at a fixed address of
- * the shared memory; the last thread to arrive starts the next generation. Waiting threads spin first and then sleep, unless
+ * the shared memory; the last thread to arrive starts the next generation. Waiting threads poll first and then sleep, unless
  * their global `can_block` is 0 (a browser's main thread may not sleep and goes on spinning).
  */
 
@@ -20,11 +20,26 @@ export const canBlockExport = "can_block";
 
 export const barrierName = "team_barrier";
 
-/** About 20 µs of polling; a sleep and wake-up through the operating system costs more than that. */
-const spins = 4000;
+/**
+ * How many times a thread polls before it sleeps, from about 10 µs to 0.5 ms. A sleep and a wake-up through the operating system cost tens of
+ * µs, so where all threads have a core of their own it pays to wait for kernels that are longer than that; where they have not, whoever
+ * polls keeps from its core the thread that is waited for. So a wait that was worth it makes the next one more patient, one
+ * that ended in sleep less.
+ */
+const spins = { least: 2000, most: 100_000 };
+/** Mutable i32 global: the polls of this thread's next wait. */
+const patience = "patience";
 
 export function addBarrier(m: WasmModule): void {
   const [threads, mine, left] = [0, 1, 2];
+  m.addGlobalI32(patience, spins.most);
+  const current = () => m.globalGet(patience, "i32");
+  const isBelow = (value: number) => m.binary("LtUInt32", current(), m.i32(value));
+  const morePatient = m.if(isBelow(spins.most), m.globalSet(patience, m.binary("ShlInt32", current(), m.i32(1))));
+  const lessPatient = m.if(
+    m.unary("EqZInt32", isBelow(4 * spins.least)),
+    m.globalSet(patience, m.binary("ShrUInt32", current(), m.i32(2))),
+  );
   const get = (local: number): Ref => m.get(local, "i32");
   const stillWaiting = () => m.binary("EqInt32", m.atomicLoad(at.generation), get(mine));
   const trapIfPoisoned = () => m.if(m.atomicLoad(at.poison), m.unreachable());
@@ -39,7 +54,7 @@ export function addBarrier(m: WasmModule): void {
   const spin = m.loop(
     "spin",
     m.block(null, [
-      m.if(m.unary("EqZInt32", stillWaiting()), m.block(null, [trapIfPoisoned(), m.return()])),
+      m.if(m.unary("EqZInt32", stillWaiting()), m.block(null, [trapIfPoisoned(), morePatient, m.return()])),
       trapIfPoisoned(),
       m.set(left, m.binary("SubInt32", get(left), m.i32(1))),
       m.brIf("spin", m.binary("OrInt32", get(left), m.unary("EqZInt32", m.globalGet(canBlockExport, "i32")))),
@@ -59,8 +74,9 @@ export function addBarrier(m: WasmModule): void {
     m.set(mine, m.atomicLoad(at.generation)),
     trapIfPoisoned(),
     m.if(lastToArrive, release),
-    m.set(left, m.i32(spins)),
+    m.set(left, current()),
     spin,
+    lessPatient,
     m.drop(m.atomicAdd(at.sleepers, m.i32(1))),
     sleep,
     m.drop(m.atomicAdd(at.sleepers, m.i32(-1))),

@@ -126,6 +126,10 @@ export class WasmModule {
     return this.#m.global.get(name, wasmTypes[type]);
   }
 
+  globalSet(name: string, value: Ref): Ref {
+    return this.#m.global.set(name, value);
+  }
+
   // ---- operations, by binaryen's names
 
   unary(op: string, x: Ref): Ref {
