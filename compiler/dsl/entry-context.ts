@@ -130,7 +130,7 @@ export class EntryContext extends Context {
         message: "the loss depends on none of the parameters to learn",
         hint: "compute it from the modules' values as they are here: not before another update of them, not behind a stopGradient",
       });
-    this.#learn(found, parameters, optimizer, options);
+    this.#learn(found, parameters, optimizer, options, loss);
     return loss;
   }
 
@@ -163,6 +163,7 @@ export class EntryContext extends Context {
     parameters: readonly NamedParameter[],
     optimizer: Optimizer,
     options: MinimizeOptions,
+    loss?: Value,
   ): void {
     checkOptions("minimize", options, minimizeChecks);
     if (!anOptimizer.fits(optimizer))
@@ -198,7 +199,7 @@ export class EntryContext extends Context {
     if (schedule === undefined) store.declare(names.lr, "hyper", scalar("f32", optimizer.lr));
     store.declare(names.step, "counter", scalar("i32", 0));
     const variables = new Map(parameters.map((p) => [p.name, p.variable]));
-    const updating = { ...options, optimizer, names, state: (state: string) => this.#state.now(state) };
+    const updating = { ...options, optimizer, names, loss, state: (state: string) => this.#state.now(state) };
     for (const [state, value] of updates(learnt, updating)) {
       const variable = variables.get(state);
       if (variable) this.assign(variable, value);

@@ -5,10 +5,13 @@ import { ifOp } from "../../ir/control-build.js";
 import { isFloat } from "../../ir/dtype.js";
 import { ModelError } from "../../ir/errors.js";
 import { type Value, withLoc } from "../../ir/graph.js";
+import { copyWith } from "../../ir/graph-rebuild.js";
 import { constantLike, scalarConstant } from "../../ir/ops/constant.js";
+import { gradients } from "../../passes/graph/differentiate.js";
 import { applyOptimizer, type Learnt } from "./optim/apply.js";
 import { takesRows } from "./optim/clip.js";
 import { areFew, Rows, usesOf } from "./optim/rows.js";
+import type { Objective } from "./optim/rule.js";
 import type { Clip, Optimizer } from "./optim.js";
 import { rateValue, type Schedule } from "./schedules.js";
 
@@ -45,6 +48,8 @@ export interface Updating extends UpdateOptions {
   readonly optimizer: Optimizer;
   readonly names: OptimizerNames;
   readonly state: (name: string) => Value;
+  /** Whose gradients they are, where they are those of one loss of the parameters as they are. */
+  readonly loss?: Value | undefined;
 }
 
 /**
@@ -82,8 +87,23 @@ function updateOnce(learnt: readonly Learnt[], updating: Updating): Next {
   };
   const inRows = learnt.map((l) => withRows(l, updating));
   const clipped = clip === undefined ? inRows : withClip(clip, inRows);
-  const next = applyOptimizer({ optimizer, learnt: clipped, clock, state, slotName: names.slot });
+  const objective = objectiveOf(updating, learnt);
+  const next = applyOptimizer({ optimizer, learnt: clipped, clock, state, slotName: names.slot, objective });
   return [...next, [names.step, done]];
+}
+
+/** The loss as a function of the parameters; random numbers are the same for all of them. */
+function objectiveOf({ loss, accumulate = 1, clip }: Updating, learnt: readonly Learnt[]): Objective | undefined {
+  if (loss === undefined || accumulate > 1 || clip !== undefined) return undefined;
+  return {
+    loss,
+    at: (params) => {
+      const replaced = new Map(learnt.map((l, i) => [l.weight, params[i]!]));
+      const [value] = copyWith([loss], replaced) as readonly [Value];
+      const found = gradients(value, params, { unused: "undefined" });
+      return { loss: value, gradients: found.map((g, i) => g ?? constantLike(params[i]!, 0)) };
+    },
+  };
 }
 
 /**

@@ -146,6 +146,17 @@ describe("parameters without a gradient", () => {
     ]);
   });
 
+  it("has a line search only along a loss whose gradients nothing changes", () => {
+    const of = (more: object) =>
+      problemsOf(() =>
+        trainStep(new Two(), { ...recipe, optimizer: optim.LBFGS({ lineSearch: "strongWolfe" }), ...more }),
+      ).map((p) => p.slice(0, 60));
+    const wanted = ["optim.LBFGS: its line search computes the loss anew, which n"];
+    expect(of({})).toEqual(wanted);
+    expect(of({ accumulate: 1, clip: optim.clipNorm(1) })).toEqual(wanted);
+    expect(of({ accumulate: 1 })).toEqual([]);
+  });
+
   it("is an error where no parameter has one", () => {
     expect(problemsOf(() => trainStep(new Idle(), { ...recipe, optimizer: optim.SGD() }))[0]).toContain(
       "depends on none of the parameters",

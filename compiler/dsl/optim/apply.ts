@@ -12,6 +12,7 @@ import {
   type Clock,
   isFirst,
   mix,
+  type Objective,
   type Optimizer,
   type Parameter,
   type Rule,
@@ -98,12 +99,13 @@ export interface Application {
   /** The value of a state by name. */
   readonly state: (name: string) => Value;
   readonly slotName: SlotName;
+  readonly objective?: Objective | undefined;
 }
 
 type Next = readonly (readonly [name: string, value: Value])[];
 
 /** Next values of parameters and slots, by the names of the states. */
-export function applyOptimizer({ optimizer, learnt, clock, state, slotName }: Application): Next {
+export function applyOptimizer({ optimizer, learnt, clock, state, slotName, objective }: Application): Next {
   const next = optimizer.joint === undefined ? eachByItsRule() : together(optimizer.joint);
   const { average } = optimizer;
   if (average === undefined) return next;
@@ -149,6 +151,7 @@ export function applyOptimizer({ optimizer, learnt, clock, state, slotName }: Ap
       params: learnt.map((l) => l.weight),
       gradients: learnt.map((l) => l.gradient ?? constantLike(l.weight, 0)),
       slots,
+      objective,
     });
     return [
       ...learnt.map((l, i) => [l.name, result.params[i]!] as const),

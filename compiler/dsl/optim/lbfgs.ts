@@ -2,12 +2,14 @@
 
 import { amax, asType, concatenate, np, reshapeTo, sliceAxis, sum, where } from "../../../ir/build.js";
 import { scanOp } from "../../../ir/control-build.js";
+import { ModelError } from "../../../ir/errors.js";
 import type { Value } from "../../../ir/graph.js";
 import { constantLike, scalarConstant } from "../../../ir/ops/constant.js";
 import { abs, neg } from "../../../ir/ops/elementwise.js";
 import { productOf } from "../../../ir/ops/movement.js";
 import { elementCount } from "../../../ir/tensor.js";
-import { count, factory, flag, type OptionsOf, option, type Settings, settle, size } from "../../schema.js";
+import { choice, count, factory, flag, type OptionsOf, option, type Settings, settle, size } from "../../schema.js";
+import { strongWolfe } from "./line-search.js";
 import type { JointRule, JointUpdate, Optimizer } from "./rule.js";
 
 const options = {
@@ -16,18 +18,22 @@ const options = {
   historySize: option(count, 100, "Updates that are remembered, each as two vectors of all parameters"),
   toleranceGradient: option(size, 1e-7, "Nothing changes where no element of the gradient is larger"),
   toleranceChange: option(size, 1e-9, "Parameters stay where the slope along the step is smaller"),
+  lineSearch: option(
+    choice("none", "strongWolfe"),
+    "none",
+    "Whether a step's length is searched for (PyTorch's `line_search_fn=\"strong_wolfe\"`): the loss is computed again for each that is tried, with the same batch and random numbers",
+  ),
 };
 
 /**
- * Each training step is one iteration of PyTorch's `LBFGS(line_search_fn=None)`. Its `step(closure)` makes up to `max_iter` of them on one
- * batch: call `step` as often with the same batch. A line search would have to evaluate the loss again within a step, which an
- * optimiser here can't.
+ * Each training step is one iteration of PyTorch's `LBFGS`. Its `step(closure)` makes up to `max_iter` of them on one batch: call `step` as
+ * often with the same batch.
  */
 export const LBFGS = factory(
   {
     name: "optim.LBFGS",
     summary:
-      "https://doi.org/10.1007/BF01589116, without line search. Each training step is one iteration: `max_iter` of PyTorch's `step(closure)` is as many steps on the same batch. Strong Wolfe line search is not offered: it evaluates the loss within a step.",
+      "https://doi.org/10.1007/BF01589116. Each training step is one iteration, with its line search: `max_iter` of PyTorch's `step(closure)` is as many steps on the same batch.",
     options,
   },
   (given: OptionsOf<typeof options> = {}): Optimizer => {
@@ -68,8 +74,7 @@ function iterate(u: JointUpdate, o: Settings<typeof options>): ReturnType<JointR
   const before = u.slots as Readonly<
     Record<"iterations" | "gradient" | "lastStep" | "changes" | "steps" | "curvatures" | "scale", Value>
   >;
-  const flat = u.gradients.map((g) => reshapeTo(asType(g, "f32"), [productOf(g.type.shape)]));
-  const joined = concatenate(flat, 0);
+  const joined = flattened(u.gradients);
   const g = o.maximize ? neg([joined]) : joined;
   const first = np.eq(before.iterations, 0);
 
@@ -108,18 +113,12 @@ function iterate(u: JointUpdate, o: Settings<typeof options>): ReturnType<JointR
   const one = scalarConstant("f32", 1);
   const total = sum(abs([g]));
   const length = np.mul(u.lr, where(first, np.min(np.div(one, total), 1), one));
-  const step = np.mul(direction, length);
   const descends = np.le(dot(g, direction), -o.toleranceChange);
   const goesOn = np.gt(amax(abs([g])), o.toleranceGradient);
   const moves = np.and(descends, goesOn);
-
-  let start = 0;
-  const params = u.params.map((p) => {
-    const n = elementCount(p.type.shape as readonly number[]);
-    const part = reshapeTo(sliceAxis(step, 0, start, n), p.type.shape);
-    start += n;
-    return where(moves, np.add(p, asType(part, p.type.dtype)), p);
-  });
+  const found = o.lineSearch === "none" ? length : searched(u, o, { g, direction, length, moves });
+  const step = np.mul(direction, found);
+  const params = moved(u.params, step).map((p, i) => where(moves, p, u.params[i]!));
   const next = {
     iterations: np.add(before.iterations, 1),
     gradient: g,
@@ -133,4 +132,56 @@ function iterate(u: JointUpdate, o: Settings<typeof options>): ReturnType<JointR
     params,
     slots: Object.fromEntries(Object.entries(next).map(([name, v]) => [name, where(goesOn, v, u.slots[name]!)])),
   };
+}
+
+const flattened = (values: readonly Value[]): Value =>
+  concatenate(
+    values.map((v) => reshapeTo(asType(v, "f32"), [productOf(v.type.shape)])),
+    0,
+  );
+
+/** The parameters after a step of all of them as one vector. */
+function moved(params: readonly Value[], step: Value): readonly Value[] {
+  let start = 0;
+  return params.map((p) => {
+    const n = elementCount(p.type.shape as readonly number[]);
+    const part = reshapeTo(sliceAxis(step, 0, start, n), p.type.shape);
+    start += n;
+    return np.add(p, asType(part, p.type.dtype));
+  });
+}
+
+interface Found {
+  readonly g: Value;
+  readonly direction: Value;
+  readonly length: Value;
+  readonly moves: Value;
+}
+
+/** The length of a step that meets the strong Wolfe conditions. */
+function searched(
+  { params, objective }: JointUpdate,
+  { maximize, toleranceChange }: Settings<typeof options>,
+  { g, direction, length, moves }: Found,
+): Value {
+  if (objective === undefined)
+    throw new ModelError({
+      where: "optim.LBFGS",
+      message:
+        "its line search computes the loss anew, which needs one loss, of one batch, whose gradients nothing changes",
+      hint: "use ctx.minimize or trainStep, without clip and accumulate",
+    });
+  const own = (v: Value) => (maximize ? neg([v]) : v);
+  const scalar = (loss: Value) => own(asType(reshapeTo(loss, []), "f32"));
+  return strongWolfe({
+    start: { f: scalar(objective.loss), slope: dot(g, direction) },
+    first: length,
+    largest: amax(abs([direction])),
+    wanted: moves,
+    toleranceChange,
+    at: (t) => {
+      const there = objective.at(moved(params, np.mul(direction, t)));
+      return { f: scalar(there.loss), slope: dot(own(flattened(there.gradients)), direction) };
+    },
+  });
 }

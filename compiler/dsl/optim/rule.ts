@@ -75,6 +75,14 @@ export interface JointUpdate extends Clock {
   readonly params: readonly Value[];
   readonly gradients: readonly Value[];
   readonly slots: Readonly<Record<string, Value>>;
+  /** The loss, and the loss and gradients that other parameters have. Undefined where gradients were made otherwise. */
+  readonly objective?: Objective | undefined;
+}
+
+/** A loss as a function of parameters. */
+export interface Objective {
+  readonly loss: Value;
+  readonly at: (params: readonly Value[]) => { readonly loss: Value; readonly gradients: readonly Value[] };
 }
 
 /** A rule that needs all parameters at once. */
