@@ -49,7 +49,8 @@ describe("updates from several batches", () => {
     ["RMSprop with averages", optim.averaged(optim.RMSprop({ lr: 0.01 }))],
   ])("%s runs with the last of them only, over its states", async (_, optimizer) => {
     const options = { ...described, loss: losses.crossEntropy(), optimizer, clip: optim.clipNorm(1) };
-    const several = trainStep(network(), { ...options, accumulate: 3 });
+    // Where `fit` looks at gradients before anything changes, they are kept until then.
+    const several = trainStep(network(), { ...options, accumulate: 3, checkGradients: false });
     const schedule = placed(several, "step");
     const decision = onlyIf(schedule);
     expect(decision.else).toEqual([]);
