@@ -36,6 +36,17 @@ export interface Stop {
   readonly maxSeconds?: number | undefined;
 }
 
+/** Runs that take more ms than this are worth a team; of shorter ones, so many of each kind are timed. */
+const shortRun = 1;
+const mostTrials = 8;
+
+/** Least ms of runs that one thread makes, and of those of the team, and how many there were. */
+interface Trials {
+  alone: number;
+  team: number;
+  left: number;
+}
+
 /** How long a lone thread keeps the event loop waiting in a run that can be stopped, in ms. */
 const slice = 8;
 
@@ -63,6 +74,8 @@ export class Machine {
   #disposed = false;
   #planned = "";
   #plannedDims: readonly number[] = [];
+  /** Of the plan, by entry and first step. */
+  readonly #trials = new Map<string, Trials>();
   /** The dims of the plan, for messages. */
   #sizes = "";
   /** All of memory; read again after `plan`, which may grow it. */
@@ -153,6 +166,7 @@ export class Machine {
   plan(name: string, entry: EntryInfo, dims: readonly number[]): void {
     if (this.#planned === name && dims.every((d, i) => d === this.#plannedDims[i])) return;
     this.#planned = "";
+    if (dims.some((d, i) => d !== this.#plannedDims[i])) this.#trials.clear();
     entry.dims.forEach((d, i) => {
       this.#table[d.slot] = dims[i]!;
     });
@@ -236,14 +250,28 @@ export class Machine {
     this.#late = modelError("option maxSeconds", `the run took longer than ${maxSeconds} s`);
     this.#deadline = performance.now() + (maxSeconds ?? Infinity) * 1000;
     try {
-      if (this.#pool) await this.#runTeam(name, begin, end, { signal, maxSeconds });
-      else await this.#runAlone(name, begin, end, signal);
+      if (!this.#pool) await this.#runAlone(name, begin, end, signal);
+      else if (this.#background) await this.#runTeam(name, begin, end, { signal, maxSeconds });
+      else await this.#runFaster(name, begin, end);
     } finally {
       this.#checkAlive();
     }
     this.clearLimits(this.manifest.entries[name]!, true);
     // The run found sizes that it has no memory for.
     if (this.#words[wordStop]) throw this.#tooLarge((this.#words[wordNeeded]! >>> 0) * pageBytes);
+  }
+
+  /** On all threads, or on one where that has been faster: waking a team takes longer than a small model. */
+  async #runFaster(name: string, begin: number, end: number): Promise<void> {
+    const key = name + begin;
+    const trials = this.#trials.get(key) ?? { alone: Infinity, team: Infinity, left: 2 * mostTrials };
+    this.#trials.set(key, trials);
+    const isTrial = trials.left > 0 && trials.team < shortRun;
+    const how = (isTrial ? trials.left-- % 2 : trials.alone < trials.team) ? "alone" : "team";
+    const start = performance.now();
+    if (how === "alone") await this.#runAlone(name, begin, end, undefined);
+    else await this.#runTeam(name, begin, end, {});
+    trials[how] = Math.min(trials[how], performance.now() - start);
   }
 
   async #runAlone(name: string, begin: number, end: number, signal: AbortSignal | undefined): Promise<void> {

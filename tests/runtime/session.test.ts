@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { wordJob } from "../../runtime/format.js";
 import { load, type Session } from "../../runtime/index.js";
 import { type MainOptions, mainArtifact, mainExpected } from "./fixture.js";
 
@@ -281,4 +282,24 @@ describe("sessions", () => {
       /threads: a worker did not start: .*\n {2}→ say where worker.js lies/s,
     );
   });
+});
+
+it("wakes no team for runs that are faster on one thread", async () => {
+  await withSession(
+    async (session) => {
+      const { machine } = session as unknown as { readonly machine: { readonly bytes: Uint8Array } };
+      const jobs = () => new Int32Array(machine.bytes.buffer)[wordJob]!;
+      const x = randomX(2);
+      for (let i = 0; i < 40; i++) expect((await session.run({ x })).z?.data).toEqual(mainExpected(x).z);
+      const before = jobs();
+      expect(before).toBeGreaterThan(0);
+      await session.run({ x });
+      expect(jobs()).toBe(before);
+      // Other sizes are other runs.
+      const long = randomX(5000);
+      expect((await session.run({ x: long })).z?.data).toEqual(mainExpected(long).z);
+      expect(jobs()).toBeGreaterThan(before);
+    },
+    { threads: 2 },
+  );
 });
