@@ -30,9 +30,7 @@ export function chartsOf(epochs: readonly EpochEvent[], { stride, losses }: Curv
     title,
     axis: "epoch",
     x,
-    series: Object.entries(named)
-      .map(([label, value]) => ({ label, values: epochs.map((e) => point(value(e))) }))
-      .filter(({ values }) => values.some((v) => v !== null)),
+    series: Object.entries(named).map(([label, value]) => ({ label, values: epochs.map((e) => point(value(e))) })),
   });
   const names = [...new Set(epochs.flatMap((e) => Object.keys(e.metrics)))];
   const batches: Chart = {
@@ -41,7 +39,7 @@ export function chartsOf(epochs: readonly EpochEvent[], { stride, losses }: Curv
     x: losses.map((_, i) => i * stride),
     series: [{ label: "training", values: losses.map(point) }],
   };
-  return [
+  const all = [
     over("Loss", { training: (e) => e.loss, validation: (e) => e.validation?.loss }),
     ...names.map((name) =>
       over(name, { training: (e) => e.metrics[name], validation: (e) => e.validation?.metrics[name] }),
@@ -49,5 +47,7 @@ export function chartsOf(epochs: readonly EpochEvent[], { stride, losses }: Curv
     batches,
     over("Learning rate", { rate: (e) => e.learningRate }),
     over("Seconds of an epoch", { seconds: (e) => e.seconds }),
-  ].filter((c) => c.x.length > 0 && c.series.length > 0);
+  ];
+  const isSeen = ({ values }: Series) => values.some((v) => v !== null);
+  return all.map((c) => ({ ...c, series: c.series.filter(isSeen) })).filter((c) => c.series.length > 0);
 }
