@@ -44,9 +44,12 @@ export class SharedMemory {
   /** Buffers by the state whose memory they use. */
   readonly #groups = new Map<Buffer, Buffer[]>();
   readonly #taken = new Set<Buffer>();
+  /** Read after all steps. */
+  readonly #outputs: ReadonlySet<Buffer>;
 
   /** `mayEndRun` says at which kernels, checks and loops a run may end: nothing is stored in a state before one of them. */
   constructor(schedule: Schedule, mayEndRun: (step: Step) => boolean) {
+    this.#outputs = new Set(schedule.outputs.map((o) => o.view.buffer));
     let position = 0;
     const visit = (steps: readonly Step[], way: readonly Turn[], inLoop: boolean): void => {
       for (const step of steps) {
@@ -78,7 +81,9 @@ export class SharedMemory {
     const events = new Set([...group].flatMap((b) => this.#events.get(b) ?? []));
     const inOrder = [...events].sort((a, b) => a.position - b.position);
     const start: Held = { values: new Set([state]), stored: new Set([state]) };
-    return this.#follow(inOrder, 0, start, group)?.values.has(state) ?? false;
+    const end = this.#follow(inOrder, 0, start, group);
+    const isRead = (b: Buffer) => b === state || this.#outputs.has(b);
+    return end !== undefined && [...group].every((b) => !isRead(b) || end.values.has(b));
   }
 
   /** What the memory holds after the events, whose ways are the same up to `depth`; undefined where a reader does not find its value. */

@@ -225,3 +225,35 @@ describe("state changed in a branch", () => {
     expect(build).toThrow(/rounds: a state is changed inside a loop/);
   });
 });
+
+it("gives what a branch leaves in a state, also where another branch writes over it", async () => {
+  const [a, b] = [nn.buffer([1], nn.init.ones), nn.buffer([1], nn.init.ones)];
+  const p = program(
+    { a, b },
+    {
+      learn: {
+        inputs: { x: [3, 1] },
+        run(ctx, { x }) {
+          const least = x.amin(0, true).reshape([1]);
+          const next = F.cond(
+            least.squeeze(0).gt(0),
+            () => least,
+            () => ctx.value(b),
+          );
+          ctx.update(a, next);
+          return { least };
+        },
+      },
+    },
+  );
+  const session = await load(await compile(p, compiled));
+  for (const x of [
+    [3, 2, 4],
+    [-3, 2, 4],
+  ]) {
+    const { least } = await session.learn({ x: Float32Array.from(x) });
+    expect(listOf(least)).toEqual([Math.min(...x)]);
+    expect(listOf(session.getState("a"))).toEqual([x[0]! > 0 ? 2 : listOf(session.getState("b"))[0]]);
+  }
+  session.dispose();
+});

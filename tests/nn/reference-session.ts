@@ -1,6 +1,6 @@
 /** Runs a training program with the reference evaluator: what a session of the compiled artefact must do. */
 
-import type { Program } from "../../compiler/program.js";
+import { gradientGuard, type Program } from "../../compiler/program.js";
 import { type Graph, paramName } from "../../ir/graph.js";
 import { evaluate } from "../../ir/reference.js";
 import { element, type Tensor } from "../../ir/tensor.js";
@@ -26,8 +26,9 @@ export class ReferenceSession {
     const outputs: Record<string, Tensor> = {};
     results.forEach((t, i) => {
       const target = g.donations?.get(i);
-      if (target === undefined) outputs[g.resultNames[i]!] = t;
-      else this.state.set(paramName(g.params[target]!), t);
+      const name = g.resultNames[i]!;
+      if (target !== undefined) this.state.set(paramName(g.params[target]!), t);
+      else if (name !== gradientGuard) outputs[name] = t;
     });
     return outputs;
   }
