@@ -1,7 +1,7 @@
 /** Runs passes in order, verifies what they make, and tells hooks what happened. */
 
 import { ModelError, VerifyError } from "../ir/errors.js";
-import { type Graph, graphNodes } from "../ir/graph.js";
+import { type Graph, graphNodes, type TensorType, typeText } from "../ir/graph.js";
 import { printGraph } from "../ir/graph-print.js";
 import { verifyGraph } from "../ir/graph-verify.js";
 import { canonicalizeNans } from "./graph/canonicalize-nans.js";
@@ -118,7 +118,7 @@ export function runPipeline(passes: readonly GraphPass[], input: Graph, options:
     let after: Graph | undefined;
     try {
       after = pass.run(before, counting);
-      if (verify && after !== before) verifyAfter(pass.name, after);
+      if (verify && after !== before) verifyAfter(pass.name, before, after);
     } catch (error) {
       if (!(error instanceof ModelError)) {
         onFailure?.({ pass: pass.name, index, before, after, error, repro: reproOf(pass.name, before) });
@@ -133,13 +133,28 @@ export function runPipeline(passes: readonly GraphPass[], input: Graph, options:
   return g;
 }
 
-function verifyAfter(pass: string, after: Graph): void {
+function verifyAfter(pass: string, before: Graph, after: Graph): void {
   try {
     verifyGraph(after);
+    verifyResults(before, after);
   } catch (error) {
     if (!(error instanceof VerifyError)) throw error;
     throw new VerifyError(`pass ${pass} broke the graph: ${error.message}`, { cause: error });
   }
+}
+
+/** Passes keep what a graph gives: as many results of the same dtypes and ranks, and sizes that are numbers. Others may become known. */
+function verifyResults(before: Graph, after: Graph): void {
+  const isKept = ({ dtype, shape }: TensorType, now: TensorType | undefined): boolean =>
+    now?.dtype === dtype &&
+    now.shape.length === shape.length &&
+    shape.every((d, axis) => typeof d !== "number" || d === now.shape[axis]);
+  before.results.forEach(({ type }, i) => {
+    const now = after.results[i]?.type;
+    if (isKept(type, now)) return;
+    const name = before.resultNames[i];
+    throw new VerifyError(`result ${name} was ${typeText(type)} and is ${now ? typeText(now) : "gone"}`);
+  });
 }
 
 /** A golden test that runs the pass on the graph. */

@@ -25,7 +25,7 @@ export const eliminateCommonSubexpressions: GraphPass = {
 };
 
 function eliminate(g: Graph): Graph {
-  const keys = new Keys(new TensorTable());
+  const keys = new Keys();
   const first = new Map<string, readonly Value[]>();
   const visit = (n: GraphNode): readonly Value[] | undefined => {
     const key = keys.node(n);
@@ -37,11 +37,11 @@ function eliminate(g: Graph): Graph {
 }
 
 /** Texts that are equal for what computes equal things, within one graph. */
-class Keys {
+export class Keys {
   readonly #ids = new Map<Value, number>();
   readonly #tensors: TensorTable;
 
-  constructor(tensors: TensorTable) {
+  constructor(tensors: TensorTable = new TensorTable()) {
     this.#tensors = tensors;
   }
 
@@ -51,14 +51,19 @@ class Keys {
     return known;
   }
 
-  node(n: GraphNode): string {
+  /** A node but for its regions: op, operands and all attributes. */
+  head(n: GraphNode): string {
     const attrs = Object.entries(n.attrs as Attrs)
       // The name of a weight says nothing about its value.
       .filter(([name, a]) => a !== undefined && !(n.op === "constant" && name === "name"))
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .map(([name, a]) => `${name}=${attrKey(a, this.#tensors)}`);
+    return `${n.op}(${n.operands.map((v) => this.#id(v))}) ${attrs.join(" ")}`;
+  }
+
+  node(n: GraphNode): string {
     const regions = n.regions.map((r) => new Keys(this.#tensors).graph(r));
-    return `${n.op}(${n.operands.map((v) => this.#id(v))}) ${attrs.join(" ")} ${regions.join(" ")}`;
+    return `${this.head(n)} ${regions.join(" ")}`;
   }
 
   graph(g: Graph): string {

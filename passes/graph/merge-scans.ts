@@ -13,7 +13,7 @@ import { copyWith, mapGraph, remake, sizeFinders, withResults } from "../../ir/g
 import { makeNode } from "../../ir/op.js";
 import { scan } from "../../ir/ops/control.js";
 import type { GraphPass } from "../pass.js";
-import { eliminateCommonSubexpressions } from "./eliminate-common-subexpressions.js";
+import { eliminateCommonSubexpressions, Keys } from "./eliminate-common-subexpressions.js";
 
 export const mergeScans: GraphPass = { name: "merge-scans", run: (g) => merge(g) };
 
@@ -54,19 +54,13 @@ function merge(outer: Graph): Graph {
   return withResults(g, g.results.map(now), sizeFinders(g).map(now));
 }
 
-/** Scans of the same operands. */
+/** Scans of the same operands that make the same rounds. */
 function groupsOf(nodes: readonly GraphNode[]): readonly (readonly Scan[])[] {
   const groups = new Map<string, Scan[]>();
-  const ids = new Map<Value, number>();
-  const idOf = (v: Value): number => {
-    const id = ids.get(v) ?? ids.size;
-    ids.set(v, id);
-    return id;
-  };
+  const keys = new Keys();
   for (const n of nodes) {
     if (n.op !== "scan") continue;
-    const { carried, inputs, reverse } = n.attrs;
-    const key = `${carried} ${inputs} ${reverse} ${n.operands.map(idOf)}`;
+    const key = keys.head(n);
     const group = groups.get(key);
     if (group === undefined) groups.set(key, [n]);
     else group.push(n);

@@ -85,7 +85,7 @@ describe.skipIf(browserObstacle !== null)("training in Chromium", () => {
     expect(seen.losses).toEqual(batches);
     expect(seen.history.map((e) => e.loss)).toEqual(expected.map((e) => e.loss));
     // The page's own timers ran in the midst of training.
-    expect(seen.ticks).toBeGreaterThan(10);
+    expect(seen.ticks).toBeGreaterThan(2);
     expect(seen.ink).toBeGreaterThan(500);
     await page.close();
   });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { InternalError, VerifyError } from "../../ir/errors.js";
-import { type Graph, graph, graphNodes, param, withLoc } from "../../ir/graph.js";
+import { type Graph, graph, graphNodes, param, type Value, withLoc } from "../../ir/graph.js";
 import { parseGraph } from "../../ir/graph-parse.js";
 import { printGraph } from "../../ir/graph-print.js";
 import { constant, full } from "../../ir/ops/constant.js";
@@ -118,6 +118,20 @@ describe("pipeline", () => {
     const [run, ...rest] = failures[0]!.repro.split("\n");
     expect(run).toBe("// RUN: break");
     expect(printGraph(parseGraph(rest.join("\n")))).toBe(printGraph(graph("g", [x], [x])));
+  });
+
+  it("names the pass that changed what the graph gives", () => {
+    const h = graph("g", [x], [neg([x])], ["y"]);
+    const giving = (name: string, results: readonly Value[]): GraphPass => ({
+      name,
+      run: () => graph("g", [x], results),
+    });
+    const run = (pass: GraphPass) => runPipeline([pass], h, { verify: true });
+    expect(() => run(giving("fewer", []))).toThrow(/fewer.*result y.*gone/);
+    expect(() => run(giving("turned", [transpose([x], { perm: [1, 0] })]))).toThrow(
+      /turned.*was f32\[2,3\] and is f32\[3,2\]/,
+    );
+    expect(() => run(giving("other", [abs([x])]))).not.toThrow();
   });
 
   it("limits firings for bisection", () => {
