@@ -40,14 +40,15 @@ export const importChecks: Checks<ImportOptions> = {
   values: recordOf(anObject),
   structures: recordOf(either(atLeast(0), aBoolean)),
   overrides: listOf(aString),
+  outputs: listOf(aString),
   feeds: anObject,
   maxUnknownSize: atLeast(1),
   maxNodes: atLeast(1),
   maxSeconds: seconds,
 };
 
-/** Options of the model's own names: `dims`, `shapes`, `values`, `structures`. */
-export type NamedOptions = Pick<ImportOptions, "dims" | "shapes" | "values" | "structures" | "overrides">;
+/** Options of the model's own names. */
+export type NamedOptions = Pick<ImportOptions, "dims" | "shapes" | "values" | "structures" | "overrides" | "outputs">;
 
 /** Calls `visit` with the sizes of the type's tensors. */
 function visitShapes(type: OnnxType | undefined, visit: (shape: readonly (number | string | null)[]) => void): void {
@@ -100,6 +101,15 @@ export function nameProblems(model: OnnxModel, options: NamedOptions): readonly 
         where: "option overrides",
         message: `the file lists no initializer ${describe(name)} as an input`,
         hint: choices(name, initializers, "it lists"),
+      });
+  const { graph } = model;
+  const values = new Set([...graph.nodes.flatMap((n) => n.outputs), ...inputs, ...graph.initializers.keys()]);
+  for (const name of options.outputs ?? [])
+    if (name === "" || !values.has(name))
+      problems.push({
+        where: "option outputs",
+        message: `no node of the model gives ${describe(name)}`,
+        hint: choices(name, [...values], "there are"),
       });
   const known = dimNames(model, options);
   for (const name of Object.keys(options.dims ?? {})) {

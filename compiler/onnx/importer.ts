@@ -115,7 +115,8 @@ export class Importer implements ImportServices {
         this.problems.push({ where: `output "${name}"`, message: "outputs of strings are not supported" });
       return { kind: "absent" };
     };
-    const outputs = graph.outputs.map(({ name }) => ({ name, structure: collect(scope.get(name) ?? FAILED, name) }));
+    const wanted = this.options.outputs ?? graph.outputs.map((o) => o.name);
+    const outputs = wanted.map((name) => ({ name, structure: collect(scope.get(name) ?? FAILED, name) }));
     const problems = [...[...this.unsupported.values()].map(describeUnsupported), ...this.problems];
     if (problems.length > 0) throw new ModelError(problems);
     const closed = this.close(graph.name || "model", params, results, names);

@@ -38,6 +38,11 @@ export interface ImportOptions extends ReadModelOptions {
   /** Initializers that are listed as inputs too, and are to be inputs. */
   readonly overrides?: readonly string[];
   /**
+   * Values of the main graph that are to be the outputs, by the names that the file gives them: activations, features. Default: the file's own
+   * outputs.
+   */
+  readonly outputs?: readonly string[];
+  /**
    * Upper bound of run-time sizes of which nothing else is known. Default: none, memory is the limit; but a loop that does not say
    * how many rounds it makes has room for 4096 of what it collects.
    */

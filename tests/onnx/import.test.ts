@@ -238,3 +238,27 @@ describe("the error class", () => {
     expect(() => importOnnx(new Uint8Array([1, 2, 3]))).toThrow(ModelError);
   });
 });
+
+describe("outputs by names of values", () => {
+  const graph: GraphProto = {
+    input: [tensorInfo("x", ["n", 4])],
+    output: [tensorInfo("y", undefined)],
+    node: [node("Relu", ["x"], ["h"]), node("Exp", ["h"], ["e"]), node("Neg", ["e"], ["y"])],
+  };
+
+  it("gives any values of the file instead of its outputs, in their order", () => {
+    const g = imported(graph, { outputs: ["e", "h"] });
+    expect(g.resultNames).toEqual(["e", "h"]);
+    const [e, h] = evaluate(g, [tensorFrom("f32", [1, 4], [-1, 0, 1, 2])]);
+    expect(toNumbers(h!)).toEqual([0, 0, 1, 2]);
+    expect(toNumbers(e!)).toEqual([1, 1, Math.E, Math.E ** 2].map((v) => expect.closeTo(v, 5)));
+    expect(imported(graph).resultNames).toEqual(["y"]);
+  });
+
+  it("names what is not there", () => {
+    expect(() => imported(graph, { outputs: ["hh"] })).toThrow(
+      /option outputs: no node of the model gives "hh"\n.*"?h"?/,
+    );
+    expect(() => imported(graph, { outputs: "h" as never })).toThrow(/outputs/);
+  });
+});
