@@ -18,7 +18,6 @@ import {
   type Limit,
   limitsIn,
   type OnceStep,
-  type Requirement,
   type Schedule,
   type Step,
   type View,
@@ -26,8 +25,9 @@ import {
 import { afterFinding } from "./growth.js";
 import { Hazards } from "./hazards.js";
 import { canLeave, Leaving, leaveIfAsked, setWord, word } from "./leaving.js";
+import { broken, checks, limitAddress } from "./limits.js";
 import type { Placement } from "./placement.js";
-import { copiedBytes, limitDim, loopState, splitAtLoops, unknownSymbols } from "./reads.js";
+import { copiedBytes, loopState, splitAtLoops, unknownSymbols } from "./reads.js";
 import type { EntryTable } from "./table.js";
 
 /** Steps per run function: engines compile function by function, and a huge one compiles late. */
@@ -135,8 +135,14 @@ export class EntryEmitter {
     for (const { value } of this.#table.derived()) statements.push(...this.#keep(value, value, largest));
     if (requirements.length > 0)
       statements.push(
-        ...this.#checks(requirements),
-        b.ifThen(this.#broken(requirements.map((r) => r.limit)), [b.ret(b.i32(planRefused | 0))]),
+        ...checks(this.#table, requirements, () => this.#fresh("actual")),
+        b.ifThen(
+          broken(
+            this.#table,
+            requirements.map((r) => r.limit),
+          ),
+          [b.ret(b.i32(planRefused | 0))],
+        ),
       );
     statements.push(b.ifThen(b.ge(largest, b.f64(planRefused)), [{ kind: "return", value: b.i32(planOverflow | 0) }]), {
       kind: "return",
@@ -145,36 +151,12 @@ export class EntryEmitter {
     return { name: `plan_${this.#schedule.name}`, params: [], result: "i32", body: statements };
   }
 
-  #limitAddress(limit: Limit): Expr {
-    return b.i32(this.#table.address(this.#table.slot(limitDim(limit))));
-  }
-
-  /** Sets the limits of the requirements that do not hold, on one thread. What is no number holds nothing. */
-  #checks(requirements: readonly Requirement[]): readonly Stmt[] {
-    return requirements.flatMap(({ value, must, limit }) =>
-      b.letIn(this.#fresh("actual"), this.#table.inDoubles(value), (x) => [
-        b.ifThen(b.not(must === "be zero" ? b.eq(x, b.f64(0)) : b.ge(x, b.f64(0))), [
-          b.store("i32", this.#limitAddress(limit), b.i32(0), b.i32(1)),
-        ]),
-      ]),
-    );
-  }
-
-  /** Whether any of the limits is broken. */
-  #broken(limits: readonly Limit[]): Expr {
-    const set = limits.map((limit) => b.load("i32", "i32", this.#limitAddress(limit), b.i32(0)));
-    return b.ne(
-      set.reduce((x, y) => b.or(x, y)),
-      b.i32(0),
-    );
-  }
-
   /**
    * After a step that sets limits on one thread: all threads end the run where one is broken, so that nothing works on sizes
    * that are none. No later step sets the same limits before another barrier, so every thread sees the same.
    */
   #endsWhereBroken(limits: readonly Limit[]): readonly Stmt[] {
-    return [{ kind: "barrier", threads: this.#threads }, b.ifThen(this.#broken(limits), [b.ret(stopped)])];
+    return [{ kind: "barrier", threads: this.#threads }, b.ifThen(broken(this.#table, limits), [b.ret(stopped)])];
   }
 
   /** Stores the value in the slot of `key`. */
@@ -222,7 +204,10 @@ export class EntryEmitter {
       case "check":
         hazards.clear();
         return [
-          b.ifThen(b.eq(this.#tid, b.i32(0)), this.#checks(step.requirements)),
+          b.ifThen(
+            b.eq(this.#tid, b.i32(0)),
+            checks(this.#table, step.requirements, () => this.#fresh("actual")),
+          ),
           ...this.#endsWhereBroken(step.requirements.map((r) => r.limit)),
         ];
       case "for":
@@ -238,7 +223,7 @@ export class EntryEmitter {
   #once({ done, body }: OnceStep, barrier: Stmt): readonly Stmt[] {
     const flag = this.#read(this.#placement.address(done));
     const limits = limitsIn(body);
-    const isWhole = limits.length === 0 ? b.i32(1) : b.select(this.#broken(limits), b.i32(0), b.i32(1));
+    const isWhole = limits.length === 0 ? b.i32(1) : b.select(broken(this.#table, limits), b.i32(0), b.i32(1));
     const set = b.store("u8", flag, b.i32(0), isWhole);
     this.#isFirst = true;
     const steps = this.#list(body, this.#hazards());
@@ -402,7 +387,7 @@ export class EntryEmitter {
       case "sizeSlot":
         return b.i32(this.#table.address(this.#table.slot(dimSymbol(a.symbol))));
       case "limitSlot":
-        return this.#limitAddress(a.limit);
+        return limitAddress(this.#table, a.limit);
     }
   }
 }
