@@ -4,10 +4,11 @@
  * A value is computed where something that is not constant needs it. `broadcast` and `iota` stay as they are: they are smaller than
  * what they make, and kernels read them in place. What would take more bytes than the constants that it is made of stays too, such as
  * weights that are dequantised, but for small tensors: files stay as small as the model's, and the module computes it once
- * (compiler/plan/prepare.ts). So does what takes long to compute, beyond a budget of work.
+ * (compiler/plan/prepare.ts). Operands of integer products are made whatever they take: `narrow-products` needs their values, to store
+ * them narrower again. So does what takes long to compute, beyond a budget of work.
  */
 
-import { dtypeInfo } from "../../ir/dtype.js";
+import { dtypeInfo, isInt } from "../../ir/dtype.js";
 import { ModelError } from "../../ir/errors.js";
 import {
   type Attr,
@@ -15,6 +16,7 @@ import {
   definedSymbols,
   type Graph,
   type GraphNode,
+  graphNodes,
   graphSymbols,
   isStaticShape,
   type Value,
@@ -46,9 +48,15 @@ const compact: ReadonlySet<string> = new Set(["constant", "broadcast", "iota"]);
 
 function fold(g: Graph, limit: number, work: { left: number }): Graph {
   const known = new Map<Value, Tensor>();
+  const ofProducts = madeForProducts(g);
   const visit = (n: GraphNode): readonly Value[] | undefined => {
     if (n.op === "constant" || definedSymbols(n).length > 0) return undefined;
-    if (compact.has(n.op) || !n.operands.every(isKnown) || dependsOnSizes(n) || !affordable(n, limit, work))
+    if (
+      compact.has(n.op) ||
+      !n.operands.every(isKnown) ||
+      dependsOnSizes(n) ||
+      !affordable(n, ofProducts.has(n) ? Infinity : limit, work)
+    )
       return undefined;
     const tensors = compute(n, known);
     return tensors && withLoc(n.loc, () => tensors.map((value) => constant([], { value })));
@@ -60,6 +68,22 @@ function fold(g: Graph, limit: number, work: { left: number }): Graph {
 function isKnown(v: Value): boolean {
   if (v.def.op === "param" || !isStaticShape(v.type.shape)) return false;
   return compact.has(v.def.op) && v.def.operands.every(isKnown);
+}
+
+/** Nodes over constants that make the operands of integer products. */
+function madeForProducts(g: Graph): ReadonlySet<GraphNode> {
+  const nodes = graphNodes(g);
+  const isMade = new Set<GraphNode>();
+  for (const n of nodes) if (n.operands.every((v) => v.def.op !== "param" && isMade.has(v.def))) isMade.add(n);
+  const found = new Set<GraphNode>();
+  const visit = (v: Value): void => {
+    if (v.def.op === "param" || found.has(v.def) || !isMade.has(v.def)) return;
+    found.add(v.def);
+    v.def.operands.forEach(visit);
+  };
+  for (const n of nodes)
+    if ((n.op === "conv" || n.op === "dotGeneral") && isInt(n.operands[0]!.type.dtype)) n.operands.forEach(visit);
+  return found;
 }
 
 /** Attributes or regions that name a symbol: its value is known at run time only. */

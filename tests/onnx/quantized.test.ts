@@ -153,3 +153,36 @@ describe("between DequantizeLinear and QuantizeLinear", () => {
     }
   });
 });
+
+describe("weights of layers as large as they are in models", () => {
+  it.each(["Conv", "MatMul"])("of a %s of dequantised bytes are narrow constants", (op) => {
+    const isConv = op === "Conv";
+    const shape = isConv ? [32, 32, 3, 3] : [96, 96];
+    const count = shape.reduce((n, d) => n * d);
+    const g = imported({
+      input: [tensorInfo("x", isConv ? [1, 32, 8, 8] : ["n", 96], U8)],
+      output: [tensorInfo("y", undefined)],
+      initializer: [
+        stored(
+          "w",
+          "u8",
+          shape,
+          range(count, (i) => (i * 37) % 255),
+        ),
+        stored("sw", "f32", [], [1 / 128]),
+        stored("zw", "u8", [], [121]),
+        stored("sx", "f32", [], [0.1]),
+        stored("zx", "u8", [], [3]),
+      ],
+      node: [
+        node("DequantizeLinear", ["x", "sx", "zx"], ["dx"]),
+        node("DequantizeLinear", ["w", "sw", "zw"], ["dw"]),
+        node(op, ["dx", "dw"], ["y"]),
+      ],
+    });
+    const made = narrowed(g);
+    expect(products(made)).toEqual([expect.stringMatching(/^i16·i(8|16)$/)]);
+    const product = graphNodes(made).find((n) => n.op === "conv" || n.op === "dotGeneral")!;
+    expect(product.operands[1]!.def.op).toBe("constant");
+  });
+});
