@@ -1,6 +1,6 @@
 /**
- * Which buffers may take turns in one place of memory. This is the only analysis of that kind: it looks at every use of both
- * buffers in the steps, inside control flow too, at the outputs, and at the new values of states, which are read after all steps.
+ * Which temporaries may take turns in one place of memory, by the intervals in which they live (for the memory of states, shared-memory.ts
+ * follows the ways through branches). It looks at every use of both buffers in the steps, inside control flow too, at the outputs, and at the new values of states, which are read after all steps.
  */
 
 import { dimEqual } from "../../ir/dim.js";

@@ -63,9 +63,10 @@ function isSteady(step: Step): step is Leaf {
 
 /** The leaves outside control flow that depend on weights and unchanged state alone, in their order. */
 function invariantSteps(schedule: Schedule, weights: ReadonlySet<string>): readonly Leaf[] {
-  const touching = new Map<Buffer, Step[]>();
+  const steady = new Set(schedule.steps.filter(isSteady));
+  const touching = new Map<Buffer, Leaf[]>();
   const bad = new Set<Buffer>();
-  const spoiled: (Buffer | Step)[] = [];
+  const spoiled: Buffer[] = [];
   const spoil = (b: Buffer) => {
     if (bad.has(b)) return;
     bad.add(b);
@@ -77,29 +78,27 @@ function invariantSteps(schedule: Schedule, weights: ReadonlySet<string>): reado
     spoil(value.buffer);
   }
   for (const step of schedule.steps) {
-    const isLeaf = isSteady(step);
+    const leaf = steady.has(step as Leaf) ? (step as Leaf) : undefined;
     forEachStep([step], (s) => {
       for (const { view, access } of usesOf(s)) {
         const { source } = view.buffer;
         if (source.kind === "state" && !weights.has(source.name)) spoil(view.buffer);
-        if (access !== "read" && (!isLeaf || source.kind !== "temp")) spoil(view.buffer);
-        if (!isLeaf) continue;
+        if (access !== "read" && (!leaf || source.kind !== "temp")) spoil(view.buffer);
+        if (!leaf) continue;
         const list = touching.get(view.buffer);
-        if (list === undefined) touching.set(view.buffer, [step]);
-        else list.push(step);
+        if (list === undefined) touching.set(view.buffer, [leaf]);
+        else list.push(leaf);
       }
     });
   }
   // A step that reads or writes what changes from run to run is not steady, and neither is what it writes.
-  const unsteady = new Set<Step>();
   for (let b = spoiled.pop(); b !== undefined; b = spoiled.pop()) {
-    for (const step of touching.get(b as Buffer) ?? []) {
-      if (unsteady.has(step)) continue;
-      unsteady.add(step);
+    for (const step of touching.get(b) ?? []) {
+      if (!steady.delete(step)) continue;
       for (const { view, access } of usesOf(step)) if (access !== "read") spoil(view.buffer);
     }
   }
-  return schedule.steps.filter((s): s is Leaf => isSteady(s) && !unsteady.has(s));
+  return [...steady];
 }
 
 function partsOf(schedule: Schedule, weights: ReadonlySet<string>, keys: Keys): readonly Part[] {

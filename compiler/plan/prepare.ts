@@ -60,12 +60,33 @@ export function prepare(
   const nothing = { schedules, bytes: [], changing: 0 };
   if (policy === "small") return nothing;
   const most = policy === "fast" ? Infinity : Math.max(automaticBytes, weightBytes);
-  const all = grouped(within(shared(invariantParts(schedules, weights, contents)), most), schedules);
+  const writers = writersOf(schedules);
+  const all = grouped(within(shared(invariantParts(schedules, weights, contents)), most), schedules, writers);
   const groups = [...all.filter(isOfState), ...all.filter((g) => !isOfState(g))];
   if (groups.length === 0) return nothing;
 
-  const bytes: number[] = [groups.length];
   const flags: Buffer = { id: -1, dtype: "bool", shape: [groups.length], source: { kind: "prepared", index: 0 } };
+  const { moved, bytes } = preparedResults(groups);
+  const gone = new Set<Step>(groups.flat(2).flatMap((p) => p.steps));
+  const once = onceSteps(groups, flags);
+  const stale = new Map<Schedule, number[]>(schedules.map((s) => [s, []]));
+  groups.forEach((group, flag) => {
+    for (const s of new Set(madeOf(group).flatMap((name) => writers.get(name) ?? []))) stale.get(s)!.push(flag);
+  });
+  const place = (schedule: Schedule): Schedule => {
+    const rest = schedule.steps.filter((s) => !gone.has(s));
+    const steps = [...(once.get(schedule) ?? []), ...cleared(flags, stale.get(schedule)!), ...rest];
+    return { ...schedule, steps: steps.map((s) => rename(s, moved)) };
+  };
+  return { schedules: schedules.map(place), bytes, changing: all.filter(isOfState).length };
+}
+
+/** The results as buffers of the prepared region, and the bytes of each by its index, those of the flags before them. */
+function preparedResults(groups: readonly (readonly Shared[])[]): {
+  readonly moved: ReadonlyMap<Buffer, Buffer>;
+  readonly bytes: readonly number[];
+} {
+  const bytes: number[] = [groups.length];
   const moved = new Map<Buffer, Buffer>();
   for (const same of groups.flat()) {
     same[0]!.results.forEach((b, i) => {
@@ -79,19 +100,7 @@ export function prepare(
       }
     });
   }
-  const gone = new Set<Step>(groups.flat(2).flatMap((p) => p.steps));
-  const once = onceSteps(groups, flags);
-  const writers = writersOf(schedules);
-  const stale = new Map<Schedule, number[]>(schedules.map((s) => [s, []]));
-  groups.forEach((group, flag) => {
-    for (const s of new Set(madeOf(group).flatMap((name) => writers.get(name) ?? []))) stale.get(s)!.push(flag);
-  });
-  const place = (schedule: Schedule): Schedule => {
-    const rest = schedule.steps.filter((s) => !gone.has(s));
-    const steps = [...(once.get(schedule) ?? []), ...cleared(flags, stale.get(schedule)!), ...rest];
-    return { ...schedule, steps: steps.map((s) => rename(s, moved)) };
-  };
-  return { schedules: schedules.map(place), bytes, changing: all.filter(isOfState).length };
+  return { moved, bytes };
 }
 
 /** The once step of each group in each entry that needs it: one of the parts that are the same there. */
@@ -156,8 +165,11 @@ function within(all: readonly Shared[], most: number): readonly Shared[] {
 }
 
 /** Groups of parts that are made together: the same entries need them, and the same entries make them stale. */
-function grouped(all: readonly Shared[], schedules: readonly Schedule[]): readonly (readonly Shared[])[] {
-  const writers = writersOf(schedules);
+function grouped(
+  all: readonly Shared[],
+  schedules: readonly Schedule[],
+  writers: ReadonlyMap<string, readonly Schedule[]>,
+): readonly (readonly Shared[])[] {
   const index = new Map(schedules.map((s, i) => [s, i]));
   const indices = (list: readonly Schedule[]) => [...new Set(list.map((s) => index.get(s)!))].sort((a, b) => a - b);
   const groups: Shared[][] = [];
