@@ -29,28 +29,27 @@ const stored = (name: string, dtype: "f32" | "f16" | "i8" | "u8", shape: number[
   encodeTensor(tensorFrom(dtype, shape, values) as Parameters<typeof encodeTensor>[0], name);
 const contrib = { domain: "com.microsoft" };
 
+const halves = (l: number): TensorProto =>
+  stored(
+    `w${l}`,
+    "f16",
+    [size, size],
+    many(size * size, () => (random() - 0.5) / 8),
+  );
+/** Weights of 4 bits and a scale for each block. */
+const nibbles = (l: number): readonly TensorProto[] => [
+  stored(`w${l}`, "u8", [size, size / block, block / 2], many((size * size) / 2, byte)),
+  stored(`s${l}`, "f32", [(size * size) / block], many((size * size) / block, scale(2 ** -7))),
+];
+
 /** Layers of `size` by `size`, by how their weights are stored. */
 const layers: Readonly<Record<string, (l: number) => Layer>> = {
   "f16 that is cast": (l) => ({
-    weights: [
-      stored(
-        `w${l}`,
-        "f16",
-        [size, size],
-        many(size * size, () => (random() - 0.5) / 8),
-      ),
-    ],
+    weights: [halves(l)],
     nodes: (x, y) => [node("Cast", [`w${l}`], [`f${l}`], { to: F32 }), node("MatMul", [x, `f${l}`], [y])],
   }),
   "f16 that is transposed": (l) => ({
-    weights: [
-      stored(
-        `w${l}`,
-        "f16",
-        [size, size],
-        many(size * size, () => (random() - 0.5) / 8),
-      ),
-    ],
+    weights: [halves(l)],
     nodes: (x, y) => [node("Cast", [`w${l}`], [`f${l}`], { to: F32 }), node("Gemm", [x, `f${l}`], [y], { transB: 1 })],
   }),
   "i8 with a scale for each column": (l) => ({
@@ -75,11 +74,7 @@ const layers: Readonly<Record<string, (l: number) => Layer>> = {
     ],
   }),
   "4 bits in blocks": (l) => ({
-    weights: [
-      stored(`w${l}`, "u8", [size, size / block, block / 2], many((size * size) / 2, byte)),
-      stored(`s${l}`, "f32", [(size * size) / block], many((size * size) / block, scale(2 ** -7))),
-      stored(`z${l}`, "u8", [(size * size) / block / 2], many((size * size) / block / 2, byte)),
-    ],
+    weights: [...nibbles(l), stored(`z${l}`, "u8", [(size * size) / block / 2], many((size * size) / block / 2, byte))],
     nodes: (x, y) => [
       node(
         "MatMulNBits",
@@ -92,8 +87,7 @@ const layers: Readonly<Record<string, (l: number) => Layer>> = {
   }),
   "4 bits by group indices": (l) => ({
     weights: [
-      stored(`w${l}`, "u8", [size, size / block, block / 2], many((size * size) / 2, byte)),
-      stored(`s${l}`, "f32", [(size * size) / block], many((size * size) / block, scale(2 ** -7))),
+      ...nibbles(l),
       encodeTensor(
         tensorFrom(
           "i32",
