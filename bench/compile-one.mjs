@@ -8,7 +8,7 @@ import { compile, importOnnx } from "../dist/wasmith.js";
 const [path, variants = "all", out] = process.argv.slice(2);
 const before = process.cpuUsage();
 const start = performance.now();
-const graph = importOnnx(readFileSync(path));
+const graph = importOnnx(readFileSync(path), { transfer: true });
 const imported = performance.now();
 const artifact = await compile(graph, {
   name: "model",

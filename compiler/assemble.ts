@@ -5,6 +5,7 @@ import { InternalError, ModelError } from "../ir/errors.js";
 import type { LoopFunction } from "../ir/loop.js";
 import {
   alignment,
+  type ByteParts,
   controlBytes,
   type DimInfo,
   type EntryInfo,
@@ -31,7 +32,7 @@ import { EntryTable, type Slots } from "./plan/table.js";
 import { gradientGuard, type OnnxTemplate, type Program, weightStates } from "./program.js";
 import { type Buffer, forEachStep, limitsIn, type Schedule, type ScheduledInput, type Step } from "./schedule.js";
 import { emitModule, type Variant } from "./wasm/emit.js";
-import { Contents, type PlacedWeights, placeWeights } from "./weights.js";
+import { Contents, type PlacedWeights, placeWeights, storedBytes } from "./weights.js";
 
 export interface AssembleOptions {
   readonly name: string;
@@ -51,7 +52,7 @@ export interface AssembleOptions {
 export interface Assembled {
   readonly draft: ManifestDraft;
   readonly wasm: { readonly [id in VariantId]?: Uint8Array };
-  readonly weights: Uint8Array;
+  readonly weights: ByteParts;
   /** For inspection: all functions and the memory plan of each entry. */
   readonly functions: readonly LoopFunction[];
   readonly plans: readonly { readonly schedule: Schedule; readonly arena: Arena }[];
@@ -201,7 +202,7 @@ function addKernels(steps: readonly Step[], kernels: KernelSet): void {
   });
 }
 
-const weightBytes = ({ source }: Buffer): number => (source.kind === "weight" ? source.value.data.byteLength : 0);
+const weightBytes = ({ source }: Buffer): number => (source.kind === "weight" ? storedBytes(source.value) : 0);
 
 /** Where the weights of a schedule, the state, and what is prepared of them lie. */
 function placeFixed(

@@ -214,7 +214,12 @@ async function compileWith(input: Graph | Program, options: CompileOptions, debu
   debug.assembled(assembled);
   const parts = await sealArtifact(assembled.draft, assembled.wasm, assembled.weights);
   return {
-    ...parts,
+    manifest: parts.manifest,
+    wasm: parts.wasm,
+    weightParts: assembled.weights,
+    get weights() {
+      return parts.weights;
+    },
     stages,
     assembled,
     toBytes: () => encodeSingleFile(parts),

@@ -11,12 +11,26 @@ import type { Shape } from "../ir/graph.js";
 import type { LoopFunction } from "../ir/loop.js";
 import type { Tensor } from "../ir/tensor.js";
 
+/**
+ * A constant computed from another whenever its elements are asked for: packed forms of all weights at once would take as much memory
+ * as the weights.
+ */
+export interface Derived {
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly from: Tensor;
+  /** Equal for what computes the same from equal tensors. */
+  readonly how: string;
+  /** Computes the elements into a tensor of zeros. */
+  fill(out: Tensor): void;
+}
+
 /** Where a buffer's memory comes from. */
 export type BufferSource =
   /** Written by the runtime before a run. */
   | { readonly kind: "input"; readonly name: string }
   /** Lives in the weights region; filled at load. Read-only. */
-  | { readonly kind: "weight"; readonly value: Tensor }
+  | { readonly kind: "weight"; readonly value: Tensor | Derived }
   /** Lives in the state region across runs (parameters, optimiser state). */
   | { readonly kind: "state"; readonly name: string }
   /** Lives in the prepared region: made of weights and state by once steps, and kept for later runs. Entries share those of one index. */

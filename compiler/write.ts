@@ -1,9 +1,11 @@
 /** Writes artefacts and other files to disk (Node only). */
 
 import { ModelError } from "../ir/errors.js";
-import { encodeFiles, encodeSingleFile, isPartOf } from "../runtime/encode.js";
+import { encodeModules, encodeSingleFile, isPartOf } from "../runtime/encode.js";
 import { diskError, writeTogether, writeWhole as writeWholeFile } from "../runtime/files.js";
-import type { ArtifactParts } from "../runtime/format.js";
+import type { ArtifactParts, ByteParts } from "../runtime/format.js";
+
+type FileToWrite = readonly [name: string, bytes: Uint8Array | ByteParts];
 
 const modelError = (where: string, message: string, hint?: string, cause?: unknown): ModelError =>
   new ModelError({ where, message, hint }, { cause });
@@ -21,10 +23,12 @@ export async function writeArtifact(
   singleFile: boolean,
 ): Promise<readonly string[]> {
   const { name } = parts.manifest;
-  const files = singleFile ? new Map([[`${name}.wasm`, await encodeSingleFile(parts)]]) : await encodeFiles(parts);
+  const files: FileToWrite[] = singleFile
+    ? [[`${name}.wasm`, await encodeSingleFile(parts)]]
+    : [[parts.manifest.weights.file, parts.weightParts ?? parts.weights], ...(await encodeModules(parts))];
   const { fileURLToPath } = await import("node:url");
   const folder = directory instanceof URL ? fileURLToPath(directory) : directory;
-  return (await writeAll(folder, [...files], (file) => isPartOf(name, file))).reverse();
+  return (await writeAll(folder, files, (file) => isPartOf(name, file))).reverse();
 }
 
 /**
@@ -36,7 +40,7 @@ export async function writeArtifact(
  */
 export async function writeAll(
   folder: string,
-  files: readonly (readonly [name: string, bytes: Uint8Array])[],
+  files: readonly FileToWrite[],
   isReplaced: (name: string) => boolean = () => false,
 ): Promise<string[]> {
   const { mkdir } = await import("node:fs/promises");

@@ -3,6 +3,7 @@ import { type Bytes, concatBytes, sha256, toHex } from "./container.js";
 import { InternalError, ModelError, modelError, type Problem } from "./errors.js";
 import {
   type ArtifactParts,
+  type ByteParts,
   formatVersion,
   type Manifest,
   type ManifestDraft,
@@ -11,6 +12,7 @@ import {
   variantIds,
 } from "./format.js";
 import { glueDeclarations, glueModule } from "./glue.js";
+import { importModule, isNode } from "./platform.js";
 import { validateManifest } from "./validate.js";
 
 /** Longest name in UTF-8: what lies beside the module appends 38 bytes to it, and file systems end at 255. */
@@ -48,14 +50,14 @@ export function isPartOf(name: string, file: string): boolean {
 export async function sealArtifact(
   draft: ManifestDraft,
   wasm: { readonly [id in VariantId]?: Uint8Array },
-  weights: Uint8Array,
+  weights: Uint8Array | ByteParts,
 ): Promise<ArtifactParts> {
   const { producer, name, memory, state, entries, training, sources, specialization } = draft;
   const problem = nameProblem(name);
   if (problem) throw new ModelError(problem);
   const ids = variantIds.filter((id) => wasm[id]);
   const hashes = await Promise.all(ids.map((id) => hashOf(wasm[id]!)));
-  const weightsHash = await hashOf(weights);
+  const weightsHash = await ("parts" in weights ? hashOfParts(weights) : hashOf(weights));
   // Every module holds the manifest, so the names of the others are of all that it says.
   const identity = await hashOf(text(JSON.stringify([draft, hashes, weightsHash])));
   const named = (hash: string, kind: string): string => `${name}.${hash.slice(0, hashDigits)}.${kind}`;
@@ -76,7 +78,37 @@ export async function sealArtifact(
     training,
     ...(specialization ? { specialization } : {}),
   };
-  return { manifest: validateManifest(manifest), wasm, weights };
+  const sealed = { manifest: validateManifest(manifest), wasm };
+  if (!("parts" in weights)) return { ...sealed, weights };
+  let whole: Uint8Array | undefined;
+  return {
+    ...sealed,
+    weightParts: weights,
+    get weights() {
+      whole ??= joined(weights);
+      return whole;
+    },
+  };
+}
+
+/** All parts in one array. */
+function joined(bytes: ByteParts): Bytes {
+  const out = new Uint8Array(bytes.length);
+  let at = 0;
+  for (const part of bytes.parts()) {
+    out.set(part, at);
+    at += part.length;
+  }
+  return out;
+}
+
+/** Part by part where the platform can; WebCrypto takes all at once. */
+async function hashOfParts(bytes: ByteParts): Promise<string> {
+  if (!isNode) return hashOf(joined(bytes));
+  const { createHash } = await importModule<typeof import("node:crypto")>("node:crypto");
+  const hash = createHash("sha256");
+  for (const part of bytes.parts()) hash.update(part);
+  return hash.digest("hex");
 }
 
 /**
@@ -84,10 +116,14 @@ export async function sealArtifact(
  * it finds all others. Equal parts give equal bytes.
  */
 export async function encodeFiles(artifact: ArtifactParts): Promise<Map<string, Uint8Array>> {
+  return new Map([[artifact.manifest.weights.file, artifact.weights], ...(await encodeModules(artifact))]);
+}
+
+/** Those without the weights. */
+export async function encodeModules(artifact: ArtifactParts): Promise<Map<string, Uint8Array>> {
   const { manifest } = artifact;
   const section = await encodeManifest(manifest);
   const files = new Map<string, Uint8Array>([
-    [manifest.weights.file, artifact.weights],
     [`${manifest.name}.d.ts`, text(glueDeclarations(manifest))],
     [`${manifest.name}.js`, text(glueModule(manifest))],
   ]);

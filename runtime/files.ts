@@ -5,10 +5,11 @@
  * its temporaries behind; the next writer in the folder removes them.
  */
 import type { modelError } from "./errors.js";
+import type { ByteParts } from "./format.js";
 import { importModule } from "./platform.js";
 
 type FileSystem = typeof import("node:fs/promises");
-type File = readonly [name: string, bytes: Uint8Array];
+type File = readonly [name: string, bytes: Uint8Array | ByteParts];
 
 /** `.wasmith.HOST.PID.RANDOM.tmp` */
 const temporaryName = /^\.wasmith\.([0-9a-f]{8})\.(\d+)\.[0-9a-z]+\.tmp$/;
@@ -45,10 +46,10 @@ async function myPrefix(): Promise<string> {
   return `.wasmith.${createHash("sha256").update(hostname()).digest("hex").slice(0, 8)}.`;
 }
 
-async function writeSynced(fs: FileSystem, path: string, bytes: Uint8Array): Promise<bigint> {
+async function writeSynced(fs: FileSystem, path: string, bytes: File[1]): Promise<bigint> {
   const file = await fs.open(path, "wx");
   try {
-    await file.writeFile(bytes);
+    for (const part of "parts" in bytes ? bytes.parts() : [bytes]) await file.writeFile(part);
     await file.sync();
     return (await file.stat({ bigint: true })).ino;
   } finally {
@@ -63,8 +64,8 @@ async function syncFolder(fs: FileSystem, folder: string): Promise<void> {
   await handle?.close();
 }
 
-async function isSame(fs: FileSystem, path: string, bytes: Uint8Array): Promise<boolean> {
-  if (bytes.length > smallBytes) return false;
+async function isSame(fs: FileSystem, path: string, bytes: File[1]): Promise<boolean> {
+  if (bytes.length > smallBytes || "parts" in bytes) return false;
   const found = await fs.stat(path).catch(() => null);
   if (!found?.isFile() || found.size !== bytes.length) return false;
   const there = await fs.readFile(path);

@@ -378,6 +378,15 @@ export interface ArtifactParts {
   readonly wasm: { readonly [id in VariantId]?: Uint8Array };
   /** The weights file. */
   readonly weights: Uint8Array;
+  /** The same in parts, where they are made as they are asked for: `weights` puts them together. */
+  readonly weightParts?: ByteParts;
+}
+
+/** Bytes one after the other, each part made when it is its turn, and good until the next. */
+export interface ByteParts {
+  /** Bytes in all. */
+  readonly length: number;
+  parts(): Iterable<Uint8Array>;
 }
 
 /** A manifest before hashes and file names are known. */

@@ -118,38 +118,49 @@ export function placeTensors(
 }
 
 /** Writes tensors in the given order. Equal input gives equal bytes. */
-export function writeSafetensors(
-  tensors: readonly StoredTensor[],
+export function writeSafetensors(tensors: readonly StoredTensor[], options?: WriteOptions): Uint8Array<ArrayBuffer> {
+  const sizes = tensors.map((t) => t.data.length);
+  const { header, offsets, bytes } = layOut(tensors, sizes, options);
+  const out = new Uint8Array(header.length + bytes);
+  out.set(header);
+  tensors.forEach((t, i) => {
+    out.set(t.data, header.length + offsets[i]!);
+  });
+  return out;
+}
+
+/**
+ * What comes before the data in a file of tensors of so many bytes, and where in the data they are. Between them, and only there, are
+ * bytes of 0.
+ */
+export function layOut(
+  tensors: readonly Omit<StoredTensor, "data">[],
+  sizes: readonly number[],
   { metadata, align = 1 }: WriteOptions = {},
-): Uint8Array<ArrayBuffer> {
-  const { offsets, bytes } = placeTensors(
-    tensors.map((t) => t.data.length),
-    align,
-  );
+): { readonly header: Uint8Array; readonly offsets: readonly number[]; readonly bytes: number } {
+  const { offsets, bytes } = placeTensors(sizes, align);
   const fields: string[] = [];
   const field = (name: string, dtype: string, shape: readonly number[], begin: number, end: number): void => {
     fields.push(`${JSON.stringify(name)}:{"dtype":"${dtype}","shape":[${shape}],"data_offsets":[${begin},${end}]}`);
   };
   if (metadata) fields.push(`"__metadata__":${JSON.stringify(metadata)}`);
   let end = 0;
-  tensors.forEach(({ name, dtype, shape, data }, i) => {
+  tensors.forEach(({ name, dtype, shape }, i) => {
     const begin = offsets[i]!;
-    if (byteSize(dtype, shape) !== data.length) {
-      throw modelError(`tensor "${name}"`, `${dtype}[${shape}] does not have ${data.length} bytes`);
+    const size = sizes[i]!;
+    if (byteSize(dtype, shape) !== size) {
+      throw modelError(`tensor "${name}"`, `${dtype}[${shape}] does not have ${size} bytes`);
     }
     if (begin > end) field(`${padName}${i}`, "U8", [begin - end], end, begin);
-    end = begin + data.length;
+    end = begin + size;
     field(name, fileName(dtype), shape, begin, end);
   });
-  const header = new TextEncoder().encode(`{${fields.join(",")}}`);
+  const json = new TextEncoder().encode(`{${fields.join(",")}}`);
   const unit = Math.max(align, 8);
-  const start = Math.ceil((8 + header.length) / unit) * unit;
-  const out = new Uint8Array(start + bytes);
-  new DataView(out.buffer).setBigUint64(0, BigInt(start - 8), true);
-  out.fill(0x20, 8, start);
-  out.set(header, 8);
-  tensors.forEach((t, i) => {
-    out.set(t.data, start + offsets[i]!);
-  });
-  return out;
+  const start = Math.ceil((8 + json.length) / unit) * unit;
+  const header = new Uint8Array(start);
+  new DataView(header.buffer).setBigUint64(0, BigInt(start - 8), true);
+  header.fill(0x20, 8);
+  header.set(json, 8);
+  return { header, offsets, bytes };
 }

@@ -100,16 +100,15 @@ export function compileCommand(): Command {
           bytes: artifact.wasm[v.id]!.length,
           gzip: gzipSync(artifact.wasm[v.id]!).length,
         }));
+        const { bytes: weightBytes } = artifact.manifest.weights;
         if (flags.json) {
-          console.log(
-            JSON.stringify({ paths, variants: sizes, weights: artifact.weights.length, stages: artifact.stages }),
-          );
+          console.log(JSON.stringify({ paths, variants: sizes, weights: weightBytes, stages: artifact.stages }));
           return;
         }
         console.log(
           table([
             ...sizes.map((s) => [s.id, bytes(s.bytes), `${bytes(s.gzip)} gzipped`]),
-            ["weights", bytes(artifact.weights.length), ""],
+            ["weights", bytes(weightBytes), ""],
             ...Object.entries(artifact.stages).map(([stage, t]) => [stage, ms(t), ""]),
           ]),
         );

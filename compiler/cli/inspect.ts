@@ -119,7 +119,7 @@ async function inspectModel(model: LoadedModel, flags: InspectFlags): Promise<vo
           JSON.stringify({
             entries,
             code,
-            weights: artifact.weights.length,
+            weights: artifact.manifest.weights.bytes,
             stages: artifact.stages,
             manifest: artifact.manifest,
           }),

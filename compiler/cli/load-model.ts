@@ -74,8 +74,7 @@ export async function loadModel(given: string, dims: DimOption = {}): Promise<Lo
       });
     }
     case ".onnx": {
-      const bytes = new Uint8Array(await readFile(path));
-      const graph = importOnnx(bytes, { dims, path });
+      const graph = importOnnx(await readFile(path), { dims, path, transfer: true });
       return { program: of(graph), name, exports: {} };
     }
     default:

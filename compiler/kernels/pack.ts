@@ -47,7 +47,16 @@ export function packPanels<T extends Numbers>(
   columnStride: number,
   out: T,
 ): T {
-  return packBy(b, k, n, nr, (i, j) => i * rowStride + j * columnStride, out);
+  const from = b as ArrayLike<number>;
+  const to = out as number[];
+  for (let first = 0, at = 0; first < n; first += nr) {
+    const columns = Math.min(nr, n - first);
+    for (let i = 0; i < k; i++, at += nr) {
+      for (let j = 0, source = i * rowStride + first * columnStride; j < columns; j++, source += columnStride)
+        to[at + j] = from[source]!;
+    }
+  }
+  return out;
 }
 
 /**

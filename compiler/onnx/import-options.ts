@@ -35,6 +35,7 @@ export const importChecks: Checks<ImportOptions> = {
   maxExternalBytes: atLeast(0),
   initializersAreInputs: aBoolean,
   maxSparseBytes: atLeast(0),
+  transfer: aBoolean,
   dims: recordOf(sizeOrRange),
   shapes: recordOf(listOf(either(atLeast(0), aString, oneOf(null)))),
   values: recordOf(anObject),

@@ -13,7 +13,7 @@ import { type ExternalData, type ExternalDataOptions, externalReader } from "./e
 import { type FileBytes, fileBytes } from "./file-bytes.js";
 import type * as proto from "./proto-types.js";
 import { DEFAULT_DECODE_LIMITS, type DecodeLimits, decodeModel } from "./protobuf.js";
-import { decodeSparseTensor, decodeTensor, type OnnxTensor } from "./tensor.js";
+import { decodeSparseTensor, decodeTensor, type OnnxTensor, type TensorSource } from "./tensor.js";
 
 /** A size, a name (equal names mean equal sizes), or null: unknown. */
 export type OnnxDim = number | string | null;
@@ -85,6 +85,11 @@ export interface ReadModelOptions extends ExternalDataOptions {
   readonly initializersAreInputs?: boolean;
   /** Largest dense form of a sparse initializer, in bytes. */
   readonly maxSparseBytes?: number;
+  /**
+   * Hands the file's bytes over: whoever passes them does not use them any more, and weights are moved in them by the few bytes that
+   * typed arrays are off, where they would be copied otherwise.
+   */
+  readonly transfer?: boolean;
 }
 
 /** Subgraphs in subgraphs. */
@@ -173,8 +178,7 @@ function readAttribute(
   const place = `${where}, attribute "${attribute.name ?? ""}"`;
   if (!row)
     throw new ModelError({ where: place, message: `the attribute has an unknown type (${attribute.type ?? 0})` });
-  const { external } = context;
-  const tensor = (t: proto.TensorProto | null | undefined) => decodeTensor(t ?? {}, place, external);
+  const tensor = (t: proto.TensorProto | null | undefined) => decodeTensor(t ?? {}, place, sourceOf(context));
   const graph = (g: proto.GraphProto | null | undefined) => readGraph(g ?? {}, opsets, depth + 1, context);
   const type = (t: proto.TypeProto | null | undefined): OnnxType =>
     readType(t) ?? { kind: "unsupported", what: "an empty type" };
@@ -209,8 +213,10 @@ function readAttribute(
 }
 
 function readSparse(sparse: proto.SparseTensorProto, where: string, context: Context): OnnxTensor {
-  return decodeSparseTensor(sparse, where, context.options.maxSparseBytes ?? 2 ** 30, context.external);
+  return decodeSparseTensor(sparse, where, context.options.maxSparseBytes ?? 2 ** 30, sourceOf(context));
 }
+
+const sourceOf = ({ external, options }: Context): TensorSource => ({ external, transfer: options.transfer ?? false });
 
 function withoutTrailingAbsent(names: readonly string[]): readonly string[] {
   let length = names.length;
@@ -267,7 +273,7 @@ function readGraph(
     if (tensor) initializers.set(name, tensor);
   };
   for (const proto of graph.initializer ?? [])
-    addInitializer(proto.name ?? "", (where) => decodeTensor(proto, where, context.external));
+    addInitializer(proto.name ?? "", (where) => decodeTensor(proto, where, sourceOf(context)));
   for (const proto of graph.sparseInitializer ?? [])
     addInitializer(proto.values?.name ?? "", (where) => readSparse(proto, where, context));
   const inputs = (graph.input ?? []).map(readValueInfo);

@@ -60,6 +60,27 @@ function packBits(data: NumericData, bits: 2 | 4): Uint8Array {
   return out;
 }
 
+/** Where elements come from that are not numbers of the message. */
+export interface TensorSource {
+  /** Reads data that is stored in another file; without it such a tensor is an error. */
+  readonly external?: ExternalData | undefined;
+  /** Bytes of the file may be moved. */
+  readonly transfer?: boolean;
+}
+
+/**
+ * Moves the bytes of a field to the multiple of `unit` before them. That writes over the field's own tag and length, which have been
+ * read; undefined where these are too short.
+ */
+function movedDown(raw: Uint8Array, unit: number): Uint8Array | undefined {
+  const by = raw.byteOffset % unit;
+  const lengthBytes = Math.max(1, Math.ceil(Math.log2(raw.length + 1) / 7));
+  if (by > 1 + lengthBytes) return undefined;
+  const moved = new Uint8Array(raw.buffer, raw.byteOffset - by, raw.length);
+  moved.set(raw);
+  return moved;
+}
+
 function fromRaw(dtype: DType, raw: Uint8Array, count: number, where: string): NumericData {
   const { bits } = DTYPES[dtype];
   const expected = Math.ceil((count * bits) / 8);
@@ -118,10 +139,13 @@ function fromTyped(dtype: DType, values: readonly Int[], count: number, where: s
 /**
  * Decodes a tensor; its data is a view of the file where alignment allows.
  * @param where what the tensor is, for messages
- * @param external reads data that is stored in another file; without it such a tensor is an error
  * @throws ModelError
  */
-export function decodeTensor(tensor: TensorProto, where: string, external?: ExternalData): OnnxTensor {
+export function decodeTensor(
+  tensor: TensorProto,
+  where: string,
+  { external, transfer = false }: TensorSource = {},
+): OnnxTensor {
   const code = tensor.dataType ?? 0;
   const dtype = dtypeOfCode(code);
   if (!dtype)
@@ -157,8 +181,11 @@ export function decodeTensor(tensor: TensorProto, where: string, external?: Exte
   if (Object.hasOwn(tensor, "rawData") && tensor.rawData) {
     const typed = typedField(dtype, tensor);
     // Some writers leave raw_data empty beside a filled typed field.
-    if (tensor.rawData.length > 0 || typed.length === 0)
+    if (tensor.rawData.length > 0 || typed.length === 0) {
+      const moved = transfer ? movedDown(tensor.rawData, dtypeInfo[dtype].array.BYTES_PER_ELEMENT) : undefined;
+      if (moved) tensor.rawData = moved;
       return { dtype, shape, data: fromRaw(dtype, tensor.rawData, count, where) };
+    }
   }
   return { dtype, shape, data: fromTyped(dtype, typedField(dtype, tensor), count, where) };
 }
@@ -187,12 +214,12 @@ export function decodeSparseTensor(
   sparse: SparseTensorProto,
   where: string,
   maxBytes: number,
-  external?: ExternalData,
+  source?: TensorSource,
 ): OnnxTensor {
   if (!sparse.values || !sparse.indices)
     throw new ModelError({ where, message: "the sparse tensor lacks its values or indices" });
-  const values = decodeTensor(sparse.values, where, external);
-  const indices = decodeTensor(sparse.indices, where, external);
+  const values = decodeTensor(sparse.values, where, source);
+  const indices = decodeTensor(sparse.indices, where, source);
   const shape = toShape(sparse.dims ?? [], where);
   const count = elementCount(shape);
   if (count * 8 > maxBytes)

@@ -26,7 +26,7 @@ afterAll(() => rmSync(root, { recursive: true }));
 function load(location: string, entries: Record<string, string> = {}, dims = [2]) {
   const externalData = Object.entries({ location, ...entries }).map(([key, value]) => ({ key, value }));
   const tensor = { dims, dataType: 1, dataLocation: 1, externalData };
-  return decodeTensor(tensor, "initializer w", readExternalDataFrom(folder)).data;
+  return decodeTensor(tensor, "initializer w", { external: readExternalDataFrom(folder) }).data;
 }
 
 describe("external data", () => {
@@ -66,9 +66,9 @@ describe("external data", () => {
       dataLocation: 1,
       externalData: [{ key: "location", value: location }],
     });
-    expect(decodeTensor(tensor("w.bin", 2), "w", reader).data).toEqual(Float32Array.of(5, 6));
-    expect(() => decodeTensor(tensor("v.bin", 2), "w", reader)).toThrow(/given: w.bin/);
-    expect(() => decodeTensor(tensor("w.bin", 3), "w", reader)).toThrow(/which has 8/);
-    expect(() => decodeTensor(tensor("toString", 3), "w", reader)).toThrow(/was not given/);
+    expect(decodeTensor(tensor("w.bin", 2), "w", { external: reader }).data).toEqual(Float32Array.of(5, 6));
+    expect(() => decodeTensor(tensor("v.bin", 2), "w", { external: reader })).toThrow(/given: w.bin/);
+    expect(() => decodeTensor(tensor("w.bin", 3), "w", { external: reader })).toThrow(/which has 8/);
+    expect(() => decodeTensor(tensor("toString", 3), "w", { external: reader })).toThrow(/was not given/);
   });
 });

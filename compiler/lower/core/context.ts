@@ -8,7 +8,7 @@ import { type GraphNode, type Shape, typeText, type Value } from "../../../ir/gr
 import type { Assumption } from "../../../ir/infer.js";
 import { productOf } from "../../../ir/ops/movement.js";
 import type { Tensor } from "../../../ir/tensor.js";
-import type { Buffer, BufferSource, Limit, Requirement, Step, View } from "../../schedule.js";
+import type { Buffer, BufferSource, Derived, Limit, Requirement, Step, View } from "../../schedule.js";
 import type { KernelPool } from "./kernel-builder.js";
 import { constantElement, type Leaf } from "./point.js";
 
@@ -16,8 +16,8 @@ export class LowerContext {
   readonly pool: KernelPool;
   readonly #lowerNodes: (ctx: LowerContext, nodes: readonly GraphNode[]) => void;
   readonly #views = new Map<Value, View>();
-  readonly #weights = new Map<Tensor, View>();
-  readonly #derived = new Map<Tensor, Map<string, Tensor>>();
+  readonly #weights = new Map<Tensor | Derived, View>();
+  readonly #derived = new Map<Tensor, Map<string, Derived>>();
   /** Steps being collected, those of the innermost loop or branch last. */
   readonly #levels: Step[][] = [[]];
   /** The level of steps in which a capture of a loop was computed. */
@@ -85,7 +85,7 @@ export class LowerContext {
   }
 
   /** A constant in the weights region. */
-  weight(value: Tensor): View {
+  weight(value: Tensor | Derived): View {
     let view = this.#weights.get(value);
     if (view === undefined) {
       view = { buffer: this.buffer(value.dtype, value.shape, { kind: "weight", value }), offset: 0 };
@@ -94,8 +94,13 @@ export class LowerContext {
     return view;
   }
 
-  /** A constant computed from another, once for each way (`how`) of computing it. */
-  derived(from: Tensor, how: string, make: () => Tensor): View {
+  /** A constant computed from another, stored once for each way (`how`) of computing it. */
+  derived(
+    from: Tensor,
+    how: string,
+    [dtype, shape]: readonly [dtype: DType, shape: readonly number[]],
+    fill: (out: Tensor) => void,
+  ): View {
     let ways = this.#derived.get(from);
     if (ways === undefined) {
       ways = new Map();
@@ -103,7 +108,7 @@ export class LowerContext {
     }
     let value = ways.get(how);
     if (value === undefined) {
-      value = make();
+      value = { dtype, shape, from, how, fill };
       ways.set(how, value);
     }
     return this.weight(value);

@@ -6,11 +6,11 @@ import { InternalError } from "../../../ir/errors.js";
 import type { Shape, Value } from "../../../ir/graph.js";
 import { moreStatic } from "../../../ir/infer.js";
 import { freeAxes } from "../../../ir/ops/contraction.js";
-import { type Tensor, zeros } from "../../../ir/tensor.js";
+import type { Tensor } from "../../../ir/tensor.js";
 import { chooseTile } from "../../kernels/choose-tile.js";
 import { gemm, type Rows, rowPanel } from "../../kernels/gemm.js";
-import { packBy, packChunkPanels, packedLength } from "../../kernels/pack.js";
-import { packPairsKernel } from "../../kernels/pack-pairs.js";
+import { packBy, packChunkPanels, packedLength, packPanels } from "../../kernels/pack.js";
+import { packedPairsLength, packPairsKernel } from "../../kernels/pack-pairs.js";
 import type { lanes } from "../../kernels/tile.js";
 import type { View } from "../../schedule.js";
 import type { LowerContext } from "../core/context.js";
@@ -22,7 +22,7 @@ import type { Leaf } from "../core/point.js";
 import { emitMap, iterate } from "../elementwise/map.js";
 import type { Node } from "../elementwise/structured.js";
 import { epilogueOf, type Finish, plainFinish, type ResultMatrix } from "./epilogue.js";
-import { isPairedWeight, pairedMatrix } from "./pairs.js";
+import { isPairedWeight, packMatrixPairs } from "./pairs.js";
 
 /** A matrix per batch in memory: element (b, r, c) at offset + b·batch + r·row + c·column. */
 interface Matrix {
@@ -196,10 +196,12 @@ function rightOf(ctx: LowerContext, b: Value, roles: Roles, s: Sizes, loc: strin
   const batches = roles.batch.length === 0 ? 1 : s.batch;
   const constant = b.def.op === "constant" ? b.def.attrs.value : undefined;
   if (constant !== undefined && typeof k === "number" && typeof n === "number" && typeof batches === "number") {
-    const packed = ctx.derived(constant, `gemm ${JSON.stringify(roles)} ${nr}`, () =>
-      packConstant(constant, roles, { k, n, batches, nr }),
+    const length = packedLength(k, n, nr);
+    const type = [constant.dtype, [batches, length]] as const;
+    const packed = ctx.derived(constant, `gemm ${JSON.stringify(roles)} ${nr}`, type, (out) =>
+      packConstant(constant, roles, { k, n, nr }, out),
     );
-    return { view: packed, packed: true, row: nr, batch: batches === 1 ? 0 : packedLength(k, n, nr) };
+    return { view: packed, packed: true, row: nr, batch: batches === 1 ? 0 : length };
   }
   const matrix = matrixOf(ctx, b, roles, loc);
   const shared = roles.batch.length === 0;
@@ -238,9 +240,11 @@ function pairedRight(ctx: LowerContext, b: Value, roles: Roles, s: Sizes, loc: s
   const batch = roles.batch.length === 0 ? 0 : length;
   const constant = b.def.op === "constant" ? b.def.attrs.value : undefined;
   if (constant !== undefined && typeof k === "number" && typeof n === "number") {
-    const packed = ctx.derived(constant, `gemm pairs ${JSON.stringify(roles)} ${nr}`, () => {
+    const matrices = sizeOf(roles.batch.map((axis) => constant.shape[axis]!)) as number;
+    const type = [constant.dtype, [matrices, packedPairsLength(1, k, n, nr)]] as const;
+    const packed = ctx.derived(constant, `gemm pairs ${JSON.stringify(roles)} ${nr}`, type, (out) => {
       const { starts, rows, columns } = placesOf(constant, roles);
-      return pairedMatrix(constant, starts, [k, n], nr, (i, j) => rows[i]! + columns[j]!);
+      packMatrixPairs(constant, starts, [k, n], nr, (i, j) => rows[i]! + columns[j]!, out);
     });
     return { view: packed, packed: true, row: nr, batch };
   }
@@ -280,18 +284,21 @@ function placesOf(t: Tensor, roles: Roles): { readonly [part in "starts" | "rows
 function packConstant(
   t: Tensor,
   roles: Roles,
-  { k, n, batches, nr }: { readonly k: number; readonly n: number; readonly batches: number; readonly nr: number },
-): Tensor {
+  { k, n, nr }: { readonly k: number; readonly n: number; readonly nr: number },
+  out: Tensor,
+): void {
   const length = packedLength(k, n, nr);
-  const out = zeros(t.dtype, [batches, length]);
   const { starts, rows, columns } = placesOf(t, roles);
   // All typed arrays of one tensor are of one kind.
   const data = t.data as Float32Array;
   const target = out.data as Float32Array;
+  const [rowStride, columnStride] = [joinedStride(t.shape, roles.rows), joinedStride(t.shape, roles.columns)];
   starts.forEach((start, g) => {
-    packBy(data, k, n, nr, (i, j) => start + rows[i]! + columns[j]!, target.subarray(g * length, (g + 1) * length));
+    const panels = target.subarray(g * length, (g + 1) * length);
+    if (typeof rowStride === "number" && typeof columnStride === "number")
+      packPanels(data.subarray(start), k, n, nr, rowStride, columnStride, panels);
+    else packBy(data, k, n, nr, (i, j) => start + rows[i]! + columns[j]!, panels);
   });
-  return out;
 }
 
 /** Sizes of the result: batch, rows of a, columns of b. */

@@ -2,7 +2,6 @@
 
 import { type Dim, dimMul } from "../../../ir/dim.js";
 import type { Value } from "../../../ir/graph.js";
-import { zeros } from "../../../ir/tensor.js";
 import { convInputGradient } from "../../kernels/conv-input-grad.js";
 import { convWeightGradient } from "../../kernels/conv-weight-grad.js";
 import { packBy, packedLength } from "../../kernels/pack.js";
@@ -102,15 +101,14 @@ function gradientWeights(
   const o = g.oPer;
   const constant = w.def.op === "constant" ? w.def.attrs.value : undefined;
   if (constant !== undefined && typeof k === "number" && typeof o === "number" && typeof run === "number") {
-    return ctx.derived(constant, `convinputgrad ${groups} ${nr} ${run}`, () => {
-      const length = packedLength(o, run, nr);
-      const out = zeros(constant.dtype, [groups * segmentCount, length]);
+    const length = packedLength(o, run, nr);
+    const type = [constant.dtype, [groups * segmentCount, length]] as const;
+    return ctx.derived(constant, `convinputgrad ${groups} ${nr} ${run}`, type, (out) => {
       for (let q = 0; q < groups * segmentCount; q++) {
         const group = Math.floor(q / segmentCount);
         const at = (i: number, j: number) => (group * o + i) * k + (q % segmentCount) * run + j;
         packBy(floats(constant), o, run, nr, at, floats(out).subarray(q * length, (q + 1) * length));
       }
-      return out;
     });
   }
   if (groups > mostPackedGroups) return undefined;

@@ -3,7 +3,6 @@
 import { type Dim, dimMul } from "../../../ir/dim.js";
 import { InternalError } from "../../../ir/errors.js";
 import type { Value } from "../../../ir/graph.js";
-import { zeros } from "../../../ir/tensor.js";
 import { packedPairsLength, packPairs } from "../../kernels/pack-pairs.js";
 import type { View } from "../../schedule.js";
 import type { LowerContext } from "../core/context.js";
@@ -22,15 +21,13 @@ export function pairedConvWeights(ctx: LowerContext, w: Value, g: Geometry): Vie
     throw new InternalError("weights to be packed in pairs are not constant");
   }
   const { value } = w.def.attrs;
-  return ctx.derived(value, `conv pairs ${groups} ${run} ${nr}`, () => {
-    const runs = taps(g) / runTaps;
-    const length = packedPairsLength(runs, run, n, nr);
-    const out = zeros(value.dtype, [groups, length]);
+  const runs = taps(g) / runTaps;
+  const length = packedPairsLength(runs, run, n, nr);
+  return ctx.derived(value, `conv pairs ${groups} ${run} ${nr}`, [value.dtype, [groups, length]], (out) => {
     for (let group = 0; group < groups; group++) {
       const at = (r: number, i: number, j: number) => ((group * n + j) * runs + r) * run + i;
       const target = (out.data as Bytes).subarray(group * length, (group + 1) * length);
       packPairs(value.data as Bytes, [runs, run, n], nr, at, target);
     }
-    return out;
   });
 }

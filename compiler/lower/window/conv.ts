@@ -6,7 +6,6 @@
 import { type Dim, dimEqual, dimMul } from "../../../ir/dim.js";
 import type { Value } from "../../../ir/graph.js";
 import type { ConvAttrs } from "../../../ir/ops/conv.js";
-import { zeros } from "../../../ir/tensor.js";
 import { type ConvSpec, conv } from "../../kernels/conv.js";
 import { depthwise } from "../../kernels/depthwise.js";
 import { gemm } from "../../kernels/gemm.js";
@@ -61,14 +60,12 @@ function packedWeights(ctx: LowerContext, w: Value, g: Geometry, loc: string | u
   if (g.lane === "i16pair") return pairedConvWeights(ctx, w, g);
   const constant = w.def.op === "constant" ? w.def.attrs.value : undefined;
   if (constant !== undefined && typeof k === "number" && typeof n === "number") {
-    return ctx.derived(constant, `conv ${groups} ${nr}`, () => {
-      const length = packedLength(k, n, nr);
-      const out = zeros(constant.dtype, [groups, length]);
+    const length = packedLength(k, n, nr);
+    return ctx.derived(constant, `conv ${groups} ${nr}`, [constant.dtype, [groups, length]], (out) => {
       for (let group = 0; group < groups; group++) {
         const at = (i: number, j: number) => (group * n + j) * k + i;
         packBy(floats(constant), k, n, nr, at, floats(out).subarray(group * length, (group + 1) * length));
       }
-      return out;
     });
   }
   const panels = dimMul(groups, ceilDiv(n, nr));
@@ -224,11 +221,9 @@ function emitDepthwise(
 function transposed(ctx: LowerContext, v: Value, [rows, columns]: readonly [Dim, Dim], loc: string | undefined): View {
   const constant = v.def.op === "constant" ? v.def.attrs.value : undefined;
   if (constant !== undefined && typeof rows === "number" && typeof columns === "number") {
-    return ctx.derived(constant, `transpose ${rows} ${columns}`, () => {
-      const out = zeros(constant.dtype, [columns, rows]);
+    return ctx.derived(constant, `transpose ${rows} ${columns}`, [constant.dtype, [columns, rows]], ({ data }) => {
       for (let r = 0; r < rows; r++)
-        for (let c = 0; c < columns; c++) out.data[c * rows + r] = constant.data[r * columns + c]!;
-      return out;
+        for (let c = 0; c < columns; c++) data[c * rows + r] = constant.data[r * columns + c]!;
     });
   }
   const to = ctx.temp(v.type.dtype, [columns, rows]);

@@ -3,7 +3,6 @@
 import { type Dim, dimAdd, dimBounds, dimMul } from "../../../ir/dim.js";
 import type { Value } from "../../../ir/graph.js";
 import { elemBytes } from "../../../ir/loop.js";
-import { zeros } from "../../../ir/tensor.js";
 import { chooseTile } from "../../kernels/choose-tile.js";
 import { packBy, packedLength } from "../../kernels/pack.js";
 import {
@@ -129,8 +128,7 @@ function transformedWeights(
     return view;
   };
   const taps = constant
-    ? ctx.derived(constant, `winograd ${direction} ${nr}`, () => {
-        const out = zeros("f32", [9, length]);
+    ? ctx.derived(constant, `winograd ${direction} ${nr}`, ["f32", [9, length]], (out) => {
         for (let tap = 0; tap < 9; tap++) {
           const at = (k: number, n: number) => k * kStride + n * nStride + tap * batch;
           packBy(
@@ -142,7 +140,6 @@ function transformedWeights(
             floats(out).subarray(tap * length, (tap + 1) * length),
           );
         }
-        return out;
       })
     : packed();
   const u = ctx.temp("f32", [winogradPoints, winogradPlane(length)]);
