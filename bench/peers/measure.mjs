@@ -5,44 +5,7 @@
  * Arguments: the model's or artefact's path, the file with recorded inputs and outputs, milliseconds to time for.
  */
 import { readFileSync } from "node:fs";
-
-const arrays = {
-  F64: Float64Array,
-  F32: Float32Array,
-  F16: Uint16Array,
-  I64: BigInt64Array,
-  I32: Int32Array,
-  I16: Int16Array,
-  I8: Int8Array,
-  U64: BigUint64Array,
-  U32: Uint32Array,
-  U16: Uint16Array,
-  U8: Uint8Array,
-  BOOL: Uint8Array,
-};
-
-/** Recorded cases: tensors of `caseK.in.NAME` and `caseK.out.NAME`. */
-function readCases(path) {
-  const file = readFileSync(path);
-  const length = Number(file.readBigUInt64LE(0));
-  const header = JSON.parse(file.toString("utf8", 8, 8 + length));
-  delete header.__metadata__;
-  const cases = [];
-  for (const [
-    key,
-    {
-      dtype,
-      shape,
-      data_offsets: [begin, end],
-    },
-  ] of Object.entries(header)) {
-    const [, k, side, name] = /^case(\d+)\.(in|out)\.(.+)$/.exec(key);
-    cases[k] ??= { in: {}, out: {} };
-    const bytes = Uint8Array.from(file.subarray(8 + length + begin, 8 + length + end));
-    cases[k][side][name] = { dtype: dtype.toLowerCase(), shape, data: new arrays[dtype](bytes.buffer) };
-  }
-  return cases;
-}
+import { parseCases } from "./tensors.mjs";
 
 const half = (bits) => {
   const e = (bits >> 10) & 31;
@@ -80,7 +43,7 @@ const elements = (tensors) => Object.values(tensors).reduce((n, t) => n + t.data
 export async function measure(open) {
   const [path, io, budget] = process.argv.slice(2);
   // The recorded data is read before the clock starts; it is no part of any engine.
-  const cases = readCases(io);
+  const cases = parseCases(readFileSync(io));
   const start = performance.now();
   const run = await open(path);
   const loaded = performance.now() - start;
