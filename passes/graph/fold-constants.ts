@@ -119,6 +119,7 @@ function affordable(n: GraphNode, limit: number, work: { left: number }): boolea
 /** Elements touched, from above: structured ops read up to a whole operand for each result element. */
 function costOf(n: GraphNode, made: number): number {
   // Moving data is cheap beside arithmetic, and weights must be constants for kernels to pack them when compiling.
+  if (n.op === "reshape") return 0;
   if (n.op === "transpose") return made / 32;
   const read = n.operands.reduce((sum, o) => sum + sizeOf(o), 0);
   return linear(n.op) ? made + read : made * Math.max(1, ...n.operands.map(sizeOf));

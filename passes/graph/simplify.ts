@@ -3,6 +3,7 @@
 import { rewritePass } from "../rewrite.js";
 import { arithmeticRules } from "../rules/arithmetic.js";
 import { broadcastRules } from "../rules/broadcast.js";
+import { clampRules } from "../rules/clamps.js";
 import { controlRules } from "../rules/control.js";
 import { indexingRules } from "../rules/indexing.js";
 import { logicRules } from "../rules/logic.js";
@@ -15,6 +16,7 @@ export const simplify = rewritePass("simplify", [
   ...broadcastRules,
   ...reduceRules,
   ...arithmeticRules,
+  ...clampRules,
   ...logicRules,
   ...controlRules,
   ...indexingRules,

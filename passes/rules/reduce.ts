@@ -1,13 +1,14 @@
-/** Reductions over nothing, over one element, over repeated elements, and of reductions. */
+/** Reductions over nothing, over one element, over repeated elements, of reductions, and of constants of few bits. */
 
 import { dimBounds } from "../../ir/dim.js";
-import { isFloat } from "../../ir/dtype.js";
+import { type DType, isFloat } from "../../ir/dtype.js";
 import { type GraphNode, sameShape, type Value } from "../../ir/graph.js";
 import { reduceNames } from "../../ir/ops/classes.js";
+import { constant } from "../../ir/ops/constant.js";
 import { add } from "../../ir/ops/elementwise.js";
 import { broadcast, reshape } from "../../ir/ops/movement.js";
 import { all, any as anyTrue, prod, reduceMax, reduceMin, sum } from "../../ir/ops/reduce.js";
-import { scalar } from "../../ir/tensor.js";
+import { scalar, type Tensor, tensorFrom } from "../../ir/tensor.js";
 import { any, type NodeNamed, op, type Rule, rule } from "../pattern.js";
 import { filled } from "./build.js";
 
@@ -63,4 +64,45 @@ const nested: readonly Rule[] = [
   }),
 ];
 
-export const reduceRules: readonly Rule[] = [...trivial, ...nested];
+const summed: ReadonlySet<DType> = new Set(["i8", "u8", "i16", "u16"]);
+
+/** Sums of a constant of integers of at most 16 bits over some axes, modulo 2³². */
+function sumsOf(t: Tensor, axes: readonly number[], shape: readonly number[]): Tensor {
+  const { data } = t as { readonly data: Int32Array };
+  const last = t.shape.length - 1;
+  // How far the result's index moves where an axis goes on: 0 along what is summed.
+  const steps = t.shape.map(() => 0);
+  let step = 1;
+  for (let a = last; a >= 0; a--) {
+    if (axes.includes(a)) continue;
+    steps[a] = step;
+    step *= t.shape[a]!;
+  }
+  const sums = new Int32Array(step);
+  const at = t.shape.map(() => 0);
+  const inner = t.shape[last] ?? 1;
+  const innerStep = steps[last] ?? 0;
+  for (let i = 0, to = 0; i < data.length; i += inner) {
+    for (let j = 0; j < inner; j++) sums[to + j * innerStep] = (sums[to + j * innerStep]! + data[i + j]!) | 0;
+    for (let a = last - 1; a >= 0; a--) {
+      to += steps[a]!;
+      if (++at[a]! < t.shape[a]!) break;
+      to -= steps[a]! * t.shape[a]!;
+      at[a] = 0;
+    }
+  }
+  return tensorFrom("i32", shape, sums);
+}
+
+const constants: readonly Rule[] = [
+  // Σ cast i32 w → its value, w a constant of integers of at most 16 bits: weights are large, their sums are small
+  rule("sum-of-integers", op("sum", [any("x")], "n"), ({ x, n }) => {
+    const { dtype, shape } = n.results[0]!.type;
+    const w = x.def.op === "cast" ? x.def.operands[0]! : x;
+    if (dtype !== "i32" || w.def.op !== "constant") return undefined;
+    if (!summed.has(w.type.dtype)) return undefined;
+    return constant([], { value: sumsOf(w.def.attrs.value, n.attrs.axes, shape as readonly number[]) });
+  }),
+];
+
+export const reduceRules: readonly Rule[] = [...trivial, ...nested, ...constants];

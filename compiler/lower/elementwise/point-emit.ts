@@ -27,6 +27,7 @@ import { type Point, pointDims, visitPoints } from "../core/point.js";
 import { applyNode } from "./elementwise.js";
 import { isLoopSymbol } from "./loops.js";
 import { bind, settle } from "./registers.js";
+import { emitRounded, roundedOf } from "./rounded.js";
 
 interface Scope {
   readonly values: Map<Point, Expr>;
@@ -278,11 +279,23 @@ export class PointEmitter {
       case "apply": {
         const { node } = p;
         if (!isElementwise(node.op)) throw new InternalError(`${node.op} is not elementwise`);
+        const rounded = node.op === "cast" ? this.#rounded(p) : undefined;
+        if (rounded !== undefined) return rounded;
         const from = node.operands.at(-1)!.type.dtype;
         const args = p.args.map((a) => this.value(a));
         return applyNode(this.kernel.block, node.op, node.attrs, from, p.dtype, args);
       }
     }
+  }
+
+  /** A cast of a number that has just been rounded and limited, unless that is at hand. */
+  #rounded(cast: Extract<Point, { kind: "apply" }>): Expr | undefined {
+    const rounded = roundedOf(cast, (p) => this.#find((s) => s.values, p) !== undefined);
+    if (rounded === undefined) return undefined;
+    const x = bind(this.kernel.block, this.value(rounded.x), "x");
+    // Other casts of it look through their own roundings.
+    this.set(rounded.x, x);
+    return emitRounded(this.kernel.block, x, rounded);
   }
 
   #constant({ dtype, value }: Extract<Point, { kind: "const" }>): Expr {
