@@ -18,6 +18,7 @@ import { narrowProducts } from "./graph/narrow-products.js";
 import { recognize } from "./graph/recognize.js";
 import { simplify } from "./graph/simplify.js";
 import { sparseUpdates } from "./graph/sparse-updates.js";
+import { tabulate } from "./graph/tabulate.js";
 import { tileAttention } from "./graph/tile-attention.js";
 import type { GraphPass, Trace } from "./pass.js";
 
@@ -50,6 +51,7 @@ export const defaultPipeline: readonly GraphPass[] = [
   simplify,
   // What those sums make of weights is constant.
   foldConstants(),
+  tabulate,
   hoistInvariants,
   // Layout, scales and hoisting made equal nodes: transposes of one value for several readers, what several loops share.
   eliminateCommonSubexpressions,

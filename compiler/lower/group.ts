@@ -7,6 +7,7 @@ import { type GraphNode, type NodeOf, sameShape, type Value } from "../../ir/gra
 
 import { isElementwise, isIndexOp, isReduce } from "../../ir/ops/classes.js";
 import type { AttrsOf } from "../../ir/ops/index.js";
+import { isLookup } from "../../passes/values/lookup.js";
 import type { View } from "../schedule.js";
 import type { LowerContext } from "./core/context.js";
 import { Place, sizeOf } from "./core/place.js";
@@ -96,6 +97,7 @@ function isPointwise(values: readonly Value[], isLeaf: (v: Value) => boolean): b
     const { op } = v.def;
     if (op === "param" || op === "constant") return false;
     if (op === "iota" || op === "dimSize") return true;
+    if (isLookup(v.def)) return isLeaf(v.def.operands[0]!) && fits(v.def.operands[1]!);
     if (!isElementwise(op) && !isIndexOp(op) && !isReduce(op)) return false;
     if (op === "bitcast" && !fitsRegister(v.def) && !isRead(v.def.operands[0]!, isLeaf)) return false;
     return v.def.operands.every(fits);

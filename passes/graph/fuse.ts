@@ -33,6 +33,7 @@ import { opOf } from "../../ir/ops/index.js";
 import { productOf } from "../../ir/ops/movement.js";
 import type { ReduceAttrs } from "../../ir/ops/reduce.js";
 import type { GraphPass } from "../pass.js";
+import { isLookup } from "../values/lookup.js";
 import { buildFusions, heavy, isRepeatable } from "./fuse-build.js";
 
 export interface Group {
@@ -63,8 +64,12 @@ const isHalf = (n: GraphNode) => n.results.some((r) => dtypeInfo[r.type.dtype].b
 const isMemoryBitcast = (n: GraphNode): boolean =>
   n.op === "bitcast" && (isHalf(n) || dtypeInfo[n.operands[0]!.type.dtype].bytes === 2);
 
+/** One element from the elements at the same place: of the operands, or of a list of constants besides. */
+const isOwnElement = (n: GraphNode): boolean =>
+  isElementwise(n.op) || (n.operands[0]?.def.op === "constant" && isLookup(n));
+
 const isPointwise = (n: GraphNode): boolean =>
-  (isElementwise(n.op) && !isMemoryBitcast(n)) || n.op === "transpose" || n.op === "slice";
+  (isOwnElement(n) && !isMemoryBitcast(n)) || n.op === "transpose" || n.op === "slice";
 
 /** A reshape that does more than add and drop axes of size 1: indices after it are quotients and remainders of those before. */
 function isScrambling(n: GraphNode): boolean {
@@ -254,14 +259,14 @@ class Fuser {
 
   /** As a further result: elementwise, next to the group's own results. */
   #mayBeResult(n: GraphNode, group: Group): boolean {
-    if (!isElementwise(n.op) || group.isWriter || group.heavy !== undefined) return false;
+    if (!isOwnElement(n) || group.isWriter || group.heavy !== undefined) return false;
     if (group.reduction !== undefined && !isTrailing(group.reduction)) {
       // Kept-sized values of a reduction over leading axes are at hand; full-sized ones would need another round.
       const kept = keptSize(group.reduction);
       return dimEqual(sizeOf(n), kept) && !dimEqual(kept, group.full);
     }
     if (!dimEqual(sizeOf(n), group.full)) return false;
-    return (this.#users.get(n) ?? []).some((u) => group.nodes.has(u) && isElementwise(u.op));
+    return (this.#users.get(n) ?? []).some((u) => group.nodes.has(u) && isOwnElement(u));
   }
 
   #placeReduction(n: GraphNode): void {
@@ -331,7 +336,7 @@ class Fuser {
     if (group.isWriter || group.heavy !== undefined || group.reduction !== undefined) return false;
     if (!dimEqual(group.full, sizeOf(n)) || !this.#isReadInPlace(n, group)) return false;
     const results = this.#resultsOf(group);
-    return results.length === 1 && isElementwise(results[0]!.op);
+    return results.length === 1 && isOwnElement(results[0]!);
   }
 }
 

@@ -15,6 +15,7 @@ import { recognize } from "./recognize.js";
 import { relaxedMath } from "./relaxed-math.js";
 import { simplify } from "./simplify.js";
 import { sparseUpdates } from "./sparse-updates.js";
+import { tabulate } from "./tabulate.js";
 import { tileAttention } from "./tile-attention.js";
 
 const all: readonly GraphPass[] = [
@@ -32,6 +33,7 @@ const all: readonly GraphPass[] = [
   relaxedMath,
   simplify,
   sparseUpdates,
+  tabulate,
   tileAttention,
 ];
 

@@ -132,6 +132,33 @@ describe("between DequantizeLinear and QuantizeLinear", () => {
     expect(toNumbers(evaluate(g, feeds)[0]!)).toEqual(toNumbers(evaluate(floats, feeds)[0]!));
   });
 
+  it("products of two activations are of integers", () => {
+    const product = (before: GraphProto["node"], a: string, b: string): Graph =>
+      imported({
+        input: [tensorInfo("q", [2, 3, 4, 6], I8), tensorInfo("p", [2, 3, 6, 5], I8)],
+        output: [tensorInfo("r", undefined)],
+        // Powers of two, so that floats are exact too.
+        initializer: [
+          stored("s", "f32", [], [1 / 32]),
+          stored("t", "f32", [], [1 / 4]),
+          zero,
+          stored("nothing", "f32", [], [0]),
+        ],
+        node: [
+          node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+          node("DequantizeLinear", ["p", "t"], ["e"]),
+          ...(before ?? []),
+          node("MatMul", [a, b], ["r"]),
+        ],
+      });
+    const g = product([], "d", "e");
+    expect(products(narrowed(g))).toEqual(["i16·i16"]);
+    const floats = product([node("Add", ["d", "nothing"], ["d0"])], "d0", "e");
+    expect(products(floats)).toEqual(["f32·f32"]);
+    const two = [feeds[0]!, randomTensor(seeded(3), "i8", [2, 3, 6, 5], [-128, 127])];
+    expect(toNumbers(evaluate(g, two)[0]!)).toEqual(toNumbers(evaluate(floats, two)[0]!));
+  });
+
   it("other scales are not the same", () => {
     const g = imported(chain([], "d", "t"));
     expect(graphNodes(g).map((n) => n.op)).toContain("round");

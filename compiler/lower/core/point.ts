@@ -10,6 +10,7 @@ import type { GraphNode, Value } from "../../../ir/graph.js";
 import { spreadOf, stretchOf } from "../../../ir/infer.js";
 import { isElementwise, isReduce } from "../../../ir/ops/classes.js";
 import { bigElement, element, type Tensor } from "../../../ir/tensor.js";
+import { isLookup } from "../../../passes/values/lookup.js";
 import type { View } from "../../schedule.js";
 import { elemOf } from "./kernel-builder.js";
 import { Place } from "./place.js";
@@ -20,7 +21,14 @@ export type Point =
   | { readonly kind: "const"; readonly dtype: DType; readonly value: number | bigint }
   /** An index expression as a number. */
   | { readonly kind: "index"; readonly dtype: DType; readonly at: Dim }
-  | { readonly kind: "apply"; readonly dtype: DType; readonly node: GraphNode; readonly args: readonly Point[] }
+  /** `list`: the first operand of a lookup, which is read at the place that its only argument says. */
+  | {
+      readonly kind: "apply";
+      readonly dtype: DType;
+      readonly node: GraphNode;
+      readonly args: readonly Point[];
+      readonly list?: View;
+    }
   /** Something that the surrounding kernel has in hand: a finished reduction, a contraction's accumulator. */
   | { readonly kind: "given"; readonly dtype: DType; readonly value: Value; readonly place: Place };
 
@@ -127,6 +135,13 @@ export class Points {
       default:
         if (isElementwise(node.op)) {
           return { kind: "apply", dtype, node, args: node.operands.map((v) => this.at(v, place)) };
+        }
+        if (isLookup(node)) {
+          const [list, at] = node.operands as readonly [Value, Value];
+          const from = this.#leaf(list);
+          if (from?.kind === "view") {
+            return { kind: "apply", dtype, node, args: [this.at(at, place)], list: from.view };
+          }
         }
         if (isReduce(node.op)) throw new InternalError(`reduction ${node.op} inside a point`);
         throw new InternalError(`${node.op} can't be computed from its index`);

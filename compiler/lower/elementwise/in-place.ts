@@ -12,6 +12,8 @@ export function loadsOf(points: readonly Point[]): readonly Load[] {
   const loads: Load[] = [];
   visitPoints(points, (p) => {
     if (p.kind === "load") loads.push(p);
+    // A list is read anywhere, so nothing may be stored over it.
+    if (p.kind === "apply" && p.list) loads.push({ kind: "load", view: p.list, dtype: p.dtype, at: -1 });
   });
   return loads;
 }

@@ -278,6 +278,7 @@ export class PointEmitter {
         return this.#load(p);
       case "apply": {
         const { node } = p;
+        if (p.list !== undefined) return this.#lookedUp(p.dtype, p.list, this.value(p.args[0]!));
         if (!isElementwise(node.op)) throw new InternalError(`${node.op} is not elementwise`);
         const rounded = node.op === "cast" ? this.#rounded(p) : undefined;
         if (rounded !== undefined) return rounded;
@@ -286,6 +287,16 @@ export class PointEmitter {
         return applyNode(this.kernel.block, node.op, node.attrs, from, p.dtype, args);
       }
     }
+  }
+
+  /** The element of a list at each lane's place. */
+  #lookedUp(dtype: DType, list: View, at: Expr): Expr {
+    const pointer = this.kernel.pointer(list, "read", elemOf[dtype]);
+    if (!this.#lane?.vector) return loadElement(dtype, pointer, at);
+    const places = bind(this.kernel.block, at, "place");
+    const type = laneType(dtype);
+    const element = (lane: number) => loadElement(dtype, pointer, B.extractLane(places, lane));
+    return [1, 2, 3].reduce<Expr>((all, lane) => B.replaceLane(all, lane, element(lane)), B.splat(type, element(0)));
   }
 
   /** A cast of a number that has just been rounded and limited, unless that is at hand. */

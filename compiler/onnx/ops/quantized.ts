@@ -136,7 +136,9 @@ export function convOfDequantized(c: NodeContext, window: Window, groups: number
 export function matmulOfDequantized(c: NodeContext): Value | undefined {
   const a = c.services.dequantized.get(c.input(0));
   const b = c.services.dequantized.get(c.input(1));
-  if (!fits(a) || !fits(b, 1) || rankOf(b.values) !== 2 || rankOf(a.values) < 2) return undefined;
+  if (!fits(a) || !fits(b, 1) || rankOf(b.values) < 2 || rankOf(a.values) < 2) return undefined;
+  // Scales of columns, but not those of another axis of a batch.
+  if (rankOf(b.values) !== 2 && !isScalar(b.scale)) return undefined;
   const scale = np.mul(reshapeTo(a.scale, []), isScalar(b.scale) ? reshapeTo(b.scale, []) : b.scale);
   return np.mul(asType(integerMatmul(a.values, a.zero, b.values, b.zero), "f32"), scale);
 }
