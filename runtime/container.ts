@@ -2,10 +2,8 @@
 import { Complaint, explain } from "./complaint.js";
 import { corrupted } from "./errors.js";
 import { type Manifest, sections, type VariantId, variantIds } from "./format.js";
+import { type Bytes, concatBytes, type Stream, streamOf, take } from "./stream.js";
 import { validateManifest } from "./validate.js";
-
-/** Bytes in memory that is not shared, as the platform's own functions demand. */
-export type Bytes = Uint8Array<ArrayBuffer>;
 
 /** The same bytes, copied only when they lie in shared memory. */
 export function plainBytes(bytes: Uint8Array): Bytes {
@@ -22,70 +20,78 @@ export function toHex(bytes: Uint8Array): string {
   return Array.from(bytes, (b) => b.toString(16).padStart(2, "0")).join("");
 }
 
-/** What one file holds. */
-export interface DecodedModule {
+/** Names of all sections that wasmith writes. */
+const known = new Set<string>([...Object.values(sections), ...variantIds.map((id) => sections.module + id)]);
+
+/** What one file says of the artefact, and how to read on. */
+export interface OpenModule {
   readonly manifest: Manifest;
-  /** SHA-256 of the manifest, which holds the hashes of everything else: the identity of the artefact. */
-  readonly hash: string;
+  /** SHA-256 of the manifest, which holds the hashes of everything else: the identity of the artefact. Null where it was never encoded. */
+  readonly hash: string | null;
   readonly variant: VariantId;
-  /** The module without wasmith's sections; null when it came compiled. */
-  readonly wasm: Bytes | null;
-  /** Of a single file: the other variants and the weights. */
-  readonly modules: { readonly [id in VariantId]?: Bytes };
-  readonly weights: Bytes | null;
+  /** Nothing lies beside this file: it holds all variants and the weights. */
+  readonly whole: boolean;
+  /** @throws ModelError if it is damaged or incomplete */
+  body(): Promise<ModuleBody>;
 }
 
-/** Reads an artefact's module. @throws ModelError if it is damaged, incomplete, newer, or not wasmith's. */
-export async function decodeModule(bytes: Uint8Array): Promise<DecodedModule> {
+export interface ModuleBody {
+  /** The module without wasmith's sections; null when it came compiled. */
+  readonly wasm: Uint8Array | null;
+  /** Of a single file: the other variants, and the weights, which are last. */
+  readonly modules: { readonly [id in VariantId]?: Uint8Array };
+  readonly weights: Stream | null;
+}
+
+/** Reads an artefact's module as far as its manifest, which comes first. @throws ModelError if it is damaged, newer, or not wasmith's. */
+export async function openModule(stream: Stream): Promise<OpenModule> {
   try {
-    const { wasm, custom } = splitSections(plainBytes(bytes));
-    return await decodeSections(wasm, custom);
+    const module = new Sections(stream);
+    await module.readTo(sections.manifest);
+    const head = await decodeHead(module.custom);
+    return {
+      ...head,
+      async body() {
+        const weights = await module.readTo(sections.weights);
+        return { wasm: concatBytes(module.kept), modules: modulesOf(module.custom), weights };
+      },
+    };
   } catch (error) {
     return explain(error);
   }
 }
 
 /** Reads the sections that a compiled module carries. */
-export async function decodeCompiled(module: WebAssembly.Module): Promise<DecodedModule> {
+export async function openCompiled(module: WebAssembly.Module): Promise<OpenModule> {
   const custom = new Map<string, Bytes>();
-  const names = [
-    sections.manifest,
-    sections.variant,
-    sections.weights,
-    ...variantIds.map((id) => sections.module + id),
-  ];
-  for (const name of names) {
+  for (const name of known) {
     const [payload] = WebAssembly.Module.customSections(module, name);
     if (payload) custom.set(name, new Uint8Array(payload));
   }
-  return decodeSections(null, custom);
+  const weights = custom.get(sections.weights);
+  return {
+    ...(await decodeHead(custom)),
+    body: async () => ({ wasm: null, modules: modulesOf(custom), weights: weights ? streamOf(weights) : null }),
+  };
 }
 
-async function decodeSections(wasm: Bytes | null, custom: ReadonlyMap<string, Bytes>): Promise<DecodedModule> {
+async function decodeHead(custom: ReadonlyMap<string, Bytes>): Promise<Omit<OpenModule, "body">> {
   const payload = custom.get(sections.manifest);
   const id = custom.get(sections.variant);
-  if (!payload || !id) {
-    throw corrupted(
-      `no section "${payload ? sections.variant : sections.manifest}": not compiled by wasmith, or incomplete`,
-    );
-  }
-  const stored = toHex(payload.subarray(0, 32));
+  if (!payload) throw corrupted(`no section "${sections.manifest}": not compiled by wasmith, or incomplete`);
+  const hash = toHex(payload.subarray(0, 32));
   const json = payload.subarray(32);
-  const digest = await sha256(json);
-  if (digest && toHex(digest) !== stored) throw corrupted("the manifest does not match its hash");
+  await checkHash("the manifest", json, hash);
   const manifest = validateManifest(parseJson(json));
-  const variant = manifest.variants.find((v) => v.id === utf8(id))?.id;
-  if (!variant) throw corrupted(`the module says it is variant "${utf8(id)}", which the manifest does not list`);
-  const modules: { [id in VariantId]?: Bytes } = {};
-  for (const name of custom.keys()) {
-    const other = name.startsWith(sections.module) && name.slice(sections.module.length);
-    const known = manifest.variants.find((v) => v.id === other);
-    if (known) modules[known.id] = custom.get(name)!;
-    else if (name !== sections.manifest && name !== sections.variant && name !== sections.weights) {
-      throw corrupted(`unknown section "${name}"`);
-    }
-  }
-  return { manifest, hash: stored, variant, wasm, modules, weights: custom.get(sections.weights) ?? null };
+  const variant = manifest.variants.find((v) => id && v.id === utf8(id))?.id;
+  if (!variant) throw corrupted(`the module says it is variant "${id && utf8(id)}", which the manifest does not list`);
+  return { manifest, hash, variant, whole: custom.has(sections.whole) };
+}
+
+function modulesOf(custom: ReadonlyMap<string, Bytes>): ModuleBody["modules"] {
+  return Object.fromEntries(
+    variantIds.map((id) => [id, custom.get(sections.module + id)] as const).filter(([, m]) => m),
+  );
 }
 
 /** @throws ModelError naming `what` when the bytes are not those that the manifest promises. */
@@ -106,54 +112,75 @@ function parseJson(bytes: Uint8Array): unknown {
   }
 }
 
-/** Separates wasmith's custom sections from the module proper. */
-export function splitSections(bytes: Bytes): { wasm: Bytes; custom: Map<string, Bytes> } {
-  if (bytes.length < 8 || [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0].some((b, i) => bytes[i] !== b)) {
-    throw new Complaint("file", [bytes.subarray(0, 64)]);
+const magic = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
+
+/** Separates wasmith's custom sections from the module proper, as they come. */
+class Sections {
+  readonly #stream: Stream;
+  /** The module proper: its beginning and all sections of others, in parts. */
+  readonly kept: Bytes[] = [];
+  /** Payloads of wasmith's sections. */
+  readonly custom = new Map<string, Bytes>();
+
+  constructor(stream: Stream) {
+    this.#stream = stream;
   }
-  let at = 8;
-  const end = bytes.length;
-  const u32 = (limit: number): number => {
+
+  /** Reads on to the end of the section of this name, or of the file. Of weights, whose section is last, @returns what is left to read. */
+  async readTo(last: string): Promise<Stream | null> {
+    const stream = this.#stream;
+    if (!this.kept.length) {
+      const start = await take(stream, magic.length);
+      if (magic.some((b, i) => start[i] !== b))
+        throw new Complaint("file", [concatBytes([start, await take(stream, 56)])]);
+      this.kept.push(start);
+    }
+    for (;;) {
+      const [id] = await take(stream, 1);
+      if (id === undefined) return null;
+      const raw = [id];
+      const size = await this.#u32(raw);
+      const before = raw.length;
+      let name: string | undefined;
+      if (id === 0) {
+        const label = await this.#payload(await this.#u32(raw));
+        name = utf8(label);
+        raw.push(...label);
+      }
+      const left = size - (raw.length - before);
+      if (left < 0) throw corrupted("the module is damaged");
+      if (name !== sections.manifest && !name?.startsWith(`${sections.manifest}.`)) {
+        this.kept.push(Uint8Array.from(raw), await this.#payload(left));
+        continue;
+      }
+      if (!known.has(name)) throw corrupted(`unknown section "${name}"`);
+      if (this.custom.has(name)) throw corrupted(`section "${name}" occurs twice`);
+      if (name === sections.weights && name === last) return stream;
+      this.custom.set(name, await this.#payload(left));
+      if (name === last) return null;
+    }
+  }
+
+  /** A LEB128 number, whose bytes are added to `raw`. */
+  async #u32(raw: number[]): Promise<number> {
     let value = 0;
     for (let shift = 0; shift < 35; shift += 7) {
-      if (at >= limit) break;
-      const byte = bytes[at++]!;
+      const [byte] = await take(this.#stream, 1);
+      if (byte === undefined) break;
+      raw.push(byte);
       value += (byte & 0x7f) * 2 ** shift;
       if (byte < 0x80) return value;
     }
-    throw corrupted(`the module is cut short or damaged at byte ${at}`);
-  };
-  const kept: Bytes[] = [bytes.subarray(0, 8)];
-  const custom = new Map<string, Bytes>();
-  while (at < end) {
-    const start = at;
-    const id = bytes[at++]!;
-    const size = u32(end);
-    const next = at + size;
-    if (next > end) throw corrupted(`cut short: a section ends at byte ${next} of ${end}`);
-    let ours = false;
-    if (id === 0) {
-      const nameLength = u32(next);
-      if (at + nameLength > next) throw corrupted(`the module is damaged at byte ${at}`);
-      const name = utf8(bytes.subarray(at, at + nameLength));
-      ours = name === sections.manifest || name.startsWith(`${sections.manifest}.`);
-      if (ours) {
-        if (custom.has(name)) throw corrupted(`section "${name}" occurs twice`);
-        custom.set(name, bytes.subarray(at + nameLength, next));
-      }
-    }
-    if (!ours) kept.push(bytes.subarray(start, next));
-    at = next;
+    throw corrupted("the module is cut short or damaged");
   }
-  return { wasm: custom.size ? concatBytes(kept) : bytes, custom };
-}
 
-export function concatBytes(parts: readonly Uint8Array[]): Bytes {
-  const out = new Uint8Array(parts.reduce((n, p) => n + p.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
+  async #payload(size: number): Promise<Bytes> {
+    const parts = [];
+    // What a damaged size asks for is not reserved.
+    for (let left = size; left > 0; left -= parts.at(-1)!.length) {
+      parts.push(await take(this.#stream, Math.min(left, 2 ** 22)));
+      if (!parts.at(-1)!.length) throw corrupted(`cut short: ${left} bytes of a section are missing`);
+    }
+    return parts.length === 1 ? parts[0]! : concatBytes(parts);
   }
-  return out;
 }

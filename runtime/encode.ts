@@ -1,5 +1,5 @@
 /** Writes artefacts: the compiler's half of the format, and the inverse of `container.ts`. Not part of the runtime's bundle. */
-import { type Bytes, concatBytes, sha256, toHex } from "./container.js";
+import { sha256, toHex } from "./container.js";
 import { InternalError, ModelError, modelError, type Problem } from "./errors.js";
 import {
   type ArtifactParts,
@@ -10,9 +10,11 @@ import {
   sections,
   type VariantId,
   variantIds,
+  weightsPart,
 } from "./format.js";
 import { glueDeclarations, glueModule } from "./glue.js";
-import { importModule, isNode } from "./platform.js";
+import { dataStart } from "./safetensors.js";
+import { type Bytes, concatBytes } from "./stream.js";
 import { validateManifest } from "./validate.js";
 
 /** Longest name in UTF-8: what lies beside the module appends 38 bytes to it, and file systems end at 255. */
@@ -57,7 +59,8 @@ export async function sealArtifact(
   if (problem) throw new ModelError(problem);
   const ids = variantIds.filter((id) => wasm[id]);
   const hashes = await Promise.all(ids.map((id) => hashOf(wasm[id]!)));
-  const weightsHash = await ("parts" in weights ? hashOfParts(weights) : hashOf(weights));
+  const partHashes = await hashParts("parts" in weights ? weights.parts() : [weights], weights.length);
+  const weightsHash = await hashOf(text(partHashes.join()));
   // Every module holds the manifest, so the names of the others are of all that it says.
   const identity = await hashOf(text(JSON.stringify([draft, hashes, weightsHash])));
   const named = (hash: string, kind: string): string => `${name}.${hash.slice(0, hashDigits)}.${kind}`;
@@ -71,7 +74,7 @@ export async function sealArtifact(
     producer,
     name,
     variants,
-    weights: { file: named(weightsHash, "weights"), bytes: weights.length, hash: weightsHash, sources },
+    weights: { file: named(weightsHash, "weights"), bytes: weights.length, hashes: partHashes, sources },
     memory,
     state,
     entries,
@@ -102,15 +105,6 @@ function joined(bytes: ByteParts): Bytes {
   return out;
 }
 
-/** Part by part where the platform can; WebCrypto takes all at once. */
-async function hashOfParts(bytes: ByteParts): Promise<string> {
-  if (!isNode) return hashOf(joined(bytes));
-  const { createHash } = await importModule<typeof import("node:crypto")>("node:crypto");
-  const hash = createHash("sha256");
-  for (const part of bytes.parts()) hash.update(part);
-  return hash.digest("hex");
-}
-
 /**
  * The files of an artefact by name: weights, the typed glue, one module per variant. The first module is the last file: whoever finds
  * it finds all others. Equal parts give equal bytes.
@@ -128,7 +122,7 @@ export async function encodeModules(artifact: ArtifactParts): Promise<Map<string
     [`${manifest.name}.js`, text(glueModule(manifest))],
   ]);
   for (const { id, file } of [...manifest.variants].reverse()) {
-    files.set(file, concatBytes([moduleOf(artifact, id), custom(sections.variant, text(id)), section]));
+    files.set(file, moduleWith([custom(sections.variant, text(id)), section], moduleOf(artifact, id)));
   }
   return files;
 }
@@ -137,13 +131,22 @@ export async function encodeModules(artifact: ArtifactParts): Promise<Map<string
 export async function encodeSingleFile(artifact: ArtifactParts): Promise<Bytes> {
   const { manifest } = artifact;
   const [first, ...others] = manifest.variants;
-  return concatBytes([
-    moduleOf(artifact, first!.id),
-    ...others.map(({ id }) => custom(sections.module + id, moduleOf(artifact, id))),
-    custom(sections.weights, artifact.weights),
+  const head = [
+    custom(sections.whole, new Uint8Array()),
     custom(sections.variant, text(first!.id)),
     await encodeManifest(manifest),
+  ];
+  return concatBytes([
+    moduleWith(head, moduleOf(artifact, first!.id)),
+    ...others.map(({ id }) => custom(sections.module + id, moduleOf(artifact, id))),
+    custom(sections.weights, artifact.weights),
   ]);
+}
+
+/** A module with sections at its beginning. */
+function moduleWith(head: readonly Uint8Array[], module: Uint8Array): Bytes {
+  const [magic, rest] = [module.subarray(0, 8), module.subarray(8)];
+  return concatBytes([magic, ...head, rest]);
 }
 
 async function encodeManifest(manifest: Manifest): Promise<Bytes> {
@@ -166,6 +169,39 @@ async function digestOf(bytes: Uint8Array): Promise<Bytes> {
   const digest = await sha256(bytes);
   if (!digest) throw modelError("platform", "WebCrypto is missing", "compile on https, localhost or in Node");
   return digest;
+}
+
+/** Whether a weights file is the one that the manifest describes. */
+export async function areWeightsOf({ weights: { bytes, hashes } }: Manifest, file: Uint8Array): Promise<boolean> {
+  return file.length === bytes && String(await hashParts([file], bytes)) === String(hashes);
+}
+
+/** The hashes that a manifest holds of a weights file, which comes in parts of any lengths. */
+async function hashParts(parts: Iterable<Uint8Array>, length: number): Promise<string[]> {
+  const hashes: string[] = [];
+  // The first 8 bytes tell how long the header is.
+  let target = new Uint8Array(8);
+  let [at, isHeaderKnown] = [0, false];
+  for (const part of parts) {
+    for (let from = 0; from < part.length; ) {
+      const used = part.subarray(from, from + target.length - at);
+      target.set(used, at);
+      at += used.length;
+      from += used.length;
+      if (at < target.length) continue;
+      if (!isHeaderKnown) {
+        isHeaderKnown = true;
+        const start = Math.min(dataStart(target), length);
+        target = concatBytes([target, new Uint8Array(start - at)]);
+        if (at < start) continue;
+      }
+      hashes.push(await hashOf(target));
+      if (target.length !== weightsPart) target = new Uint8Array(weightsPart);
+      at = 0;
+    }
+  }
+  if (at > 0) hashes.push(await hashOf(target.subarray(0, at)));
+  return hashes;
 }
 
 async function hashOf(bytes: Uint8Array): Promise<string> {

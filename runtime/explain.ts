@@ -140,6 +140,9 @@ const files: readonly { readonly is: (text: string) => boolean; readonly what: s
 // Whoever looks for eval in what is served shall not find the word here.
 const sourceWord = "wasm-unsafe-%val".replace("%", "e");
 
+const wholeMemory = 2 ** 32;
+const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+
 /** What each complaint says. */
 export const words = {
   options(
@@ -178,6 +181,28 @@ export const words = {
       const hint = feedHint(feeds[name], p) ?? p.hint;
       return { ...p, hint };
     });
+  },
+
+  /** A run needs more bytes than are allowed or to be had. @param sizes those of its dims */
+  memory(needed: number, allowed: number, sizes: string): readonly Problem[] {
+    const why =
+      needed > wholeMemory
+        ? "more than the 4 GiB of WebAssembly"
+        : `${mebibytes(needed)}, ${needed > allowed ? `maxMemoryBytes allows ${mebibytes(allowed)}` : "which the platform does not give"}`;
+    const message = `a run${sizes && ` with ${sizes}`} needs ${why}`;
+    return [{ where: "memory", message, hint: "use smaller sizes, or raise maxMemoryBytes" }];
+  },
+
+  /** So does what outlives runs. @param allowed undefined where the platform does not give it */
+  modelMemory(needed: number, allowed?: number): readonly Problem[] {
+    return allowed === undefined
+      ? [{ where: "memory", message: `the platform does not give ${mebibytes(needed)}` }]
+      : [
+          {
+            where: "option maxMemoryBytes",
+            message: `the model alone takes ${mebibytes(needed)}, ${mebibytes(allowed)} are allowed`,
+          },
+        ];
   },
 
   file(start: Uint8Array): readonly Problem[] {

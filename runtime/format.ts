@@ -44,13 +44,15 @@
  * ## Files
  *
  * `NAME.wasm` holds the first variant of the manifest, the others lie beside it under their `file` names, as do the weights, a
- * safetensors file. The compiler calls them `NAME.HASH.VARIANT.wasm` and `NAME.HASH.weights`, with the first 16 digits of a hash. Each module has the custom sections `sections.manifest` (the SHA-256 of the JSON as 32 raw bytes, then
- * the JSON) and `sections.variant` (which variant this module is). `--single-file` appends the other variants and the
- * weights to the first as further custom sections. Hashes of modules are of the module without any of these sections.
+ * safetensors file. The compiler calls them `NAME.HASH.VARIANT.wasm` and `NAME.HASH.weights`, with the first 16 digits of a hash. Each
+ * module begins with the custom sections `sections.variant` (which variant this module is) and `sections.manifest` (the SHA-256 of the
+ * JSON as 32 raw bytes, then the JSON), so that what else is wanted can be asked for while the rest of the file is on its way.
+ * `--single-file` puts `sections.whole` before them, and appends the other variants and the weights, last, as further custom sections.
+ * Hashes of modules are of the module without any of these sections. Weights have a hash for each part, so that they are checked as they come.
  */
 
 /** Raised when a reader of the previous version could misread the artefact. */
-export const formatVersion = 5;
+export const formatVersion = 6;
 
 // The control block's i32 words, as indices (byte address / 4). Those from `wordJob` on belong to the runtime.
 
@@ -95,11 +97,15 @@ export const planRefused = 0xfffffffe;
 export const pageBytes = 65536;
 /** Alignment of regions, and of tensors in the weights file. */
 export const alignment = 64;
+/** Bytes of the weights' data section that have a hash of their own. */
+export const weightsPart = 2 ** 22;
 
 /** Names of custom sections. */
 export const sections = {
   manifest: "wasmith",
   variant: "wasmith.variant",
+  /** Empty: the file is a single file. */
+  whole: "wasmith.whole",
   /** Followed by the variant's id: another variant's module, in a single file. */
   module: "wasmith.module.",
   weights: "wasmith.weights",
@@ -244,8 +250,8 @@ export interface MemoryInfo {
 export interface WeightsInfo {
   readonly file: string;
   readonly bytes: number;
-  /** SHA-256 in hex of the whole file. */
-  readonly hash: string;
+  /** SHA-256 in hex of what comes before the data section, then of each `weightsPart` bytes of it. */
+  readonly hashes: readonly string[];
   /** Where the numbers came from, for people: a file name and its hash, an initialiser and its seed. */
   readonly sources: readonly string[];
 }

@@ -3,16 +3,16 @@ import { explain } from "./complaint.js";
 import { describe, modelError } from "./errors.js";
 import type { Measures } from "./fit.js";
 import { type ArtifactParts, type DType, type Manifest, pageBytes, type VariantId, variantIds } from "./format.js";
-import { Machine } from "./machine.js";
+import { createMemory, Machine, type MachineOptions } from "./machine.js";
 import { importModule, isNode, obstacle, threadObstacle } from "./platform.js";
 import type { BinarySource } from "./read.js";
-import { readSafetensors } from "./safetensors.js";
 import { type Report, type RunOptions, Session } from "./session.js";
 import { type OpenArtifact, openArtifact, type Source } from "./source.js";
 import { nothing } from "./state.js";
-import { byteSize, type DataOf, type Tensor } from "./tensor.js";
+import type { DataOf, Tensor } from "./tensor.js";
 import { TrainingSession } from "./train.js";
 import { checkOptions } from "./validate.js";
+import { fillMemory } from "./weights.js";
 
 export interface LoadOptions {
   /** How many threads run a model together, or "auto": as many as the machine has cores, at most 8. Default 1. */
@@ -107,6 +107,15 @@ async function open(source: Source | Promise<Response>, options: LoadOptions): P
   });
   const { signal, maxMemoryBytes = 65536 * pageBytes } = options;
   const artifact = await openArtifact(source, options.weights, signal);
+  try {
+    return await start(artifact, options, maxMemoryBytes);
+  } finally {
+    artifact.close();
+  }
+}
+
+async function start(artifact: OpenArtifact, options: LoadOptions, maxMemoryBytes: number): Promise<Session> {
+  const { signal, workerUrl } = options;
   const { manifest } = artifact;
   const notes: string[] = artifact.unchecked === null ? [] : [artifact.unchecked];
   const asked = await countThreads(options.threads ?? 1);
@@ -116,18 +125,17 @@ async function open(source: Source | Promise<Response>, options: LoadOptions): P
   const shared = variant.endsWith("threads");
   const background = shared && (options.background ?? false);
   const threads = shared ? wanted : 1;
-  const [module, weights] = await Promise.all([artifact.module(variant), artifact.weights()]);
+  const how: MachineOptions = { threads, shared, background, maxMemoryBytes, workerUrl };
+  const memory = createMemory(manifest, how);
+  // Weights go where they stay while the module is on its way and compiled.
+  const [module] = await Promise.all([
+    artifact.module(variant),
+    artifact.weights().then((weights) => fillMemory(memory, manifest, weights)),
+  ]);
   signal?.throwIfAborted();
-  const machine = await Machine.create(module, manifest, {
-    threads,
-    shared,
-    background,
-    maxMemoryBytes,
-    workerUrl: options.workerUrl,
-  });
+  const machine = await Machine.create(module, manifest, memory, how);
   try {
     signal?.throwIfAborted();
-    fillMemory(machine, weights);
     const report: Report = { variant, threads, notes, hash: artifact.hash, producer: manifest.producer };
     const session = new (manifest.training?.fit ? TrainingSession : Session)(machine, report);
     const { weightsFrom } = options;
@@ -200,15 +208,4 @@ function chooseVariant(
     if (matters) notes.push(`variant "${id}" is not used: ${why ?? "its file is not part of what was loaded"}`);
   }
   throw modelError("artefact", "no variant can run here", notes.join("; ") || `it has: ${listed.join(", ")}`);
-}
-
-function fillMemory({ bytes, manifest }: Machine, file: Uint8Array): void {
-  const { data } = readSafetensors(file, `"${manifest.weights.file}"`);
-  const { weightsOffset, weightsBytes } = manifest.memory;
-  const short = manifest.state.some((s) => s.init !== null && s.init + byteSize(s.dtype, s.shape) > data.length);
-  if (weightsBytes > data.length || short) throw modelError("artefact", `"${manifest.weights.file}" is too short`);
-  bytes.set(data.subarray(0, weightsBytes), weightsOffset);
-  for (const { init, offset, shape, dtype } of manifest.state) {
-    if (init !== null) bytes.set(data.subarray(init, init + byteSize(dtype, shape)), offset);
-  }
 }

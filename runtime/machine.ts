@@ -1,4 +1,5 @@
 /** One instance of a module with its memory and threads: lays out a run and executes ranges of its schedule. */
+import { Complaint } from "./complaint.js";
 import { corrupted, InternalError, ModelError, modelError } from "./errors.js";
 import {
   controlBytes,
@@ -50,8 +51,6 @@ interface Trials {
 
 /** How long a lone thread keeps the event loop waiting in a run that can be stopped, in ms. */
 const slice = 8;
-
-const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 
 // A session that is dropped without dispose must not leave its workers waiting for ever.
 const abandoned = new FinalizationRegistry<Pool>((pool) => pool.terminate());
@@ -113,8 +112,12 @@ export class Machine {
     this.#refresh();
   }
 
-  static async create(module: WebAssembly.Module, manifest: Manifest, options: MachineOptions): Promise<Machine> {
-    const memory = createMemory(manifest, options);
+  static async create(
+    module: WebAssembly.Module,
+    manifest: Manifest,
+    memory: WebAssembly.Memory,
+    options: MachineOptions,
+  ): Promise<Machine> {
     let machine: Machine;
     const poll = () => machine.#poll();
     const instance = await WebAssembly.instantiate(module, { env: { memory, poll } }).catch((cause) => {
@@ -189,18 +192,8 @@ export class Machine {
     this.#plannedDims = dims;
   }
 
-  #tooLarge(needed: number, cause?: unknown): Error {
-    const { maxMemoryBytes } = this.#options;
-    const why =
-      needed > 65536 * pageBytes
-        ? "more than the 4 GiB of WebAssembly"
-        : `${mebibytes(needed)}, ${needed > maxMemoryBytes ? `maxMemoryBytes allows ${mebibytes(maxMemoryBytes)}` : "which the platform does not give"}`;
-    return modelError(
-      "memory",
-      `a run${this.#sizes && ` with ${this.#sizes}`} needs ${why}`,
-      "use smaller sizes, or raise maxMemoryBytes",
-      cause,
-    );
+  #tooLarge(needed: number, cause?: unknown): Complaint {
+    return new Complaint("memory", [needed, this.#options.maxMemoryBytes, this.#sizes], cause);
   }
 
   /** The byte address of a tensor of the planned entry, which has so many bytes. @throws ModelError where it can't lie there */
@@ -356,17 +349,14 @@ export class Machine {
   }
 }
 
-/** Shared memory may reserve its maximum at once, so that is kept as small as the sizes allow. */
-function createMemory(manifest: Manifest, { shared, maxMemoryBytes }: MachineOptions): WebAssembly.Memory {
+/**
+ * Memory for a machine, with room for what outlives runs. Shared memory may reserve its maximum at once, so that is kept as small as the
+ * sizes allow.
+ */
+export function createMemory(manifest: Manifest, { shared, maxMemoryBytes }: MachineOptions): WebAssembly.Memory {
   const { minPages, maxPages } = manifest.memory;
   const allowed = Math.min(maxPages, Math.floor(maxMemoryBytes / pageBytes));
-  if (allowed < minPages) {
-    const needed = mebibytes(minPages * pageBytes);
-    throw modelError(
-      "option maxMemoryBytes",
-      `the model alone takes ${needed}, ${mebibytes(maxMemoryBytes)} are allowed`,
-    );
-  }
+  if (allowed < minPages) throw new Complaint("modelMemory", [minPages * pageBytes, maxMemoryBytes]);
   const most = Object.values(manifest.entries).map((e) =>
     e.maxBytes === null ? allowed : Math.ceil(e.maxBytes / pageBytes),
   );
@@ -376,8 +366,7 @@ function createMemory(manifest: Manifest, { shared, maxMemoryBytes }: MachineOpt
       return new WebAssembly.Memory({ initial: minPages, maximum, shared });
     } catch (cause) {
       // A 32-bit platform can't reserve gigabytes; a run that needs them will say so.
-      if (maximum === minPages)
-        throw modelError("memory", `the platform does not give ${mebibytes(minPages * pageBytes)}`, undefined, cause);
+      if (maximum === minPages) throw new Complaint("modelMemory", [minPages * pageBytes], cause);
       maximum = Math.max(minPages, maximum >> 1);
     }
   }

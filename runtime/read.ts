@@ -2,19 +2,17 @@
 
 import { describe, modelError } from "./errors.js";
 import { importModule, isNode } from "./platform.js";
+import { piecewise, type Stream, streamOf } from "./stream.js";
 
 /** Bytes, or where they are: a string is a path in Node and a URL in browsers. */
 export type BinarySource = string | URL | Response | Promise<Response> | ArrayBuffer | Uint8Array;
 
-/** Reads bytes; `base` is the URL against which names of siblings resolve, if there is one. */
-export async function read(
-  source: Exclude<BinarySource, Promise<Response>>,
-  signal?: AbortSignal,
-): Promise<{ readonly bytes: Uint8Array; readonly base: URL | null }> {
+/** Opens a source. @throws ModelError where there is nothing to read; the signal's reason. */
+export async function open(source: Exclude<BinarySource, Promise<Response>>, signal?: AbortSignal): Promise<Stream> {
   signal?.throwIfAborted();
-  if (source instanceof Response) return readResponse(source);
-  if (source instanceof Uint8Array) return { bytes: source, base: null };
-  if (source instanceof ArrayBuffer) return { bytes: new Uint8Array(source), base: null };
+  if (source instanceof Response) return openResponse(source, signal);
+  if (source instanceof Uint8Array) return streamOf(source);
+  if (source instanceof ArrayBuffer) return streamOf(new Uint8Array(source));
   if (typeof source !== "string" && !(source instanceof URL)) {
     throw modelError("source", `expected a path, URL, Response, bytes, module or artefact, got ${describe(source)}`);
   }
@@ -24,17 +22,9 @@ export async function read(
   } catch (cause) {
     throw modelError(String(source), "not a valid address", undefined, cause);
   }
-  if (isNode && url.protocol === "file:") {
-    const { readFile } = await importModule<typeof import("node:fs/promises")>("node:fs/promises");
-    try {
-      return { bytes: await readFile(url, { signal }), base: url };
-    } catch (error) {
-      signal?.throwIfAborted();
-      throw modelError(String(source), `can't be read: ${(error as Error).message}`, undefined, error);
-    }
-  }
+  if (isNode && url.protocol === "file:") return openFile(url, String(source), signal);
   try {
-    return { ...(await readResponse(await fetch(url, signal ? { signal } : {}))), base: url };
+    return await openResponse(await fetch(url, signal ? { signal } : {}), signal, url);
   } catch (error) {
     signal?.throwIfAborted();
     if ((error as Error).name === "ModelError") throw error;
@@ -42,13 +32,50 @@ export async function read(
   }
 }
 
-async function readResponse(response: Response): Promise<{ bytes: Uint8Array; base: URL | null }> {
-  if (!response.ok)
-    throw modelError(response.url || "response", `the server answered ${response.status} ${response.statusText}`);
-  const bytes = await response.arrayBuffer().catch((cause) => {
-    throw modelError(response.url || "response", `can't be read: ${cause.message}`, undefined, cause);
-  });
-  return { bytes: new Uint8Array(bytes), base: response.url ? new URL(response.url) : null };
+/** All of a source's bytes. */
+export async function read(
+  source: Exclude<BinarySource, Promise<Response>>,
+  signal?: AbortSignal,
+): Promise<Uint8Array> {
+  return (await open(source, signal)).rest();
+}
+
+async function openFile(url: URL, name: string, signal: AbortSignal | undefined): Promise<Stream> {
+  const unreadable = (error: unknown): never => {
+    throw modelError(name, `can't be read: ${(error as Error).message}`, undefined, error);
+  };
+  const { open } = await importModule<typeof import("node:fs/promises")>("node:fs/promises");
+  const file = await open(url).catch(unreadable);
+  return piecewise(
+    url,
+    async (target) => {
+      signal?.throwIfAborted();
+      const { bytesRead } = await file.read(target, 0, Math.min(target.length, 2 ** 30)).catch(unreadable);
+      return bytesRead ? target.subarray(0, bytesRead) : undefined;
+    },
+    () => file.close().catch(() => {}),
+  );
+}
+
+async function openResponse(
+  response: Response,
+  signal: AbortSignal | undefined,
+  base = response.url ? new URL(response.url) : null,
+): Promise<Stream> {
+  const name = response.url || "response";
+  if (!response.ok) throw modelError(name, `the server answered ${response.status} ${response.statusText}`);
+  const reader = response.body?.getReader();
+  return piecewise(
+    base,
+    async () => {
+      const next = await reader?.read().catch((cause) => {
+        signal?.throwIfAborted();
+        throw modelError(name, `can't be read: ${cause.message}`, undefined, cause);
+      });
+      return next?.value;
+    },
+    () => reader?.cancel().catch(() => {}),
+  );
 }
 
 /** A string is a path in Node, relative to the working directory, and relative to the page in browsers. */

@@ -45,17 +45,23 @@ function dtypeOf(name: unknown): DType | undefined {
 const headerLimit = 100_000_000;
 const padName = "__pad__.";
 
+/** Where the data section of a file begins, by its first 8 bytes. */
+export function dataStart(bytes: Uint8Array): number {
+  return 8 + Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true));
+}
+
 /**
  * Reads a file; tensors are views into `bytes`. Padding written by `writeSafetensors` is left out.
  * @param what names the file in errors.
+ * @param make makes them, of the caller's own class.
  * @throws ModelError where the file is cut short, or its header is not one.
  */
-export function readSafetensors(bytes: Uint8Array, what = "safetensors file"): Safetensors {
+export function readSafetensors(bytes: Uint8Array, what = "safetensors file", make = modelError): Safetensors {
   const bad = (message: string): never => {
-    throw modelError(what, message, "the file is damaged, incomplete, or not in the safetensors format");
+    throw make(what, message, "the file is damaged, incomplete, or not in the safetensors format");
   };
   if (bytes.length < 8) bad(`only ${bytes.length} bytes long`);
-  const length = Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true));
+  const length = dataStart(bytes) - 8;
   if (length > Math.min(headerLimit, bytes.length - 8))
     bad(`the header's length is ${length}, the file's ${bytes.length}`);
   const header = parseHeader(bytes.subarray(8, 8 + length), bad);

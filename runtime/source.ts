@@ -1,10 +1,11 @@
 /** Where an artefact comes from: paths, URLs, bytes, responses, compiled modules, the compiler's own object. */
 
 import { Complaint } from "./complaint.js";
-import { type Bytes, checkHash, type DecodedModule, decodeCompiled, decodeModule, plainBytes } from "./container.js";
+import { checkHash, type ModuleBody, type OpenModule, openCompiled, openModule, plainBytes } from "./container.js";
 import { corrupted, modelError } from "./errors.js";
 import type { ArtifactParts, Manifest, VariantId } from "./format.js";
-import { type BinarySource, read } from "./read.js";
+import { type BinarySource, open } from "./read.js";
+import { type Stream, streamOf } from "./stream.js";
 import { validateManifest } from "./validate.js";
 
 export type Source = BinarySource | WebAssembly.Module | ArtifactParts;
@@ -19,7 +20,10 @@ export interface OpenArtifact {
   /** Variants that can be had from here. */
   readonly variants: readonly VariantId[];
   module(id: VariantId): Promise<WebAssembly.Module>;
-  weights(): Promise<Uint8Array>;
+  /** The weights file from its beginning, and whether it is to be compared with its hashes. */
+  weights(): Promise<{ readonly stream: Stream; readonly isTrusted: boolean }>;
+  /** Nothing more is wanted of it. */
+  close(): void;
 }
 
 /** Reads the manifest. @param weights overrides where the weights are. */
@@ -29,61 +33,88 @@ export async function openArtifact(
   signal: AbortSignal | undefined,
 ): Promise<OpenArtifact> {
   const input = await source;
-  if (isParts(input)) return openParts(input, weights, signal);
-  const { bytes, base, module } =
-    input instanceof WebAssembly.Module
-      ? { bytes: null, base: null, module: input }
-      : { ...(await read(input, signal)), module: null };
-  const file: DecodedModule = module ? await decodeCompiled(module) : await decodeModule(bytes!);
-  const { manifest } = file;
-  const unchecked = !globalThis.crypto?.subtle
-    ? "hashes are not checked: WebCrypto is missing, because the page is not a secure context (https or localhost)"
-    : module
-      ? "the hash of the module is not checked: it came compiled"
-      : null;
-  const sibling = async (name: string): Promise<Uint8Array> => {
-    if (base === null)
+  const streams: Stream[] = [];
+  const opened = async (from: BinarySource): Promise<Stream> => {
+    const stream = await open(await from, signal);
+    streams.push(stream);
+    return stream;
+  };
+  const close = () => {
+    for (const stream of streams) stream.close();
+  };
+  try {
+    // What the compiler returned a moment ago needs no hashing.
+    const parts = isParts(input) ? input : null;
+    const compiled = input instanceof WebAssembly.Module ? input : null;
+    const file = parts
+      ? openParts(parts)
+      : compiled
+        ? await openCompiled(compiled)
+        : await openModule(await opened(input as BinarySource));
+    const { manifest, hash, variant: first, whole } = file;
+    const base = streams[0]?.base;
+    let read: Promise<ModuleBody> | undefined;
+    const body = () => {
+      read ??= file.body();
+      return read;
+    };
+    const sibling = (name: string): Promise<Stream> => {
+      if (base) return opened(new URL(encodeURIComponent(name), base));
       throw modelError(
         "artefact",
         `"${name}" is not part of it`,
         "compile with --single-file, pass the option weights, or load from a path or URL",
       );
-    return (await read(new URL(encodeURIComponent(name), base), signal)).bytes;
-  };
-  return {
-    manifest,
-    hash: file.hash,
-    unchecked,
-    variants: manifest.variants
-      .map((v) => v.id)
-      .filter((id) => base !== null || id === file.variant || file.modules[id]),
-    async module(id) {
-      if (module && id === file.variant) return module;
-      const variant = manifest.variants.find((v) => v.id === id)!;
-      let wasm: Bytes | null | undefined = id === file.variant ? file.wasm : file.modules[id];
-      if (!wasm) {
-        const other = await decodeModule(await sibling(variant.file));
-        if (other.hash !== file.hash) throw corrupted(`"${variant.file}" belongs to another artefact`);
-        wasm = other.wasm!;
-      }
-      await checkHash(`module "${variant.file}"`, wasm, variant.hash);
-      return compileModule(wasm, variant.file);
-    },
-    async weights() {
-      const data =
-        weights !== undefined
-          ? (await read(await weights, signal)).bytes
-          : (file.weights ?? (await sibling(manifest.weights.file)));
-      await checkWeights(manifest, data);
-      return data;
-    },
-  };
+    };
+    const unchecked = globalThis.crypto?.subtle
+      ? "the hash of the module is not checked: it came compiled"
+      : "hashes are not checked: WebCrypto is missing, because the page is not a secure context (https or localhost)";
+    return {
+      manifest,
+      hash,
+      unchecked: !parts && (compiled || !globalThis.crypto?.subtle) ? unchecked : null,
+      variants: manifest.variants
+        .map((v) => v.id)
+        .filter((id) => (parts ? parts.wasm[id] : base || whole || id === first)),
+      async module(id) {
+        if (compiled && id === first) return compiled;
+        const { file: name, hash: expected } = manifest.variants.find((v) => v.id === id)!;
+        let wasm: Uint8Array | null | undefined;
+        if (whole || id === first) {
+          const own = await body();
+          wasm = own.modules[id] ?? own.wasm;
+        } else {
+          // The rest of what was opened is another variant.
+          close();
+          const other = await openModule(await sibling(name));
+          if (other.hash !== hash) throw corrupted(`"${name}" belongs to another artefact`);
+          ({ wasm } = await other.body());
+        }
+        if (!parts) await checkHash(`module "${name}"`, wasm!, expected);
+        return compileModule(wasm!, name);
+      },
+      async weights() {
+        const { file: name } = manifest.weights;
+        const own = weights !== undefined ? opened(weights) : whole ? (await body()).weights : sibling(name);
+        if (!own) throw corrupted(`"${name}" is missing`);
+        return { stream: await own, isTrusted: !!parts && weights === undefined };
+      },
+      close,
+    };
+  } catch (error) {
+    close();
+    throw error;
+  }
 }
 
-async function checkWeights({ weights }: Manifest, data: Uint8Array): Promise<void> {
-  if (data.length !== weights.bytes)
-    throw corrupted(`"${weights.file}" has ${data.length} bytes, ${weights.bytes} were written`);
-  await checkHash(`"${weights.file}"`, data, weights.hash);
+function openParts({ manifest, wasm, weights }: ArtifactParts): OpenModule {
+  return {
+    manifest: validateManifest(manifest),
+    hash: null,
+    variant: manifest.variants[0]!.id,
+    whole: true,
+    body: async () => ({ wasm: null, modules: wasm, weights: streamOf(weights) }),
+  };
 }
 
 async function compileModule(wasm: Uint8Array, file: string): Promise<WebAssembly.Module> {
@@ -96,25 +127,3 @@ async function compileModule(wasm: Uint8Array, file: string): Promise<WebAssembl
 
 const isParts = (source: unknown): source is ArtifactParts =>
   typeof source === "object" && source !== null && "manifest" in source && "wasm" in source;
-
-/** What the compiler returned a moment ago needs no hashing. */
-function openParts(
-  parts: ArtifactParts,
-  weights: BinarySource | undefined,
-  signal: AbortSignal | undefined,
-): OpenArtifact {
-  const manifest = validateManifest(parts.manifest);
-  return {
-    manifest,
-    hash: null,
-    unchecked: null,
-    variants: manifest.variants.map((v) => v.id).filter((id) => parts.wasm[id]),
-    module: (id) => compileModule(parts.wasm[id]!, id),
-    async weights() {
-      if (weights === undefined) return parts.weights;
-      const { bytes } = await read(await weights, signal);
-      await checkWeights(manifest, bytes);
-      return bytes;
-    },
-  };
-}

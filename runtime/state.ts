@@ -3,7 +3,6 @@ import { describe, ModelError, modelError } from "./errors.js";
 import { arrayTypes, type DType, type StateInfo, type StateRole } from "./format.js";
 import type { Machine } from "./machine.js";
 import { type BinarySource, read } from "./read.js";
-import { readSafetensors } from "./safetensors.js";
 import type { Stored } from "./store.js";
 import { byteSize, bytesOf, holds, type Tensor, type TensorData } from "./tensor.js";
 
@@ -20,7 +19,7 @@ export interface StateSignature {
   readonly role: StateRole;
 }
 
-const tools = { ModelError, modelError, describe, readSafetensors };
+const tools = { ModelError, modelError, describe };
 const isWeight = (s: StateInfo): boolean => s.role === "param" || s.role === "buffer";
 
 const namesOf = (state: readonly StateInfo[]): string => state.map((s) => s.name).join(", ") || "none";
@@ -101,14 +100,13 @@ export abstract class HoldsState {
    */
   async save(path?: string | URL): Promise<Uint8Array<ArrayBuffer>> {
     const { encodeCheckpoint } = await import("./store.js");
-    return this.write(() => encodeCheckpoint(this.machine.bytes, this.#part(), this.position, tools), path);
+    return this.write(() => encodeCheckpoint(this.machine.bytes, this.#part(), this.position), path);
   }
 
   /** Goes on from what `save` wrote. @throws ModelError listing all that does not fit; then nothing was changed. */
   async restore(source: BinarySource): Promise<void> {
-    const { bytes } = await read(await source);
     const { openCheckpoint, decodeState } = await import("./store.js");
-    const { file, position } = await openCheckpoint(bytes, tools);
+    const { file, position } = await openCheckpoint(await read(await source), tools);
     await this.enqueue(() => decodeState(this.machine, this.#part(), file, "checkpoint", false, tools));
     this.position = position;
   }
@@ -127,9 +125,8 @@ export abstract class HoldsState {
     source: BinarySource,
     { prefix, partial }: PartOptions & { readonly partial?: boolean | undefined } = {},
   ): Promise<void> {
-    const { bytes } = await read(await source);
-    const { decodeState } = await import("./store.js");
-    const file = readSafetensors(bytes);
+    const { openWeights, decodeState } = await import("./store.js");
+    const file = openWeights(await read(await source), tools);
     await this.enqueue(() => {
       const part = this.#part(prefix, isWeight).filter(([name]) => !partial || file.tensors.has(name));
       if (!part.length) throw nothing("loadSafetensors");

@@ -6,14 +6,13 @@ import type { describe, ModelError, modelError, Problem } from "./errors.js";
 import type { StateInfo } from "./format.js";
 import type { Machine } from "./machine.js";
 import { isNode } from "./platform.js";
-import { type readSafetensors, type Safetensors, storedDtype, writeSafetensors } from "./safetensors.js";
+import { readSafetensors, type Safetensors, storedDtype, writeSafetensors } from "./safetensors.js";
 import { byteSize } from "./tensor.js";
 
 export interface Tools {
   readonly ModelError: typeof ModelError;
   readonly modelError: typeof modelError;
   readonly describe: typeof describe;
-  readonly readSafetensors: typeof readSafetensors;
 }
 
 /** Tensors of state with the names that they have in the file. */
@@ -41,22 +40,25 @@ export function encodeState(
   );
 }
 
+/** The tensors of a file. @param tools whose errors are thrown */
+export const openWeights = (bytes: Uint8Array, { modelError }: Tools): Safetensors =>
+  readSafetensors(bytes, undefined, modelError);
+
 /** All of a session's state and where its training stands, with a checksum. */
 export async function encodeCheckpoint(
   memory: Uint8Array,
   state: Stored,
   position: string | null,
-  tools: Tools,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const metadata = { wasmith_checkpoint: checkpointFormat, ...(position === null ? {} : { position }) };
   const draft = encodeState(memory, state, metadata);
-  const checksum = await checksumOf(tools.readSafetensors(draft));
+  const checksum = await checksumOf(readSafetensors(draft));
   // From the draft, since the session may go on.
-  return checksum === null ? draft : encodeState(draft, placedIn(draft, state, tools), { ...metadata, checksum });
+  return checksum === null ? draft : encodeState(draft, placedIn(draft, state), { ...metadata, checksum });
 }
 
 /** The state as it lies in a file. */
-function placedIn(file: Uint8Array, state: Stored, { readSafetensors }: Tools): Stored {
+function placedIn(file: Uint8Array, state: Stored): Stored {
   const { tensors } = readSafetensors(file);
   return state.map(([name, s]) => [name, { ...s, offset: tensors.get(name)!.data.byteOffset - file.byteOffset }]);
 }
@@ -83,9 +85,9 @@ async function checksumOf({ tensors, metadata }: Safetensors): Promise<string | 
 /** @returns the file and where its training stood. @throws ModelError where it is no whole checkpoint */
 export async function openCheckpoint(
   bytes: Uint8Array,
-  { readSafetensors, modelError, describe }: Tools,
+  { modelError, describe }: Tools,
 ): Promise<{ readonly file: Safetensors; readonly position: string | null }> {
-  const file = readSafetensors(bytes, "checkpoint");
+  const file = readSafetensors(bytes, "checkpoint", modelError);
   const { wasmith_checkpoint: version, checksum, position = null } = file.metadata;
   if (version === undefined)
     throw modelError("checkpoint", "not a checkpoint (a file of weights alone?)", "use loadSafetensors");

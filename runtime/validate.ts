@@ -79,7 +79,7 @@ const manifest: Schema = {
   producer: "string",
   name: "string",
   variants: [{ id: "variant", file: "file name", hash: "SHA-256" }],
-  weights: { file: "file name", bytes: "size", hash: "SHA-256", sources: ["string"] },
+  weights: { file: "file name", bytes: "size", hashes: ["SHA-256"], sources: ["string"] },
   memory: {
     tableOffset: slot,
     tableSlots: slot,

@@ -3,8 +3,9 @@ import { Command, Option } from "commander";
 import { graphNodes } from "../../ir/graph.js";
 import { printGraph } from "../../ir/graph-print.js";
 import { printLoopModule } from "../../ir/loop-print.js";
-import { decodeModule } from "../../runtime/container.js";
+import { openModule } from "../../runtime/container.js";
 import type { EntryInfo, Manifest, TensorInfo } from "../../runtime/format.js";
+import { streamOf } from "../../runtime/stream.js";
 import { type Artifact, compile } from "../compile.js";
 import { factText } from "../late/facts.js";
 import { coverage, type OpUse } from "../onnx/coverage.js";
@@ -74,7 +75,7 @@ export function inspectCommand(): Command {
 
 async function inspectArtifact(path: string, stage: Stage, json: boolean): Promise<void> {
   const data = new Uint8Array(await readFile(path));
-  const { manifest } = await decodeModule(data);
+  const { manifest } = await openModule(streamOf(data));
   if (stage === "wat") console.log(toWat(data));
   else if (stage === "manifest" || json) console.log(JSON.stringify(manifest, null, 2));
   else console.log(summary(manifest));

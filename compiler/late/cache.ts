@@ -5,9 +5,10 @@
 
 import { ModelError } from "../../ir/errors.js";
 import type { Graph } from "../../ir/graph.js";
-import { checkHash, concatBytes, decodeModule, sha256, toHex } from "../../runtime/container.js";
-import { encodeSingleFile } from "../../runtime/encode.js";
+import { checkHash, openModule, sha256, toHex } from "../../runtime/container.js";
+import { areWeightsOf, encodeSingleFile } from "../../runtime/encode.js";
 import type { ArtifactParts, VariantId } from "../../runtime/format.js";
+import { concatBytes, streamOf } from "../../runtime/stream.js";
 import { checkCompileChoices } from "../compile.js";
 import { type ExternalData, externalReader } from "../onnx/external-data.js";
 import { type FileBytes, fileBytes } from "../onnx/file-bytes.js";
@@ -244,11 +245,13 @@ async function hashOf(bytes: Uint8Array): Promise<string> {
 /** The parts of a single file; undefined if it is damaged. */
 async function partsOf(bytes: Uint8Array): Promise<ArtifactParts | undefined> {
   try {
-    const { manifest, variant, wasm, modules, weights } = await decodeModule(bytes);
+    const { manifest, variant, body } = await openModule(streamOf(bytes));
+    const { wasm, modules, weights: rest } = await body();
     const all: { [id in VariantId]?: Uint8Array } = { ...modules, ...(wasm ? { [variant]: wasm } : {}) };
-    if (!weights) return undefined;
-    await checkHash("weights", weights, manifest.weights.hash);
-    for (const { id, file, hash } of manifest.variants) await checkHash(file, all[id] ?? concatBytes([]), hash);
+    if (!rest) return undefined;
+    const weights = await rest.rest();
+    if (!(await areWeightsOf(manifest, weights))) return undefined;
+    for (const { id, file, hash } of manifest.variants) await checkHash(file, all[id] ?? new Uint8Array(), hash);
     return { manifest, wasm: all, weights };
   } catch (error) {
     if ((error as { name?: unknown }).name !== "ModelError") throw error;

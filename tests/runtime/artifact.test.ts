@@ -5,10 +5,11 @@ import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { decodeModule, splitSections } from "../../runtime/container.js";
+import { openModule } from "../../runtime/container.js";
 import { contentHash, encodeFiles, encodeSingleFile, sealArtifact } from "../../runtime/encode.js";
 import { type ArtifactParts, formatVersion, type Manifest } from "../../runtime/format.js";
 import { load, type Source } from "../../runtime/index.js";
+import { streamOf } from "../../runtime/stream.js";
 import { validateManifest } from "../../runtime/validate.js";
 import { mainArtifact, mainExpected } from "./fixture.js";
 
@@ -102,9 +103,9 @@ describe("an artefact", () => {
   it("is the same bytes for the same input", async () => {
     const again = await mainArtifact();
     expect(await encodeSingleFile(again)).toEqual(single);
-    expect(await contentHash(again.manifest)).toBe((await decodeModule(single)).hash);
+    expect(await contentHash(again.manifest)).toBe((await openModule(streamOf(single))).hash);
     expect([...(await encodeFiles(again)).keys()]).toEqual([
-      `affine.${again.manifest.weights.hash.slice(0, 16)}.weights`,
+      expect.stringMatching(/^affine\.[0-9a-f]{16}\.weights$/),
       "affine.d.ts",
       "affine.js",
       expect.stringMatching(/^affine\.[0-9a-f]{16}\.simd128-threads\.wasm$/),
@@ -146,7 +147,7 @@ describe("an artefact", () => {
     await expect(load(join(folder, "affine.wasm"), { weights: other.weights })).rejects.toThrow(
       /"affine\.[0-9a-f]{16}\.weights" does not match its hash/,
     );
-    await expect(load(join(folder, "affine.wasm"), { weights: other.weights.subarray(1) })).rejects.toThrow(
+    await expect(load(join(folder, "affine.wasm"), { weights: other.weights.subarray(0, -1) })).rejects.toThrow(
       /has \d+ bytes, \d+ were written/,
     );
     const mixed = join(folder, "mixed");
@@ -158,8 +159,9 @@ describe("an artefact", () => {
   });
 
   it("refuses a module that is not its own, and a newer format", async () => {
-    const { wasm } = splitSections(single);
-    await expect(load(wasm)).rejects.toThrow(/no section "wasmith": not compiled by wasmith, or incomplete/);
+    await expect(load(artifact.wasm.simd128!)).rejects.toThrow(
+      /no section "wasmith": not compiled by wasmith, or incomplete/,
+    );
     const newer = { ...artifact, manifest: { ...artifact.manifest, format: formatVersion + 1 } };
     await expect(load(newer)).rejects.toThrow(
       /format version (\d), this runtime reads version \d\n {2}→ use a newer wasmith runtime/,

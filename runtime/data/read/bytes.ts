@@ -43,7 +43,7 @@ export async function open<O extends ReadOptions>(
   const address = typeof given === "string" || given instanceof URL ? String(given) : (given as Response)?.url;
   // Of a data: URL the address is the content.
   const name = !address || address.startsWith("data:") ? what : address;
-  const { bytes: raw } = await read(given, signal);
+  const raw = await read(given, signal);
   // A Buffer of Node calls other things by the names of methods of a Uint8Array: slice.
   const bytes = new Uint8Array(raw.buffer, raw.byteOffset, raw.length);
   if (bytes.length > maxBytes) tooLarge(name, maxBytes);

@@ -1,0 +1,61 @@
+/** Weights, from their file to where they stay. */
+import { checkHash } from "./container.js";
+import { corrupted } from "./errors.js";
+import { type Manifest, weightsPart } from "./format.js";
+import { dataStart } from "./safetensors.js";
+import { concatBytes, type Stream, take } from "./stream.js";
+import { byteSize } from "./tensor.js";
+
+/** Parts whose hashes are awaited at a time: each is copied for it. */
+const mostPending = 3;
+
+/**
+ * Reads the weights file into memory: what entries read as one piece, and tensors of state. Parts are checked while the next ones come,
+ * so that nothing is held twice.
+ * @throws ModelError where it is not the file that the manifest describes
+ */
+export async function fillMemory(
+  { buffer }: WebAssembly.Memory,
+  { weights, memory: { weightsOffset, weightsBytes }, state }: Manifest,
+  { stream, isTrusted }: { readonly stream: Stream; readonly isTrusted: boolean },
+): Promise<void> {
+  const { file, bytes, hashes } = weights;
+  const name = `"${file}"`;
+  const pending: Promise<void>[] = [];
+  let wrong: unknown;
+  let parts = 0;
+  const check = async (part: Uint8Array): Promise<void> => {
+    const hash = hashes[parts++] ?? "";
+    if (!isTrusted) pending.push(checkHash(name, part, hash).catch((error) => (wrong ??= error)));
+    await settle(mostPending);
+  };
+  const settle = async (most: number): Promise<void> => {
+    while (pending.length > most) await pending.shift();
+    if (wrong) throw wrong;
+  };
+  const begin = await take(stream, 8);
+  const start = begin.length < 8 ? 8 : Math.min(dataStart(begin), Math.max(8, bytes));
+  await check(concatBytes([begin, await take(stream, start - 8)]));
+  await settle(0);
+  const size = bytes - start;
+  const places: (readonly [from: number, to: number, length: number])[] = [[0, weightsOffset, weightsBytes]];
+  for (const { init, offset, dtype, shape } of state)
+    if (init !== null) places.push([init, offset, byteSize(dtype, shape)]);
+  if (places.some(([from, , length]) => from + length > size)) throw corrupted(`${name} is too short`);
+  const memory = new Uint8Array(buffer);
+  const between = new Uint8Array(weightsBytes < size ? Math.min(weightsPart, size) : 0);
+  for (let at = 0; at < size; at += weightsPart) {
+    const end = Math.min(at + weightsPart, size);
+    const inPlace = end <= weightsBytes;
+    const part = inPlace ? memory.subarray(weightsOffset + at, weightsOffset + end) : between.subarray(0, end - at);
+    const got = await stream.fill(part);
+    if (got < part.length) throw corrupted(`${name} has ${start + at + got} bytes, ${bytes} were written`);
+    for (const [from, to, length] of inPlace ? places.slice(1) : places) {
+      const [first, last] = [Math.max(from, at), Math.min(from + length, end)];
+      if (first < last) memory.set(part.subarray(first - at, last - at), to + first - from);
+    }
+    await check(part);
+  }
+  if ((await take(stream, 1)).length) throw corrupted(`${name} has more than ${bytes} bytes`);
+  await settle(0);
+}
