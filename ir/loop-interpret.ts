@@ -41,6 +41,8 @@ export interface InterpretOptions {
   readonly math?: (fn: MathFn, type: LoopType) => readonly LoopFunction[];
   /** Statements to run before giving up with a ModelError (default 10 million). */
   readonly budget?: number;
+  /** Told of each expression that is evaluated. */
+  readonly onExpr?: (e: Expr) => void;
 }
 
 /** Calls a function. Accesses beyond the memory throw RangeError, where wasm traps. */
@@ -152,6 +154,7 @@ class Machine {
 
   #expr(e: Expr, scope: Scope): Value {
     const value = (x: Expr): Value => this.#expr(x, scope);
+    this.#options.onExpr?.(e);
     switch (e.kind) {
       case "const":
         return [e.value];

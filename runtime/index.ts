@@ -24,12 +24,12 @@ export {
   type TypedArtifact,
 } from "./load.js";
 export { defaults } from "./pool.js";
+export type { ProfileRow } from "./profile.js";
 export type { BinarySource } from "./read.js";
 export {
   type EntryResults,
   type EntrySignature,
   type ProfileOptions,
-  type ProfileRow,
   type Report,
   type Results,
   type RunOptions,

@@ -76,6 +76,8 @@ export class Machine {
   #plannedDims: readonly number[] = [];
   /** Of the plan, by entry and first step. */
   readonly #trials = new Map<string, Trials>();
+  /** Milliseconds of the last range of steps, in wasm alone where one thread ran it. */
+  took = 0;
   /** The dims of the plan, for messages. */
   #sizes = "";
   /** All of memory; read again after `plan`, which may grow it. */
@@ -262,22 +264,23 @@ export class Machine {
     this.#trials.set(key, trials);
     const isTrial = trials.left > 0 && trials.team < shortRun;
     const how = (isTrial ? trials.left-- % 2 : trials.alone < trials.team) ? "alone" : "team";
-    const start = performance.now();
     if (how === "alone") await this.#runAlone(name, begin, end, undefined);
     else await this.#runTeam(name, begin, end, {});
-    trials[how] = Math.min(trials[how], performance.now() - start);
+    trials[how] = Math.min(trials[how], this.took);
     const { alone, team, left } = trials;
     if (left <= 2 * mostTrials - 4 && Math.max(alone, team) > clear * Math.min(alone, team)) trials.left = 0;
   }
 
   async #runAlone(name: string, begin: number, end: number, signal: AbortSignal | undefined): Promise<void> {
     for (let at = begin; ; ) {
-      this.#until = signal ? performance.now() + slice : Infinity;
+      const start = performance.now();
+      this.#until = signal ? start + slice : Infinity;
       try {
         at = this.#runs[name]!(0, 1, at, end);
       } catch (error) {
         throw error === this.#late ? error : this.#trapped(name, at, end, String(error), error);
       }
+      this.took = performance.now() - start;
       if (at === end) return;
       await yieldToLoop();
       this.#checkAlive();
@@ -295,6 +298,7 @@ export class Machine {
       poison(words, why);
     };
     const abort = () => stop(signal!.reason);
+    const start = performance.now();
     announce(words, this.#entryNames.indexOf(name), begin, end);
     if (this.#background) {
       signal?.addEventListener("abort", abort);
@@ -311,6 +315,7 @@ export class Machine {
       }
       join(words, this.threads - 1, this.#mayBlock);
     }
+    this.took = performance.now() - start;
     if (pool.dead) throw modelError("threads", `a worker ended: ${pool.dead}`, "load the artefact again");
     const message = takePoison(words);
     if (why) throw why;

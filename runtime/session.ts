@@ -5,6 +5,7 @@ import { bindFeeds, type Feed, type Feeds, signature } from "./feeds.js";
 import type { Paused } from "./finite.js";
 import { arrayTypes, type DType, type EntryInfo, type TensorInfo, type VariantId } from "./format.js";
 import type { Machine, Stop } from "./machine.js";
+import type { ProfileRow } from "./profile.js";
 import { HoldsState } from "./state.js";
 import { byteSize, bytesOf, sizeOf, type Tensor, viewOf } from "./tensor.js";
 import { checkOptions } from "./validate.js";
@@ -52,15 +53,6 @@ export interface ProfileOptions {
   /** Default: the model's own entry. */
   readonly entry?: string | undefined;
   readonly dims?: Readonly<Record<string, number>> | undefined;
-}
-
-/** Time spent in one step of the schedule. */
-export interface ProfileRow {
-  /** The user's own name of the layer or node. */
-  readonly name: string;
-  readonly kernel: string;
-  /** Least of the repetitions, in milliseconds. */
-  readonly ms: number;
 }
 
 export type Results = { readonly [name: string]: Tensor };
@@ -223,17 +215,8 @@ export class Session<I = Feeds, O = Results> extends HoldsState {
     return this.enqueue(async () => {
       checkOptions("profile", options, { repeat: "count", dims: "object", entry: "string" });
       const { repeat = 10, dims, entry: name = this.#main } = options;
-      const rows: ProfileRow[] = [];
-      for (let i = 0; i < repeat; i++) {
-        const { machine, entry } = this.#begin(name, feeds as Feeds, { dims });
-        machine.clearLimits(entry);
-        for (const [step, { name: place, kernel }] of entry.steps.entries()) {
-          const begin = performance.now();
-          await machine.run(name, step, step + 1);
-          rows[step] = { name: place, kernel, ms: Math.min(performance.now() - begin, rows[step]?.ms ?? Infinity) };
-        }
-      }
-      return rows;
+      const { profileSteps } = await import("./profile.js");
+      return profileSteps(name, repeat, () => this.#begin(name, feeds as Feeds, { dims }));
     });
   }
 

@@ -1,7 +1,6 @@
 import { Command } from "commander";
-import { ModelError } from "../../ir/errors.js";
-import type { Session } from "../../runtime/index.js";
 import { positive, withCompileFlags } from "./compile.js";
+import { entryOf } from "./entry.js";
 import { randomFeeds, readTensors } from "./feeds.js";
 import { ms, table } from "./format.js";
 import { collectDim, type DimOption } from "./load-model.js";
@@ -36,7 +35,7 @@ export function benchCommand(): Command {
         const feeds = (
           flags.inputs
             ? await readTensors(flags.inputs)
-            : randomFeeds(inputsOf(session, flags.entry), flags.dim ?? {}, 1)
+            : randomFeeds(entryOf(session, flags.entry).inputs, flags.dim ?? {}, 1)
         ) as never;
         const times: number[] = [];
         let first = 0;
@@ -75,16 +74,4 @@ export function benchCommand(): Command {
         session.dispose();
       },
     );
-}
-
-/** @throws ModelError where there is no such entry */
-function inputsOf({ entries, inputs }: Session, entry: string | undefined): Session["inputs"] {
-  if (entry === undefined) return inputs;
-  const found = entries[entry];
-  if (found && Object.hasOwn(entries, entry)) return found.inputs;
-  throw new ModelError({
-    where: "--entry",
-    message: `the model has no entry "${entry}"`,
-    hint: `there are: ${Object.keys(entries).join(", ")}`,
-  });
 }

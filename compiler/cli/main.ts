@@ -10,6 +10,7 @@ import { dumpCommand } from "./dump.js";
 import { exportCommand } from "./export.js";
 import { inspectCommand } from "./inspect.js";
 import { optCommand } from "./opt.js";
+import { profileCommand } from "./profile.js";
 import { runCommand } from "./run.js";
 import { trainCommand } from "./train.js";
 import { verifyCommand } from "./verify.js";
@@ -33,6 +34,7 @@ for (const command of [
   exportCommand,
   trainCommand,
   benchCommand,
+  profileCommand,
   dumpCommand,
   optCommand,
 ]) {

@@ -232,6 +232,28 @@ describe.runIf(existsSync(cli))("wasmith", () => {
     );
   });
 
+  it("profiles a model and an artefact, as text, trace and page", () => {
+    const profiled = wasmith("profile", "scores.graph", "--dim", "n=100", "--trace", "t.json", "--html", "p.html");
+    expect(profiled.stderr).toBe("");
+    expect(profiled.stdout).toMatch(/a run takes .* its \d+ steps alone/);
+    expect(profiled.stdout).toMatch(/GFLOP\/s.*\n.*f32_tanh/);
+    expect(profiled.stdout).toMatch(/16 threads are at most/);
+    const { traceEvents } = JSON.parse(readFileSync(join(folder, "t.json"), "utf8")) as {
+      traceEvents: { ph: string; ts: number; dur: number }[];
+    };
+    const events = traceEvents.filter((e) => e.ph === "X");
+    expect(events.length).toBeGreaterThan(0);
+    for (const [i, e] of events.entries()) if (i > 0) expect(e.ts).toBeCloseTo(events[i - 1]!.ts + events[i - 1]!.dur);
+    const page = readFileSync(join(folder, "p.html"), "utf8");
+    expect(page).toContain("<h2>Roofline</h2>");
+    expect(page).toContain("<title>Profile of scores</title>");
+    // Artefacts don't hold what their steps do.
+    const artifact = wasmith("profile", "out/scores.wasm", "--dim", "n=100");
+    expect(artifact.stdout).toContain("only the time is told");
+    expect(artifact.status).toBe(0);
+    expect(wasmith("profile", "scores.graph", "--entry", "nope").stderr).toContain("there are: main");
+  });
+
   it("train writes a report beside the checkpoint, and bench times the step", () => {
     const program = `import { losses, nn, optim, trainStep } from ${JSON.stringify(new URL("../../dist/wasmith.js", import.meta.url).href)};
       export default trainStep(nn.Linear(3, 2), { inputs: { x: ["n", 3] }, targets: { y: ["n", 2] }, loss: losses.mse(), optimizer: optim.SGD({ lr: 0.1 }) });
@@ -248,6 +270,16 @@ describe.runIf(existsSync(cli))("wasmith", () => {
     const { profile } = JSON.parse(bench.stdout) as { profile: { name: string; ms: number }[] };
     expect(profile.map((r) => r.name)).toEqual(expect.arrayContaining(["loss", "optimizer.bias"]));
     expect(wasmith("bench", "report.mjs", "--entry", "nope").stderr).toContain("there are: step, evaluate, predict");
+    const step = wasmith("profile", "report.mjs", "--entry", "step", "--dim", "n=4", "--repeat", "2", "--json");
+    expect(step.stderr).toBe("");
+    const { steps, bounds } = JSON.parse(step.stdout) as {
+      steps: { name: string; operations: number }[];
+      bounds: object[];
+    };
+    // y = x · w of 4 rows, 3 columns and 2 units, at least; tiles round rows and columns up.
+    const product = steps.find((s) => s.operations >= 2 * 4 * 3 * 2);
+    expect(product).toBeDefined();
+    expect(bounds).toHaveLength(4);
     // Data sets come in their own order.
     const own = program.replace("const dataset = {", "const dataset = make({").replace(/;$/, ");");
     const data = JSON.stringify(new URL("../../dist/data.js", import.meta.url).href);
