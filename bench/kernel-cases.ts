@@ -9,6 +9,9 @@ import { type GemmSpec, gemm, type Kernel, rowPanel } from "../compiler/kernels/
 import { packChunkPanels, packedLength, packKernel } from "../compiler/kernels/pack.js";
 import { maxPool } from "../compiler/kernels/pool.js";
 import { maxPoolGradient } from "../compiler/kernels/pool-grad.js";
+import { rowProduct } from "../compiler/kernels/row-product.js";
+import { type RowStorageName, rowStorages } from "../compiler/kernels/row-storage.js";
+import { elemBytes } from "../ir/loop.js";
 import { buildFunction } from "../ir/loop-block.js";
 import { add, fma, load, pointer, splat } from "../ir/loop-build.js";
 import { winogradCase, winogradGradCase } from "./winograd-cases.js";
@@ -81,6 +84,21 @@ export function gemmCase(label: string, m: number, n: number, k: number, o: Gemm
       const buffers = [alloc(aLength), alloc(bLength), alloc(m * n)];
       const strides = [a === "columns" ? 1 : k, a === "columns" ? m : 1, n, n, 0, 0, 0];
       return [{ kernel, args: [0, chunks, ...buffers, m, n, k, ...strides, ...(o.fused ? [alloc(n)] : [])] }];
+    },
+  };
+}
+
+/** A product with rows of B as they lie: few rows of A, at the rate of memory. */
+export function rowCase(m: number, n: number, k: number, b: RowStorageName): Case {
+  return {
+    name: `rows ${b} ${m}x${n}x${k}`,
+    flops: 2 * m * n * k,
+    calls: (alloc) => {
+      const kernel = rowProduct({ b, n });
+      const chunks = Math.ceil(m / kernel.chunkRows) * Math.ceil(n / kernel.chunkColumns);
+      const weights = alloc((n * k * elemBytes[rowStorages[b].elem]) / 4);
+      const buffers = [alloc(m * k), weights, alloc(m * n)];
+      return [{ kernel, args: [0, chunks, ...buffers, m, n, k, k, k, n, 0, 0, 0, alloc(kernel.scratchBytes / 4)] }];
     },
   };
 }
@@ -297,6 +315,10 @@ export const cases: readonly Case[] = [
   gemmCase("step", 1, 512, 128, { mr: 2, nr: 16 }),
   gemmCase("step", 2, 256, 256, { mr: 2, nr: 16 }),
   gemmCase("thin", 4, 1024, 1024, { mr: 4, nr: 8 }),
+  gemmCase("vector", 1, 8192, 4096, { mr: 2, nr: 16 }),
+  ...(["f32", "finite16", "bf16"] as const).map((b) => rowCase(1, 8192, 4096, b)),
+  rowCase(1, 1024, 1024, "f32"),
+  rowCase(64, 1024, 1024, "f32"),
   ...[
     [128, 96, 3200],
     [96, 96, 3200],

@@ -19,7 +19,7 @@ const simd = args.includes("--relaxed") ? "relaxed" : "simd128";
 const optimise = args.includes("--passes");
 const rounds = Number(args.find((a) => a.startsWith("--rounds="))?.slice(9) ?? 40);
 
-const pages = 2048;
+const pages = 4096;
 
 interface Row {
   readonly case: Case;

@@ -1,8 +1,8 @@
-/** Cutting the columns of a product into whole panels and one narrower panel at the end. */
+/** Cutting products into chunks, and columns into whole panels and one narrower panel at the end. */
 
 import type { Expr, LoopFunction } from "../../ir/loop.js";
 import type { Block } from "../../ir/loop-block.js";
-import { gtS, i32, leS, remS, sub } from "../../ir/loop-build.js";
+import { add, divS, gtS, i32, leS, maxS, mul, remS, sub } from "../../ir/loop-build.js";
 import type { Lane } from "./tile.js";
 
 /** A tile width: vectors, and whether only part of the last one may exist. */
@@ -78,6 +78,14 @@ export function coverColumns(
     else f.if(leS(width, tile.vectors * lane.count), put, () => byWidth(i + 1));
   };
   f.if(gtS(width, 0), () => byWidth(0));
+}
+
+/** `size` cut into the fewest blocks of at most `most`, as even as multiples of `unit` allow: their number, and the size of each but the last. */
+export function evenBlocks(f: Block, name: string, size: Expr, most: number, unit: number): readonly [Expr, Expr] {
+  const count = f.let(`${name}Blocks`, divS(add(size, most - 1), most));
+  // Nothing is computed where there is nothing; divisors are not 0 all the same.
+  const each = divS(add(size, sub(count, 1)), maxS(count, 1));
+  return [count, f.let(`${name}Block`, mul(divS(add(each, unit - 1), unit), unit))];
 }
 
 /** The width that serves a panel with the code of a narrower one, if there is such code: whole panels are cut nowhere. */

@@ -40,6 +40,7 @@ import {
 } from "../../ir/loop-build.js";
 import {
   coverColumns,
+  evenBlocks,
   existing,
   firstColumn,
   Helpers,
@@ -190,14 +191,6 @@ const chunkRows = 96;
 
 /** The most columns of one chunk; a multiple of every NR in use. */
 const chunkColumns = 64;
-
-/** `size` cut into the fewest blocks of at most `most`, as even as multiples of `unit` allow: their number, and the size of each but the last. */
-function evenBlocks(f: Block, name: string, size: Expr, most: number, unit: number): readonly [Expr, Expr] {
-  const count = f.let(`${name}Blocks`, divS(add(size, most - 1), most));
-  // Nothing is computed where there is nothing; divisors are not 0 all the same.
-  const each = divS(add(size, sub(count, 1)), maxS(count, 1));
-  return [count, f.let(`${name}Block`, mul(divS(add(each, unit - 1), unit), unit))];
-}
 
 /** Steps of K in a block: a panel of B stays in the L1 cache, the rows of a transposed A in the L2 cache. */
 const blockK = 256;

@@ -9,6 +9,7 @@ import { KernelPool } from "./core/kernel-builder.js";
 import { orderNodes } from "./core/order.js";
 import { sizeOf, stridesOf } from "./core/place.js";
 import type { Leaf } from "./core/point.js";
+import { storedConstants } from "./core/stored.js";
 import { lowerGroup } from "./group.js";
 import { isGrouped, lowerStructured } from "./table.js";
 
@@ -29,7 +30,10 @@ export interface LowerOptions {
  * becomes one or a few kernel steps.
  */
 export function lowerGraph(graph: Graph, options: LowerOptions = {}): Schedule {
-  const ctx = new LowerContext(options.pool ?? new KernelPool(), lowerNodes, options.kept !== undefined);
+  const ctx = new LowerContext(options.pool ?? new KernelPool(), lowerNodes, {
+    keeps: options.kept !== undefined,
+    stored: storedConstants(graph),
+  });
   const changed = new Set([...(graph.donations?.values() ?? [])].map((i) => graph.params[i]));
   const inputs: ScheduledInput[] = [];
   const states = new Map<Value, Buffer>();

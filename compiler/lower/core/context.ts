@@ -34,19 +34,26 @@ export class LowerContext {
   /** Whether values are the same in every run, and what is made of them kept. */
   readonly #kept = new Map<Value, boolean>();
   readonly #keeps: boolean;
+  readonly #stored: ReadonlySet<Tensor>;
 
   /**
    * `lowerNodes` lowers the nodes of regions, in the given order. `keeps`: what comes out the same in every run is computed once
-   * (plan/prepare.ts).
+   * (plan/prepare.ts). `stored`: constants that kernels read as they lie.
    */
   constructor(
     pool: KernelPool,
     lowerNodes: (ctx: LowerContext, nodes: readonly GraphNode[]) => void,
-    keeps: boolean = false,
+    { keeps = false, stored = new Set() }: { readonly keeps?: boolean; readonly stored?: ReadonlySet<Tensor> } = {},
   ) {
     this.pool = pool;
     this.#lowerNodes = lowerNodes;
     this.#keeps = keeps;
+    this.#stored = stored;
+  }
+
+  /** Whether the constant is in the weights region as it is, whatever else is made of it. */
+  isStored(t: Tensor): boolean {
+    return this.#stored.has(t);
   }
 
   /** Says that the parameter is the same in every run. */
@@ -194,6 +201,11 @@ export class LowerContext {
   /** Says that in the loop whose steps are being collected, `param` is `operand` in every round. */
   captured(param: Value, operand: Value): void {
     this.#homes.set(param, this.#homes.get(operand) ?? this.#levels.length - 2);
+  }
+
+  /** Whether the value is the same in every round of the loop whose steps are being collected. */
+  isCaptured(v: Value): boolean {
+    return (this.#homes.get(v) ?? this.#levels.length) < this.#levels.length - 1;
   }
 
   /**
