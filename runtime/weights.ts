@@ -43,14 +43,26 @@ export async function fillMemory(
     if (init !== null) places.push([init, offset, byteSize(dtype, shape)]);
   if (places.some(([from, , length]) => from + length > size)) throw corrupted(`${name} is too short`);
   const memory = new Uint8Array(buffer);
-  const between = new Uint8Array(weightsBytes < size ? Math.min(weightsPart, size) : 0);
-  for (let at = 0; at < size; at += weightsPart) {
+  // What is not read to where it stays; two, since one is filled while the other is looked at.
+  const between = [0, 1].map(() => new Uint8Array(Math.min(weightsPart, size)));
+  const begun = (at: number) => {
     const end = Math.min(at + weightsPart, size);
-    const inPlace = end <= weightsBytes;
-    const part = inPlace ? memory.subarray(weightsOffset + at, weightsOffset + end) : between.subarray(0, end - at);
-    const got = await stream.fill(part);
+    const part =
+      end <= weightsBytes
+        ? memory.subarray(weightsOffset + at, weightsOffset + end)
+        : between[(at / weightsPart) & 1]!.subarray(0, end - at);
+    const reading = stream.fill(part);
+    // It is awaited, unless another part is wrong.
+    reading.catch(() => {});
+    return { at, end, part, reading };
+  };
+  for (let next = size > 0 ? begun(0) : undefined; next; ) {
+    const { at, end, part, reading } = next;
+    const got = await reading;
     if (got < part.length) throw corrupted(`${name} has ${start + at + got} bytes, ${bytes} were written`);
-    for (const [from, to, length] of inPlace ? places.slice(1) : places) {
+    // Hashing copies, so the next part is on its way before.
+    next = end < size ? begun(end) : undefined;
+    for (const [from, to, length] of end <= weightsBytes ? places.slice(1) : places) {
       const [first, last] = [Math.max(from, at), Math.min(from + length, end)];
       if (first < last) memory.set(part.subarray(first - at, last - at), to + first - from);
     }
