@@ -167,6 +167,11 @@ export const words = {
     );
   },
 
+  noFeeds({ inputs }: Pick<EntryInfo, "inputs">, feeds: unknown): readonly Problem[] {
+    const message = `expected an object of inputs by name, got ${describe(feeds)}`;
+    return [{ where: "feeds", message, hint: `pass { ${inputs.map((i) => i.name).join(", ")} }` }];
+  },
+
   feeds(
     problems: readonly Problem[],
     { inputs, fixedInputs = [] }: Pick<EntryInfo, "inputs" | "fixedInputs">,
@@ -177,7 +182,9 @@ export const words = {
       const name = [...names, ...Object.keys(feeds)].find((n) => p.where === `input "${n}"`);
       if (name === undefined) return p;
       if (fixedInputs.includes(name)) return { ...p, ...fixedInput(name) };
-      if (!names.includes(name)) return { ...p, hint: instead(name, names, "its inputs are") };
+      if (!names.includes(name)) {
+        return { ...p, message: "the model has no such input", hint: instead(name, names, "its inputs are") };
+      }
       const hint = feedHint(feeds[name], p) ?? p.hint;
       return { ...p, hint };
     });

@@ -1,6 +1,6 @@
 /** Checks feeds against an entry's signature and finds the dims that they bind. */
 import { Complaint } from "./complaint.js";
-import { describe, ModelError, modelError, type Problem } from "./errors.js";
+import { describe, ModelError, type Problem } from "./errors.js";
 import { arrayTypes, type DType, type EntryInfo, type ManifestDim, type TensorInfo } from "./format.js";
 import { holds, sizeOf, type Tensor, type TensorData } from "./tensor.js";
 
@@ -29,24 +29,15 @@ export const signature = (t: { readonly dtype: DType; readonly shape: readonly M
  */
 export function bindFeeds(entry: EntryInfo, feeds: Feeds, given: Readonly<Record<string, number>> = {}): Bound {
   if (typeof feeds !== "object" || feeds === null || ArrayBuffer.isView(feeds)) {
-    throw modelError(
-      "feeds",
-      `expected an object of inputs by name, got ${describe(feeds)}`,
-      `pass { ${entry.inputs.map((i) => i.name).join(", ")} }`,
-    );
+    throw new Complaint("noFeeds", [entry, feeds]);
   }
   const problems: Problem[] = [];
   const data: TensorData[] = [];
   const shapes: (readonly number[] | null)[] = [];
   const names = entry.inputs.map((i) => i.name);
   for (const name of Object.keys(feeds)) {
-    if (!names.includes(name)) {
-      problems.push({
-        where: `input "${name}"`,
-        message: "the model has no such input",
-        hint: `its inputs are: ${names.join(", ") || "none"}`,
-      });
-    }
+    // The words are explain.ts's.
+    if (!names.includes(name)) problems.push({ where: `input "${name}"`, message: "" });
   }
   for (const input of entry.inputs) {
     const { array, shape, problem } = readFeed(input, Object.hasOwn(feeds, input.name) ? feeds[input.name] : undefined);
