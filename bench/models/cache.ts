@@ -5,7 +5,7 @@
 
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
@@ -23,10 +23,19 @@ export interface ModelFiles {
   readonly io: string;
 }
 
+/** A page of this folder and those that it imports. */
+function pagesOf(page: string, seen = new Set<string>()): ReadonlySet<string> {
+  if (seen.has(page)) return seen;
+  seen.add(page);
+  for (const [, other] of readFileSync(join(here, page), "utf8").matchAll(/from "\.\/([\w-]+)\.js"/g))
+    pagesOf(`${other}.ts`, seen);
+  return seen;
+}
+
 /** What files are made by. */
 const source = ((): string => {
   const hash = createHash("sha256");
-  for (const name of readdirSync(here).sort()) hash.update(readFileSync(join(here, name)));
+  for (const page of [...pagesOf("index.ts")].sort()) hash.update(readFileSync(join(here, page)));
   return hash.digest("hex");
 })();
 

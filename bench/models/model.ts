@@ -21,7 +21,7 @@ export interface BenchModel {
   readonly group: Group;
   /** Largest ‖got − want‖ / ‖want‖ by which an engine may differ from onnxruntime's native build. */
   readonly tolerance: number;
-  /** Weights of more than 60 MB: left out where time is short. */
+  /** Takes long to make and to compile: left out where time is short. */
   readonly large: boolean;
   readonly feeds: Readonly<Record<string, Feed>>;
   readonly onnx: () => Promise<Uint8Array>;

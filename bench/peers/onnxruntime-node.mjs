@@ -1,8 +1,8 @@
-/** Onnxruntime's native build, one thread, for orientation. */
+/** onnxruntime's native build, for orientation. */
 import { measure } from "./measure.mjs";
 import { openWith } from "./onnxruntime.mjs";
 
-await measure(async (path) => {
+await measure(async (path, threads) => {
   const { default: ort } = await import("onnxruntime-node");
-  return openWith(ort, path, { intraOpNumThreads: 1, interOpNumThreads: 1, logSeverityLevel: 3 });
+  return openWith(ort, path, { intraOpNumThreads: threads, interOpNumThreads: 1, logSeverityLevel: 3 });
 });

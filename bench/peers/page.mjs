@@ -1,0 +1,33 @@
+/** What a page does with a job (see measure.mjs): engines by name, opened from URLs. */
+import { openWith } from "./onnxruntime.mjs";
+import { parseCases } from "./tensors.mjs";
+import { measureSpeed, measureStart } from "./timing.mjs";
+
+const bytesAt = async (url) => {
+  const response = await fetch(url);
+  if (!response.ok) throw new Error(`${url}: ${response.status}`);
+  return new Uint8Array(await response.arrayBuffer());
+};
+
+const engines = {
+  wasmith: async (url, threads) => {
+    const { load } = await import("/dist/runtime.js");
+    const session = await load(url, { threads });
+    const names = session.inputs.map((i) => i.name);
+    return (feeds) => session.run(Object.fromEntries(names.map((n) => [n, feeds[n]])));
+  },
+  "ort-web": async (url, threads) => {
+    const ort = await import("/modules/onnxruntime-web/dist/ort.wasm.min.mjs");
+    ort.env.wasm.wasmPaths = "/modules/onnxruntime-web/dist/";
+    ort.env.wasm.numThreads = threads;
+    ort.env.logLevel = "error";
+    return openWith(ort, url, { executionProviders: ["wasm"], logSeverityLevel: 3 });
+  },
+};
+
+/** @returns what measureStart or measureSpeed gives */
+export async function measureInPage({ engine, model, io, threads, ...job }) {
+  const cases = parseCases(await bytesAt(io));
+  const opened = () => engines[engine](model, threads);
+  return job.what === "start" ? measureStart(opened, cases) : measureSpeed(await opened(), cases, job);
+}
