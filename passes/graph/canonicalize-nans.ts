@@ -43,6 +43,7 @@ function moved(node: GraphNode): readonly Value[] | undefined {
     case "bitcast":
     case "sort":
     case "topK":
+    case "maxPool":
       return node.operands;
     case "scatterElements":
     case "scatterND":

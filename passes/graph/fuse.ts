@@ -10,11 +10,12 @@
  *   unless it comes after the group's own reduction (and is thus computed once per row);
  * - a reduction joins its elementwise consumers where they have its own shape, or where its axes are the trailing ones (rows:
  *   softmax, layer norm); all reductions of a group reduce the same axes of the same shape;
+ * - a transpose that moves the last axis stays outside, unless it is small;
  * - a contraction, convolution or window sum joins a group of elementwise ops at its own shape with one result (an epilogue).
  * Broadcasts, reshapes, iotas and single constants cost nothing and are repeated in every group that uses them.
  */
 
-import { type Dim, dimEqual } from "../../ir/dim.js";
+import { type Dim, dimBounds, dimEqual } from "../../ir/dim.js";
 import { dtypeInfo } from "../../ir/dtype.js";
 import {
   definedSymbols,
@@ -69,7 +70,21 @@ const isOwnElement = (n: GraphNode): boolean =>
   isElementwise(n.op) || (n.operands[0]?.def.op === "constant" && isLookup(n));
 
 const isPointwise = (n: GraphNode): boolean =>
-  (isOwnElement(n) && !isMemoryBitcast(n)) || n.op === "transpose" || n.op === "slice";
+  (isOwnElement(n) && !isMemoryBitcast(n)) || (n.op === "transpose" && !isTurning(n)) || n.op === "slice";
+
+/** Elements up to which a matrix is turned by reading it across its rows. */
+const smallMatrix = 1024;
+
+/**
+ * A transpose that puts another axis last: a kernel of its own turns matrices in registers, at the speed of memory, while one that reads
+ * across rows can't use vectors.
+ */
+function isTurning(n: GraphNode): boolean {
+  if (n.op !== "transpose" || dimBounds(sizeOf(n)).max <= smallMatrix) return false;
+  const { shape } = n.operands[0]!.type;
+  const isReal = (axis: number) => shape[axis] !== 1;
+  return n.attrs.perm.findLast(isReal) !== shape.map((_, a) => a).findLast(isReal);
+}
 
 /** A reshape that does more than add and drop axes of size 1: indices after it are quotients and remainders of those before. */
 function isScrambling(n: GraphNode): boolean {

@@ -9,6 +9,7 @@ import { type Point, pointDims, visitPoints } from "../core/point.js";
 import { inPlacePairs } from "./in-place.js";
 import { chunkPlan, coefficient, collapse, type Loop, loopsOf, nest, substituted, variable } from "./loops.js";
 import { PointEmitter, type Store } from "./point-emit.js";
+import { emitTransposition } from "./transpose.js";
 
 /** Every index expression of the points. */
 export function dimsOf(points: readonly Point[]): readonly Dim[] {
@@ -44,6 +45,9 @@ export function emitMap(
   const points = stores.map((s) => s.point);
   const indices = [...dimsOf(points), ...stores.map((s) => s.at)];
   const { loops, substitution } = collapse(rawLoops, indices);
+  const [only, ...others] = stores;
+  const moves = only !== undefined && others.length === 0;
+  if (moves && emitTransposition(ctx, loops, only, (d) => substituted(d, substitution), loc)) return;
   const plan = chunkPlan(loops);
   const kernel = new KernelBuilder({ chunks: plan.chunks });
   const e = new PointEmitter(kernel, substitution);
