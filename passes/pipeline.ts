@@ -20,6 +20,7 @@ import { simplify } from "./graph/simplify.js";
 import { sparseUpdates } from "./graph/sparse-updates.js";
 import { tabulate } from "./graph/tabulate.js";
 import { tileAttention } from "./graph/tile-attention.js";
+import { unwrapPools } from "./graph/unwrap-pools.js";
 import type { GraphPass, Trace } from "./pass.js";
 
 /** What every graph goes through before lowering. A pass that stands here again says why. */
@@ -56,6 +57,8 @@ export const defaultPipeline: readonly GraphPass[] = [
   // Layout, scales and hoisting made equal nodes: transposes of one value for several readers, what several loops share.
   eliminateCommonSubexpressions,
   eliminateDeadCode,
+  // Transposes that could cancel have, and readers are known.
+  unwrapPools,
   canonicalizeNans,
   fuse,
 ];

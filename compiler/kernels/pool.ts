@@ -270,7 +270,7 @@ function rowKernel(
 }
 
 /** The value nothing is smaller than. */
-function lowest(elem: Elem, type: LoopType): Expr {
+export function lowest(elem: Elem, type: LoopType): Expr {
   const values: Readonly<Record<Elem, number | bigint>> = {
     i8: -128,
     u8: 0,

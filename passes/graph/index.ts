@@ -17,6 +17,7 @@ import { simplify } from "./simplify.js";
 import { sparseUpdates } from "./sparse-updates.js";
 import { tabulate } from "./tabulate.js";
 import { tileAttention } from "./tile-attention.js";
+import { unwrapPools } from "./unwrap-pools.js";
 
 const all: readonly GraphPass[] = [
   canonicalizeNans,
@@ -35,6 +36,7 @@ const all: readonly GraphPass[] = [
   sparseUpdates,
   tabulate,
   tileAttention,
+  unwrapPools,
 ];
 
 export const graphPasses: ReadonlyMap<string, GraphPass> = new Map(all.map((p) => [p.name, p]));

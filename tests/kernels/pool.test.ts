@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { scale } from "../../compiler/kernels/epilogue.js";
 import { type Axes, maxPool, type PoolSpec, windowSum } from "../../compiler/kernels/pool.js";
 import { maxPoolGradient, windowSumGradient } from "../../compiler/kernels/pool-grad.js";
+import { copiesRows, maxPoolRows, servesRows } from "../../compiler/kernels/pool-rows.js";
 import { Arena, expectClose, type NumberArray, randomNumbers } from "./run.js";
 
 interface Case {
@@ -102,6 +103,7 @@ function check(c: Case, elem: keyof typeof arrays = "f32"): void {
   y.fill(0);
   arena.instantiate(maxPool(spec, { indices: false }))(0, rows, x, y, ...sizes);
   expect([...y], what).toEqual([...wantY]);
+  if (c.channels === 1 && servesRows(spec)) checkRows(c, elem, arena, x, wantY);
 
   if (elem === "i8" || elem === "u8") return;
   arena.instantiate(windowSum(spec))(0, rows, x, y, ...sizes);
@@ -124,6 +126,25 @@ function check(c: Case, elem: keyof typeof arrays = "f32"): void {
   arena.instantiate(windowSumGradient(spec))(0, c.images, dy, dx, ...sizes);
   arena.checkGuards();
   expectClose(dx, wantAll, 1e-5, `sum ${what}`);
+}
+
+/** The kernel for rows of one channel, in bands of several sizes, from the last to the first. */
+function checkRows(c: Case, elem: keyof typeof arrays, arena: Arena, x: NumberArray, want: Float64Array): void {
+  const spec = specOf(c, elem);
+  const [, inH, inW] = c.input;
+  const [, outH, outW] = outputOf(c);
+  const type = arrays[elem] as new (b: ArrayBufferLike, o: number, l: number) => NumberArray;
+  const width = inW + spec.padLow[2] + spec.padHigh[2];
+  for (const band of [1, 2, outH]) {
+    const rows = (band - 1) * spec.strides[1] + (spec.window[1] - 1) * spec.dilations[1] + 1;
+    const y = arena.alloc(type as never, want.length) as NumberArray;
+    const scratch = arena.alloc(type as never, copiesRows(spec) ? width * rows : 0) as NumberArray;
+    const bands = Math.ceil(outH / band);
+    const run = arena.instantiate(maxPoolRows(spec));
+    for (let b = c.images * bands - 1; b >= 0; b--) run(b, b + 1, x, y, scratch, inH, inW, outH, outW, band, bands);
+    arena.checkGuards();
+    expect([...y], `rows ${elem} ${band} ${JSON.stringify(c)}`).toEqual([...want]);
+  }
 }
 
 const window2 = { window: [1, 2, 2], strides: [1, 2, 2] } as const;
@@ -167,6 +188,33 @@ describe("pooling", () => {
     check({ ...base, images: 0, input: [1, 4, 4], ...window2 });
   });
 
+  it("rows of one channel", () => {
+    const base = { images: 3, channels: 1 } as const;
+    for (const width of [2, 3, 4, 5, 7, 8, 9, 13])
+      for (const stride of [1, 2, 3]) {
+        const strides: Axes = [1, stride, stride];
+        check({ ...base, input: [1, 6, width], window: [1, 2, 2], strides });
+        for (const elem of ["f32", "f64", "u8"] as const)
+          check(
+            { ...base, input: [1, 5, width], window: [1, 3, 3], strides, padLow: [0, 1, 1], padHigh: [0, 1, 1] },
+            elem,
+          );
+        check({ ...base, input: [1, 6, width], window: [1, 3, 2], strides, padLow: [0, 0, 2], padHigh: [0, 3, 1] });
+      }
+    const dilated = { window: [1, 2, 3], strides: [1, 1, 2], dilations: [1, 3, 2] } as const;
+    check({ ...base, input: [1, 7, 14], ...dilated, padLow: [0, 2, 1], padHigh: [0, 1, 3] });
+    check({ ...base, input: [1, 7, 9], window: [1, 5, 5], strides: [1, 1, 1], padLow: [0, 2, 2], padHigh: [0, 2, 2] });
+    check({
+      ...base,
+      input: [1, 7, 9],
+      window: [1, 2, 2],
+      strides: [1, 1, 1],
+      padLow: [0, -1, -2],
+      padHigh: [0, -1, 0],
+    });
+    check({ ...base, input: [1, 2, 2], window: [1, 2, 2], strides: [1, 1, 1], padLow: [0, 3, 3], padHigh: [0, 3, 3] });
+  });
+
   it("other types", () => {
     for (const elem of ["f64", "i32", "i8", "u8"] as const) {
       check({ images: 2, channels: 5, input: [1, 6, 7], ...window2 }, elem);
@@ -183,6 +231,14 @@ describe("pooling", () => {
     arena.instantiate(maxPool(spec, { indices: true }))(0, 1, x, y, where, 1, 1, 1, 10, 1, 1, 5);
     expect([...y]).toEqual([Number.NaN, Number.NaN, -0, 5, -Infinity]);
     expect([...where]).toEqual([1, 3, 4, 6, 8]);
+    for (const margin of [0, 2]) {
+      const rows = { ...spec, padLow: [0, 0, margin], padHigh: [0, 0, margin] } as const;
+      const [outW, begin] = [5 + margin, margin / 2];
+      const out = arena.f32(outW);
+      arena.instantiate(maxPoolRows(rows))(0, 1, x, out, arena.f32(10 + 2 * margin), 1, 10, 1, outW, 1, 1);
+      expect([...out].slice(begin, begin + 5)).toEqual([Number.NaN, Number.NaN, -0, 5, -Infinity]);
+    }
+    arena.checkGuards();
   });
 
   it("scales sums to averages", () => {

@@ -1,12 +1,14 @@
 /** Pools and their adjoints by the kernels of compiler/kernels, which have window and padding in their code. */
 
-import { type Dim, dimMul } from "../../../ir/dim.js";
+import { type Dim, dimAdd, dimFloorDiv, dimMax, dimMul } from "../../../ir/dim.js";
 import type { Value } from "../../../ir/graph.js";
+import { elemBytes } from "../../../ir/loop.js";
 import type { PoolAttrs } from "../../../ir/ops/window.js";
 import { channelsOf, spatialOf } from "../../../ir/ops/window-geometry.js";
 import type { Kernel } from "../../kernels/gemm.js";
 import { type Axes, maxPool, type PoolSpec, windowSum } from "../../kernels/pool.js";
 import { maxPoolGradient, windowSumGradient } from "../../kernels/pool-grad.js";
+import { copiesRows, maxPoolRows, servesRows } from "../../kernels/pool-rows.js";
 import type { Arg, View } from "../../schedule.js";
 import type { LowerContext } from "../core/context.js";
 import { elemOf, registerOf } from "../core/kernel-builder.js";
@@ -91,6 +93,10 @@ export function lowerMaxPool(ctx: LowerContext, node: Node<"maxPool">): void {
     return;
   }
   const wanted = ctx.isUsed(indices);
+  if (!wanted && node.attrs.layout === "channelsFirst" && servesRows(pool.spec)) {
+    emitMaxPoolRows(ctx, node, pool);
+    return;
+  }
   const args = { x: viewArg(ctx.view(x), "read"), y: viewArg(ctx.result(y), "write") };
   const places = wanted ? { indices: viewArg(ctx.result(indices), "write") } : {};
   call(
@@ -101,6 +107,37 @@ export function lowerMaxPool(ctx: LowerContext, node: Node<"maxPool">): void {
     { ...args, ...places },
     node.loc,
   );
+}
+
+/** Elements of the input rows that a band sees, about: they stay in the L1 cache while its pixels are computed. */
+const bandElements = 4096;
+
+/** Rows of channels-first images are vectors of neighbouring pixels. */
+function emitMaxPoolRows(ctx: LowerContext, node: Node<"maxPool">, { spec, sizes, images }: Pool): void {
+  const [x] = node.operands as [Value];
+  const [y] = node.results as [Value];
+  const { inH, inW, outH, outW } = sizes as { readonly [name in "inH" | "inW" | "outH" | "outW"]: Dim };
+  const width = dimAdd(inW, spec.padLow[2] + spec.padHigh[2]);
+  const band = dimMax(dimFloorDiv(bandElements, dimMax(dimMul(width, spec.strides[1]), 1)), 1);
+  const bands = dimFloorDiv(dimAdd(outH, dimAdd(band, -1)), band);
+  const rows = dimAdd(dimMul(dimAdd(band, -1), spec.strides[1]), (spec.window[1] - 1) * spec.dilations[1] + 1);
+  const bytes = copiesRows(spec) ? dimMul(dimMul(width, rows), elemBytes[spec.elem]) : 0;
+  addMicroKernel(ctx, {
+    kernel: ctx.pool.kernel("maxPoolRows", maxPoolRows, spec),
+    chunks: dimMul(images, bands),
+    args: {
+      x: viewArg(ctx.view(x), "read"),
+      y: viewArg(ctx.result(y), "write"),
+      s: { kind: "scratch", bytes, perThread: true },
+      inH,
+      inW,
+      outH,
+      outW,
+      band,
+      bands,
+    },
+    loc: node.loc,
+  });
 }
 
 export function lowerMaxPoolGrad(ctx: LowerContext, node: Node<"maxPoolGrad">): void {
