@@ -51,10 +51,12 @@ function narrowed(k: Kernel, given: Expr): Expr {
   return k.block.let("narrow", B.convert("i32.from_i64", low));
 }
 
-function indexAt(k: Kernel, indices: Operand, at: Expr, size: Expr): Index {
-  const given = narrowed(k, k.loadFlat(indices, at));
-  return { given, at: k.block.let("index", B.select(B.ltS(given, 0), B.add(given, size), given)) };
+function counted(k: Kernel, given: Expr, size: Expr): Index {
+  return { given, at: k.block.let("counted", B.select(B.ltS(given, 0), B.add(given, size), given)) };
 }
+
+const indexAt = (k: Kernel, indices: Operand, at: Expr, size: Expr): Index =>
+  counted(k, narrowed(k, k.loadFlat(indices, at)), size);
 
 /** What the elements of a value are taken from, without arithmetic: itself, or what was reshaped, picked or repeated. */
 function sourceOf(v: Value, through: ReadonlySet<string>): Value {
@@ -110,10 +112,23 @@ type Indexing =
   | Node<"scatterElements">
   | Node<"scatterND">;
 
-/** The index within the axis. One that lies outside breaks the limit. */
-function clamped(k: Kernel, limit: Limit | undefined, { given, at }: Index, size: Expr): Expr {
-  if (limit) k.builder.breaks(limit, B.not(inside(at, size)), given);
-  return B.maxS(B.minS(at, B.sub(size, 1)), 0);
+/**
+ * The index at a place of `indices`, counted from the front and within an axis of `size` elements. One that lies outside breaks the
+ * limit and is clamped, away from the path of the others: indices are compared as wide as they lie.
+ */
+function indexWithin(k: Kernel, limit: Limit | undefined, indices: Operand, at: Expr, size: Expr): Expr {
+  const b = k.block;
+  const given = b.let("given", k.loadFlat(indices, at));
+  const wide = given.type === "i64";
+  const limitOfAxis = wide ? B.convert("i64.from_i32S", size) : size;
+  const fromFront = b.let("fromFront", B.add(given, B.and(B.shrS(given, wide ? 63 : 31), limitOfAxis)));
+  const index = b.mut("index", wide ? B.convert("i32.from_i64", fromFront) : fromFront);
+  b.if(B.geU(fromFront, limitOfAxis), () => {
+    const outside = counted(k, narrowed(k, given), size);
+    if (limit) k.builder.breaks(limit, B.not(inside(outside.at, size)), outside.given);
+    b.assign(index, B.maxS(B.minS(outside.at, B.sub(size, 1)), 0));
+  });
+  return index;
 }
 
 const inside = (index: Expr, size: Expr): Expr => B.ltU(index, size);
@@ -158,8 +173,7 @@ export function lowerGather(ctx: LowerContext, node: Node<"gather">): void {
     const ys = { ...raw(k.write(y)), shape: [outer, count, inner] };
     return ([o, i]) => {
       const n = k.size(size);
-      const index = indexAt(k, is, k.e.index(i!), n);
-      k.computed(clamped(k, limit, index, n), (from) => {
+      k.computed(indexWithin(k, limit, is, k.e.index(i!), n), (from) => {
         k.e.hoistIndex(dimAdd(dimMul(o!, dimMul(size, inner)), dimMul(from, inner)));
         k.loop(inner, (j) => k.store(ys, [o!, i!, j], k.load(xs, [o!, from, j])), true);
       });
@@ -179,7 +193,7 @@ export function lowerGatherElements(ctx: LowerContext, node: Node<"gatherElement
     const ys = raw(k.write(y));
     return (index) => {
       const n = k.size(size);
-      k.computed(clamped(k, limit, indexAt(k, is, k.at(is, index), n), n), (from) => {
+      k.computed(indexWithin(k, limit, is, k.at(is, index), n), (from) => {
         k.store(
           ys,
           index,
@@ -196,22 +210,21 @@ export function lowerGatherElements(ctx: LowerContext, node: Node<"gatherElement
 const axesFrom = (first: number, count: number): readonly number[] =>
   Array.from({ length: count }, (_, i) => first + i);
 
-/** Flat start of the slice that an index tuple names; `use` makes what it counts with of each index and its size. */
+/** Flat start of the slice that an index tuple names; `read` gives each index from its place, for an axis of that size. */
 function tupleStart(
   k: Kernel,
-  is: Operand,
   tuple: Dim,
   depth: number,
   shape: Shape,
   batchDims: number,
-  use: (index: Index, size: Expr) => Expr,
+  read: (at: Expr, size: Expr) => Expr,
 ): Expr {
   const strides = stridesOf(shape);
   let start: Expr = B.i32(0);
   for (let i = 0; i < depth; i++) {
     const size = k.size(shape[batchDims + i]!);
-    const index = indexAt(k, is, k.e.index(dimAdd(dimMul(tuple, depth), i)), size);
-    start = B.add(start, B.mul(use(index, size), k.size(strides[batchDims + i]!)));
+    const index = read(k.e.index(dimAdd(dimMul(tuple, depth), i)), size);
+    start = B.add(start, B.mul(index, k.size(strides[batchDims + i]!)));
   }
   return start;
 }
@@ -238,9 +251,7 @@ export function lowerGatherND(ctx: LowerContext, node: Node<"gatherND">): void {
       const ys = { ...raw(k.write(y)), shape: [batch, perBatch, inner] };
       return ([n, t]) => {
         const tuple = dimAdd(dimMul(n!, perBatch), t!);
-        const start = tupleStart(k, is, tuple, depth, x.type.shape, batchDims, (index, n) =>
-          clamped(k, limit, index, n),
-        );
+        const start = tupleStart(k, tuple, depth, x.type.shape, batchDims, (at, n) => indexWithin(k, limit, is, at, n));
         k.computed(start, (from) => {
           k.loop(
             inner,
@@ -345,7 +356,8 @@ export function lowerScatterND(ctx: LowerContext, node: Node<"scatterND">): void
   k.loop(tuples, (t, round) => {
     k.poll(round, 256);
     const fits = k.block.mut("fits", B.bool(true));
-    const start = tupleStart(k, is, t, depth, x.type.shape, 0, ({ given, at }, size) => {
+    const start = tupleStart(k, t, depth, x.type.shape, 0, (place, size) => {
+      const { given, at } = indexAt(k, is, place, size);
       if (limit) k.builder.breaks(limit, B.not(inside(at, size)), given);
       k.block.assign(fits, B.and(fits, inside(at, size)));
       return at;

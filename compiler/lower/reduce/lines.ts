@@ -10,6 +10,8 @@ import { registerOf } from "../core/kernel-builder.js";
 import { sizeOf, stridesOf } from "../core/place.js";
 import { settle } from "../elementwise/registers.js";
 import { type Kernel, mapKernel, type Node, type Operand } from "../elementwise/structured.js";
+import { lowerArgLines } from "./arg-lines.js";
+import { lowerTopFew, mostListed } from "./top-k.js";
 
 /** [outer, n, inner]: a shape around one axis. */
 const around = (shape: Shape, axis: number): readonly [Dim, Dim, Dim] => [
@@ -38,6 +40,10 @@ export function lowerArg(ctx: LowerContext, node: Node<"argMax"> | Node<"argMin"
   const [outer, n, inner] = around(x.type.shape, axis);
   const { dtype } = x.type;
   const largest = node.op === "argMax";
+  if (dtype === "f32" && inner === 1) {
+    lowerArgLines(ctx, node, outer, n);
+    return;
+  }
   mapKernel(ctx, node, `${dtype}_${node.op.toLowerCase()}${last ? "_last" : ""}`, [outer, inner], n, (k) => {
     const xs = { ...k.read(x), shape: [outer, n, inner] };
     const ys = { ...k.write(y), shape: [outer, inner] };
@@ -189,5 +195,11 @@ export function lowerSort(ctx: LowerContext, node: Node<"sort">): void {
 
 export function lowerTopK(ctx: LowerContext, node: Node<"topK">): void {
   const { axis, k, largest } = node.attrs;
+  const { dtype, shape } = node.operands[0]!.type;
+  if (typeof k === "number" && k >= 1 && k <= mostListed) {
+    const [outer, n, inner] = around(shape, axis);
+    lowerTopFew(ctx, node, { outer, n, inner }, k, (a, b) => precedes(dtype, a, b, largest));
+    return;
+  }
   lowerSelect(ctx, node, axis, k, largest);
 }
