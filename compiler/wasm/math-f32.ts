@@ -18,43 +18,48 @@ const bitsOf = (x: Expr): Expr => B.bitcast(isVector(x.type) ? "i32x4" : "i32", 
 const ln2 = { hi: 0.693359375, lo: -2.1219444e-4 } as const;
 
 /** (e^r − 1 − r)/r² for |r| ≤ ln2/2. */
-const expTail = [
+const expTail = [0.5, 0.16666534543037415, 0.04166724160313606, 0.008367431350052357, 0.0013863404747098684];
+
+/** The same for what is subtracted from: near 0 its errors count four times. */
+const expm1Tail = [
   0.5, 0.1666666716337204, 0.04166646674275398, 0.00833331048488617, 0.001393364742398262, 0.00019890988187398762,
 ];
 
 /**
- * Adding it to an f32 below 2^22 rounds that to an integer k and leaves k + 127 in the low bits: cheaper than rounding and
+ * Adding it to an f32 below 2^22 rounds that to an integer k and leaves k + 254 in the low bits: cheaper than rounding and
  * converting, for which engines emit ten instructions.
  */
-const rounder = 1.5 * 2 ** 23 + 127;
-/** Bits of `rounder` without the 127. */
-const rounderBits = 0x4b400000;
+const rounder = 1.5 * 2 ** 23 + 254;
 
 interface Scaled {
   /** e^r − 1 for the remainder r. */
   readonly minusOne: Expr;
-  /** Bits of `rounder` + k: the exponent k is in the low bits, biased by 127. */
+  /** Bits of `rounder` + k: the low ones are those of k + 254, two biased exponents whose sum is k. */
   readonly biased: Expr;
 }
 
 /** e^x = 2^k·(1 + minusOne), for |x| < 2^15. */
-function expParts(b: Block, x: Expr): Scaled {
+function expParts(b: Block, x: Expr, tail: readonly number[] = expTail): Scaled {
   const shifted = b.let("shifted", B.fma(x, Math.LOG2E, rounder));
   const n = b.let("n", B.sub(shifted, rounder));
   const r = b.let("r", B.fma(n, -ln2.lo, B.fma(n, -ln2.hi, x)));
-  const minusOne = b.let("minusOne", B.fma(B.mul(r, r), shallowPolynomial(b, r, expTail), r));
+  const minusOne = b.let("minusOne", B.fma(B.mul(r, r), shallowPolynomial(b, r, tail), r));
   return { minusOne, biased: b.let("biased", bitsOf(shifted)) };
 }
 
-/** 2^k for k in −126…127. The shift drops all but the biased exponent. */
-const powerOfTwo = (biased: Expr, type: Expr["type"]): Expr => B.bitcast(type, B.shl(biased, 23));
+/** The float with this biased exponent; the shift drops what lies above it. */
+const powerOfTwo = (exponent: Expr, type: Expr["type"]): Expr => B.bitcast(type, B.shl(exponent, 23));
 
-/** y·2^k in two steps, so that neither factor overflows and subnormals are rounded once. */
-function scale(b: Block, y: Expr, biased: Expr): Expr {
-  // k + 254 splits into two exponents that are both biased.
-  const both = b.let("both", B.sub(biased, rounderBits - 127));
-  const half = b.let("half", B.shrS(both, 1));
-  return B.mul(B.mul(y, powerOfTwo(half, y.type)), powerOfTwo(B.sub(both, half), y.type));
+/** 2^k as two powers of about half the exponent: neither overflows or is subnormal for k in −252…254. */
+function halves(b: Block, { biased }: Scaled, type: Expr["type"]): { half: Expr; low: Expr; high: Expr } {
+  const half = b.let("half", B.shrS(biased, 1));
+  return { half, low: powerOfTwo(half, type), high: powerOfTwo(B.sub(biased, half), type) };
+}
+
+/** y·2^k in two steps, so that subnormals are rounded once. */
+function scale(b: Block, y: Expr, parts: Scaled): Expr {
+  const { low, high } = halves(b, parts, y.type);
+  return B.mul(B.mul(y, low), high);
 }
 
 /**
@@ -62,42 +67,59 @@ function scale(b: Block, y: Expr, biased: Expr): Expr {
  * as long, and masks of attention make half of all numbers −∞.
  */
 export function exp(b: Block, x: Expr): Expr {
-  const { minusOne, biased } = expParts(b, b.let("t", B.pmax(B.pmin(x, 89), -176)));
-  return scale(b, b.let("y", B.add(minusOne, 1)), biased);
+  const parts = expParts(b, b.let("t", B.pmax(B.pmin(x, 89), -176)));
+  return scale(b, b.let("y", B.add(parts.minusOne, 1)), parts);
 }
 
 /** 2^k·((1 − 2^-k) + (e^r − 1)), whose difference is exact. */
 export function expm1(b: Block, x: Expr): Expr {
-  const { minusOne, biased } = expParts(b, b.let("t", B.pmax(B.pmin(x, 89), -18)));
-  const most = B.minS(biased, rounderBits + 127 + 126);
-  const inverse = powerOfTwo(B.sub(B.broadcast(biased.type, 254), most), x.type);
-  const y = b.let("y", B.add(B.sub(B.broadcast(x.type, 1), inverse), minusOne));
-  return B.select(B.eq(x, 0), x, scale(b, y, biased));
+  const parts = expParts(b, b.let("t", B.pmax(B.pmin(x, 89), -18)), expm1Tail);
+  const bits = bitsOf(B.broadcast(x.type, rounder));
+  const k = b.let("k", B.sub(parts.biased, bits));
+  const inverse = powerOfTwo(B.sub(B.broadcast(k.type, 127), B.minS(k, 126)), x.type);
+  const y = b.let("y", B.add(B.sub(B.broadcast(x.type, 1), inverse), parts.minusOne));
+  return B.select(B.eq(x, 0), x, scale(b, y, parts));
 }
 
-/** e^-|x| over 1 + e^-|x|, or 1 over it. */
+/**
+ * e^x over 1 + e^x, both times 2^-h for about half of the exponent of e^x, so that neither overflows and what is subnormal is rounded
+ * once. Beyond −105…18 the result is 0 or 1 anyway.
+ */
 export function sigmoid(b: Block, x: Expr): Expr {
-  const { minusOne, biased } = expParts(b, b.let("t", B.pmax(B.neg(B.abs(x)), -104.5)));
-  // k is in −151…0: with 64 more it is a normal exponent, and the last product rounds subnormals.
-  const scaled = B.mul(B.add(minusOne, 1), powerOfTwo(B.add(biased, 64), x.type));
-  const e = b.let("e", B.mul(scaled, 2 ** -64));
-  return B.div(B.select(B.lt(x, 0), e, B.broadcast(x.type, 1)), B.add(e, 1));
+  const parts = expParts(b, b.let("t", B.pmax(B.pmin(x, 18), -105)));
+  const { half, high } = halves(b, parts, x.type);
+  const e = b.let("e", B.mul(B.add(parts.minusOne, 1), high));
+  const one = powerOfTwo(B.sub(B.broadcast(half.type, 254), half), x.type);
+  return B.div(e, B.add(one, e));
 }
 
-/** (tanh x − x)/x³ in x² for |x| ≤ 0.6. */
+/** (2^f − 1)/f for |f| ≤ ½. */
+const exp2Tail = [
+  0.6931471824645996, 0.24022647738456726, 0.05550359934568405, 0.009618505835533142, 0.0013390807434916496,
+  0.00015326458378694952,
+];
+
+/** 2^y where its result is normal, to 2^-23: for what is added to something larger. */
+function coarseExp2(b: Block, y: Expr): Expr {
+  const shifted = b.let("shifted", B.add(y, rounder - 127));
+  const f = b.let("f", B.sub(y, B.sub(shifted, rounder - 127)));
+  const m = B.fma(f, shallowPolynomial(b, f, exp2Tail), B.broadcast(y.type, 1));
+  return B.mul(m, powerOfTwo(bitsOf(shifted), y.type));
+}
+
+/** (tanh x − x)/x³ in x² for |x| ≤ 0.65. */
 const tanhTail = [
-  -0.3333333134651184, 0.13332915306091309, -0.053873948752880096, 0.021110959351062775, -0.006269119679927826,
+  -0.3333325982093811, 0.1333082914352417, -0.05368791148066521, 0.02046905644237995, -0.005514774937182665,
 ];
 
 /** 1 − 2/(e^2x + 1), which is accurate and ≤ 1 where x is not small, and a polynomial where it is. */
 export function tanh(b: Block, x: Expr): Expr {
   const a = b.let("a", B.abs(x));
   const z = b.let("z", B.mul(x, x));
-  const small = B.fma(B.mul(z, x), shallowPolynomial(b, z, tanhTail), x);
-  const { minusOne, biased } = expParts(b, b.let("t", B.mul(B.pmin(a, 9.1), 2)));
-  const e = B.mul(B.add(minusOne, 1), powerOfTwo(biased, x.type));
+  const small = B.fma(B.mul(z, x), polynomial(z, tanhTail), x);
+  const e = coarseExp2(b, b.let("y", B.mul(B.pmin(a, 9.1), 2 * Math.LOG2E)));
   const large = B.sub(B.broadcast(x.type, 1), B.div(B.broadcast(x.type, 2), B.add(e, 1)));
-  return B.select(B.lt(a, 0.6), small, B.copysign(large, x));
+  return B.select(B.lt(a, 0.65), small, B.copysign(large, x));
 }
 
 /** (ln(1 + f) − f + f²/2)/f³ for 1 + f in √½…√2. */
@@ -138,22 +160,22 @@ export function log1p(b: Block, x: Expr): Expr {
   return B.select(B.gt(x, -1), B.select(unchanged, x, y), special);
 }
 
-/** erf x / x − 1 in x² for |x| < 0.92, and −ln(erfc x)/x for x in 0.92…4. */
+/** erf x / x − 1 in x² for |x| < 0.92, and log2(erfc x)/x for x in 0.92…4. */
 const erfSmall = [
   0.12837916612625122, -0.37612634897232056, 0.11283699423074722, -0.0268595889210701, 0.0052014561370015144,
   -0.0008147081243805587, 8.387074194615707e-5,
 ];
 const erfLarge = [
-  1.1287342309951782, 0.6348386406898499, 0.10666902363300323, -0.024020303040742874, 0.0036686973180621862,
-  -0.0002762448275461793, -1.279368188988883e-5, 4.499955139181111e-6, -2.7748529873861116e-7,
+  -1.6283009052276611, -0.9163073301315308, -0.15330545604228973, 0.03431509807705879, -0.005271297413855791,
+  0.0004698207776527852, -1.6623038391117007e-5,
 ];
 
 export function erf(b: Block, x: Expr): Expr {
   const a = b.let("a", B.abs(x));
-  const small = B.fma(x, shallowPolynomial(b, b.let("z", B.mul(x, x)), erfSmall), x);
+  const small = B.fma(x, polynomial(b.let("z", B.mul(x, x)), erfSmall), x);
   const t = b.let("t", B.pmin(a, 4));
-  const { minusOne, biased } = expParts(b, b.let("logErfc", B.mul(B.neg(t), shallowPolynomial(b, t, erfLarge))));
-  const large = B.sub(B.broadcast(x.type, 1), B.mul(B.add(minusOne, 1), powerOfTwo(biased, x.type)));
+  const erfc = coarseExp2(b, b.let("y", B.mul(t, shallowPolynomial(b, t, erfLarge))));
+  const large = B.sub(B.broadcast(x.type, 1), erfc);
   return B.select(B.lt(a, 0.92), small, B.copysign(large, x));
 }
 
