@@ -12,6 +12,7 @@ import type { LoopFunction } from "../ir/loop.js";
 import { loopPipeline } from "../passes/loop/pipeline.js";
 import { integerCases } from "./integer-cases.js";
 import { type Case, cases } from "./kernel-cases.js";
+import { movingCases } from "./moving-cases.js";
 
 const args = process.argv.slice(2);
 const filter = args.find((a) => !a.startsWith("--")) ?? "";
@@ -76,7 +77,7 @@ const time = (row: Row): void => {
   row.best = Math.min(row.best, (now() - start) / row.repeats);
 };
 
-const chosen = [...cases, ...integerCases].filter((c) => c.name === "peak" || c.name.includes(filter));
+const chosen = [...cases, ...integerCases, ...movingCases].filter((c) => c.name === "peak" || c.name.includes(filter));
 const rows = chosen.map(prepare);
 // Until the optimising tier has arrived.
 for (const row of rows) {
