@@ -237,7 +237,8 @@ export function transpose(s: TransposeSpec): Kernel {
   const cut = few?.axis === "columns" ? "rows" : "columns";
   const what = few === undefined ? "" : `_${few.count}${few.axis}`;
   const pointers = [pointer("x", elem), pointer("y", elem)];
-  const blockParams = [pointer("from", elem), pointer("to", elem), ...ints("rows", "columns", "xRow", "yRow")];
+  // Shared by all elements of a size.
+  const blockParams = [pointer("from", raw), pointer("to", raw), ...ints("rows", "columns", "xRow", "yRow")];
   const block: LoopFunction = buildFunction(`${raw}_turn${what}`, blockParams, undefined, (f) => {
     const { from, to, rows, columns, xRow, yRow } = named(blockParams);
     const pitch = (row: Expr) => f.let("pitch", mul(row, bytes));
