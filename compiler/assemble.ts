@@ -25,6 +25,7 @@ import { type Arena, planArena } from "./plan/arena.js";
 import { EntryEmitter } from "./plan/emit.js";
 import { usesOf } from "./plan/liveness.js";
 import { type Bases, type Place, Placement } from "./plan/placement.js";
+import { planFunction } from "./plan/plan-function.js";
 import { prepare, type WeightsPolicy } from "./plan/prepare.js";
 import { collectSlots, limitDim } from "./plan/reads.js";
 import { allBuffers, placeStateResults } from "./plan/state.js";
@@ -233,7 +234,7 @@ function emitEntry({ schedule, placement }: Entry, table: EntryTable, maxMemoryB
       shape: shape.map((d): ManifestDim => (typeof d === "number" ? d : { dim: dimText(d), slot: table.slot(d) })),
       offset: table.numberOrSlot(placement.address(view)),
     }));
-  const functions = [...emitter.run(), emitter.plan()];
+  const functions = [...emitter.run(), planFunction(schedule, placement, table)];
   const outputs = tensors(schedule.outputs);
   const guard = outputs.find((o) => o.name === gradientGuard);
   const info: EntryInfo = {

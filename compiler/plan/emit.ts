@@ -1,15 +1,15 @@
 /**
- * Turns a placed schedule into the two exported functions of an entry (see runtime/format.ts): `plan_E`, which evaluates all
- * sizes and offsets into the table, and `run_E`, which makes the calls. Both are plain Loop IR.
+ * Turns a placed schedule into `run_E` (see runtime/format.ts), which makes the calls, in plain Loop IR. Steps stand in functions of
+ * some dozens; a block of steps that repeats is one of them, called with what differs.
  */
 
-import { type Dim, dimSymbol, symbolDim } from "../../ir/dim.js";
+import { type Dim, symbolDim } from "../../ir/dim.js";
 import { foldDim } from "../../ir/dim-read.js";
 import { InternalError } from "../../ir/errors.js";
 import type { Expr, LoopFunction, Stmt } from "../../ir/loop.js";
 import * as b from "../../ir/loop-build.js";
 import { emitDimOp } from "../../ir/loop-dim.js";
-import { planOverflow, planRefused, wordChunk, wordPoll, wordResume, wordStop } from "../../runtime/format.js";
+import { wordChunk, wordPoll, wordResume, wordStop } from "../../runtime/format.js";
 import {
   type Arg,
   type ForStep,
@@ -22,16 +22,23 @@ import {
   type Step,
   type View,
 } from "../schedule.js";
+import { type Block, type BlockStep, blockCalls } from "./blocks.js";
 import { afterFinding } from "./growth.js";
 import { Hazards } from "./hazards.js";
 import { canLeave, Leaving, leaveIfAsked, setWord, word } from "./leaving.js";
-import { broken, checks, limitAddress } from "./limits.js";
+import { broken, checks } from "./limits.js";
 import type { Placement } from "./placement.js";
-import { copiedBytes, loopState, splitAtLoops, unknownSymbols } from "./reads.js";
+import { isLeaf, type Leaf, loopState, type Operand, operandsOf, splitAtLoops } from "./reads.js";
 import type { EntryTable } from "./table.js";
 
-/** Steps per run function: engines compile function by function, and a huge one compiles late. */
-const stepsPerFunction = 32;
+const runParams = [
+  { name: "tid", type: "i32" },
+  { name: "threads", type: "i32" },
+  { name: "begin", type: "i32" },
+  { name: "end", type: "i32" },
+] as const;
+
+const nameOf = (e: Expr) => (e as Extract<Expr, { kind: "var" }>).name;
 
 /** What a part of run_E returns where a limit is broken: the parts after it do not run. */
 const stopped = b.i32(-1);
@@ -59,43 +66,42 @@ export class EntryEmitter {
 
   /** run_E and its parts. */
   run(): readonly LoopFunction[] {
-    const name = this.#schedule.name;
-    const params = [
-      { name: "tid", type: "i32" },
-      { name: "threads", type: "i32" },
-      { name: "begin", type: "i32" },
-      { name: "end", type: "i32" },
-    ] as const;
-    const begin = b.v("begin", "i32");
-    const end = b.v("end", "i32");
-    const hazards = this.#hazards();
-    const groups: LoopFunction[] = [];
-    const steps = this.#schedule.steps;
-    for (let first = 0; first < steps.length; first += stepsPerFunction) {
-      const body = steps.slice(first, first + stepsPerFunction).map((step, i): Stmt => {
-        const index = first + i;
-        const inside = b.and(b.leS(begin, b.i32(index)), b.ltS(b.i32(index), end));
-        return b.ifThen(inside, [...this.#topStep(step, index, hazards), ...leaveIfAsked(b.i32(index + 1))]);
-      });
-      body.push({ kind: "return", value: end });
-      groups.push({ name: `run_${name}_${first / stepsPerFunction}`, params, result: "i32", body });
-    }
-    const calls = groups.flatMap((g, i): Stmt[] => {
-      const next = b.v(`next_${i}`, "i32");
-      return [
-        { kind: "let", name: `next_${i}`, value: b.call("i32", g.name, [this.#tid, this.#threads, begin, end]) },
+    const { name } = this.#schedule;
+    const parts = new Map<Block, LoopFunction>();
+    const calls: Stmt[] = [];
+    const [begin, end] = [b.v("begin", "i32"), b.v("end", "i32")];
+    for (const { block, args } of blockCalls(this.#schedule, this.#placement, this.#table)) {
+      const part = parts.get(block) ?? this.#part(`run_${name}_${parts.size}`, block);
+      parts.set(block, part);
+      const next = b.v(this.#fresh("next"), "i32");
+      const value = b.call("i32", part.name, [this.#tid, this.#threads, begin, end, ...args]);
+      calls.push(
+        { kind: "let", name: nameOf(next), value },
         b.ifThen(b.ne(next, end), [b.ret(b.select(b.eq(next, stopped), end, next))]),
-      ];
-    });
+      );
+    }
     calls.push({ kind: "return", value: end });
-    return [...groups, { name: `run_${name}`, params, result: "i32", body: calls }];
+    return [...parts.values(), { name: `run_${name}`, params: runParams, result: "i32", body: calls }];
+  }
+
+  #part(name: string, { steps, params }: Block): LoopFunction {
+    const [begin, end] = [b.v("begin", "i32"), b.v("end", "i32")];
+    const body = steps.map((step): Stmt => {
+      const { index } = step;
+      const inside = b.and(b.leS(begin, index), b.ltS(index, end));
+      return b.ifThen(inside, [...this.#topStep(step), ...leaveIfAsked(b.add(index, b.i32(1)))]);
+    });
+    body.push({ kind: "return", value: end });
+    const more = Array.from({ length: params }, (_, i) => ({ name: `p${i}`, type: "i32" }) as const);
+    return { name, params: [...runParams, ...more], result: "i32", body };
   }
 
   /** A step of the schedule, which may be one that an earlier call left off in. */
-  #topStep(step: Step, index: number, hazards: Hazards): readonly Stmt[] {
-    if (!canLeave(step)) return this.#step(step, hazards);
+  #topStep({ step, index, waits, operands }: BlockStep): readonly Stmt[] {
+    const code = () => (isLeaf(step) ? this.#leaf(step, waits, operands) : this.#control(step));
+    if (!canLeave(step)) return code();
     this.#leaving.enter(index, this.#fresh("skip"));
-    return [b.mut(this.#leaving.skipName, word(wordResume)), ...this.#step(step, hazards)];
+    return [b.mut(this.#leaving.skipName, word(wordResume)), ...code()];
   }
 
   /** Steps inside control flow. Those before the one that a call is to go on in are skipped. */
@@ -120,37 +126,6 @@ export class EntryEmitter {
     return out;
   }
 
-  /** plan_E. */
-  plan(): LoopFunction {
-    const { requirements } = this.#schedule;
-    const total = this.#placement.end;
-    const statements: Stmt[] = [];
-    const largest = b.v("largest", "f64");
-    statements.push(b.mut("largest", this.#table.inDoubles(total)));
-    // Sizes that data decide are 0 until they are found. What depends on them is evaluated anew then; a way through branches that
-    // does not find some of them leaves these at 0.
-    for (const d of unknownSymbols(this.#schedule)) statements.push(...this.#keep(d, 0, largest));
-    for (const { symbol, begin } of this.#placement.arena.stages)
-      statements.push(...this.#keep(dimSymbol(symbol), begin, largest));
-    for (const { value } of this.#table.derived()) statements.push(...this.#keep(value, value, largest));
-    if (requirements.length > 0)
-      statements.push(
-        ...checks(this.#table, requirements, () => this.#fresh("actual")),
-        b.ifThen(
-          broken(
-            this.#table,
-            requirements.map((r) => r.limit),
-          ),
-          [b.ret(b.i32(planRefused | 0))],
-        ),
-      );
-    statements.push(b.ifThen(b.ge(largest, b.f64(planRefused)), [{ kind: "return", value: b.i32(planOverflow | 0) }]), {
-      kind: "return",
-      value: b.convert("i32.from_f64U", this.#table.inDoubles(total)),
-    });
-    return { name: `plan_${this.#schedule.name}`, params: [], result: "i32", body: statements };
-  }
-
   /**
    * After a step that sets limits on one thread: all threads end the run where one is broken, so that nothing works on sizes
    * that are none. No later step sets the same limits before another barrier, so every thread sees the same.
@@ -159,33 +134,38 @@ export class EntryEmitter {
     return [{ kind: "barrier", threads: this.#threads }, b.ifThen(broken(this.#table, limits), [b.ret(stopped)])];
   }
 
-  /** Stores the value in the slot of `key`. */
-  #keep(key: Dim, value: Dim, largest: Expr): readonly Stmt[] {
-    return this.#table.keep(this.#table.slot(key), this.#table.inDoubles(value), largest, this.#fresh("d"));
-  }
-
   #hazards(): Hazards {
     return new Hazards(this.#placement);
   }
 
+  /** A step inside control flow. */
   #step(step: Step, hazards: Hazards): readonly Stmt[] {
+    if (isLeaf(step)) {
+      const operands = operandsOf(step, this.#placement).map((o) => this.#operand(o));
+      return this.#leaf(step, hazards.before(step), operands);
+    }
+    hazards.control(step);
+    return this.#control(step);
+  }
+
+  #operand({ dim, isSlot }: Operand): Expr {
+    return isSlot ? b.i32(this.#table.address(this.#table.slot(dim))) : this.#read(dim);
+  }
+
+  /** Code that reads `operands`, those that `operandsOf` lists. */
+  #leaf(step: Leaf, waits: boolean, operands: readonly Expr[]): readonly Stmt[] {
+    const barrier: readonly Stmt[] = waits ? [{ kind: "barrier", threads: this.#threads }] : [];
+    if (step.kind === "kernel") return [...barrier, ...this.#kernel(step, operands)];
+    const [dst, src, bytes] = operands as readonly [Expr, Expr, Expr];
+    return [...barrier, b.ifThen(b.eq(this.#tid, b.i32(0)), [{ kind: "copy", dst, src, bytes }])];
+  }
+
+  #control(step: Exclude<Step, Leaf>): readonly Stmt[] {
     const barrier: Stmt = { kind: "barrier", threads: this.#threads };
     switch (step.kind) {
-      case "kernel":
-        return [...(hazards.before(step) ? [barrier] : []), ...this.#kernel(step)];
-      case "copy": {
-        const copy: Stmt = {
-          kind: "copy",
-          dst: this.#read(this.#placement.address(step.to)),
-          src: this.#read(this.#placement.address(step.from)),
-          bytes: this.#read(copiedBytes(step)),
-        };
-        return [...(hazards.before(step) ? [barrier] : []), b.ifThen(b.eq(this.#tid, b.i32(0)), [copy])];
-      }
       case "if": {
         const branch = (steps: readonly Step[]) => this.#list(steps, this.#hazards());
         // All threads must have read the condition before anyone may overwrite it, and all must see its writer's store.
-        hazards.clear();
         const name = this.#fresh("condition");
         const condition = b.v(name, "i32");
         const then = branch(step.then);
@@ -202,7 +182,6 @@ export class EntryEmitter {
       case "once":
         return this.#once(step, barrier);
       case "check":
-        hazards.clear();
         return [
           b.ifThen(
             b.eq(this.#tid, b.i32(0)),
@@ -211,7 +190,6 @@ export class EntryEmitter {
           ...this.#endsWhereBroken(step.requirements.map((r) => r.limit)),
         ];
       case "for":
-        hazards.clear();
         return this.#loop(step, barrier);
     }
   }
@@ -253,7 +231,6 @@ export class EntryEmitter {
       Expr,
       Expr,
     ];
-    const nameOf = (e: Expr) => (e as Extract<Expr, { kind: "var" }>).name;
     const index = step.reverse ? b.sub(b.sub(count, b.i32(1)), round) : round;
     this.#loops.set(step.symbol, index);
     const leaving = this.#leaving;
@@ -321,8 +298,11 @@ export class EntryEmitter {
     });
   }
 
-  #kernel(step: KernelStep): readonly Stmt[] {
-    const args = step.args.map((a) => this.#arg(a));
+  #kernel(step: KernelStep, operands: readonly Expr[]): readonly Stmt[] {
+    const next = operands.values();
+    const operand = (): Expr => next.next().value as Expr;
+    const args = step.args.map((a) => this.#arg(a, operand));
+    const chunks = operand();
     const fn = step.fn.name;
     const written = step.args.flatMap((a) => (a.kind === "sizeSlot" ? [a.symbol] : []));
     const barrier: Stmt = { kind: "barrier", threads: this.#threads };
@@ -334,7 +314,7 @@ export class EntryEmitter {
       );
     } else {
       if (written.length > 0) throw new InternalError(`${step.fn.name} finds a size but runs in chunks`);
-      return this.#chunks(this.#read(step.chunks), (begin, end) => ({ kind: "call", fn, args: [begin, end, ...args] }));
+      return this.#chunks(chunks, (begin, end) => ({ kind: "call", fn, args: [begin, end, ...args] }));
     }
     const limits = step.args.flatMap((a) => (a.kind === "limitSlot" ? [a.limit] : []));
     if (written.length > 0) call.push(...(limits.length > 0 ? this.#endsWhereBroken(limits) : [barrier]));
@@ -371,23 +351,9 @@ export class EntryEmitter {
     ];
   }
 
-  #arg(a: Arg): Expr {
-    switch (a.kind) {
-      case "view":
-        return this.#read(this.#placement.address(a.view));
-      case "dim":
-        return this.#read(a.value);
-      case "f32":
-        return b.f32(a.value);
-      case "scratch": {
-        const base = this.#read(this.#placement.scratchAddress(a));
-        if (!a.perThread) return base;
-        return b.add(base, b.mul(this.#tid, this.#read(this.#placement.scratch(a).stride)));
-      }
-      case "sizeSlot":
-        return b.i32(this.#table.address(this.#table.slot(dimSymbol(a.symbol))));
-      case "limitSlot":
-        return limitAddress(this.#table, a.limit);
-    }
+  #arg(a: Arg, operand: () => Expr): Expr {
+    if (a.kind === "f32") return b.f32(a.value);
+    const value = operand();
+    return a.kind === "scratch" && a.perThread ? b.add(value, b.mul(this.#tid, operand())) : value;
   }
 }

@@ -34,6 +34,11 @@ export class Hazards {
     this.#touched = [];
   }
 
+  /** A step of control flow: all threads wait for one another in it, but where nothing is left to do once. */
+  control({ kind }: Exclude<Step, Leaf>): void {
+    if (kind !== "once") this.clear();
+  }
+
   /** Whether a barrier must stand before the step. Takes note of what the step touches. */
   before(step: Leaf): boolean {
     const touches = this.#touches(step);

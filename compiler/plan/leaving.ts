@@ -33,10 +33,10 @@ export class Leaving {
   /** For each loop around the step being emitted, the outermost first: what saves its state. */
   readonly loops: (readonly Stmt[])[] = [];
   skipName = "";
-  #step = 0;
+  #step: Expr = b.i32(0);
 
   /** Begins a step of the schedule. `skipName`: the register that holds `skip`. */
-  enter(step: number, skipName: string): void {
+  enter(step: Expr, skipName: string): void {
     this.#step = step;
     this.skipName = skipName;
   }
@@ -61,6 +61,6 @@ export class Leaving {
 
   /** Leaves the run at place `id` of the step. */
   leave(id: number): readonly Stmt[] {
-    return [...this.loops.flat(), setWord(wordResume, b.i32(id)), { kind: "return", value: b.i32(this.#step) }];
+    return [...this.loops.flat(), setWord(wordResume, b.i32(id)), { kind: "return", value: this.#step }];
   }
 }

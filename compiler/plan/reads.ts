@@ -9,6 +9,7 @@ import {
   forEachStep,
   innerSteps,
   isView,
+  type KernelStep,
   type Limit,
   type Schedule,
   type Step,
@@ -38,32 +39,50 @@ export function splitAtLoops(
   return typeof fixed === "number" ? { fixed: 0, varying: d } : { fixed, varying: dimSub(d, fixed) };
 }
 
-function readsOfArg(a: Arg, placement: Placement): readonly Dim[] {
+/** What code reads: a value, or where its slot is. */
+export interface Operand {
+  readonly dim: Dim;
+  readonly isSlot?: boolean;
+}
+
+function operandsOfArg(a: Arg, placement: Placement): readonly Operand[] {
   switch (a.kind) {
     case "view":
-      return [placement.address(a.view)];
+      return [{ dim: placement.address(a.view) }];
     case "dim":
-      return [a.value];
+      return [{ dim: a.value }];
     case "f32":
       return [];
-    case "scratch":
-      return a.perThread ? [placement.scratchAddress(a), placement.scratch(a).stride] : [placement.scratchAddress(a)];
+    case "scratch": {
+      const base = { dim: placement.scratchAddress(a) };
+      return a.perThread ? [base, { dim: placement.scratch(a).stride }] : [base];
+    }
     case "sizeSlot":
-      return [dimSymbol(a.symbol)];
+      return [{ dim: dimSymbol(a.symbol), isSlot: true }];
     case "limitSlot":
-      return [limitDim(a.limit)];
+      return [{ dim: limitDim(a.limit), isSlot: true }];
   }
+}
+
+export type Leaf = KernelStep | CopyStep;
+
+export const isLeaf = (step: Step): step is Leaf => step.kind === "kernel" || step.kind === "copy";
+
+/** What the code of a step reads, in its order: of a kernel the arguments and chunks, of a copy target, source and bytes. */
+export function operandsOf(step: Leaf, placement: Placement): readonly Operand[] {
+  if (step.kind === "copy")
+    return [placement.address(step.to), placement.address(step.from), copiedBytes(step)].map((dim) => ({ dim }));
+  return [...step.args.flatMap((a) => operandsOfArg(a, placement)), { dim: step.chunks ?? 0 }];
 }
 
 /** What a step itself reads; the steps inside control flow are not included. */
 function readsOf(step: Step, placement: Placement): readonly Dim[] {
   switch (step.kind) {
     case "kernel":
-      return [...step.args.flatMap((a) => readsOfArg(a, placement)), step.chunks ?? 0];
+    case "copy":
+      return operandsOf(step, placement).map((o) => o.dim);
     case "check":
       return step.requirements.map((r) => limitDim(r.limit));
-    case "copy":
-      return [placement.address(step.to), placement.address(step.from), copiedBytes(step)];
     case "if":
       return [placement.address(step.condition)];
     case "once":

@@ -75,11 +75,18 @@ export class EntryTable {
     return this.#layout.offset + 4 * slot;
   }
 
+  /** A constant, or the address of the slot where the value stands. */
+  source(value: Dim): { readonly isSlot: boolean; readonly number: number } {
+    const known = this.#constant(value);
+    return known !== undefined
+      ? { isSlot: false, number: known }
+      : { isSlot: true, number: this.address(this.slot(value)) };
+  }
+
   /** The value as an i32: a constant, or a load from its slot. */
   read(value: Dim): Expr {
-    const known = this.#constant(value);
-    if (known !== undefined) return b.i32(known);
-    return b.load("i32", "i32", b.i32(this.address(this.slot(value))), b.i32(0));
+    const { isSlot, number } = this.source(value);
+    return isSlot ? b.load("i32", "i32", b.i32(number), b.i32(0)) : b.i32(number);
   }
 
   #constant(value: Dim): number | undefined {
