@@ -16,6 +16,7 @@ import { layout } from "./graph/layout.js";
 import { mergeScans } from "./graph/merge-scans.js";
 import { narrowProducts } from "./graph/narrow-products.js";
 import { recognize } from "./graph/recognize.js";
+import { shareTransposes } from "./graph/share-transposes.js";
 import { simplify } from "./graph/simplify.js";
 import { sparseUpdates } from "./graph/sparse-updates.js";
 import { tabulate } from "./graph/tabulate.js";
@@ -27,6 +28,8 @@ import type { GraphPass, Trace } from "./pass.js";
 export const defaultPipeline: readonly GraphPass[] = [
   // Before anything else, as it looks for loops that are equal but for their results.
   mergeScans,
+  // Before transposes of constants are folded into constants again.
+  shareTransposes,
   simplify,
   foldConstants(),
   // Composites are recognised by the identity of shared operands.

@@ -13,6 +13,7 @@ import { mergeScans } from "./merge-scans.js";
 import { narrowProducts } from "./narrow-products.js";
 import { recognize } from "./recognize.js";
 import { relaxedMath } from "./relaxed-math.js";
+import { shareTransposes } from "./share-transposes.js";
 import { simplify } from "./simplify.js";
 import { sparseUpdates } from "./sparse-updates.js";
 import { tabulate } from "./tabulate.js";
@@ -32,6 +33,7 @@ const all: readonly GraphPass[] = [
   narrowProducts,
   recognize,
   relaxedMath,
+  shareTransposes,
   simplify,
   sparseUpdates,
   tabulate,

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { type LlamaSize, llama, llamaTiny } from "../../bench/models/llama.js";
+import { type LlamaSize, llama, llamaFeeds, llamaTiny } from "../../bench/models/llama.js";
 import { compile } from "../../compiler/compile.js";
 import { importOnnx } from "../../compiler/onnx/import.js";
 import { readOnnx } from "../../compiler/onnx/model.js";
@@ -11,6 +11,7 @@ import { encodeModel } from "../../compiler/onnx/protobuf.js";
 import { encodeTensor } from "../../compiler/onnx/tensor.js";
 import { dtypeInfo } from "../../ir/dtype.js";
 import { tensorFrom } from "../../ir/tensor.js";
+import { type Feeds, load } from "../../runtime/index.js";
 import { model } from "./build.js";
 
 describe("a file whose bytes are handed over", () => {
@@ -50,6 +51,21 @@ describe("a file whose bytes are handed over", () => {
 
 describe("packed weights", () => {
   const size: LlamaSize = { ...llamaTiny, layers: 1 };
+
+  it("of a tied embedding are no second copy in the file, however the model ties it", async () => {
+    const sizes = ["once", "twice"] as const;
+    const [once, twice] = sizes.map((tied) => llama({ ...size, tied })) as [Uint8Array, Uint8Array];
+    expect(twice.length - once.length).toBeGreaterThan(0.9 * size.vocabulary * size.width * 4);
+    const results = [];
+    for (const file of [once, twice]) {
+      const artifact = await compile(importOnnx(file), { variants: ["simd128"] });
+      expect(artifact.weights.length).toBeLessThan(1.05 * once.length);
+      const session = await load(artifact);
+      for (const queries of [1, 20]) results.push(await session.run(llamaFeeds(size, queries, 3) as unknown as Feeds));
+      session.dispose();
+    }
+    expect(results.slice(2)).toEqual(results.slice(0, 2));
+  });
 
   it("are written as they are put together", async () => {
     const artifact = await compile(importOnnx(llama(size)), { variants: ["simd128"], name: "tiny" });
