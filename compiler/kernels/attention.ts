@@ -19,6 +19,7 @@
 import type { Expr, LoopFunction, LoopParam } from "../../ir/loop.js";
 import { type Block, buildFunction } from "../../ir/loop-block.js";
 import * as B from "../../ir/loop-build.js";
+import { attentionRow, hasRows } from "./attention-row.js";
 import { chooseTile } from "./choose-tile.js";
 import { Helpers } from "./columns.js";
 import { type GemmKernel, gemm, type Kernel } from "./gemm.js";
@@ -35,9 +36,14 @@ export interface AttentionSpec {
   readonly d?: number;
   /** Elements of a value, where known. */
   readonly e?: number;
-  /** Batch axes where keys or values are shared by several matrices; 0 where each has its own. */
+  /** Batch axes where keys, values or masks are shared by several matrices; 0 where each has its own. */
   readonly axes: number;
+  /** Whether floats are added to the scores. */
+  readonly masked?: boolean;
 }
+
+/** Fewer queries than this are computed one by one, where there is a kernel for it. */
+const fewQueries = 12;
 
 /** Elements of memory that a thread works in: transposed queries (and dY), weights (and their cotangents). */
 export const attentionScratch = { forward: { wide: 1, deep: 1 }, gradient: { wide: 2, deep: 2 } } as const;
@@ -46,12 +52,19 @@ const single = { type: "f32" } as const;
 const by = { name: "by", ...single } as const;
 const pointers = <const N extends string>(...names: readonly N[]) => names.map((n) => B.pointer(n, "f32"));
 
-/** Parameters after the operands': sizes L, S, D and E, the scale, memory to work in, and of each batch axis its size and strides in matrices. */
-const common = (axes: number): readonly LoopParam[] => [
+/**
+ * Parameters after the operands': sizes L, S, D and E, the scale, memory to work in, and of each batch axis its size and strides in
+ * matrices; of a mask its elements from row to row, and its strides in elements.
+ */
+const common = (axes: number, masked = false): readonly LoopParam[] => [
   ...ints("l", "s", "d", "e"),
   { name: "scale", ...single },
   ...pointers("work"),
-  ...Array.from({ length: axes }, (_, i) => ints(`batch${i}`, `keyStep${i}`, `valueStep${i}`)).flat(),
+  ...(masked ? [...pointers("mask"), ...ints("maskRow")] : []),
+  ...Array.from({ length: axes }, (_, i) => [
+    ...ints(`batch${i}`, `keyStep${i}`, `valueStep${i}`),
+    ...(masked ? ints(`maskStep${i}`) : []),
+  ]).flat(),
 ];
 
 /** to[column][row] = by · x[row][column], for up to a block of rows; zeros where there are fewer. */
@@ -127,6 +140,24 @@ function softmaxColumns(causal: boolean): LoopFunction {
     });
   });
 }
+
+/** p[keys][32] += mask[count][keys], whose rows are `step` elements apart. */
+const addMask: LoopFunction = buildFunction(
+  "f32_attention_mask",
+  [...pointers("p", "mask"), ...ints("count", "keys", "step")],
+  undefined,
+  (f, [p, mask, count, keys, step]) => {
+    const row = f.mut("row", mask!);
+    f.for("r", 0, count!, 1, (r) => {
+      const at = f.mut("at", B.add(p!, B.mul(r, bytes)));
+      f.for("key", 0, keys!, 1, (key) => {
+        f.store("f32", at, 0, B.add(B.load("f32", "f32", at, 0), B.load("f32", "f32", row, key)));
+        f.assign(at, B.add(at, rowBytes));
+      });
+      f.assign(row, B.add(row, B.mul(step!, bytes)));
+    });
+  },
+);
 
 /** g = by · p ∘ (g − Σ p ∘ g down the columns). */
 const softmaxGradColumns: LoopFunction = buildFunction(
@@ -210,27 +241,33 @@ function tileOf(n: Expr): { readonly mr: number; readonly nr: number; readonly n
   return known === undefined ? tile : { ...tile, n: known };
 }
 
-/** Of a matrix of queries: which of keys and of values belong to it. */
-function partners(f: Block, p: Readonly<Record<string, Expr>>, axes: number, matrix: Expr): readonly [Expr, Expr] {
-  if (axes === 0) return [matrix, matrix];
+/** Of a matrix of queries: which of keys and of values belong to it, and where its mask starts, in elements. */
+function partners(
+  f: Block,
+  p: Readonly<Record<string, Expr>>,
+  { axes, masked }: AttentionSpec,
+  matrix: Expr,
+): readonly [Expr, Expr, Expr] {
+  if (axes === 0) return [matrix, matrix, B.i32(0)];
   let rest = matrix;
-  let [key, value]: [Expr, Expr] = [B.i32(0), B.i32(0)];
+  let [key, value, mask]: [Expr, Expr, Expr] = [B.i32(0), B.i32(0), B.i32(0)];
   for (let i = axes - 1; i >= 0; i--) {
     const size = p[`batch${i}`]!;
     const index = f.let("index", i === 0 ? rest : B.remS(rest, size));
     if (i > 0) rest = f.let("rest", B.divS(rest, size));
     key = B.add(key, B.mul(index, p[`keyStep${i}`]!));
     value = B.add(value, B.mul(index, p[`valueStep${i}`]!));
+    if (masked) mask = B.add(mask, B.mul(index, p[`maskStep${i}`]!));
   }
-  return [f.let("keyMatrix", key), f.let("valueMatrix", value)];
+  return [f.let("keyMatrix", key), f.let("valueMatrix", value), f.let("maskAt", mask)];
 }
 
 /** Pointer to a matrix of `rows` × n, from its row `first` on. */
 const matrixAt = (f: Block, base: Expr, matrix: Expr, rows: Expr, n: Expr, first: Expr = B.i32(0)): Expr =>
   f.let("at", B.add(base, B.mul(B.mul(B.add(B.mul(matrix, rows), first), n), bytes)));
 
-const suffix = ({ causal, d, e, axes }: AttentionSpec): string =>
-  `${causal ? "_causal" : ""}_${d ?? "d"}x${e ?? "e"}${axes === 0 ? "" : `_shared${axes}`}`;
+const suffix = ({ causal, d, e, axes, masked }: AttentionSpec): string =>
+  `${causal ? "_causal" : ""}${masked ? "_masked" : ""}_${d ?? "d"}x${e ?? "e"}${axes === 0 ? "" : `_shared${axes}`}`;
 
 /** Weights of the block of queries at `first`, in `weights`: how many queries it has, and how many keys it sees. */
 function blockWeights(
@@ -244,12 +281,14 @@ function blockWeights(
     readonly keys: Expr;
     readonly wide: Expr;
     readonly weights: Expr;
+    readonly mask?: Expr;
   },
 ): { readonly count: Expr; readonly keys: Expr } {
   const count = f.let("count", B.minS(B.sub(p.l!, at.first), attentionBlock));
   const keys = causal ? f.let("keys", B.minS(p.s!, B.add(at.first, count))) : p.s!;
   f.callNamed(products.use(transposeRows), { x: at.queries, to: at.wide, rows: count, columns: p.d!, by: p.scale! });
   products.againstBlock(f, keys, p.d!, at.keys, at.wide, at.weights);
+  if (at.mask) f.callNamed(products.use(addMask), { p: at.weights, mask: at.mask, count, keys, step: p.maskRow! });
   f.callNamed(products.use(softmaxColumns(causal)), { p: at.weights, keys, diagonal: at.first });
   return { count, keys };
 }
@@ -262,8 +301,8 @@ function namedOf(params: readonly LoopParam[], { d, e }: AttentionSpec): Readonl
 
 /** Chunks are blocks of queries, of all matrices: matrices · ceil(L/32). Entry parameters: q, k, v, y, then `common`. */
 export function attentionKernel(spec: AttentionSpec): Kernel {
-  const { causal, axes } = spec;
-  const params = [...ints("begin", "end"), ...pointers("q", "k", "v", "y"), ...common(axes)];
+  const { causal, axes, masked = false } = spec;
+  const params = [...ints("begin", "end"), ...pointers("q", "k", "v", "y"), ...common(axes, masked)];
   const products = new Products();
   const fn = buildFunction(`f32_attention${suffix(spec)}`, params, undefined, (f) => {
     const p = namedOf(params, spec);
@@ -274,16 +313,39 @@ export function attentionKernel(spec: AttentionSpec): Kernel {
     f.for("chunk", p.begin!, p.end!, 1, (chunk) => {
       const matrix = f.let("matrix", B.divS(chunk, blocks));
       const first = f.let("first", B.mul(B.remS(chunk, blocks), attentionBlock));
-      const [keyMatrix, valueMatrix] = partners(f, p, axes, matrix);
-      const { count, keys } = blockWeights(f, products, causal, p, {
-        first,
-        queries: matrixAt(f, q, matrix, l, d, first),
-        keys: matrixAt(f, k, keyMatrix, s, d),
-        wide: work,
-        weights,
-      });
+      const [keyMatrix, valueMatrix, maskAt] = partners(f, p, spec, matrix);
+      const queries = matrixAt(f, q, matrix, l, d, first);
+      const keysAt = matrixAt(f, k, keyMatrix, s, d);
       const values = matrixAt(f, v, valueMatrix, s, e);
-      products.overKeys(f, count, keys, e, weights, values, matrixAt(f, y, matrix, l, e, first));
+      const to = matrixAt(f, y, matrix, l, e, first);
+      const mask = masked
+        ? f.let("maskRows", B.add(p.mask!, B.mul(B.add(maskAt, B.mul(first, p.maskRow!)), bytes)))
+        : undefined;
+      const byBlock = () => {
+        const at = { first, queries, keys: keysAt, wide: work, weights, ...(mask ? { mask } : {}) };
+        const { count, keys } = blockWeights(f, products, causal, p, at);
+        products.overKeys(f, count, keys, e, weights, values, to);
+      };
+      if (!hasRows(spec.d, spec.e)) {
+        byBlock();
+        return;
+      }
+      const few = f.let("few", B.minS(B.sub(l, first), attentionBlock));
+      const byRow = () =>
+        f.for("row", 0, few, 1, (row) => {
+          const rowOf = (base: Expr, n: Expr) => B.add(base, B.mul(B.mul(row, n), bytes));
+          f.callNamed(products.use(attentionRow(spec.d!, spec.e!, masked)), {
+            q: rowOf(queries, d),
+            k: keysAt,
+            v: values,
+            y: rowOf(to, e),
+            work,
+            ...(mask ? { mask: rowOf(mask, p.maskRow!) } : {}),
+            keys: causal ? B.minS(s, B.add(B.add(first, row), 1)) : s,
+            scale: p.scale!,
+          });
+        });
+      f.if(B.ltS(few, fewQueries), byRow, byBlock);
     });
   });
   return { fn, helpers: products.list() };
@@ -291,8 +353,8 @@ export function attentionKernel(spec: AttentionSpec): Kernel {
 
 /** Chunks are matrices. Entry parameters: q, k, v, dy, dq, dk, dv, then `common`; dk and dv have all matrices. */
 export function attentionGradKernel(spec: AttentionSpec): Kernel {
-  const { causal, axes } = spec;
-  const params = [...ints("begin", "end"), ...pointers("q", "k", "v", "dy", "dq", "dk", "dv"), ...common(axes)];
+  const { causal } = spec;
+  const params = [...ints("begin", "end"), ...pointers("q", "k", "v", "dy", "dq", "dk", "dv"), ...common(spec.axes)];
   const products = new Products();
   const fn = buildFunction(`f32_attention_grad${suffix(spec)}`, params, undefined, (f) => {
     const p = namedOf(params, spec);
@@ -302,7 +364,7 @@ export function attentionGradKernel(spec: AttentionSpec): Kernel {
     const weights = f.let("weights", B.add(wideDy, B.mul(e, rowBytes)));
     const scores = f.let("scores", B.add(weights, B.mul(s, rowBytes)));
     f.for("matrix", p.begin!, p.end!, 1, (matrix) => {
-      const [keyMatrix, valueMatrix] = partners(f, p, axes, matrix);
+      const [keyMatrix, valueMatrix] = partners(f, p, spec, matrix);
       const keysAt = matrixAt(f, k, keyMatrix, s, d);
       const valuesAt = matrixAt(f, v, valueMatrix, s, e);
       const [dkAt, dvAt] = [matrixAt(f, dk, matrix, s, d), matrixAt(f, dv, matrix, s, e)];

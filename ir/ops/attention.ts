@@ -127,22 +127,36 @@ export const attentionGrad: CompositeOp<"attentionGrad", AttentionAttrs, "many">
   ],
 });
 
-/** f32 of shapes [batch…, L, D], [batch…, S, D], [batch…, S, E] with the same batch axes, or 1 in key and value. Throws ModelError. */
-function checkTiled(types: readonly TensorType[]): void {
+/**
+ * f32 of shapes [batch…, L, D], [batch…, S, D], [batch…, S, E] with the same batch axes, or 1 in key and value; a mask of f32 [batch…, L, S] of which
+ * all axes but the last may be 1. Throws ModelError.
+ */
+function checkTiled(types: readonly TensorType[], mask?: TensorType): void {
   const [q, k, v] = types.map((t) => t.shape) as [Shape, Shape, Shape];
   const wrong = () => `no attention by blocks of ${types.map(typeText).join(", ")}`;
-  const isMatrices = types.every((t) => t.dtype === "f32" && t.shape.length === q.length && q.length >= 2);
+  const isMatrices = [...types, ...(mask ? [mask] : [])].every(
+    (t) => t.dtype === "f32" && t.shape.length === q.length && q.length >= 2,
+  );
   if (!isMatrices) throw new ModelError(wrong());
   for (const shape of [k, v])
     for (const [a, n] of shape.slice(0, -2).entries()) if (n !== 1) mergeDims(n, q[a]!, wrong);
   mergeDims(q.at(-1)!, k.at(-1)!, wrong);
   mergeDims(k.at(-2)!, v.at(-2)!, wrong);
+  if (mask === undefined) return;
+  mergeDims(mask.shape.at(-1)!, k.at(-2)!, wrong);
+  for (const [a, n] of mask.shape.slice(0, -1).entries()) if (n !== 1) mergeDims(n, q[a]!, wrong);
 }
 
-/** Weights of one query: softmax over the keys that it sees. */
-function referenceWeights(q: Rows, k: Rows, i: number, { scale, causal }: AttentionAttrs): Float64Array {
+/** Weights of one query: softmax over the keys that it sees. `mask` is added to their scores. */
+function referenceWeights(
+  q: Rows,
+  k: Rows,
+  i: number,
+  { scale, causal }: AttentionAttrs,
+  mask?: Float64Array,
+): Float64Array {
   const count = causal ? Math.min(i + 1, k.length) : k.length;
-  const scores = k.slice(0, count).map((row) => scale * dot(q[i]!, row));
+  const scores = k.slice(0, count).map((row, j) => scale * dot(q[i]!, row) + (mask?.[j] ?? 0));
   const top = Math.max(...scores);
   const e = Float64Array.from(scores, (s) => Math.exp(s - top));
   const total = e.reduce((a, b) => a + b, 0);
@@ -171,6 +185,9 @@ function matrices(t: Tensor, batch: readonly number[]): readonly Rows[] {
   return starts.map((start) => Array.from({ length: rows }, (_, r) => rowAt(start, r)));
 }
 
+/** Row i, or the only one. */
+const rowOf = (rows: Rows | undefined, i: number): Float64Array | undefined => rows?.[rows.length === 1 ? 0 : i];
+
 const joined = (dtype: Tensor["dtype"], shape: readonly number[], all: readonly Rows[]): Tensor =>
   tensorFrom(
     dtype,
@@ -182,23 +199,25 @@ const zeroRows = (rows: number, columns: number): Rows => Array.from({ length: r
 export const tiledAttention: PrimitiveOp<"tiledAttention", AttentionAttrs> = defineOp<"tiledAttention", AttentionAttrs>(
   {
     name: "tiledAttention",
-    operands: ["query", "key", "value"],
+    operands: ["query", "key", "value", "mask?"],
     summary:
-      "`attention` without a mask, as a kernel over blocks of queries has it: [batch…, L, D], [batch…, S, D], [batch…, S, E], where batch axes of key and value may be 1. Made by the pass tile-attention.",
+      "`attention` as a kernel over blocks of queries has it: [batch…, L, D], [batch…, S, D], [batch…, S, E], where batch axes of key and value may be 1, and a mask of floats [batch…, L, S], where all axes but the last may be. Made by the pass tile-attention.",
     attrs: { scale: "as of `attention`", causal: "as of `attention`" },
     infer: (types) => {
-      checkTiled(types);
+      checkTiled(types.slice(0, 3), types[3]);
       const [query, , value] = types as readonly [TensorType, TensorType, TensorType];
       return { dtype: query.dtype, shape: [...query.shape.slice(0, -1), value.shape.at(-1)!] };
     },
-    reference: ([query, key, value], { attrs, types: [type], dim }) => {
+    reference: ([query, key, value, mask], { attrs, types: [type], dim }) => {
       const shape = type!.shape.map(dim);
       const batch = shape.slice(0, -2);
+      const masks = mask && matrices(mask, batch);
       const [q, k, v] = [query!, key!, value!].map((t) => matrices(t, batch)) as [Rows[], Rows[], Rows[]];
       const y = q.map((rows, b) =>
         rows.map((_, i) => {
           const out = new Float64Array(shape.at(-1)!);
-          for (const [j, w] of referenceWeights(rows, k[b]!, i, attrs).entries()) addScaled(out, w, v[b]![j]!);
+          for (const [j, w] of referenceWeights(rows, k[b]!, i, attrs, rowOf(masks?.[b], i)).entries())
+            addScaled(out, w, v[b]![j]!);
           return out;
         }),
       );
@@ -213,6 +232,9 @@ export const tiledAttention: PrimitiveOp<"tiledAttention", AttentionAttrs> = def
       sampleWith({ scale: -1, causal: true }, f32(67, 5), f32(40, 5), f32(40, 18)),
       sampleWith({ scale: 1, causal: false }, f32(3, 32, 16), f32(1, 65, 16), f32(1, 65, 1)),
       sampleWith({ scale: 1, causal: true }, f32(1, 2, 4), f32(1, 0, 4), f32(1, 0, 4)),
+      sampleWith({ scale: 0.3, causal: false }, f32(2, 3, 1, 8), f32(2, 1, 37, 8), f32(2, 1, 37, 12), f32(1, 1, 1, 37)),
+      sampleWith({ scale: 0.3, causal: true }, f32(2, 45, 8), f32(1, 45, 8), f32(2, 45, 4), f32(1, 45, 45)),
+      sampleWith({ scale: 0.3, causal: false }, f32(2, 13, 3), f32(2, 21, 3), f32(2, 21, 4), f32(2, 1, 21)),
     ],
   },
 );

@@ -29,12 +29,13 @@ function sizesOf(
   operands: readonly Value[],
   { scale, causal }: AttentionAttrs,
   scratch: (typeof attentionScratch)["forward" | "gradient"],
+  mask?: Shape,
 ): Sizes {
   const [q, k, v] = operands.slice(0, 3).map((o) => o.type.shape) as [Shape, Shape, Shape];
   const [d, e] = [q.at(-1)!, v.at(-1)!];
   const [l, s] = [q.at(-2)!, k.at(-2)!];
   const batch = q.slice(0, -2);
-  const isShared = [k, v].some((shape) => batch.some((n, a) => shape[a] === 1 && n !== 1));
+  const isShared = [k, v].some((shape) => batch.some((n, a) => shape[a] === 1 && n !== 1)) || mask !== undefined;
   const stepsOf = (shape: Shape): readonly Dim[] => {
     const own = shape.slice(0, -2);
     return stridesOf(own).map((step, a) => (own[a] === 1 ? 0 : step));
@@ -43,13 +44,21 @@ function sizesOf(
   const wide = scratch.wide === 2 ? dimAdd(d, e) : d;
   const elements = dimMul(attentionBlock, dimAdd(wide, dimMul(scratch.deep, s)));
   const axes = isShared ? batch.length : 0;
+  const maskStrides = mask === undefined ? [] : stridesOf(mask).map((step, a) => (mask[a] === 1 ? 0 : step));
   const steps = batch.slice(0, axes).map((n, i) => ({
     [`batch${i}`]: n,
     [`keyStep${i}`]: keySteps[i]!,
     [`valueStep${i}`]: valueSteps[i]!,
+    ...(mask === undefined ? {} : { [`maskStep${i}`]: maskStrides[i]! }),
   }));
   return {
-    spec: { causal, axes, ...(typeof d === "number" ? { d } : {}), ...(typeof e === "number" ? { e } : {}) },
+    spec: {
+      causal,
+      axes,
+      masked: mask !== undefined,
+      ...(typeof d === "number" ? { d } : {}),
+      ...(typeof e === "number" ? { e } : {}),
+    },
     matrices: sizeOf(batch),
     args: {
       l,
@@ -58,18 +67,24 @@ function sizesOf(
       e,
       scale: { kind: "f32", value: scale },
       work: { kind: "scratch", bytes: dimMul(elements, elemBytes.f32), perThread: true },
+      ...(mask === undefined ? {} : { maskRow: maskStrides.at(-2)! }),
       ...(Object.assign({}, ...steps) as { readonly [name: string]: Dim }),
     },
   };
 }
 
 export function lowerTiledAttention(ctx: LowerContext, node: Node<"tiledAttention">): void {
-  const [q, k, v] = node.operands.map((o) => viewArg(ctx.view(o), "read")) as [Arg, Arg, Arg];
-  const { spec, matrices, args } = sizesOf(node.operands, node.attrs, attentionScratch.forward);
+  const [q, k, v, mask] = node.operands.map((o) => viewArg(ctx.view(o), "read")) as [Arg, Arg, Arg, Arg?];
+  const { spec, matrices, args } = sizesOf(
+    node.operands,
+    node.attrs,
+    attentionScratch.forward,
+    node.operands[3]?.type.shape,
+  );
   addMicroKernel(ctx, {
     kernel: ctx.pool.kernel("attention", attentionKernel, spec),
     chunks: dimMul(matrices, ceilDiv(node.operands[0]!.type.shape.at(-2)!, attentionBlock)),
-    args: { q, k, v, y: viewArg(ctx.result(node.results[0]!), "write"), ...args },
+    args: { q, k, v, y: viewArg(ctx.result(node.results[0]!), "write"), ...(mask ? { mask } : {}), ...args },
     loc: node.loc,
   });
 }
