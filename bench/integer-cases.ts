@@ -1,6 +1,7 @@
 /** The integer kernels in bench/kernels.ts. A product and its addition count as two operations, whatever their type. */
 
 import { conv, segments } from "../compiler/kernels/conv.js";
+import { depthwisePairs } from "../compiler/kernels/depthwise-pairs.js";
 import { gemm } from "../compiler/kernels/gemm.js";
 import { packChunkPanels } from "../compiler/kernels/pack.js";
 import { packedPairsLength, packPairsKernel } from "../compiler/kernels/pack-pairs.js";
@@ -51,6 +52,29 @@ function pairConv(c: ConvShape, weights: Weights, mr: number, nr: number): Case 
   };
 }
 
+/** 3×3 over `size` × `size` pixels, padded by 1. */
+function pairDepthwise(size: number, channels: number, stride: number): Case {
+  const out = Math.floor((size - 1) / stride) + 1;
+  return {
+    name: `depthwise pairs ${size}x${size} ${channels} k3s${stride} i8`,
+    flops: 2 * out * out * channels * 9,
+    calls: (alloc) => {
+      const padding = [0, 1, 1] as const;
+      const strides = [1, stride, stride] as const;
+      const kernel = depthwisePairs({
+        window: [1, 3, 3],
+        strides,
+        dilations: [1, 1, 1],
+        padLow: padding,
+        padHigh: padding,
+      });
+      const x = alloc(words(size * size * channels, "i16"));
+      const w = alloc(words(9 * channels, "i8"));
+      return [{ kernel, args: [0, out, x, w, alloc(out * out * channels), channels, 1, size, size, 1, out, out] }];
+    },
+  };
+}
+
 function packPairsCase(k: number, n: number): Case {
   return {
     name: `pack pairs ${k}x${n}`,
@@ -73,5 +97,7 @@ export const integerCases: readonly Case[] = [
     pairConv({ images: 1, size: 58, cin: 64, cout: 64, kernel: 3 }, weights, 2, 16),
     pairConv({ images: 1, size: 130, cin: 3, cout: 32, kernel: 3, stride: 2 }, weights, 4, 8),
   ]),
+  pairDepthwise(56, 144, 1),
+  pairDepthwise(56, 144, 2),
   packPairsCase(480, 480),
 ];

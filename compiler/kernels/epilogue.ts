@@ -30,6 +30,8 @@ export interface Epilogue {
    * Vector loads of operands along the columns stay in bounds: a vector is only asked for where all its columns exist.
    */
   readonly apply: (b: Block, acc: Expr, at: Position, params: readonly Expr[]) => Expr;
+  /** Whether what it gives lies within the integer type that it is stored as, so that saturating does not change it. */
+  readonly fits?: boolean;
 }
 
 /** Stores the sum as it is. */

@@ -209,6 +209,21 @@ export function loadTile(
       );
 }
 
+/** Two vectors of numbers of a narrow type as one of half the width, where there is an instruction for it. */
+function narrowed(elem: Elem, a: Expr, b: Expr): Expr | undefined {
+  if (a.type !== "i32x4") return undefined;
+  switch (elem) {
+    case "i8":
+    case "u8":
+    case "i16":
+      return binary("narrowS", a, b);
+    case "u16":
+      return binary("narrowU", a, b);
+    default:
+      return undefined;
+  }
+}
+
 /** Applies the epilogue to each accumulator and stores it; cut columns go element by element. */
 export function storeTile(b: Block, lane: Lane, acc: Accumulators, out: TileOutput): void {
   const L = lane.count;
@@ -221,7 +236,12 @@ export function storeTile(b: Block, lane: Lane, acc: Accumulators, out: TileOutp
   const whole = (r: number, vectors: readonly Expr[], first: number): void => {
     const columns = vectors.map((_, v) => out.firstColumn(first + v));
     const values = vectors.map((x, v) => finished(r, columns[v]!, x));
-    for (const [v, value] of values.entries()) store(r, columns[v]!, value);
+    for (let v = 0; v < values.length; v++) {
+      const next = columns[v + 1] === columns[v]! + L ? values[v + 1] : undefined;
+      const both = out.epilogue.fits && next !== undefined ? narrowed(out.elem, values[v]!, next) : undefined;
+      store(r, columns[v]!, both ?? values[v]!);
+      if (both !== undefined) v++;
+    }
   };
   const single = (r: number, v: number, l: number, x: Expr): void =>
     store(r, v * L + l, finished(r, v * L + l, b.let("x", extractLane(x, l))));

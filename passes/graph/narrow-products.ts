@@ -2,7 +2,6 @@
  * Products of integers that are small go into the types whose kernels are fast. All of it is exact.
  *
  *   conv(x: i32, w: i32) → conv(cast i16 x, w: i8)          x within 16 bits, w constant within 8 (or 16) bits; dotGeneral alike
- *   conv(x: i32, w: i32) depthwise → cast i32(conv(cast f32 x, w: f32))        where sums stay below 2²⁴
  *   conv(pad(x, z), w) → conv(cast i16 x − z, w) {with that padding} + z·Σw
  *   cast t(cast s x) → cast t x                             where x is an integer within s
  *   cast f32(cast i32 x) → x                                where x is whole
@@ -10,13 +9,13 @@
  * What lies within what comes from dtypes, constants and the limits of a quantisation (passes/values).
  */
 
-import { type Dim, dimEqual } from "../../ir/dim.js";
+import type { Dim } from "../../ir/dim.js";
 import { type DType, isInt } from "../../ir/dtype.js";
 import type { Value } from "../../ir/graph.js";
 import { cast } from "../../ir/ops/cast.js";
 import { constant } from "../../ir/ops/constant.js";
 import { dotGeneral } from "../../ir/ops/contraction.js";
-import { type ConvAttrs, conv } from "../../ir/ops/conv.js";
+import { conv } from "../../ir/ops/conv.js";
 import { add, sub } from "../../ir/ops/elementwise.js";
 import { broadcast } from "../../ir/ops/movement.js";
 import { channelsOf, spatialOf } from "../../ir/ops/window-geometry.js";
@@ -25,12 +24,9 @@ import { any, type NodeNamed, node, op, type Rule, rule } from "../pattern.js";
 
 import { type RewritePass, rewritePass } from "../rewrite.js";
 import { filled } from "../rules/build.js";
-import { contentsOf, type Fact, limitsOf, MOST_EXACT } from "../values/index.js";
+import { contentsOf, type Fact, limitsOf } from "../values/index.js";
 
 const rangeOf = (v: Value): Fact => contentsOf(v).each;
-
-/** The largest absolute value. */
-const magnitude = (r: Fact): number => Math.max(Math.abs(r.low), Math.abs(r.high));
 
 /** Whether every value in the range is one of the integer dtype's. */
 const fitsIn = (r: Pick<Fact, "low" | "high" | "whole">, dtype: DType): boolean => {
@@ -70,17 +66,6 @@ const isNew = (n: NodeNamed<"conv" | "dotGeneral">, operands: readonly Value[]):
   operands.some((v, i) => v !== n.operands[i]);
 
 const sumsIntegers = (n: NodeNamed<"conv" | "dotGeneral">): boolean => n.results[0]!.type.dtype === "i32";
-
-const isDepthwise = (x: Value, w: Value, { groups, layout }: ConvAttrs): boolean =>
-  groups > 1 && channelsOf(w.type.shape, layout) === 1 && dimEqual(w.type.shape[0]!, channelsOf(x.type.shape, layout));
-
-/** The convolution in f32, where each sum is exact. */
-function depthwiseInFloat(x: Value, w: Value, n: NodeNamed<"conv">): Value | undefined {
-  if (w.def.op !== "constant" || !isDepthwise(x, w, n.attrs)) return undefined;
-  const taps = (spatialOf(w.type.shape, n.attrs.layout) as readonly number[]).reduce((a, b) => a * b, 1);
-  const exact = taps * magnitude(rangeOf(x)) * magnitude(rangeOf(w)) <= MOST_EXACT;
-  return exact ? to(conv([recast(x, "f32"), recast(w, "f32")], n.attrs), "i32") : undefined;
-}
 
 /** Σ of the weights of each output channel, times z, modulo 2³². */
 function sumsOfWeights(w: Tensor, z: number): Tensor {
@@ -126,8 +111,6 @@ const products: readonly Rule[] = [
   }),
   rule("narrow-convolution", op("conv", [any("x"), any("w")], "n"), ({ x, w, n }) => {
     if (!sumsIntegers(n)) return undefined;
-    const exact = depthwiseInFloat(x, w, n);
-    if (exact !== undefined) return exact;
     const [narrowX, narrowW] = [wide(x), narrowConstant(w)];
     if (narrowX === undefined || narrowW === undefined || !isNew(n, [narrowX, narrowW])) return undefined;
     return conv([narrowX, narrowW], n.attrs);

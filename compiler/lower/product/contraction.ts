@@ -22,7 +22,7 @@ import type { Leaf } from "../core/point.js";
 import type { Node } from "../elementwise/structured.js";
 import { epilogueOf, type Finish, plainFinish, type ResultMatrix } from "./epilogue.js";
 import { copiedMatrix, joinedStride, type Matrix, matrixInPlace, matrixOf, type Roles } from "./matrix.js";
-import { isPairedWeight, packMatrixPairs } from "./pairs.js";
+import { isPairedWeight, packMatrixPairs, readyPairs } from "./pairs.js";
 import { emitRowProduct } from "./rows.js";
 
 type LaneName = keyof typeof lanes;
@@ -49,7 +49,6 @@ export function emitDot(ctx: LowerContext, node: Node<"dotGeneral">, to: View, f
   const { form, ...left } = ctx.beforeLoops(a, () => leftOf(ctx, a, rolesA, { k, m, n, lane }, node.loc));
   const { mr, nr } = chooseTile(lane, productSize(m, n));
   const known = typeof n === "number" ? { n } : {};
-  const bElem = elemOf[b.type.dtype];
   const sizes = { k, n, m, batch, nr };
   const right = ctx.beforeLoops(b, () =>
     lane === "i16pair" ? pairedRight(ctx, b, rolesB, sizes, node.loc) : rightOf(ctx, b, rolesB, sizes, node.loc),
@@ -62,7 +61,7 @@ export function emitDot(ctx: LowerContext, node: Node<"dotGeneral">, to: View, f
     mr,
     nr,
     aElem: elemOf[a.type.dtype],
-    bElem,
+    bElem: elemOf[right.view.buffer.dtype],
     cElem: elemOf[finish.dtype],
     ...known,
   });
@@ -193,7 +192,7 @@ function pairedRight(ctx: LowerContext, b: Value, roles: Roles, s: Sizes, loc: s
       const { starts, rows, columns } = placesOf(constant, roles);
       packMatrixPairs(constant, starts, [k, n], nr, (i, j) => rows[i]! + columns[j]!, out);
     });
-    return { view: packed, packed: true, row: nr, batch };
+    return { view: readyPairs(ctx, b, packed, s.m, loc), packed: true, row: nr, batch };
   }
   const matrix = matrixOf(ctx, b, roles, loc);
   const panels = dimMul(batches, ceilDiv(n, nr));

@@ -108,6 +108,8 @@ export function epilogueOf(
   const epilogue: Epilogue = {
     name,
     params,
+    // Registers hold numbers of their dtype.
+    fits: true,
     apply: (block, acc, at, given) => {
       const find = (key: string): Expr => given[known.get(key)!]!;
       const host: KernelHost = {

@@ -8,6 +8,7 @@ import type { Value } from "../../../ir/graph.js";
 import type { ConvAttrs } from "../../../ir/ops/conv.js";
 import { type ConvSpec, conv } from "../../kernels/conv.js";
 import { depthwise } from "../../kernels/depthwise.js";
+import { depthwisePairs } from "../../kernels/depthwise-pairs.js";
 import { gemm } from "../../kernels/gemm.js";
 import { packBy, packedLength } from "../../kernels/pack.js";
 import type { View } from "../../schedule.js";
@@ -20,7 +21,7 @@ import type { Leaf } from "../core/point.js";
 import { emitMap, iterate } from "../elementwise/map.js";
 import type { Node } from "../elementwise/structured.js";
 import { epilogueOf, type Finish, plainFinish, type ResultMatrix } from "../product/epilogue.js";
-import { isPairedWeight } from "../product/pairs.js";
+import { isPairedWeight, readyPairs } from "../product/pairs.js";
 import {
   depthOf,
   floats,
@@ -85,8 +86,7 @@ const matrixOf = (g: Geometry): ResultMatrix => ({
 const isPlain = (g: Geometry): boolean =>
   taps(g) === 1 && g.groups === 1 && !isPadded(g) && !readsBeyond(g) && g.stride.every((s) => s === 1);
 
-const isDepthwise = (g: Geometry): g is Geometry<"f32" | "f64"> =>
-  g.lane !== "i16pair" && g.groups > 1 && g.cPer === 1 && dimEqual(g.oPer, 1);
+const isDepthwise = (g: Geometry): boolean => g.groups > 1 && g.cPer === 1 && dimEqual(g.oPer, 1);
 
 /** What the kernels serve: floats, and i16 by constant weights of 8 or 16 bits. */
 function servedGeometry(x: Value, w: Value, y: Value, attrs: ConvAttrs): Geometry | undefined {
@@ -110,7 +110,8 @@ function emitConv(ctx: LowerContext, node: Node<"conv">, g: Geometry, to: View, 
   const { rows } = matrixOf(g);
   const k = g.lane === "i16pair" ? pairedDepth(g) : depthOf(g);
   const n = typeof g.oPer === "number" ? { n: g.oPer } : {};
-  const packed = packedWeights(ctx, w, g, loc);
+  const stored = packedWeights(ctx, w, g, loc);
+  const packed = g.lane === "i16pair" ? readyPairs(ctx, w, stored, rows, loc) : stored;
   if (isPlain(g)) {
     const kernel = ctx.pool.kernel("gemm", gemm, {
       lane: g.lane,
@@ -177,18 +178,11 @@ function emitConv(ctx: LowerContext, node: Node<"conv">, g: Geometry, to: View, 
   });
 }
 
-function emitDepthwise(
-  ctx: LowerContext,
-  node: Node<"conv">,
-  g: Geometry<"f32" | "f64">,
-  to: View,
-  finish: Finish,
-): void {
+function emitDepthwise(ctx: LowerContext, node: Node<"conv">, g: Geometry, to: View, finish: Finish): void {
   const [x, w] = node.operands as [Value, Value];
   // [C, …taps, 1] to [taps, C].
   const weights = transposed(ctx, w, [g.outputs, taps(g)], node.loc);
-  const kernel = ctx.pool.kernel("depthwise", depthwise, {
-    elem: g.lane,
+  const spec = {
     yElem: elemOf[finish.dtype],
     window: g.kernel,
     strides: g.stride,
@@ -196,7 +190,11 @@ function emitDepthwise(
     padLow: g.padLow,
     padHigh: g.padHigh,
     epilogue: finish.epilogue,
-  });
+  };
+  const kernel =
+    g.lane === "i16pair"
+      ? ctx.pool.kernel("depthwisePairs", depthwisePairs, { ...spec, wElem: w.type.dtype === "i8" ? "i8" : "i16" })
+      : ctx.pool.kernel("depthwise", depthwise, { ...spec, elem: g.lane });
   addMicroKernel(ctx, {
     kernel,
     chunks: dimMul(g.images, dimMul(g.output[0], g.output[1])),
