@@ -19,6 +19,7 @@ import { recognize } from "./graph/recognize.js";
 import { shareTransposes } from "./graph/share-transposes.js";
 import { simplify } from "./graph/simplify.js";
 import { sparseUpdates } from "./graph/sparse-updates.js";
+import { streamWeights } from "./graph/stream-weights.js";
 import { tabulate } from "./graph/tabulate.js";
 import { tileAttention } from "./graph/tile-attention.js";
 import { unwrapPools } from "./graph/unwrap-pools.js";
@@ -36,6 +37,7 @@ export const defaultPipeline: readonly GraphPass[] = [
   eliminateCommonSubexpressions,
   recognize,
   tileAttention,
+  streamWeights,
   decompose(),
   // Decompositions compute the same things side by side: sizes, masks, the parts of a gate.
   eliminateCommonSubexpressions,

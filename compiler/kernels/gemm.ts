@@ -17,7 +17,7 @@
 import { InternalError } from "../../ir/errors.js";
 import type { Elem, Expr, LoopFunction } from "../../ir/loop.js";
 import { elemBytes } from "../../ir/loop.js";
-import { type Block, buildFunction } from "../../ir/loop-block.js";
+import { buildFunction } from "../../ir/loop-block.js";
 import {
   add,
   binary,
@@ -27,7 +27,6 @@ import {
   gtS,
   i32,
   ltS,
-  maxS,
   minS,
   mul,
   named,

@@ -6,12 +6,14 @@ import type { Leaf } from "./core/point.js";
 import type { Node } from "./elementwise/structured.js";
 import { lowerGroup } from "./group.js";
 import { lowerDotWithEpilogue } from "./product/contraction.js";
+import { lowerWeightProductWithEpilogue } from "./product/weights.js";
 import { lowerConvWithEpilogue } from "./window/conv.js";
 import { lowerWindowSumWithEpilogue } from "./window/window.js";
 
-type Heavy = Extract<GraphNode, { readonly op: "dotGeneral" | "conv" | "windowSum" }>;
+type Heavy = Extract<GraphNode, { readonly op: "dotGeneral" | "weightProduct" | "conv" | "windowSum" }>;
 
-const isHeavy = (n: GraphNode): n is Heavy => n.op === "dotGeneral" || n.op === "conv" || n.op === "windowSum";
+const isHeavy = (n: GraphNode): n is Heavy =>
+  n.op === "dotGeneral" || n.op === "weightProduct" || n.op === "conv" || n.op === "windowSum";
 
 export function lowerFusion(ctx: LowerContext, node: Node<"fusion">): void {
   const region = node.regions[0]!;
@@ -81,6 +83,8 @@ function withEpilogue(
   switch (located.op) {
     case "dotGeneral":
       return lowerDotWithEpilogue(ctx, located, output, to, leaf);
+    case "weightProduct":
+      return lowerWeightProductWithEpilogue(ctx, located, output, to, leaf);
     case "conv":
       return lowerConvWithEpilogue(ctx, located, output, to, leaf);
     case "windowSum":

@@ -26,6 +26,7 @@ import type { Node } from "./elementwise/structured.js";
 import { lowerFusion } from "./fusion.js";
 import { lowerTiledAttention, lowerTiledAttentionGrad } from "./product/attention.js";
 import { lowerDot } from "./product/contraction.js";
+import { lowerWeightProduct } from "./product/weights.js";
 import { lowerArg, lowerCumulative, lowerSort, lowerTopK } from "./reduce/lines.js";
 import { lowerConv } from "./window/conv.js";
 import { lowerConvInputGrad, lowerConvWeightGrad } from "./window/conv-grad.js";
@@ -48,6 +49,7 @@ const rows = {
   concat: "group",
   pad: "group",
   dotGeneral: lowerDot,
+  weightProduct: lowerWeightProduct,
   tiledAttention: lowerTiledAttention,
   tiledAttentionGrad: lowerTiledAttentionGrad,
   conv: lowerConv,

@@ -25,6 +25,7 @@ import * as loss from "./loss.js";
 import * as movement from "./movement.js";
 import * as normalize from "./normalize.js";
 import * as pooling from "./pooling.js";
+import * as quantized from "./quantized.js";
 import * as random from "./random.js";
 import * as recurrent from "./recurrent.js";
 import * as reduce from "./reduce.js";
@@ -53,6 +54,7 @@ const families = {
   movement,
   normalize,
   pooling,
+  quantized,
   random,
   recurrent,
   reduce,

@@ -17,7 +17,7 @@ import { spreadsLast } from "../../ir/infer.js";
 import { fusion } from "../../ir/ops/fusion.js";
 
 /** Ops that take an epilogue. */
-export const heavy: ReadonlySet<string> = new Set(["dotGeneral", "conv", "windowSum"]);
+export const heavy: ReadonlySet<string> = new Set(["dotGeneral", "weightProduct", "conv", "windowSum"]);
 
 /** Free to repeat: no element is computed. */
 export function isRepeatable(n: GraphNode): boolean {

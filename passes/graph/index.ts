@@ -16,6 +16,7 @@ import { relaxedMath } from "./relaxed-math.js";
 import { shareTransposes } from "./share-transposes.js";
 import { simplify } from "./simplify.js";
 import { sparseUpdates } from "./sparse-updates.js";
+import { streamWeights } from "./stream-weights.js";
 import { tabulate } from "./tabulate.js";
 import { tileAttention } from "./tile-attention.js";
 import { unwrapPools } from "./unwrap-pools.js";
@@ -36,6 +37,7 @@ const all: readonly GraphPass[] = [
   shareTransposes,
   simplify,
   sparseUpdates,
+  streamWeights,
   tabulate,
   tileAttention,
   unwrapPools,

@@ -114,6 +114,8 @@ const others = {
   dimSize: none,
   iota: none,
   dotGeneral: dot,
+  weightProduct: (n, b) =>
+    b.batched.slice(1).some((x) => x) ? eachApart(n as GraphNode, b) : again(n, b.values, n.attrs),
   tiledAttention: (n, b) => again(n, b.all(), n.attrs),
   tiledAttentionGrad: (n, b) => again(n, b.all(), n.attrs),
   conv: (n, b) => asImages(n as GraphNode, b, [1]),

@@ -121,6 +121,7 @@ const others = {
   scan: "unknown",
   fusion: "unknown",
   dotGeneral: "unknown",
+  weightProduct: "unknown",
   tiledAttention: "unknown",
   tiledAttentionGrad: "unknown",
   convInputGrad: "unknown",

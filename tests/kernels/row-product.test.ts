@@ -1,8 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { addTensor, biasColumns, chain, relu } from "../../compiler/kernels/epilogue.js";
+import { arrangeRows } from "../../compiler/kernels/row-arrange.js";
 import { type RowProductSpec, rowProduct } from "../../compiler/kernels/row-product.js";
+import { rowStorages } from "../../compiler/kernels/row-storage.js";
 import { fromBf16, fromF16, toBf16, toF16 } from "../../ir/float-formats.js";
-import { Arena, expectClose, randomArray } from "./run.js";
+import { Arena, expectClose, randomArray, randomNumbers } from "./run.js";
 
 interface Sizes {
   readonly m: number;
@@ -17,7 +19,11 @@ const formats = { f32: undefined, bf16: { to: toBf16, from: fromBf16 }, f16: hal
 type Tail = "none" | "bias" | "add";
 
 /** Runs one product, in chunks from the last to the first, and compares it with the definition in f64. */
-function check(spec: RowProductSpec, { m, n, k, batch = 1 }: Sizes, tail: Tail = "none"): void {
+function check(
+  spec: RowProductSpec & { readonly b: keyof typeof formats },
+  { m, n, k, batch = 1 }: Sizes,
+  tail: Tail = "none",
+): void {
   const epilogue = { none: undefined, bias: chain(biasColumns("f32"), relu), add: addTensor("f32") }[tail];
   const kernel = rowProduct({ ...spec, ...(epilogue ? { epilogue } : {}) });
   const arena = new Arena(32);
@@ -33,12 +39,13 @@ function check(spec: RowProductSpec, { m, n, k, batch = 1 }: Sizes, tail: Tail =
   }
   const c = arena.f32(new Float64Array(batch * m * n).fill(7));
   const sums = arena.alloc(Uint8Array, kernel.scratchBytes);
+  const wide = kernel.wideRows === 0 ? [] : [arena.f32(kernel.wideRows * k)];
   const extra = randomArray(tail === "bias" ? n : batch * m * n, 5);
   const more = { none: [], bias: [arena.f32(extra)], add: [arena.f32(extra), n, m * n] }[tail];
   const chunks = batch * Math.ceil(m / kernel.chunkRows) * Math.ceil(n / kernel.chunkColumns);
   const run = arena.instantiate(kernel);
   for (let i = chunks - 1; i >= 0; i--)
-    run(i, i + 1, aView, bView, c, m, n, k, k, k, n, m * k, n * k, m * n, sums, ...more);
+    run(i, i + 1, aView, bView, c, m, n, k, k, k, n, m * k, n * k, m * n, sums, ...wide, ...more);
   arena.checkGuards();
   const want = new Float64Array(batch * m * n);
   for (let t = 0; t < batch; t++)
@@ -91,7 +98,7 @@ it("gives a row the same bits wherever it stands", () => {
 });
 
 it("widens all finite halves exactly", () => {
-  const kernel = rowProduct({ b: "finite16" });
+  const kernel = rowProduct({ b: "finite16", few: true });
   const arena = new Arena(64);
   const bits = Uint16Array.from({ length: 2 ** 16 }, (_, i) => i).filter((i) => (i & 0x7c00) !== 0x7c00);
   const n = bits.length;
@@ -103,4 +110,94 @@ it("widens all finite halves exactly", () => {
   const sums = arena.alloc(Uint8Array, kernel.scratchBytes);
   arena.instantiate(kernel)(0, Math.ceil(n / kernel.chunkColumns), a, b, c, 1, n, 4, 4, 4, n, 0, 0, 0, sums);
   expect([...c]).toEqual(Array.from(bits, (x) => fromF16(x) + 0));
+});
+
+interface Quantised {
+  readonly b: "i8" | "u8" | "u4" | "u2";
+  readonly zero?: "one" | "each";
+  /** Elements of a block; all of a row where undefined. */
+  readonly block?: number;
+  readonly few?: boolean;
+}
+
+/** Runs a product with quantised rows, A arranged by the kernel for it, and compares with the definition in f64. */
+function checkQuantised({ b, zero, block, few = false }: Quantised, { m, n, k }: Sizes): void {
+  const storage = rowStorages[b];
+  const { group, bits } = storage;
+  const groups = Math.ceil(k / group);
+  const perBlock = block === undefined ? groups : block / group;
+  const blocks = Math.ceil(groups / perBlock);
+  const rowLength = blocks * perBlock * group;
+  const short = block === group;
+  const next = randomNumbers(m + 7 * n + 31 * k);
+  const whole = (low: number, high: number) => Math.floor(((next() + 1) / 2) * (high - low + 1)) + low;
+  const [low, high] = b === "i8" ? [-128, 127] : [0, 2 ** bits - 1];
+  const q = Int32Array.from({ length: n * rowLength }, () => whole(low, high));
+  const zeros = Int32Array.from({ length: zero === "each" ? n * blocks : 1 }, () => whole(low, high));
+  const scales = randomArray(n * blocks, 3);
+  const a = randomArray(m * k, 4);
+  const arena = new Arena(64);
+  const rowBytes = (rowLength * bits) / 8;
+  const bytes = new Uint8Array(n * rowBytes);
+  q.forEach((x, i) => {
+    const at = (i * bits) / 8;
+    bytes[Math.floor(at)]! |= (x & (2 ** bits - 1)) << (bits * (i % (8 / bits)));
+  });
+  const rows = arena.alloc(Uint8Array, bytes.length);
+  rows.set(bytes);
+  const zeroElem = b === "i8" ? "i8" : "u8";
+  const zeroView = arena.alloc(Uint8Array, zeros.length);
+  zeroView.set(zeros);
+  const [aView, arranged, aSums] = [arena.f32(a, 4), arena.f32(m * rowLength), arena.f32(m * blocks * 4)];
+  const sumsOf = zero === undefined ? "none" : zero === "each" ? "each" : zeroElem;
+  arena.instantiate(arrangeRows({ aElem: "f32", b, sums: sumsOf }))(
+    ...[0, m, aView, arranged, k, k, rowLength / group, blocks, perBlock],
+    ...(zero === undefined ? [] : zero === "each" ? [aSums] : [aSums, zeroView]),
+  );
+  const spec = zero === undefined ? {} : { zero: { elem: zeroElem, each: zero === "each" } as const };
+  const kernel = rowProduct({ b, ...spec, short, few });
+  const c = arena.f32(m * n);
+  const scratch = arena.alloc(Uint8Array, kernel.scratchBytes);
+  const wide = kernel.wideRows === 0 ? [] : [arena.f32(kernel.wideRows * rowLength)];
+  const chunks = Math.ceil(m / kernel.chunkRows) * Math.ceil(n / kernel.chunkColumns);
+  const run = arena.instantiate(kernel);
+  for (let i = chunks - 1; i >= 0; i--)
+    run(
+      ...[i, i + 1, aView === undefined ? 0 : arranged, rows, c, m, n, rowLength, rowLength, rowBytes, n, 0, 0, 0],
+      ...[scratch, ...wide, arena.f32(scales), blocks, perBlock],
+      ...(zero === undefined ? [] : [aSums, zeroView]),
+    );
+  arena.checkGuards();
+  const want = new Float64Array(m * n);
+  let largest = 0;
+  for (let i = 0; i < m; i++)
+    for (let j = 0; j < n; j++) {
+      let sum = 0;
+      let size = 0;
+      for (let x = 0; x < k; x++) {
+        const at = j * blocks + Math.floor(x / (perBlock * group));
+        const shift = zero === undefined ? 0 : zeros[zero === "each" ? at : 0]!;
+        const w = (q[j * rowLength + x]! - shift) * scales[at]!;
+        sum += a[i * k + x]! * w;
+        size += Math.abs(a[i * k + x]! * scales[at]!) * 2 ** bits;
+      }
+      want[i * n + j] = sum;
+      largest = Math.max(largest, size);
+    }
+  expectClose(c, want, largest * 2 ** -21, `${kernel.fn.name} ${JSON.stringify({ m, n, k })}`);
+}
+
+describe.each(["i8", "u8", "u4", "u2"] as const)("quantised rows of %s", (b) => {
+  const { group } = rowStorages[b];
+  for (const zero of [undefined, "one", "each"] as const)
+    it(`${zero ?? "no"} zero point: sizes, blocks, few and many rows of A`, () => {
+      for (const block of [undefined, group, 2 * group, 4 * group])
+        for (const k of [1, group - 1, group, 3 * group + 5, 8 * group])
+          for (const m of [1, 2, 5])
+            checkQuantised({ b, ...(zero ? { zero } : {}), ...(block ? { block } : {}) }, { m, n: 7, k });
+      for (const n of [1, 4, 63, 70, 130])
+        for (const few of [true, false])
+          checkQuantised({ b, ...(zero ? { zero } : {}), block: group, few }, { m: 3, n, k: 4 * group });
+      checkQuantised({ b, ...(zero ? { zero } : {}), block: 2 * group }, { m: 100, n: 20, k: 4 * group });
+    });
 });

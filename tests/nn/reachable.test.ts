@@ -19,6 +19,8 @@ const internal: Readonly<Record<string, string>> = {
   convWeightGrad: "the gradient of conv in its weight",
   geluExactGrad: "the gradient of geluExact",
   attentionGrad: "the gradient of attention",
+  dequantize: "import makes it of quantised weights",
+  weightProduct: "made by the pass `stream-weights` of products with weights of few bits",
   tiledAttention: "made by the pass `tile-attention` of attention",
   tiledAttentionGrad: "made by the pass `tile-attention` of attentionGrad",
 };

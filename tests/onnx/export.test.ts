@@ -34,6 +34,7 @@ const CLOSE: ReadonlySet<string> = new Set([
   "softplus",
   "tiledAttention",
   "tiledAttentionGrad",
+  "weightProduct",
 ]);
 
 /** What ONNX can't express: op, whether this sample is of that kind, and the reason that is given. */

@@ -21,6 +21,7 @@ import { dtypeOfCode } from "../dtype.js";
 import { windowOf } from "./conv.js";
 import { requantized } from "./dequantized.js";
 import { integerConv, integerMatmul, knownZero } from "./quantized.js";
+import { dequantizedWeights } from "./weights.js";
 
 /** A scale or zero point shaped to broadcast with x: one value, one per index of an axis, or one per block. */
 export function spreadParameter(x: Value, parameter: Value, axis: number, block: number): Value {
@@ -86,6 +87,11 @@ export const dequantizeLinear: ImportOp = (c) => {
   if (to === undefined || to === "string") throw c.error("the type of the result is not supported");
   const zero = c.optional(2);
   const integer = dtypeInfo[x.type.dtype].kind === "int";
+  const weights = to === "f32" ? dequantizedWeights({ values: x, scale, zero, axis, block }) : undefined;
+  if (weights) {
+    if (block === 0) c.services.dequantized.set(weights, { values: x, scale, zero, axis });
+    return weights;
+  }
   const wide = integer
     ? asType(
         zero ? np.sub(asType(x, "i32"), asType(spreadParameter(x, zero, axis, block), "i32")) : asType(x, "i32"),

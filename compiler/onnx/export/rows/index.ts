@@ -1,11 +1,13 @@
 /** How each op is written in ONNX: total over all ops. */
 
-import { broadcastTo } from "../../../../ir/build.js";
+import { asType, broadcastTo, sliceAxis } from "../../../../ir/build.js";
 import { InternalError } from "../../../../ir/errors.js";
 import type { GraphNode, Value } from "../../../../ir/graph.js";
 import { makeNode } from "../../../../ir/op.js";
 import * as attentions from "../../../../ir/ops/attention.js";
+import { dotGeneral } from "../../../../ir/ops/contraction.js";
 import type { OpName } from "../../../../ir/ops/index.js";
+import { dequantize } from "../../../../ir/ops/quantized.js";
 import { flag, float, type Ref } from "../draft.js";
 import type { EmitNode, Emitter } from "../emitter.js";
 import { activation } from "./activation.js";
@@ -43,10 +45,22 @@ const tiledAttentionGrad: Row<"tiledAttentionGrad"> = (e, node) => {
   return e.decompose(makeNode(attentions.attentionGrad, whole, node.attrs) as GraphNode);
 };
 
+/** As a product with weights that are widened. */
+const weightProduct: Row<"weightProduct"> = (e, node) => {
+  const [a, rows, scale, zero] = node.operands as [Value, Value, Value?, Value?];
+  const wide = scale ? dequantize([rows, scale, ...(zero ? [zero] : [])], node.attrs) : asType(rows, "f32");
+  const weights = sliceAxis(wide, 1, 0, a.type.shape.at(-1)!);
+  const axis = a.type.shape.length - 1;
+  const product = dotGeneral([a, weights], { batchA: [], batchB: [], contractA: [axis], contractB: [1] });
+  return e.emitValues([product]);
+};
+
 export const rows = {
   ...activation,
   attention,
   attentionGrad: "decompose",
+  dequantize: "decompose",
+  weightProduct,
   tiledAttention,
   tiledAttentionGrad,
   rotary: "decompose",

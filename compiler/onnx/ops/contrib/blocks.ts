@@ -1,8 +1,6 @@
 /** Weights of a few bits, quantised in blocks: MatMulNBits, MatMulBnb4, GatherBlockQuantized. */
 import {
   asType,
-  broadcastTo,
-  expandDims,
   flip,
   np,
   padConstant,
@@ -12,31 +10,15 @@ import {
   sliceAxis,
   swapAxes,
 } from "../../../../ir/build.js";
-import { type Dim, dimMul, dimText } from "../../../../ir/dim.js";
+import { type Dim, dimText } from "../../../../ir/dim.js";
 import { isStaticShape, type Value } from "../../../../ir/graph.js";
 import { gather } from "../../../../ir/ops/indexing.js";
-import { shiftRight } from "../../../../ir/ops/logic.js";
+import { dequantize, unpackedFields } from "../../../../ir/ops/quantized.js";
 import { elementCount, tensorFrom } from "../../../../ir/tensor.js";
 import { host } from "../../build.js";
 import type { ImportOp, NodeContext, OpRow } from "../../context.js";
 import { matmul } from "../products.js";
 import { withBias } from "./common.js";
-
-/** u8[…, n] as i32[…, n · 8 / bits]: the fields of each byte, the lowest bits first. */
-export function unpackedFields(packed: Value, bits: number): Value {
-  const wide = asType(packed, "i32");
-  const fields = 8 / bits;
-  if (fields === 1) return wide;
-  const shifts = tensorFrom(
-    "i32",
-    [fields],
-    Array.from({ length: fields }, (_, i) => i * bits),
-  );
-  const spread = [...packed.type.shape, fields];
-  const apart = shiftRight([broadcastTo(expandDims(wide, -1), spread), broadcastTo(host(shifts), spread)]);
-  const { shape } = packed.type;
-  return reshapeTo(np.and(apart, 2 ** bits - 1), [...shape.slice(0, -1), dimMul(shape.at(-1)!, fields)]);
-}
 
 interface Blocks {
   readonly K: number;
@@ -68,23 +50,27 @@ function unpackedWeights(c: NodeContext, { K, N, bits, block, blocks }: Blocks):
   ] as const)
     if (isStaticShape(t.type.shape) && elementCount(t.type.shape) < least)
       throw c.error(`its weights have ${elementCount(t.type.shape)} ${what}, too few for K = ${K}, N = ${N}`);
-  const fields = asType(unpackedFields(reshapeTo(packed, [N, blocks, (block * bits) / 8]), bits), "f32");
   const given = c.optional(3);
-  const zeros = given && given.type.dtype === "u8" ? unpackedZeros(given, N, blocks, bits) : given;
-  // What there is one of for each block meets the block's fields; or, by groups, that of each row.
-  const flat = (x: Value): Value => sliceAxis(reshapeTo(x, [N, blocks * block]), 1, 0, K);
-  const spread = (x: Value): Value => {
-    const ofBlocks = asType(reshapeTo(x, [N, blocks]), "f32");
-    return groups ? gather([ofBlocks, groups], { axis: 1 }) : expandDims(ofBlocks, -1);
-  };
-  const centred = np.sub(groups ? flat(fields) : fields, zeros ? spread(zeros) : 2 ** (bits - 1));
-  const rows = np.mul(centred, spread(scale));
-  return swapAxes(groups ? rows : flat(rows), 0, 1);
+  const isPacked = given?.type.dtype === "u8";
+  const zeros = given && (isPacked ? unpackedZeros(given, N, blocks, bits) : reshapeTo(given, [N, blocks]));
+  const bytes = reshapeTo(packed, [N, (blocks * block * bits) / 8]);
+  const scales = asType(reshapeTo(scale, [N, blocks]), "f32");
+  const middle = host(tensorFrom("u8", [1, 1], [2 ** (bits - 1)]));
+  if (!groups) {
+    const rows = dequantize([bytes, scales, zeros ?? middle], { bits, block });
+    return swapAxes(sliceAxis(rows, 1, 0, K), 0, 1);
+  }
+  // What there is one of for each block meets the rows of K that are in it.
+  const spread = (x: Value): Value => gather([asType(x, "f32"), groups], { axis: 1 });
+  const fields = sliceAxis(asType(unpackedFields(bytes, bits), "f32"), 1, 0, K);
+  const centred = np.sub(fields, zeros ? spread(zeros) : 2 ** (bits - 1));
+  return swapAxes(np.mul(centred, spread(scales)), 0, 1);
 }
 
+/** Zero points of few bits, each row in whole bytes, as u8. */
 function unpackedZeros(zeros: Value, rows: number, blocks: number, bits: number): Value {
   const bytes = Math.ceil((blocks * bits) / 8);
-  return sliceAxis(unpackedFields(reshapeTo(zeros, [rows, bytes]), bits), 1, 0, blocks);
+  return asType(sliceAxis(unpackedFields(reshapeTo(zeros, [rows, bytes]), bits), 1, 0, blocks), "u8");
 }
 
 const matMulNBits: ImportOp = (c) => {

@@ -23,8 +23,8 @@ import { bitcast } from "../../../../ir/ops/cast.js";
 import { iota } from "../../../../ir/ops/constant.js";
 import { round } from "../../../../ir/ops/elementwise.js";
 import { scatterElements } from "../../../../ir/ops/indexing.js";
+import { unpackedFields } from "../../../../ir/ops/quantized.js";
 import type { NodeContext } from "../../context.js";
-import { unpackedFields } from "./blocks.js";
 
 export interface Lengths {
   readonly batch: Dim;

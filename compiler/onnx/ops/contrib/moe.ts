@@ -19,11 +19,11 @@ import { typeText, type Value } from "../../../../ir/graph.js";
 import * as act from "../../../../ir/ops/activation.js";
 import { sigmoid } from "../../../../ir/ops/elementwise.js";
 import { productOf } from "../../../../ir/ops/movement.js";
+import { unpackedFields } from "../../../../ir/ops/quantized.js";
 import { softmax } from "../../../../ir/ops/softmax.js";
 import { topK } from "../../../../ir/ops/sort.js";
 import type { ImportOp, NodeContext, OpRow } from "../../context.js";
 import { matmul } from "../products.js";
-import { unpackedFields } from "./blocks.js";
 import { fastGelu } from "./fused.js";
 
 /**
