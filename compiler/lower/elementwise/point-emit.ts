@@ -283,7 +283,7 @@ export class PointEmitter {
         const rounded = node.op === "cast" ? this.#rounded(p) : undefined;
         if (rounded !== undefined) return rounded;
         const from = node.operands.at(-1)!.type.dtype;
-        const args = p.args.map((a) => this.value(a));
+        const args = p.args.map((a) => this.#operand(node.op, a));
         return applyNode(this.kernel.block, node.op, node.attrs, from, p.dtype, args);
       }
     }
@@ -306,7 +306,15 @@ export class PointEmitter {
     const x = bind(this.kernel.block, this.value(rounded.x), "x");
     // Other casts of it look through their own roundings.
     this.set(rounded.x, x);
-    return emitRounded(this.kernel.block, x, rounded);
+    return emitRounded(this.kernel, x, rounded);
+  }
+
+  /** Whole numbers that are added (zero points) differ from layer to layer, too. */
+  #operand(op: string, p: Point): Expr {
+    const isShift = (op === "add" || op === "sub") && p.kind === "const" && p.dtype === "i32" && this.kernel.number;
+    if (!isShift) return this.value(p);
+    const shift = this.kernel.size(Number(p.value));
+    return this.#lane?.vector ? B.splat("i32x4", shift) : shift;
   }
 
   #constant({ dtype, value }: Extract<Point, { kind: "const" }>): Expr {

@@ -10,10 +10,10 @@
 
 import { type DType, dtypeInfo, isFloat, isInt } from "../../../ir/dtype.js";
 import type { Expr } from "../../../ir/loop.js";
-import type { Block } from "../../../ir/loop-block.js";
 import * as B from "../../../ir/loop-build.js";
 import { element, type Tensor } from "../../../ir/tensor.js";
 import { limitsOf } from "../../../passes/values/index.js";
+import type { KernelHost } from "../core/kernel-builder.js";
 import type { Point } from "../core/point.js";
 import { bind, same } from "./registers.js";
 
@@ -62,11 +62,21 @@ export function roundedOf(cast: Apply, isAtHand: (p: Point) => boolean): Rounded
   return { x: whole.args[0]!, shift, low, high };
 }
 
-/** The integer, x being given as a variable. NaN is 0, as in every cast. */
-export function emitRounded(b: Block, x: Expr, { x: point, shift, low, high }: Rounded): Expr {
-  const limited = B.pmin(B.pmax(x, same(x, low - shift)), same(x, high - shift));
+/**
+ * The integer, x being given as a variable. NaN is 0, as in every cast. Limits and shifts differ from layer to layer, so they are parameters
+ * where kernels take numbers as such.
+ */
+export function emitRounded(kernel: KernelHost, x: Expr, { x: point, shift, low, high }: Rounded): Expr {
+  const b = kernel.block;
+  const number = (value: number): Expr =>
+    kernel.number && value !== 0 ? B.broadcast(x.type, kernel.number(value)) : same(x, value);
+  const limited = B.pmin(B.pmax(x, number(low - shift)), number(high - shift));
   const bits = B.bitcast(x.type === "f32x4" ? "i32x4" : "i32", B.add(limited, same(x, magic)));
-  const whole = B.sub(bits, B.constant(bits.type, magicBits - shift));
+  const origin = magicBits - shift;
+  const whole = B.sub(
+    bits,
+    kernel.number ? B.broadcast(bits.type, kernel.size(origin)) : B.constant(bits.type, origin),
+  );
   if (Number.isFinite(magnitudeOf(point))) return whole;
   const i = bind(b, whole, "whole");
   return B.select(B.eq(x, x), i, B.constant(i.type, 0));
