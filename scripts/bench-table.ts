@@ -4,6 +4,7 @@
  */
 
 import { readFileSync, writeFileSync } from "node:fs";
+import { problems } from "../bench/report-text.js";
 import {
   answeredOf,
   geomean,
@@ -55,6 +56,9 @@ ${[...lines, means.join(" | ")].map((l) => `| ${l} |`).join("\n")}`;
 const [path] = process.argv.slice(2);
 if (path === undefined) throw new Error("which figures? npx tsx scripts/bench-table.ts FIGURES.json");
 const { machine, versions, settings, measured, rows } = JSON.parse(readFileSync(path, "utf8")) as Results;
+// Speed of wrong answers says nothing.
+const wrong = problems(rows);
+if (wrong.length > 0) throw new Error(`measure these again:\n${wrong.join("\n")}`);
 const chosen = rows.filter((r) => r.threads === 1 && ratioOf(r, [ours, web]) !== undefined);
 const groups = (Object.keys(groupTitles) as Row["group"][]).filter((g) => chosen.some((r) => r.group === g));
 const days = measured[0] === measured[1] ? measured[0] : `${measured[0]} to ${measured[1]}`;
