@@ -71,6 +71,11 @@ const OTHER_ROUNDINGS: Readonly<Record<string, { readonly atol: number; readonly
       l2: 1e-2,
       why: "ONNX Runtime runs the graph as QLinear ops, with one rounding where the graph has three; its results are up to two steps of the output's type (1/255) from the f64 evaluation of the graph, ours one",
     },
+    "antispoof-int8": {
+      atol: 0.02,
+      l2: 0.1,
+      why: "it quantises anew before each of its 57 products, so the last bit of a sigmoid decides about whole steps: where an input is moved by an ulp, ONNX Runtime's own answers move by 0.011",
+    },
     "squeezenet-fp16": {
       atol: 2e-3,
       l2: 5e-3,
