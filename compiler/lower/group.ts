@@ -7,11 +7,12 @@ import { type GraphNode, type NodeOf, sameShape, type Value } from "../../ir/gra
 
 import { isElementwise, isIndexOp, isReduce } from "../../ir/ops/classes.js";
 import type { AttrsOf } from "../../ir/ops/index.js";
+import { scalar } from "../../ir/tensor.js";
 import { isLookup } from "../../passes/values/lookup.js";
 import type { View } from "../schedule.js";
 import type { LowerContext } from "./core/context.js";
 import { Place, sizeOf } from "./core/place.js";
-import { type GroupOutput, type Leaf, Points } from "./core/point.js";
+import { constantElement, type GroupOutput, type Leaf, Points } from "./core/point.js";
 import { emitMap, iterate } from "./elementwise/map.js";
 import { lowerReduceGroup } from "./reduce/reduce.js";
 import { reductionsOf } from "./reduce/reduce-group.js";
@@ -159,7 +160,6 @@ function lowerPad(
   const [x] = node.operands;
   const { dtype, shape } = node.results[0]!.type;
   const { low, interior, value } = node.attrs;
-  const padding = dtype === "f32" || dtype === "f64" || dtype === "f16" || dtype === "bf16" || dtype === "bool";
   const whole = iterate(shape);
   emitMap(
     ctx,
@@ -169,7 +169,8 @@ function lowerPad(
       {
         to,
         at: Place.at(shape, whole.index).flat,
-        point: { kind: "const", dtype, value: padding ? value : BigInt(Math.trunc(value)) },
+        // As a constant of the dtype holds it: floats of 8 bits and fewer are codes.
+        point: { kind: "const", dtype, value: constantElement(scalar(dtype, value)) },
       },
     ],
     loc,

@@ -49,6 +49,10 @@ const VALUES: Readonly<Record<string, readonly [Tensors, Tensors]>> = {
 
 /** Tolerances relative to the largest value, for what rounds on the way. */
 const ROUGH: Readonly<Record<string, { readonly share: number; readonly why: string }>> = {
+  "antispoof-int8": {
+    share: 0.1,
+    why: "last bits decide about whole steps of what it quantises anew before each product (recorded.ts)",
+  },
   "kws-qdq": {
     share: 1 / 100,
     why: "a value near the middle of two steps of 1/255 falls to either side in f32 and f64",
@@ -104,12 +108,16 @@ function largest(t: Tensor): number {
 }
 
 /** Outputs of a batch of equal rows, or of repeated rows, against the recorded ones. */
-function rowsThatDiffer(got: Tensors, { inputs, outputs }: { readonly inputs: Tensors; readonly outputs: Tensors }) {
+function rowsThatDiffer(
+  got: Tensors,
+  { inputs, outputs }: { readonly inputs: Tensors; readonly outputs: Tensors },
+  share = 1e-3,
+) {
   const batch = Object.values(inputs)[0]!.shape[0]!;
   return Object.entries(outputs).filter(([output, want]) => {
     const rows = got[output]!;
     const size = want.data.length / batch;
-    const atol = 1e-3 * largest(want);
+    const atol = share * largest(want);
     for (let i = 0; i < rows.data.length; i++) {
       const from = (Math.floor(i / size) % batch) * size + (i % size);
       if (!(Math.abs(element(rows, i) - element(want, from)) <= atol)) return true;
@@ -134,7 +142,7 @@ async function check(name: string, folder: string, path: string): Promise<void> 
       const own = Object.fromEntries(graph.params.map((p) => [paramName(p), feeds[paramName(p)]!]));
       const got = (await session.run(own as never)) as Tensors;
       if (HEAVY.includes(name)) {
-        expect(rowsThatDiffer(got, cases[0]!)).toEqual([]);
+        expect(rowsThatDiffer(got, cases[0]!, ROUGH[name]?.share)).toEqual([]);
         continue;
       }
       const wanted = evaluate(graph, own);

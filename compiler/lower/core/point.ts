@@ -4,7 +4,7 @@
  */
 
 import { type Dim, dimAdd, dimMul, dimText } from "../../../ir/dim.js";
-import { type DType, isFloat } from "../../../ir/dtype.js";
+import { type DType, isFloat, isStorageOnly } from "../../../ir/dtype.js";
 import { InternalError } from "../../../ir/errors.js";
 import type { GraphNode, Value } from "../../../ir/graph.js";
 import { spreadOf, stretchOf } from "../../../ir/infer.js";
@@ -44,8 +44,9 @@ export interface GroupOutput {
   readonly to: View;
 }
 
-/** The only element of a constant, as a point's constant. */
+/** The only element of a constant, as a point's constant. What is only stored is its code. */
 export function constantElement(t: Tensor): number | bigint {
+  if (isStorageOnly(t.dtype)) return BigInt(t.data[0]!);
   return isFloat(t.dtype) || t.dtype === "bool" ? element(t, 0) : bigElement(t, 0);
 }
 
