@@ -148,16 +148,26 @@ describe.each(teams)("with $threads threads, in the background: $background", (o
   });
 
   it("a kernel is left between its chunks", async () => {
-    const [m, n] = [384, 1536];
+    const [m, n] = [768, 1536];
     const [a, b] = [f32("a", m, n), f32("b", n, n)];
     const session = await load(await compile(graph("long", [a, b], [product(a, b)])), options);
     const feeds = { a: wave(m * n), b: wave(n * n) };
-    const begin = performance.now();
     const want = await session.run(feeds);
-    const whole = performance.now() - begin;
-    const controller = new AbortController();
-    setTimeout(() => controller.abort("enough"), whole / 4);
-    expect(await settle(session.run(feeds, { signal: controller.signal }))).toBe("enough");
+    // The first runs are slower than those that the engine has optimised.
+    let whole = Infinity;
+    for (let i = 0; i < 4; i++) {
+      const begin = performance.now();
+      await session.run(feeds);
+      whole = Math.min(whole, performance.now() - begin);
+    }
+    // A busy machine may be late once, and the run at its end.
+    const reasons: unknown[] = [];
+    while (reasons.length < 5 && !reasons.includes("enough")) {
+      const controller = new AbortController();
+      setTimeout(() => controller.abort("enough"), whole / 4);
+      reasons.push(await settle(session.run(feeds, { signal: controller.signal })));
+    }
+    expect(reasons).toContain("enough");
     const [name] = Object.keys(want);
     expect((await session.run(feeds, { maxSeconds: 600 }))[name!]?.data).toEqual(want[name!]?.data);
     session.dispose();
