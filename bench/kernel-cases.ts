@@ -11,9 +11,8 @@ import { maxPool } from "../compiler/kernels/pool.js";
 import { maxPoolGradient } from "../compiler/kernels/pool-grad.js";
 import { rowProduct } from "../compiler/kernels/row-product.js";
 import { type RowStorageName, rowStorages } from "../compiler/kernels/row-storage.js";
+import { peakLoop, peakOperations } from "../compiler/profile/peak.js";
 import { elemBytes } from "../ir/loop.js";
-import { buildFunction } from "../ir/loop-block.js";
-import { add, fma, load, pointer, splat } from "../ir/loop-build.js";
 import { winogradCase, winogradGradCase } from "./winograd-cases.js";
 
 export interface Call {
@@ -30,26 +29,12 @@ export interface Case {
   readonly calls: (alloc: (length: number) => Float32Array) => readonly Call[];
 }
 
+const peakRounds = 1e6;
+
 const peak: Case = {
   name: "peak",
-  flops: 80e6,
-  calls: (alloc) => {
-    const fn = buildFunction("peak", [{ name: "n", type: "i32" }, pointer("out", "f32")], undefined, (f, [n, out]) => {
-      const acc = Array.from({ length: 10 }, (_, i) => f.mut("acc", splat("f32x4", load("f32", "f32", out, i))));
-      const x = f.let("x", load("f32x4", "f32", out, 12));
-      const y = f.let("y", load("f32x4", "f32", out, 16));
-      f.for("i", 0, n, 1, () => {
-        for (const a of acc) f.assign(a, fma(x, y, a));
-      });
-      f.store(
-        "f32",
-        out,
-        0,
-        acc.reduce((a, b) => add(a, b)),
-      );
-    });
-    return [{ kernel: { fn, helpers: [] }, args: [1e6, alloc(64)] }];
-  },
+  flops: peakRounds * peakOperations,
+  calls: (alloc) => [{ kernel: { fn: peakLoop(), helpers: [] }, args: [peakRounds, alloc(64)] }],
 };
 
 export interface GemmOptions {
