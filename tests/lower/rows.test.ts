@@ -3,6 +3,7 @@
 import { describe, expect, it } from "vitest";
 import { compile } from "../../compiler/compile.js";
 import { dimSymbol } from "../../ir/dim.js";
+import type { DType } from "../../ir/dtype.js";
 import { type Graph, graph, param, paramName } from "../../ir/graph.js";
 import { constant } from "../../ir/ops/constant.js";
 import { dotGeneral } from "../../ir/ops/contraction.js";
@@ -107,4 +108,50 @@ describe("a B that is no constant", () => {
     const g = graph("main", [q, k], [dotGeneral([q, k], { ...byRows, contractA: [0] })]);
     expect(rowsUsed((await check(g, [[drawn(20, 2), drawn(9, 20)]])).kernels)).toBe(1);
   });
+});
+
+describe("a B of every kind of float", () => {
+  // Multiples of 1/4 whose products sum to numbers that f16 holds: no order of sums rounds.
+  const quarters = (dtype: DType, ...shape: number[]): Tensor => {
+    const length = shape.reduce((p, d) => p * d, 1);
+    return tensorFrom(
+      dtype,
+      shape,
+      Array.from({ length }, () => Math.floor(random() * 9 - 4) / 4),
+    );
+  };
+  const few = dimSymbol("few", { max: 8 });
+  const columns = dimSymbol("columns");
+
+  for (const dtype of ["f32", "f16", "bf16"] as const) {
+    for (const result of dtype === "f32" ? (["f32"] as const) : (["f32", dtype] as const)) {
+      it(`${dtype} to ${result}, known and open rows and columns, with and without a batch`, async () => {
+        for (const m of [1, 2, 3, 4, 5, 8, few]) {
+          for (const n of [1, 7, 64, 70, columns]) {
+            for (const batch of [[], [2]]) {
+              const axis = batch.length;
+              const lead = batch.map((_, i) => i);
+              const a = param("a", { dtype, shape: [...batch, m, 20] });
+              const b = param("b", { dtype, shape: [...batch, n, 20] });
+              const roles = { batchA: lead, batchB: lead, contractA: [axis + 1], contractB: [axis + 1], result };
+              const g = graph("main", [a, b], [dotGeneral([a, b], roles)]);
+              const artifact = await compile(g, { variants: ["simd128"] });
+              expect(rowsUsed(artifact.manifest.entries.main!.steps.map((s) => s.kernel))).toBe(1);
+              const session = await load(artifact);
+              for (const rows of m === few ? [1, 4, 5, 8] : [m as number]) {
+                for (const count of n === columns ? [1, 33, 130] : [n as number]) {
+                  const feeds = [quarters(dtype, ...batch, rows, 20), quarters(dtype, ...batch, count, 20)];
+                  const got = (await session.run({ a: feeds[0]!, b: feeds[1]! } as never)) as Readonly<
+                    Record<string, Tensor>
+                  >;
+                  expect(toNumbers(got[g.resultNames[0]!]!)).toEqual(toNumbers(evaluate(g, feeds)[0]!));
+                }
+              }
+              session.dispose();
+            }
+          }
+        }
+      });
+    }
+  }
 });

@@ -1,16 +1,16 @@
 /** Products with a B whose rows along K are read where they lie. */
 
-import { type Dim, dimBounds, dimMul } from "../../../ir/dim.js";
+import { type Dim, dimBounds } from "../../../ir/dim.js";
 import type { Value } from "../../../ir/graph.js";
-import { rowProduct } from "../../kernels/row-product.js";
+import { fewRows as rowsInRegisters } from "../../kernels/row-product.js";
 import { type RowStorageName, rowStorages } from "../../kernels/row-storage.js";
 import type { View } from "../../schedule.js";
 import type { LowerContext } from "../core/context.js";
 import { elemOf } from "../core/kernel-builder.js";
-import { addMicroKernel, ceilDiv, viewArg } from "../core/micro-kernel.js";
 import type { Node } from "../elementwise/structured.js";
 import type { Finish } from "./epilogue.js";
 import { copiedMatrix, type Matrix, matrixInPlace, type Roles } from "./matrix.js";
+import { addRowProduct } from "./row-call.js";
 
 export interface Product {
   readonly node: Node<"dotGeneral">;
@@ -38,34 +38,13 @@ export function emitRowProduct(ctx: LowerContext, p: Product): boolean {
     const inPlace = matrixInPlace(ctx, a, rolesA);
     return inPlace?.column === 1 ? inPlace : copiedMatrix(ctx, a, rolesA, 0, node.loc);
   });
-  const { batch, m, n, k } = sizes;
-  const kernel = ctx.pool.kernel("rows", rowProduct, {
-    aElem: elemOf[a.type.dtype],
-    b: storage,
-    epilogue: finish.epilogue,
-    cElem: elemOf[finish.dtype],
-    ...(typeof n === "number" ? { n } : {}),
-  });
-  addMicroKernel(ctx, {
-    kernel,
-    chunks: dimMul(batch, dimMul(ceilDiv(m, kernel.chunkRows), ceilDiv(n, kernel.chunkColumns))),
-    args: {
-      a: viewArg(left.view, "read"),
-      b: viewArg(right.view, "read"),
-      c: viewArg(p.to, "write"),
-      m,
-      n,
-      k,
-      aRow: left.row,
-      bRow: right.column,
-      cRow: n,
-      aBatch: left.batch,
-      bBatch: rolesB.batch.length === 0 ? 0 : right.batch,
-      cBatch: dimMul(m, n),
-      sums: { kind: "scratch", bytes: kernel.scratchBytes, perThread: true },
-    },
-    epilogue: finish.args,
-    inPlace: { written: "c", over: finish.over },
+  addRowProduct(ctx, {
+    spec: { aElem: elemOf[a.type.dtype], b: storage, few: dimBounds(sizes.m).max <= rowsInRegisters },
+    sizes,
+    a: left,
+    b: { view: right.view, row: right.column, batch: rolesB.batch.length === 0 ? 0 : right.batch },
+    to: p.to,
+    finish,
     loc: node.loc,
   });
   return true;

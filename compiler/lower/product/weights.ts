@@ -1,20 +1,21 @@
 /** Products with weights that are stored as rows of few bits. */
 
-import { type Dim, dimBounds, dimMul } from "../../../ir/dim.js";
+import { type Dim, dimBounds } from "../../../ir/dim.js";
 import type { Value } from "../../../ir/graph.js";
 import type { Tensor } from "../../../ir/tensor.js";
 import { arrangeRows } from "../../kernels/row-arrange.js";
-import { fewRows, rowProduct } from "../../kernels/row-product.js";
+import { fewRows } from "../../kernels/row-product.js";
 import { type RowStorageName, rowStorages } from "../../kernels/row-storage.js";
 import type { ZeroPoints } from "../../kernels/row-strip.js";
 import type { Arg, View } from "../../schedule.js";
 import type { LowerContext } from "../core/context.js";
 import { elemOf } from "../core/kernel-builder.js";
-import { addMicroKernel, ceilDiv, viewArg } from "../core/micro-kernel.js";
+import { addMicroKernel, viewArg } from "../core/micro-kernel.js";
 import { sizeOf } from "../core/place.js";
 import type { Leaf } from "../core/point.js";
 import type { Node } from "../elementwise/structured.js";
 import { epilogueOf, type Finish, plainFinish, type ResultMatrix } from "./epilogue.js";
+import { addRowProduct } from "./row-call.js";
 
 type WeightProduct = Node<"weightProduct">;
 
@@ -97,37 +98,14 @@ function emit(ctx: LowerContext, node: WeightProduct, to: View, finish: Finish):
   const width = rows.type.shape[1]!;
   const isFloat = rowStorages[b].kind === "float";
   const form = isFloat ? { a: ctx.view(a), row: k, args: {}, spec: {} } : quantised(ctx, node, b, m, k as number);
-  const kernel = ctx.pool.kernel("rows", rowProduct, {
-    b,
-    ...form.spec,
-    epilogue: finish.epilogue,
-    cElem: elemOf[finish.dtype],
-    ...(typeof n === "number" ? { n } : {}),
-    few: dimBounds(m).max <= fewRows,
-  });
-  const wide: Arg = { kind: "scratch", bytes: dimMul(form.row, 4 * kernel.wideRows), perThread: true };
-  addMicroKernel(ctx, {
-    kernel,
-    chunks: dimMul(ceilDiv(m, kernel.chunkRows), ceilDiv(n, kernel.chunkColumns)),
-    args: {
-      a: viewArg(form.a, "read"),
-      b: viewArg(ctx.view(rows), "read"),
-      c: viewArg(to, "write"),
-      m,
-      n,
-      k: form.row,
-      aRow: form.row,
-      bRow: width,
-      cRow: n,
-      aBatch: 0,
-      bBatch: 0,
-      cBatch: 0,
-      sums: { kind: "scratch", bytes: kernel.scratchBytes, perThread: true },
-      ...(kernel.wideRows === 0 ? {} : { wide }),
-      ...form.args,
-    },
-    epilogue: finish.args,
-    inPlace: { written: "c", over: finish.over },
+  addRowProduct(ctx, {
+    spec: { b, ...form.spec, few: dimBounds(m).max <= fewRows },
+    sizes: { batch: 1, m, n, k: form.row },
+    a: { view: form.a, row: form.row, batch: 0 },
+    b: { view: ctx.view(rows), row: width, batch: 0 },
+    to,
+    finish,
+    args: form.args,
     loc: node.loc,
   });
 }
