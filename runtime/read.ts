@@ -10,10 +10,11 @@ export type BinarySource = string | URL | Response | Promise<Response> | ArrayBu
 /** Opens a source. @throws ModelError where there is nothing to read; the signal's reason. */
 export async function open(source: Exclude<BinarySource, Promise<Response>>, signal?: AbortSignal): Promise<Stream> {
   signal?.throwIfAborted();
-  if (source instanceof Response) return openResponse(source, signal);
   if (source instanceof Uint8Array) return streamOf(source);
   if (source instanceof ArrayBuffer) return streamOf(new Uint8Array(source));
   if (typeof source !== "string" && !(source instanceof URL)) {
+    // Node loads its whole HTTP client where this name is first read.
+    if (source instanceof Response) return openResponse(source, signal);
     throw modelError("source", `expected a path, URL, Response, bytes, module or artefact, got ${describe(source)}`);
   }
   let url: URL;
@@ -40,6 +41,9 @@ export async function read(
   return (await open(source, signal)).rest();
 }
 
+/** Least bytes of a file that are read at a time. */
+const readAhead = 2 ** 16;
+
 async function openFile(url: URL, name: string, signal: AbortSignal | undefined): Promise<Stream> {
   const unreadable = (error: unknown): never => {
     throw modelError(name, `can't be read: ${(error as Error).message}`, undefined, error);
@@ -48,8 +52,10 @@ async function openFile(url: URL, name: string, signal: AbortSignal | undefined)
   const file = await open(url).catch(unreadable);
   return piecewise(
     url,
-    async (target) => {
+    async (place) => {
       signal?.throwIfAborted();
+      // A few bytes are read with those behind them.
+      const target = place.length < readAhead ? new Uint8Array(readAhead) : place;
       const { bytesRead } = await file.read(target, 0, Math.min(target.length, 2 ** 30)).catch(unreadable);
       return bytesRead ? target.subarray(0, bytesRead) : undefined;
     },

@@ -43,6 +43,27 @@ describe.skipIf(!isBuilt)("the built runtime", () => {
     expect(await node(script)).toBe("2 3 5 7");
   });
 
+  it("loads a file without Node's HTTP client, and without reading it byte by byte", async () => {
+    const script = `
+      import fs from "node:fs/promises";
+      import { syncBuiltinESMExports } from "node:module";
+      import { load } from "wasmith/runtime";
+      const { open } = fs;
+      let reads = 0;
+      fs.open = async (...args) => {
+        const file = await open(...args);
+        const read = file.read.bind(file);
+        file.read = (...how) => { reads++; return read(...how); };
+        return file;
+      };
+      syncBuiltinESMExports();
+      const session = await load("affine.wasm");
+      await session.run({ x: Float32Array.of(1, 2, 3) });
+      const client = process.moduleLoadList.filter((name) => name.includes("undici"));
+      console.log(reads > 0 && reads < 8, client.join());`;
+    expect(await node(script)).toBe("true");
+  });
+
   it("lets a worker's failure be an error, not a crash", async () => {
     const script = `
       import { load } from "wasmith/runtime";
