@@ -4,7 +4,7 @@ import { withinSeconds } from "../ir/deadline.js";
 import { ModelError } from "../ir/errors.js";
 import type { Graph } from "../ir/graph.js";
 import { loopPassesWith, loopPipeline } from "../passes/loop/pipeline.js";
-import { defaultPipeline, type PassEvent, runPipeline } from "../passes/pipeline.js";
+import { type PassEvent, runPipeline } from "../passes/pipeline.js";
 import { encodeSingleFile, nameProblem, sealArtifact } from "../runtime/encode.js";
 import {
   type ArtifactParts,
@@ -33,6 +33,7 @@ import {
   seconds,
   someOf,
 } from "./options.js";
+import { defaultPipeline } from "./pipeline.js";
 import { type WeightsPolicy, weightsPolicies } from "./plan/prepare.js";
 import { type Program, type TrainingProgram, type TypedProgram, weightStates } from "./program.js";
 import { version } from "./version.js";

@@ -23,10 +23,11 @@ import { streamWeights } from "./graph/stream-weights.js";
 import { tabulate } from "./graph/tabulate.js";
 import { tileAttention } from "./graph/tile-attention.js";
 import { unwrapPools } from "./graph/unwrap-pools.js";
+import type { KernelFacts } from "./kernels.js";
 import type { GraphPass, Trace } from "./pass.js";
 
-/** What every graph goes through before lowering. A pass that stands here again says why. */
-export const defaultPipeline: readonly GraphPass[] = [
+/** What every graph goes through before it is lowered to these kernels. A pass that stands here again says why. */
+export const pipelineFor = (kernels: KernelFacts): readonly GraphPass[] => [
   // Before anything else, as it looks for loops that are equal but for their results.
   mergeScans,
   // Before transposes of constants are folded into constants again.
@@ -38,7 +39,7 @@ export const defaultPipeline: readonly GraphPass[] = [
   recognize,
   tileAttention,
   streamWeights,
-  decompose(),
+  decompose(kernels),
   // Decompositions compute the same things side by side: sizes, masks, the parts of a gate.
   eliminateCommonSubexpressions,
   // Recurrent layers are scans now.
@@ -65,7 +66,7 @@ export const defaultPipeline: readonly GraphPass[] = [
   // Transposes that could cancel have, and readers are known.
   unwrapPools,
   canonicalizeNans,
-  fuse,
+  fuse(kernels),
 ];
 
 /** What one pass did. */

@@ -3,8 +3,8 @@
 import { type Graph, graph, graphNodes, paramName, type Value } from "../../ir/graph.js";
 import { bindShape, type DimBindings, evaluateValues } from "../../ir/reference.js";
 import type { Tensor } from "../../ir/tensor.js";
-import { defaultPipeline } from "../../passes/pipeline.js";
 import type { Session } from "../../runtime/index.js";
+import { defaultPipeline } from "../pipeline.js";
 import { compareTensors, type Difference, describeDifference, largestOf } from "./compare.js";
 
 type Tensors = Readonly<Record<string, Tensor>>;

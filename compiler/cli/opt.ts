@@ -4,8 +4,8 @@ import { Command } from "commander";
 import { ModelError } from "../../ir/errors.js";
 import { parseGraph } from "../../ir/graph-parse.js";
 import { printGraph } from "../../ir/graph-print.js";
-import { graphPasses } from "../../passes/graph/index.js";
 import { passSummary, runPipeline } from "../../passes/pipeline.js";
+import { graphPasses } from "../pipeline.js";
 
 export function optCommand(): Command {
   return new Command("opt")

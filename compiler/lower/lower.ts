@@ -10,8 +10,10 @@ import { orderNodes } from "./core/order.js";
 import { sizeOf, stridesOf } from "./core/place.js";
 import type { Leaf } from "./core/point.js";
 import { storedConstants } from "./core/stored.js";
+import { lowerFusion } from "./fusion.js";
 import { lowerGroup } from "./group.js";
-import { isGrouped, lowerStructured } from "./table.js";
+import type { KernelRegistry } from "./registry.js";
+import { isGrouped, kernels } from "./table.js";
 
 export interface LowerOptions {
   /** Names of the parameters that are state: they keep their values across runs. Default: none. */
@@ -21,8 +23,10 @@ export interface LowerOptions {
    * computed once. Default: all is computed in every run.
    */
   readonly kept?: ReadonlySet<string>;
-  /** Kernels shared with other schedules of the module. */
+  /** Functions shared with other schedules of the module. */
   readonly pool?: KernelPool;
+  /** The kernels to choose from, which the passes were told of too. Default: all that there are. */
+  readonly kernels?: KernelRegistry;
 }
 
 /**
@@ -30,7 +34,9 @@ export interface LowerOptions {
  * becomes one or a few kernel steps.
  */
 export function lowerGraph(graph: Graph, options: LowerOptions = {}): Schedule {
-  const ctx = new LowerContext(options.pool ?? new KernelPool(), lowerNodes, {
+  const given = options.kernels ?? kernels;
+  const lower = (ctx: LowerContext, nodes: readonly GraphNode[]) => lowerNodes(ctx, nodes, given);
+  const ctx = new LowerContext(options.pool ?? new KernelPool(), lower, {
     keeps: options.kept !== undefined,
     stored: storedConstants(graph),
   });
@@ -51,7 +57,7 @@ export function lowerGraph(graph: Graph, options: LowerOptions = {}): Schedule {
   ctx.use(graph.results);
   for (const [result, parameter] of graph.donations ?? [])
     ctx.writesOver(graph.results[result]!, graph.params[parameter]!);
-  lowerNodes(ctx, orderNodes(graph));
+  lower(ctx, orderNodes(graph));
 
   const donated = new Set<number>();
   const stateResults = [...(graph.donations ?? [])].map(([result, parameter]) => {
@@ -71,24 +77,25 @@ export function lowerGraph(graph: Graph, options: LowerOptions = {}): Schedule {
 }
 
 /** Lowers nodes in the given order. */
-function lowerNodes(ctx: LowerContext, nodes: readonly GraphNode[]): void {
+function lowerNodes(ctx: LowerContext, nodes: readonly GraphNode[], from: KernelRegistry): void {
   for (const node of nodes) ctx.use(node.operands);
   for (const node of nodes) {
     if (node.op === "constant") continue;
     ctx.checkSizes(node);
     const view = aliasOf(ctx, node);
     if (view !== undefined) ctx.define(node.results[0]!, view);
-    else lowerNode(ctx, node);
+    else lowerNode(ctx, node, from);
   }
 }
 
-function lowerNode(ctx: LowerContext, node: GraphNode): void {
-  if (isGrouped(node.op)) {
+function lowerNode(ctx: LowerContext, node: GraphNode, from: KernelRegistry): void {
+  if (node.op === "fusion") lowerFusion(ctx, node, from);
+  else if (isGrouped(node.op)) {
     const outputs = node.results.map((value) => ({ value, to: ctx.result(value) }));
     const results = new Set<Value>(node.results);
     const leaf = (v: Value): Leaf | undefined => (results.has(v) ? undefined : ctx.leaf(v));
     if (!lowerGroup(ctx, outputs, leaf, node.loc)) throw new InternalError(`no kernel computes ${node.op}`);
-  } else lowerStructured(ctx, node);
+  } else from.choose(ctx, node).lower(ctx);
 }
 
 /** Results that are the same elements in the same order as (a part of) an operand: no copy is made. */

@@ -1,15 +1,15 @@
 /**
- * How each primitive is lowered: fusible ops through `lowerGroup`, structured ops by a function of their own. The table is
- * total: a primitive without a row, or a row for anything else, is a type error.
+ * How each op is lowered: fusible ops through `lowerGroup`, others by the kernels of their row, of which the best that serves a node is
+ * taken (registry.ts). The table is total over the primitives: one without a row is a type error. A composite that has a row is
+ * kept whole where one of its kernels serves it.
  */
 
-import { InternalError } from "../../ir/errors.js";
-import type { GraphNode } from "../../ir/graph.js";
 import type { ElementwiseName, IndexName, ReduceName } from "../../ir/ops/classes.js";
 import { elementwiseNames, indexNames, reduceNames } from "../../ir/ops/classes.js";
-import type { PrimitiveName } from "../../ir/ops/index.js";
+import type { OpName, PrimitiveName } from "../../ir/ops/index.js";
 import { lowerIf, lowerLoop, lowerScan } from "./control/control.js";
 import type { LowerContext } from "./core/context.js";
+import type { KernelRow, RowNode } from "./core/kernel-row.js";
 import { lowerBindDim, lowerNonZero, lowerRange } from "./dynamic/dynamic.js";
 import {
   lowerCheckIndices,
@@ -22,24 +22,28 @@ import {
 import { lowerNms } from "./dynamic/nms.js";
 import { lowerUnique } from "./dynamic/unique.js";
 import { lowerRandomBits } from "./elementwise/random.js";
-import type { Node } from "./elementwise/structured.js";
-import { lowerFusion } from "./fusion.js";
-import { lowerTiledAttention, lowerTiledAttentionGrad } from "./product/attention.js";
-import { lowerDot } from "./product/contraction.js";
-import { lowerWeightProduct } from "./product/weights.js";
+import { attentionGradKernels, attentionKernels } from "./product/attention.js";
+import { dotKernels } from "./product/contraction.js";
+import { weightProductKernels } from "./product/weights.js";
 import { lowerArg, lowerCumulative, lowerSort, lowerTopK } from "./reduce/lines.js";
-import { lowerConv } from "./window/conv.js";
-import { lowerConvInputGrad, lowerConvWeightGrad } from "./window/conv-grad.js";
-import { lowerMaxPool, lowerMaxPoolGrad, lowerWindowSum, lowerWindowSumGrad } from "./window/window.js";
+import { KernelRegistry } from "./registry.js";
+import { convKernels } from "./window/conv.js";
+import { convInputGradKernels, convWeightGradKernels } from "./window/conv-grad.js";
+import { maxPoolGradKernels, maxPoolKernels, windowSumGradKernels, windowSumKernels } from "./window/window.js";
 import { lowerMaxPoolGather } from "./window/window-simple.js";
 
-/** "group": a function of the index, see group.ts. "weight": placed in the weights region. */
-type Lowering<N extends PrimitiveName> = "group" | "weight" | ((ctx: LowerContext, node: Node<N>) => void);
+/** "group": a function of the index, see group.ts. "weight": placed in the weights region. "region": see fusion.ts. */
+type Lowering<N extends OpName> = "group" | "weight" | "region" | readonly KernelRow<N>[];
 
 const grouped = <const N extends string>(names: readonly N[]): { readonly [K in N]: "group" } =>
   Object.fromEntries(names.map((n) => [n, "group"])) as { readonly [K in N]: "group" };
 
-const rows = {
+/** The kernels of an op that has but one way. */
+const only = <N extends OpName>(lower: (ctx: LowerContext, node: RowNode<N>) => void): readonly KernelRow<N>[] => [
+  { name: "only", lower },
+];
+
+const table = {
   ...grouped<ElementwiseName>(elementwiseNames),
   ...grouped<IndexName>(indexNames),
   ...grouped<ReduceName>(reduceNames),
@@ -48,49 +52,45 @@ const rows = {
   dimSize: "group",
   concat: "group",
   pad: "group",
-  dotGeneral: lowerDot,
-  weightProduct: lowerWeightProduct,
-  tiledAttention: lowerTiledAttention,
-  tiledAttentionGrad: lowerTiledAttentionGrad,
-  conv: lowerConv,
-  convInputGrad: lowerConvInputGrad,
-  convWeightGrad: lowerConvWeightGrad,
-  maxPool: lowerMaxPool,
-  maxPoolGrad: lowerMaxPoolGrad,
-  maxPoolGather: lowerMaxPoolGather,
-  windowSum: lowerWindowSum,
-  windowSumGrad: lowerWindowSumGrad,
-  argMax: lowerArg,
-  argMin: lowerArg,
-  cumSum: lowerCumulative,
-  cumProd: lowerCumulative,
-  sort: lowerSort,
-  topK: lowerTopK,
-  checkIndices: lowerCheckIndices,
-  gather: lowerGather,
-  gatherElements: lowerGatherElements,
-  gatherND: lowerGatherND,
-  scatterElements: lowerScatterElements,
-  scatterND: lowerScatterND,
-  randomBits: lowerRandomBits,
-  bindDim: lowerBindDim,
-  nonZero: lowerNonZero,
-  range: lowerRange,
-  unique: lowerUnique,
-  nonMaxSuppression: lowerNms,
-  fusion: lowerFusion,
-  after: (ctx, node) => ctx.define(node.results[0]!, ctx.view(node.operands[0]!)),
-  if: lowerIf,
-  loop: lowerLoop,
-  scan: lowerScan,
-} satisfies { readonly [N in PrimitiveName]: Lowering<N> };
-
-/** Lowers a node that has a row of its own. Composites must have been decomposed before. */
-export function lowerStructured(ctx: LowerContext, node: GraphNode): void {
-  const row = (rows as { readonly [name: string]: Lowering<never> | undefined })[node.op];
-  if (typeof row !== "function") throw new InternalError(`${node.op} has no lowering of its own`);
-  row(ctx, node as never);
-}
+  dotGeneral: dotKernels,
+  weightProduct: weightProductKernels,
+  tiledAttention: attentionKernels,
+  tiledAttentionGrad: attentionGradKernels,
+  conv: convKernels,
+  convInputGrad: convInputGradKernels,
+  convWeightGrad: convWeightGradKernels,
+  maxPool: maxPoolKernels,
+  maxPoolGrad: maxPoolGradKernels,
+  maxPoolGather: only(lowerMaxPoolGather),
+  windowSum: windowSumKernels,
+  windowSumGrad: windowSumGradKernels,
+  argMax: only<"argMax">(lowerArg),
+  argMin: only<"argMin">(lowerArg),
+  cumSum: only<"cumSum">(lowerCumulative),
+  cumProd: only<"cumProd">(lowerCumulative),
+  sort: only(lowerSort),
+  topK: only(lowerTopK),
+  checkIndices: only(lowerCheckIndices),
+  gather: only(lowerGather),
+  gatherElements: only(lowerGatherElements),
+  gatherND: only(lowerGatherND),
+  scatterElements: only(lowerScatterElements),
+  scatterND: only(lowerScatterND),
+  randomBits: only(lowerRandomBits),
+  bindDim: only(lowerBindDim),
+  nonZero: only(lowerNonZero),
+  range: only(lowerRange),
+  unique: only(lowerUnique),
+  nonMaxSuppression: only(lowerNms),
+  fusion: "region",
+  after: only<"after">((ctx, node) => ctx.define(node.results[0]!, ctx.view(node.operands[0]!))),
+  if: only(lowerIf),
+  loop: only(lowerLoop),
+  scan: only(lowerScan),
+} satisfies { readonly [N in PrimitiveName]: Lowering<N> } & { readonly [N in OpName]?: Lowering<N> };
 
 /** Whether the op goes through `lowerGroup`. */
-export const isGrouped = (op: string): boolean => (rows as { readonly [name: string]: unknown })[op] === "group";
+export const isGrouped = (op: string): boolean => (table as { readonly [name: string]: unknown })[op] === "group";
+
+/** The kernels that there are. */
+export const kernels: KernelRegistry = new KernelRegistry(table);

@@ -15,9 +15,7 @@ import {
 import { remake, sizeFinders, withResults } from "../../ir/graph-rebuild.js";
 import { spreadsLast } from "../../ir/infer.js";
 import { fusion } from "../../ir/ops/fusion.js";
-
-/** Ops that take an epilogue. */
-export const heavy: ReadonlySet<string> = new Set(["dotGeneral", "weightProduct", "conv", "windowSum"]);
+import type { KernelFacts } from "../kernels.js";
 
 /** Free to repeat: no element is computed. */
 export function isRepeatable(n: GraphNode): boolean {
@@ -45,7 +43,7 @@ interface Unit {
  * The graph with each group as one fusion node. Groups must not depend on one another in circles. Groups of one node stay as
  * they are, unless repeatable operands belong to them.
  */
-export function buildFusions(g: Graph, groups: readonly ReadonlySet<GraphNode>[]): Graph {
+export function buildFusions(g: Graph, groups: readonly ReadonlySet<GraphNode>[], kernels: KernelFacts): Graph {
   const order = graphNodes(g);
   const unitOf = new Map<GraphNode, Unit>();
   const members = new Map<GraphNode, ReadonlySet<GraphNode>>();
@@ -70,9 +68,9 @@ export function buildFusions(g: Graph, groups: readonly ReadonlySet<GraphNode>[]
   if (!changes) return g;
   const now = new Map<Value, Value>();
   const current = (v: Value) => now.get(v) ?? v;
-  const used = usedOutside(g, order, unitOf);
-  for (const unit of unitOrder(order, unitOf)) {
-    if (unit.isGroup) fuseUnit(unit, used, now);
+  const used = usedOutside(g, order, unitOf, kernels);
+  for (const unit of unitOrder(order, unitOf, kernels)) {
+    if (unit.isGroup) fuseUnit(unit, used, now, kernels);
     else {
       const [n] = unit.nodes as [GraphNode];
       if (n.operands.every((v) => current(v) === v)) continue;
@@ -89,7 +87,12 @@ export function buildFusions(g: Graph, groups: readonly ReadonlySet<GraphNode>[]
 const isAbsorbed = (v: Value): boolean => v.def.op === "broadcast" || v.def.op === "iota";
 
 /** Values that something outside their unit reads; what a group repeats counts as part of it. */
-function usedOutside(g: Graph, order: readonly GraphNode[], unitOf: ReadonlyMap<GraphNode, Unit>): ReadonlySet<Value> {
+function usedOutside(
+  g: Graph,
+  order: readonly GraphNode[],
+  unitOf: ReadonlyMap<GraphNode, Unit>,
+  kernels: KernelFacts,
+): ReadonlySet<Value> {
   const used = new Set<Value>(graphRoots(g));
   // From users to operands: a repeatable node is needed as such only where a user outside groups reads it.
   for (const n of order.toReversed()) {
@@ -97,7 +100,7 @@ function usedOutside(g: Graph, order: readonly GraphNode[], unitOf: ReadonlyMap<
     if (isRepeatable(n) && !unit.isGroup && !n.results.some((r) => used.has(r))) continue;
     for (const v of n.operands) {
       if (v.def.op === "param") continue;
-      if (heavy.has(n.op)) used.add(v);
+      if (kernels.takesEpilogue(n.op)) used.add(v);
       else if (!unit.isGroup || unitOf.get(v.def) !== unit) markRead(v, unit, unitOf, used);
     }
   }
@@ -115,7 +118,11 @@ function markRead(v: Value, reader: Unit, unitOf: ReadonlyMap<GraphNode, Unit>, 
 }
 
 /** Units after those they depend on, operands through repeated nodes included. */
-function unitOrder(order: readonly GraphNode[], unitOf: ReadonlyMap<GraphNode, Unit>): readonly Unit[] {
+function unitOrder(
+  order: readonly GraphNode[],
+  unitOf: ReadonlyMap<GraphNode, Unit>,
+  kernels: KernelFacts,
+): readonly Unit[] {
   const finders = new Map<string, GraphNode>();
   for (const n of order) for (const s of definedSymbols(n)) finders.set(s.name, n);
   const needsOf = (unit: Unit): Unit[] => {
@@ -127,7 +134,7 @@ function unitOrder(order: readonly GraphNode[], unitOf: ReadonlyMap<GraphNode, U
     const walk = (n: GraphNode): void => {
       for (const v of n.operands) {
         if (v.def.op === "param") continue;
-        if (unit.isGroup && isRepeatable(v.def) && !heavy.has(n.op)) walk(v.def);
+        if (unit.isGroup && isRepeatable(v.def) && !kernels.takesEpilogue(n.op)) walk(v.def);
         else add(v.def);
       }
       if (finders.size > 0) for (const name of mentions(n)) if (finders.has(name)) add(finders.get(name)!);
@@ -158,7 +165,7 @@ function unitOrder(order: readonly GraphNode[], unitOf: ReadonlyMap<GraphNode, U
   return sorted;
 }
 
-function fuseUnit(unit: Unit, used: ReadonlySet<Value>, now: Map<Value, Value>): void {
+function fuseUnit(unit: Unit, used: ReadonlySet<Value>, now: Map<Value, Value>, kernels: KernelFacts): void {
   const inside = new Map<Value, Value>();
   const own = new Set(unit.nodes);
   const operands: Value[] = [];
@@ -184,8 +191,8 @@ function fuseUnit(unit: Unit, used: ReadonlySet<Value>, now: Map<Value, Value>):
   };
   const results: Value[] = [];
   for (const n of unit.nodes) {
-    // A contraction reads its operands from memory.
-    const copy = remake(n, n.operands.map(heavy.has(n.op) ? outside : value));
+    // What is summed is read from memory.
+    const copy = remake(n, n.operands.map(kernels.takesEpilogue(n.op) ? outside : value));
     n.results.forEach((r, i) => {
       inside.set(r, copy.results[i]!);
       if (used.has(r)) results.push(r);

@@ -11,7 +11,7 @@
  * - a reduction joins its elementwise consumers where they have its own shape, or where its axes are the trailing ones (rows:
  *   softmax, layer norm); all reductions of a group reduce the same axes of the same shape;
  * - a transpose that moves the last axis stays outside, unless it is small;
- * - a contraction, convolution or window sum joins a group of elementwise ops at its own shape with one result (an epilogue).
+ * - an op whose kernels take an epilogue (a contraction, a convolution) joins a group of elementwise ops at its own shape with one result (an epilogue).
  * Broadcasts, reshapes, iotas and single constants cost nothing and are repeated in every group that uses them.
  */
 
@@ -33,17 +33,18 @@ import { isElementwise, isReduce } from "../../ir/ops/classes.js";
 import { opOf } from "../../ir/ops/index.js";
 import { productOf } from "../../ir/ops/movement.js";
 import type { ReduceAttrs } from "../../ir/ops/reduce.js";
+import type { KernelFacts } from "../kernels.js";
 import type { GraphPass } from "../pass.js";
 import { isLookup } from "../values/lookup.js";
-import { buildFusions, heavy, isRepeatable } from "./fuse-build.js";
+import { buildFusions, isRepeatable } from "./fuse-build.js";
 
 export interface Group {
   readonly nodes: Set<GraphNode>;
   /** Elements of the results; of what is reduced, once there is a reduction. */
   full: Dim;
   reduction?: { readonly shape: Shape; readonly axes: readonly number[] };
-  /** The contraction whose epilogue this is. */
-  heavy?: GraphNode;
+  /** The op whose kernel takes this as its epilogue. */
+  sum?: GraphNode;
   /** A concatenation or padding: the last op of its group. */
   readonly isWriter: boolean;
 }
@@ -94,21 +95,22 @@ function isScrambling(n: GraphNode): boolean {
 
 const sizeOf = (n: GraphNode): Dim => productOf(n.results[0]!.type.shape);
 
-export const fuse: GraphPass = {
-  name: "fuse",
-  run: (g) => {
+export function fuse(kernels: KernelFacts): GraphPass {
+  const run = (g: Graph): Graph => {
     const fused = new Set(graphNodes(g).flatMap((n) => (n.op === "fusion" ? n.regions : [])));
     const inner = mapGraph(
       g,
       () => undefined,
-      (region) => (fused.has(region) ? region : fuse.run(region)),
+      (region) => (fused.has(region) ? region : run(region)),
     );
-    return new Fuser(inner).run();
-  },
-};
+    return new Fuser(inner, kernels).run();
+  };
+  return { name: "fuse", run };
+}
 
 class Fuser {
   readonly #graph: Graph;
+  readonly #kernels: KernelFacts;
   readonly #order: readonly GraphNode[];
   readonly #position = new Map<GraphNode, number>();
   /** Direct users, and nodes that mention a size which the node finds. */
@@ -121,8 +123,9 @@ class Fuser {
   /** Reshapes through which the node's group computes its indices, at most. */
   readonly #reshapes = new Map<GraphNode, number>();
 
-  constructor(g: Graph) {
+  constructor(g: Graph, kernels: KernelFacts) {
     this.#graph = g;
+    this.#kernels = kernels;
     this.#order = graphNodes(g);
     const finders = new Map<string, GraphNode>();
     this.#order.forEach((n, i) => {
@@ -166,12 +169,13 @@ class Fuser {
       if (isPointwise(n)) this.#placePointwise(n);
       else if (isReduce(n.op)) this.#placeReduction(n);
       else if (writers.has(n.op)) this.#start(n, { isWriter: true });
-      else if (heavy.has(n.op)) this.#placeHeavy(n);
+      else if (this.#kernels.takesEpilogue(n.op)) this.#placeSum(n);
     }
     const groups = new Set([...this.#groups.values()]);
     return buildFusions(
       this.#graph,
       [...groups].map((g) => g.nodes),
+      this.#kernels,
     );
   }
 
@@ -206,8 +210,8 @@ class Fuser {
       if (seen.has(u)) return;
       seen.add(u);
       const own = this.#groups.get(u);
-      // A contraction reads its operands from memory, whatever follows it.
-      if (heavy.has(u.op)) outside = true;
+      // What is summed is read from memory, whatever follows it.
+      if (this.#kernels.takesEpilogue(u.op)) outside = true;
       else if (own !== undefined) groups.add(own);
       else if (isRepeatable(u) && !this.#results.has(u) && (this.#users.get(u) ?? []).length > 0) {
         for (const v of this.#users.get(u)!) visit(v);
@@ -274,7 +278,7 @@ class Fuser {
 
   /** As a further result: elementwise, next to the group's own results. */
   #mayBeResult(n: GraphNode, group: Group): boolean {
-    if (!isOwnElement(n) || group.isWriter || group.heavy !== undefined) return false;
+    if (!isOwnElement(n) || group.isWriter || group.sum !== undefined) return false;
     if (group.reduction !== undefined && !isTrailing(group.reduction)) {
       // Kept-sized values of a reduction over leading axes are at hand; full-sized ones would need another round.
       const kept = keptSize(group.reduction);
@@ -304,7 +308,7 @@ class Fuser {
   }
 
   #takesReduction(n: GraphNode, group: Group, own: NonNullable<Group["reduction"]>): boolean {
-    if (group.isWriter || group.heavy !== undefined || group.nodes.size >= mostNodes) return false;
+    if (group.isWriter || group.sum !== undefined || group.nodes.size >= mostNodes) return false;
     if (!this.#isReadInPlace(n, group)) return false;
     if (group.reduction !== undefined) {
       return sameShape(group.reduction.shape, own.shape) && group.reduction.axes.join() === own.axes.join();
@@ -339,16 +343,16 @@ class Fuser {
     return walk(n);
   }
 
-  #placeHeavy(n: GraphNode): void {
+  #placeSum(n: GraphNode): void {
     const { groups, outside } = this.#usersOf(n);
     const [group] = groups;
-    if (group === undefined || groups.size !== 1 || outside || !this.#takesHeavy(n, group)) return;
+    if (group === undefined || groups.size !== 1 || outside || !this.#takesSum(n, group)) return;
     this.#join(n, group);
-    group.heavy = n;
+    group.sum = n;
   }
 
-  #takesHeavy(n: GraphNode, group: Group): boolean {
-    if (group.isWriter || group.heavy !== undefined || group.reduction !== undefined) return false;
+  #takesSum(n: GraphNode, group: Group): boolean {
+    if (group.isWriter || group.sum !== undefined || group.reduction !== undefined) return false;
     if (!dimEqual(group.full, sizeOf(n)) || !this.#isReadInPlace(n, group)) return false;
     const results = this.#resultsOf(group);
     return results.length === 1 && isOwnElement(results[0]!);

@@ -1,5 +1,6 @@
 /** The graph passes by name, as `// RUN:` lines and the command line call them. */
 
+import type { KernelFacts } from "../kernels.js";
 import type { GraphPass } from "../pass.js";
 import { canonicalizeNans } from "./canonicalize-nans.js";
 import { decompose } from "./decompose.js";
@@ -7,6 +8,7 @@ import { eliminateCommonSubexpressions } from "./eliminate-common-subexpressions
 import { eliminateDeadCode } from "./eliminate-dead-code.js";
 import { foldConstants } from "./fold-constants.js";
 import { foldScales } from "./fold-scales.js";
+import { fuse } from "./fuse.js";
 import { hoistInvariants } from "./hoist-invariants.js";
 import { layout } from "./layout.js";
 import { mergeScans } from "./merge-scans.js";
@@ -21,14 +23,15 @@ import { tabulate } from "./tabulate.js";
 import { tileAttention } from "./tile-attention.js";
 import { unwrapPools } from "./unwrap-pools.js";
 
-const all: readonly GraphPass[] = [
+const all = (kernels: KernelFacts): readonly GraphPass[] => [
   canonicalizeNans,
-  decompose(),
+  decompose(kernels),
   eliminateCommonSubexpressions,
   eliminateDeadCode,
   foldConstants(),
   hoistInvariants,
   foldScales,
+  fuse(kernels),
   layout,
   mergeScans,
   narrowProducts,
@@ -43,4 +46,5 @@ const all: readonly GraphPass[] = [
   unwrapPools,
 ];
 
-export const graphPasses: ReadonlyMap<string, GraphPass> = new Map(all.map((p) => [p.name, p]));
+export const graphPassesFor = (kernels: KernelFacts): ReadonlyMap<string, GraphPass> =>
+  new Map(all(kernels).map((p) => [p.name, p]));

@@ -4,12 +4,13 @@
  */
 
 import { describe, expect, it } from "vitest";
+import { defaultPipeline } from "../../compiler/pipeline.js";
 import { type Graph, graph, graphNodes, type Param, param, type Value } from "../../ir/graph.js";
 import { attention } from "../../ir/ops/attention.js";
 import { evaluate } from "../../ir/reference.js";
 import { sameTensor, type Tensor } from "../../ir/tensor.js";
 import { pullback } from "../../passes/graph/differentiate.js";
-import { defaultPipeline, runPipeline } from "../../passes/pipeline.js";
+import { runPipeline } from "../../passes/pipeline.js";
 import { randomTensor, seeded } from "../graph/random.js";
 import { runCases } from "../lower/run.js";
 import { disagreement } from "../ops/accuracy.js";

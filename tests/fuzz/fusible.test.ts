@@ -5,6 +5,8 @@
  */
 
 import { describe, it } from "vitest";
+import { kernels } from "../../compiler/lower/table.js";
+import { defaultPipeline } from "../../compiler/pipeline.js";
 import { inlinableMath } from "../../compiler/wasm/math.js";
 import type { Graph } from "../../ir/graph.js";
 import { printGraph } from "../../ir/graph-print.js";
@@ -12,7 +14,7 @@ import { evaluate } from "../../ir/reference.js";
 import { element } from "../../ir/tensor.js";
 import { fuse } from "../../passes/graph/fuse.js";
 import { loopPassesWith, loopPipeline } from "../../passes/loop/pipeline.js";
-import { defaultPipeline, runPipeline } from "../../passes/pipeline.js";
+import { runPipeline } from "../../passes/pipeline.js";
 import { type RunOptions, runAll } from "../lower/run.js";
 import { growAndCheck } from "./batch.js";
 import { type Fusible, fusedWhole, growFusible } from "./fusible.js";
@@ -51,7 +53,7 @@ async function check(
 
 const forms: readonly (readonly [string, (g: Graph) => Graph, RunOptions])[] = [
   ["node by node", (g) => g, { optimize }],
-  ["fused", (g) => fuse.run(g), { optimize }],
+  ["fused", (g) => fuse(kernels).run(g), { optimize }],
   ["through the pipeline", (g) => runPipeline(defaultPipeline, g, { verify: true }), { optimize }],
   ["as one fusion", fusedWhole, { optimize }],
   ["as one fusion, kernels as lowered, on two threads", fusedWhole, { threads: 2 }],

@@ -6,6 +6,7 @@
 import { describe, expect, it } from "vitest";
 import { KernelPool } from "../../compiler/lower/core/kernel-builder.js";
 import { lowerGraph } from "../../compiler/lower/lower.js";
+import { kernels } from "../../compiler/lower/table.js";
 import { bufferBytes } from "../../compiler/plan/liveness.js";
 import { type Buffer, forEachStep, type KernelStep } from "../../compiler/schedule.js";
 import { inlinableMath, mathFunctions } from "../../compiler/wasm/math.js";
@@ -111,7 +112,7 @@ function wrongPair(step: KernelStep, sizes: Sizes): string | undefined {
 
 describe.each([false, true])("kernels in place, symbolic %s", (symbolic) => {
   it.each([
-    ["fused", fuse.run],
+    ["fused", fuse(kernels).run],
     ["as one fusion", fusedWhole],
   ] as const)("%s", { timeout: 900_000 }, async (name, prepare) => {
     tried = 0;

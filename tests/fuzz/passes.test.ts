@@ -5,6 +5,7 @@
 
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { defaultPipeline, graphPasses } from "../../compiler/pipeline.js";
 import { ModelError } from "../../ir/errors.js";
 import type { Graph } from "../../ir/graph.js";
 import { parseGraph } from "../../ir/graph-parse.js";
@@ -12,9 +13,8 @@ import { printGraph } from "../../ir/graph-print.js";
 import { verifyGraph } from "../../ir/graph-verify.js";
 import { evaluate } from "../../ir/reference.js";
 import type { Tensor } from "../../ir/tensor.js";
-import { graphPasses } from "../../passes/graph/index.js";
 import type { GraphPass } from "../../passes/pass.js";
-import { defaultPipeline, runPipeline } from "../../passes/pipeline.js";
+import { runPipeline } from "../../passes/pipeline.js";
 import { disagreement } from "../ops/accuracy.js";
 import { growGraph } from "./generate.js";
 import { fuzzRuns, fuzzSeed } from "./seed.js";

@@ -3,6 +3,7 @@
 import { describe, expect, it } from "vitest";
 import { KernelPool } from "../../compiler/lower/core/kernel-builder.js";
 import { lowerGraph } from "../../compiler/lower/lower.js";
+import { defaultPipeline } from "../../compiler/pipeline.js";
 import { planArena } from "../../compiler/plan/arena.js";
 import { prepare } from "../../compiler/plan/prepare.js";
 import { placeStateResults } from "../../compiler/plan/state.js";
@@ -12,7 +13,7 @@ import { ModelError } from "../../ir/errors.js";
 import type { Graph } from "../../ir/graph.js";
 import { printGraph } from "../../ir/graph-print.js";
 import { decompose } from "../../passes/graph/decompose.js";
-import { defaultPipeline, runPipeline } from "../../passes/pipeline.js";
+import { runPipeline } from "../../passes/pipeline.js";
 import { lostValue } from "../plan/replay.js";
 import { growAndCheck } from "./batch.js";
 import { fusedWhole, growFusible } from "./fusible.js";

@@ -12,6 +12,7 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { defaultPipeline, graphPasses } from "../../compiler/pipeline.js";
 import { evaluateDim } from "../../ir/dim.js";
 import { isFloat } from "../../ir/dtype.js";
 import { ModelError } from "../../ir/errors.js";
@@ -21,12 +22,11 @@ import { printGraph } from "../../ir/graph-print.js";
 import { verifyGraph } from "../../ir/graph-verify.js";
 import { evaluate } from "../../ir/reference.js";
 import { elementCount, type Tensor, tensorFrom } from "../../ir/tensor.js";
-import { graphPasses } from "../../passes/graph/index.js";
 import { recognize } from "../../passes/graph/recognize.js";
 import { relaxedMath } from "../../passes/graph/relaxed-math.js";
 import { simplify } from "../../passes/graph/simplify.js";
 import type { GraphPass } from "../../passes/pass.js";
-import { defaultPipeline, runPipeline } from "../../passes/pipeline.js";
+import { runPipeline } from "../../passes/pipeline.js";
 import { randomTensor, seeded } from "../graph/random.js";
 import { disagreement } from "../ops/accuracy.js";
 

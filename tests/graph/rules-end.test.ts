@@ -5,6 +5,7 @@
 
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { defaultPipeline, graphPasses } from "../../compiler/pipeline.js";
 import { type DType, isFloat } from "../../ir/dtype.js";
 import { ModelError } from "../../ir/errors.js";
 import {
@@ -25,10 +26,8 @@ import { ops } from "../../ir/ops/index.js";
 import { broadcast, concat, reshape, slice, transpose } from "../../ir/ops/movement.js";
 import { evaluate } from "../../ir/reference.js";
 import { scalar, type Tensor, tensorFrom } from "../../ir/tensor.js";
-import { fuse } from "../../passes/graph/fuse.js";
-import { graphPasses } from "../../passes/graph/index.js";
 import type { GraphPass } from "../../passes/pass.js";
-import { defaultPipeline, runPipeline } from "../../passes/pipeline.js";
+import { runPipeline } from "../../passes/pipeline.js";
 import { fuzzRuns, fuzzSeed } from "../fuzz/seed.js";
 import { disagreement } from "../ops/accuracy.js";
 import { type Random, randomTensor, seeded } from "./random.js";
@@ -129,7 +128,7 @@ class Growth {
 }
 
 const pipelines: readonly (readonly [string, readonly GraphPass[]])[] = [
-  ...[...graphPasses, ["fuse", fuse] as const].map(([name, pass]) => [name, [pass]] as const),
+  ...[...graphPasses].map(([name, pass]) => [name, [pass]] as const),
   ["what rounds not", defaultPipeline.filter((p) => !p.rounds)] as const,
   ["all", defaultPipeline] as const,
 ];

@@ -1,6 +1,7 @@
 /** Products of narrow types with what follows them: integers exactly, half floats as the reference rounds them. */
 
 import { describe, expect, it } from "vitest";
+import { defaultPipeline } from "../../compiler/pipeline.js";
 import type { DType } from "../../ir/dtype.js";
 import { graph, param, type Shape, type Value } from "../../ir/graph.js";
 import { cast } from "../../ir/ops/cast.js";
@@ -12,7 +13,7 @@ import { broadcast, pad, transpose } from "../../ir/ops/movement.js";
 import { evaluate } from "../../ir/reference.js";
 import { type Tensor, tensorFrom } from "../../ir/tensor.js";
 import { loopPipeline } from "../../passes/loop/pipeline.js";
-import { defaultPipeline, runPipeline } from "../../passes/pipeline.js";
+import { runPipeline } from "../../passes/pipeline.js";
 import { seeded } from "../graph/random.js";
 import { disagreement } from "../ops/accuracy.js";
 import { runCases } from "./run.js";

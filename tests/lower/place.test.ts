@@ -5,6 +5,7 @@ import { KernelPool } from "../../compiler/lower/core/kernel-builder.js";
 import { Place } from "../../compiler/lower/core/place.js";
 import { loopsOf, variable } from "../../compiler/lower/elementwise/loops.js";
 import { lowerGraph } from "../../compiler/lower/lower.js";
+import { kernels } from "../../compiler/lower/table.js";
 import { type Dim, dimMul, dimSymbol, dimText, evaluateDim } from "../../ir/dim.js";
 import type { Shape } from "../../ir/graph.js";
 import { parseGraph } from "../../ir/graph-parse.js";
@@ -74,7 +75,7 @@ graph @g(%x: f32[s,b,3], %w: f32[3,8], %c: f32[8]) -> f32[s,b,8] {
 }`,
     "bias",
   );
-  const { steps } = lowerGraph(fuse.run(g), { pool: new KernelPool() });
+  const { steps } = lowerGraph(fuse(kernels).run(g), { pool: new KernelPool() });
   const names = steps.flatMap((step) => (step.kind === "kernel" ? [step.fn.name] : [step.kind]));
   expect(names.filter((n) => !n.includes("pack"))).toEqual([expect.stringContaining("gemm")]);
 });

@@ -3,6 +3,7 @@
 import { expect, it } from "vitest";
 import { KernelPool } from "../../compiler/lower/core/kernel-builder.js";
 import { lowerGraph } from "../../compiler/lower/lower.js";
+import { kernels } from "../../compiler/lower/table.js";
 import { graph, param } from "../../ir/graph.js";
 import { parseGraph } from "../../ir/graph-parse.js";
 import { printStmts } from "../../ir/loop-print.js";
@@ -44,7 +45,7 @@ it("is a product after a matrix product too", () => {
 }`,
     "cube",
   );
-  const { steps } = lowerGraph(fuse.run(g), { pool: new KernelPool() });
+  const { steps } = lowerGraph(fuse(kernels).run(g), { pool: new KernelPool() });
   const functions = steps.flatMap((s) => (s.kind === "kernel" ? [s.fn, ...s.helpers] : []));
   expect(functions.some((f) => f.name.includes("gemm") && f.name.includes("pow"))).toBe(true);
   expect(functions.map((f) => printStmts(f.body)).join()).not.toContain("pow(");

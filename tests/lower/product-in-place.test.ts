@@ -3,6 +3,7 @@
 import { describe, expect, it } from "vitest";
 import { KernelPool } from "../../compiler/lower/core/kernel-builder.js";
 import { lowerGraph } from "../../compiler/lower/lower.js";
+import { kernels } from "../../compiler/lower/table.js";
 import { graph, param, type Value } from "../../ir/graph.js";
 import { dotGeneral } from "../../ir/ops/contraction.js";
 import { add } from "../../ir/ops/elementwise.js";
@@ -15,9 +16,9 @@ const type = { dtype: "f32", shape: [6, 6] } as const;
 function over(f: (c: Value) => Value): readonly (string | undefined)[] {
   const [a, b, c] = ["a", "b", "c"].map((n) => param(n, type)) as [Value, Value, Value];
   const product = dotGeneral([a, b], { batchA: [], batchB: [], contractA: [0], contractB: [0] });
-  const g = fuse.run(graph("main", [a, b, c], [add([product, f(c)])]));
-  const kernels = lowerGraph(g, { pool: new KernelPool() }).steps.filter((s) => s.kind === "kernel");
-  const products = kernels.filter((k) => k.fn.name.includes("gemm"));
+  const g = fuse(kernels).run(graph("main", [a, b, c], [add([product, f(c)])]));
+  const steps = lowerGraph(g, { pool: new KernelPool() }).steps.filter((s) => s.kind === "kernel");
+  const products = steps.filter((k) => k.fn.name.includes("gemm"));
   expect(products).toHaveLength(1);
   return products[0]!.inPlace.map(([to, from]) => {
     const [written, read] = [products[0]!.args[to]!, products[0]!.args[from]!];

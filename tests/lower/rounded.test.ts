@@ -1,6 +1,7 @@
 /** Rounded and limited floats as integers: to the even one in the middle, NaN to 0, whatever the limits, in vectors and their rests. */
 
 import { describe, expect, it } from "vitest";
+import { defaultPipeline } from "../../compiler/pipeline.js";
 import type { DType } from "../../ir/dtype.js";
 import { graph, param, type Value } from "../../ir/graph.js";
 import { cast } from "../../ir/ops/cast.js";
@@ -9,7 +10,7 @@ import { add, max, min, mul, round } from "../../ir/ops/elementwise.js";
 import { evaluate } from "../../ir/reference.js";
 import { tensorFrom } from "../../ir/tensor.js";
 import { loopPipeline } from "../../passes/loop/pipeline.js";
-import { defaultPipeline, runPipeline } from "../../passes/pipeline.js";
+import { runPipeline } from "../../passes/pipeline.js";
 import { runCases } from "./run.js";
 
 const limited = (x: Value, shift: number, low: number, high: number): Value => {

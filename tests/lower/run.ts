@@ -3,6 +3,7 @@
 import { assemble } from "../../compiler/assemble.js";
 import { KernelPool } from "../../compiler/lower/core/kernel-builder.js";
 import { lowerGraph } from "../../compiler/lower/lower.js";
+import type { KernelRegistry } from "../../compiler/lower/registry.js";
 import { type Graph, paramName } from "../../ir/graph.js";
 import type { LoopFunction } from "../../ir/loop.js";
 import type { Tensor } from "../../ir/tensor.js";
@@ -18,6 +19,8 @@ export interface RunOptions {
   /** Default: kernels stay as lowering made them. */
   readonly optimize?: (fn: LoopFunction) => LoopFunction;
   readonly threads?: number;
+  /** Default: all that there are. */
+  readonly kernels?: KernelRegistry;
 }
 
 /** A graph, and what to run it on, one after the other in one session. */
@@ -42,7 +45,8 @@ export async function runAll(
 ): Promise<readonly (readonly (readonly Tensor[])[])[]> {
   if (list.length === 0) return [];
   const pool = new KernelPool();
-  const schedules = list.map(({ graph }, i) => lowerGraph({ ...graph, name: `entry${i}` }, { pool }));
+  const among = options.kernels ? { kernels: options.kernels } : {};
+  const schedules = list.map(({ graph }, i) => lowerGraph({ ...graph, name: `entry${i}` }, { pool, ...among }));
   const threaded = (options.threads ?? 1) > 1;
   const made = assemble(
     schedules,

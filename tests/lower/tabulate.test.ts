@@ -1,6 +1,7 @@
 /** Lists in place of functions of bytes: every byte, behind a product and alone, in vectors and their rests. */
 
 import { describe, expect, it } from "vitest";
+import { defaultPipeline } from "../../compiler/pipeline.js";
 import type { DType } from "../../ir/dtype.js";
 import { graph, graphNodes, param, type Value } from "../../ir/graph.js";
 import { gelu } from "../../ir/ops/activation.js";
@@ -12,7 +13,7 @@ import { softmax } from "../../ir/ops/softmax.js";
 import { evaluate } from "../../ir/reference.js";
 import { type Tensor, tensorFrom } from "../../ir/tensor.js";
 import { loopPipeline } from "../../passes/loop/pipeline.js";
-import { defaultPipeline, runPipeline } from "../../passes/pipeline.js";
+import { runPipeline } from "../../passes/pipeline.js";
 import { disagreement } from "../ops/accuracy.js";
 import { runCases } from "./run.js";
 

@@ -5,12 +5,13 @@ import { compile } from "../../compiler/compile.js";
 import { F, losses, nn, optim, program, trainStep } from "../../compiler/dsl/index.js";
 import { KernelPool } from "../../compiler/lower/core/kernel-builder.js";
 import { lowerGraph } from "../../compiler/lower/lower.js";
+import { defaultPipeline } from "../../compiler/pipeline.js";
 import { allBuffers, placeStateResults } from "../../compiler/plan/state.js";
 import type { Program } from "../../compiler/program.js";
 import { forEachStep, type IfStep, type Schedule } from "../../compiler/schedule.js";
 import type { Value } from "../../ir/graph.js";
 import { zeros } from "../../ir/tensor.js";
-import { defaultPipeline, runPipeline } from "../../passes/pipeline.js";
+import { runPipeline } from "../../passes/pipeline.js";
 import { load, type Tensor } from "../../runtime/index.js";
 
 const compiled = { variants: ["simd128"] } as const;

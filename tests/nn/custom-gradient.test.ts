@@ -1,6 +1,7 @@
 /** Functions with their own gradient: F.customVjp, F.reverseGradient. */
 import { describe, expect, it } from "vitest";
 import { F } from "../../compiler/dsl/index.js";
+import { defaultPipeline } from "../../compiler/pipeline.js";
 import { ModelError } from "../../ir/errors.js";
 import { graph, param, type Value } from "../../ir/graph.js";
 import { parseGraph } from "../../ir/graph-parse.js";
@@ -9,7 +10,7 @@ import { verifyGraph } from "../../ir/graph-verify.js";
 import { evaluate } from "../../ir/reference.js";
 import { type Tensor, tensorFrom, toNumbers } from "../../ir/tensor.js";
 import { gradients } from "../../passes/graph/differentiate.js";
-import { defaultPipeline, runPipeline } from "../../passes/pipeline.js";
+import { runPipeline } from "../../passes/pipeline.js";
 
 const x = param("x", { dtype: "f64", shape: [3] });
 const w = param("w", { dtype: "f64", shape: [3] });

@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { importModel } from "../../compiler/onnx/import.js";
 import { readOnnx } from "../../compiler/onnx/model.js";
-import { defaultPipeline, runPipeline } from "../../passes/pipeline.js";
+import { defaultPipeline } from "../../compiler/pipeline.js";
+import { runPipeline } from "../../passes/pipeline.js";
 import { toTensor } from "./compare.js";
 import { hasExports, hasModels, pytorchExports, readSafetensors, trainedModels } from "./data.js";
 

@@ -13,6 +13,7 @@ import {
 } from "../../kernels/attention.js";
 import type { Arg } from "../../schedule.js";
 import type { LowerContext } from "../core/context.js";
+import type { KernelRow } from "../core/kernel-row.js";
 import { addMicroKernel, ceilDiv, viewArg } from "../core/micro-kernel.js";
 import { sizeOf, stridesOf } from "../core/place.js";
 import type { Node } from "../elementwise/structured.js";
@@ -73,7 +74,7 @@ function sizesOf(
   };
 }
 
-export function lowerTiledAttention(ctx: LowerContext, node: Node<"tiledAttention">): void {
+function lowerTiledAttention(ctx: LowerContext, node: Node<"tiledAttention">): void {
   const [q, k, v, mask] = node.operands.map((o) => viewArg(ctx.view(o), "read")) as [Arg, Arg, Arg, Arg?];
   const { spec, matrices, args } = sizesOf(
     node.operands,
@@ -89,7 +90,7 @@ export function lowerTiledAttention(ctx: LowerContext, node: Node<"tiledAttentio
   });
 }
 
-export function lowerTiledAttentionGrad(ctx: LowerContext, node: Node<"tiledAttentionGrad">): void {
+function lowerTiledAttentionGrad(ctx: LowerContext, node: Node<"tiledAttentionGrad">): void {
   const [q, k, v, dy] = node.operands.map((o) => viewArg(ctx.view(o), "read")) as [Arg, Arg, Arg, Arg];
   const { spec, matrices, args } = sizesOf(node.operands, node.attrs, attentionScratch.gradient);
   const [dq, dk, dv] = node.results.map((r, i) => viewArg(ctx.result(r), i === 0 ? "write" : "readWrite")) as [
@@ -104,3 +105,11 @@ export function lowerTiledAttentionGrad(ctx: LowerContext, node: Node<"tiledAtte
     loc: node.loc,
   });
 }
+
+export const attentionKernels: readonly KernelRow<"tiledAttention">[] = [
+  { name: "blocks", lower: lowerTiledAttention },
+];
+
+export const attentionGradKernels: readonly KernelRow<"tiledAttentionGrad">[] = [
+  { name: "blocks", lower: lowerTiledAttentionGrad },
+];

@@ -15,12 +15,11 @@ import type { lanes } from "../../kernels/tile.js";
 import type { View } from "../../schedule.js";
 import type { LowerContext } from "../core/context.js";
 import { elemOf, registerOf } from "../core/kernel-builder.js";
+import type { Finish, KernelRow, ResultMatrix } from "../core/kernel-row.js";
 import { addMicroKernel, ceilDiv, productSize, viewArg } from "../core/micro-kernel.js";
 import { emitPack } from "../core/pack.js";
 import { sizeOf, stridesOf } from "../core/place.js";
-import type { Leaf } from "../core/point.js";
 import type { Node } from "../elementwise/structured.js";
-import { epilogueOf, type Finish, plainFinish, type ResultMatrix } from "./epilogue.js";
 import { copiedMatrix, joinedStride, type Matrix, matrixInPlace, matrixOf, type Roles } from "./matrix.js";
 import { isPairedWeight, packMatrixPairs, readyPairs } from "./pairs.js";
 import { emitRowProduct } from "./rows.js";
@@ -36,7 +35,7 @@ function laneOf(a: Value, b: Value, dtype: DType): LaneName {
 }
 
 /** The product, its result finished by an epilogue, into `to`. */
-export function emitDot(ctx: LowerContext, node: Node<"dotGeneral">, to: View, finish: Finish): void {
+function emitDot(ctx: LowerContext, node: Node<"dotGeneral">, to: View, finish: Finish): void {
   const [a, b] = node.operands as [Value, Value];
   const { batchA, batchB, contractA, contractB } = node.attrs;
   const rolesA: Roles = { batch: batchA, rows: freeAxes(a.type.shape.length, batchA, contractA), columns: contractA };
@@ -248,7 +247,7 @@ function packConstant(
 }
 
 /** Sizes of the result: batch, rows of a, columns of b. */
-export function resultMatrix(node: Node<"dotGeneral">): ResultMatrix {
+function resultMatrix(node: Node<"dotGeneral">): ResultMatrix {
   const [a, b] = node.operands as [Value, Value];
   const { batchA, batchB, contractA, contractB } = node.attrs;
   const { shape } = node.results[0]!.type;
@@ -261,21 +260,4 @@ export function resultMatrix(node: Node<"dotGeneral">): ResultMatrix {
   };
 }
 
-export function lowerDot(ctx: LowerContext, node: Node<"dotGeneral">): void {
-  const y = node.results[0]!;
-  emitDot(ctx, node, ctx.result(y), plainFinish(y.type.dtype));
-}
-
-/** The product with what follows it in a fusion, in one kernel; false where that can't be. */
-export function lowerDotWithEpilogue(
-  ctx: LowerContext,
-  node: Node<"dotGeneral">,
-  output: Value,
-  to: View,
-  leaf: (v: Value) => Leaf | undefined,
-): boolean {
-  const finish = epilogueOf(ctx.pool, node.results[0]!, output, resultMatrix(node), leaf);
-  if (finish === undefined) return false;
-  emitDot(ctx, node, to, finish);
-  return true;
-}
+export const dotKernels: readonly KernelRow<"dotGeneral">[] = [{ name: "gemm", matrix: resultMatrix, store: emitDot }];

@@ -8,9 +8,10 @@ import { Block } from "../../../ir/loop-block.js";
 import * as B from "../../../ir/loop-build.js";
 import { printExpr, printStmts } from "../../../ir/loop-print.js";
 import { isVector } from "../../../ir/loop-types.js";
-import { type Epilogue, identity } from "../../kernels/epilogue.js";
+import type { Epilogue } from "../../kernels/epilogue.js";
 import type { Access, Arg, View } from "../../schedule.js";
 import { elemOf, type KernelHost, type KernelPool, registerOf } from "../core/kernel-builder.js";
+import type { Finish, ResultMatrix } from "../core/kernel-row.js";
 import { Place } from "../core/place.js";
 import { type Leaf, type Point, Points, visitPoints } from "../core/point.js";
 import { castsLanes } from "../elementwise/cast.js";
@@ -18,26 +19,6 @@ import { loadsOf } from "../elementwise/in-place.js";
 import { coefficient, freshLoop, variable } from "../elementwise/loops.js";
 import { PointEmitter, vectorOf } from "../elementwise/point-emit.js";
 import { settle } from "../elementwise/registers.js";
-
-/** A contraction's result as a matrix per batch: where element (batch, row, column) lies is row-major. */
-export interface ResultMatrix {
-  readonly batch: Dim;
-  readonly rows: Dim;
-  readonly columns: Dim;
-}
-
-/** An epilogue together with what a step passes to it. */
-export interface Finish {
-  readonly epilogue: Epilogue;
-  readonly args: readonly Arg[];
-  /** Which of `args` are read at the element being stored only, and of its size: a kernel that stores each once may store over them. */
-  readonly over: readonly number[];
-  /** dtype of what is stored. */
-  readonly dtype: DType;
-}
-
-/** The contraction's own result, stored as its dtype: the kernel's store narrows and rounds. */
-export const plainFinish = (dtype: DType): Finish => ({ epilogue: identity, args: [], over: [], dtype });
 
 const [batchLoop, rowLoop, columnLoop] = [freshLoop("batch", 1), freshLoop("row", 1), freshLoop("column", 1)];
 

@@ -5,8 +5,8 @@ import { type RowProductSpec, rowProduct } from "../../kernels/row-product.js";
 import type { Arg, View } from "../../schedule.js";
 import type { LowerContext } from "../core/context.js";
 import { elemOf } from "../core/kernel-builder.js";
+import type { Finish } from "../core/kernel-row.js";
 import { addMicroKernel, ceilDiv, viewArg } from "../core/micro-kernel.js";
-import type { Finish } from "./epilogue.js";
 
 /** How rows lie: the elements from one to the next, and from one matrix of a batch to the next. */
 export interface Rows {

@@ -7,8 +7,8 @@ import { type RowStorageName, rowStorages } from "../../kernels/row-storage.js";
 import type { View } from "../../schedule.js";
 import type { LowerContext } from "../core/context.js";
 import { elemOf } from "../core/kernel-builder.js";
+import type { Finish } from "../core/kernel-row.js";
 import type { Node } from "../elementwise/structured.js";
-import type { Finish } from "./epilogue.js";
 import { copiedMatrix, type Matrix, matrixInPlace, type Roles } from "./matrix.js";
 import { addRowProduct } from "./row-call.js";
 

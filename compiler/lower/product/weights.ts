@@ -10,11 +10,10 @@ import type { ZeroPoints } from "../../kernels/row-strip.js";
 import type { Arg, View } from "../../schedule.js";
 import type { LowerContext } from "../core/context.js";
 import { elemOf } from "../core/kernel-builder.js";
+import type { Finish, KernelRow, ResultMatrix } from "../core/kernel-row.js";
 import { addMicroKernel, viewArg } from "../core/micro-kernel.js";
 import { sizeOf } from "../core/place.js";
-import type { Leaf } from "../core/point.js";
 import type { Node } from "../elementwise/structured.js";
-import { epilogueOf, type Finish, plainFinish, type ResultMatrix } from "./epilogue.js";
 import { addRowProduct } from "./row-call.js";
 
 type WeightProduct = Node<"weightProduct">;
@@ -110,21 +109,6 @@ function emit(ctx: LowerContext, node: WeightProduct, to: View, finish: Finish):
   });
 }
 
-export function lowerWeightProduct(ctx: LowerContext, node: WeightProduct): void {
-  const y = node.results[0]!;
-  emit(ctx, node, ctx.result(y), plainFinish(y.type.dtype));
-}
-
-/** The product with what follows it in a fusion, in one kernel; false where that can't be. */
-export function lowerWeightProductWithEpilogue(
-  ctx: LowerContext,
-  node: WeightProduct,
-  output: Value,
-  to: View,
-  leaf: (v: Value) => Leaf | undefined,
-): boolean {
-  const finish = epilogueOf(ctx.pool, node.results[0]!, output, matrixOf(node), leaf);
-  if (finish === undefined) return false;
-  emit(ctx, node, to, finish);
-  return true;
-}
+export const weightProductKernels: readonly KernelRow<"weightProduct">[] = [
+  { name: "rows", matrix: matrixOf, store: emit },
+];

@@ -8,12 +8,13 @@ import { packBy, packedLength } from "../../kernels/pack.js";
 import { cropKernel } from "../../kernels/pad.js";
 import type { View } from "../../schedule.js";
 import { type LowerContext, offsetView } from "../core/context.js";
+import { type KernelRow, lastResort, plainFinish } from "../core/kernel-row.js";
 import { addMicroKernel, ceilDiv, viewArg } from "../core/micro-kernel.js";
 import { emitPack } from "../core/pack.js";
 import { Place } from "../core/place.js";
 import { emitMap, iterate } from "../elementwise/map.js";
 import type { Node } from "../elementwise/structured.js";
-import { plainFinish } from "../product/epilogue.js";
+import { directCost } from "./conv-cost.js";
 import {
   depthOf,
   floats,
@@ -31,22 +32,16 @@ import {
   walkArgs,
 } from "./conv-geometry.js";
 import { lowerConvInputGradSimple, lowerConvWeightGradSimple } from "./conv-simple.js";
-import { adjointGeometry, emitWinograd, emitWinogradGrad, takesWinograd } from "./winograd.js";
+import { adjointGeometry, emitWinograd, emitWinogradGrad, fitsWinograd, winogradCost } from "./winograd.js";
 
-export function lowerConvInputGrad(ctx: LowerContext, node: Node<"convInputGrad">): void {
+const inputGradGeometry = ({ operands: [dy, w], results: [dx], attrs }: Node<"convInputGrad">) =>
+  geometryOf(dx!, w!, dy!, attrs);
+
+function lowerConvInputGrad(ctx: LowerContext, node: Node<"convInputGrad">): void {
   const [dy, w] = node.operands as [Value, Value];
   const dx = node.results[0]!;
-  const g = geometryOf(dx, w, dy, node.attrs);
-  const adjoint = g && adjointGeometry(g);
-  if (adjoint !== undefined && takesWinograd(adjoint, "convolution", ctx.isKept(w))) {
-    emitWinograd(ctx, [dy, w], adjoint, "adjoint", ctx.result(dx), plainFinish(dx.type.dtype), node.loc);
-    return;
-  }
-  const weights = g && gradientWeights(ctx, w, g, node.loc);
-  if (g === undefined || weights === undefined) {
-    lowerConvInputGradSimple(ctx, node);
-    return;
-  }
+  const g = inputGradGeometry(node)!;
+  const weights = gradientWeights(ctx, w, g, node.loc);
   const to = ctx.result(dx);
   const target = isPadded(g) ? ctx.temp(g.lane, paddedShape(g)) : to;
   const kernel = ctx.pool.kernel("convInputGradient", convInputGradient, {
@@ -87,13 +82,13 @@ export function lowerConvInputGrad(ctx: LowerContext, node: Node<"convInputGrad"
 /** Groups whose weights are packed one by one while running. */
 const mostPackedGroups = 8;
 
+/** Whether the weights can be packed: now, as constants of known sizes, or in the run. */
+const hasPanels = (w: Value, g: Geometry): boolean =>
+  g.groups <= mostPackedGroups ||
+  (w.def.op === "constant" && [depthOf(g), g.oPer, g.run].every((d) => typeof d === "number"));
+
 /** Weights [O, …taps, C/g] as panels of [O/g, run] for each group and segment. */
-function gradientWeights(
-  ctx: LowerContext,
-  w: Value,
-  g: Geometry<"f32" | "f64">,
-  loc: string | undefined,
-): View | undefined {
+function gradientWeights(ctx: LowerContext, w: Value, g: Geometry<"f32" | "f64">, loc: string | undefined): View {
   const { groups, run } = g;
   const { nr } = g.inputGradTile;
   const k = depthOf(g);
@@ -111,7 +106,6 @@ function gradientWeights(
       }
     });
   }
-  if (groups > mostPackedGroups) return undefined;
   const length = groupLength(o, run, nr);
   const panels = dimMul(segmentCount, ceilDiv(run, nr));
   const view = ctx.temp(g.lane, [groups * segmentCount, length]);
@@ -129,18 +123,13 @@ function turnOf(row: Dim): { readonly turn?: number } {
   return turn === undefined ? {} : { turn };
 }
 
-export function lowerConvWeightGrad(ctx: LowerContext, node: Node<"convWeightGrad">): void {
+const weightGradGeometry = ({ operands: [x, dy], results: [dw], attrs }: Node<"convWeightGrad">) =>
+  geometryOf(x!, dw!, dy!, attrs);
+
+function lowerConvWeightGrad(ctx: LowerContext, node: Node<"convWeightGrad">): void {
   const [x, dy] = node.operands as [Value, Value];
   const dw = node.results[0]!;
-  const g = geometryOf(x, dw, dy, node.attrs);
-  if (g === undefined) {
-    lowerConvWeightGradSimple(ctx, node);
-    return;
-  }
-  if (takesWinograd(g, "weights")) {
-    emitWinogradGrad(ctx, [x, dy], g, ctx.result(dw), node.loc);
-    return;
-  }
+  const g = weightGradGeometry(node)!;
   const k = depthOf(g);
   const sums = ctx.temp(g.lane, [g.groups, k, g.oPer]);
   const kernel = ctx.pool.kernel("convWeightGradient", convWeightGradient, {
@@ -176,3 +165,57 @@ export function lowerConvWeightGrad(ctx: LowerContext, node: Node<"convWeightGra
   const point = { kind: "load", view: sums, dtype: g.lane, at } as const;
   emitMap(ctx, `${g.lane}_transpose`, loops, [{ to, at: Place.at(target, index).flat, point }], node.loc);
 }
+
+/** The input gradient as a convolution of the output's gradient, where that suits Winograd's kernel. */
+function adjoint(node: Node<"convInputGrad">) {
+  const g = inputGradGeometry(node);
+  const found = g && adjointGeometry(g);
+  return found !== undefined && fitsWinograd(found) ? found : undefined;
+}
+
+export const convInputGradKernels: readonly KernelRow<"convInputGrad">[] = [
+  {
+    name: "winograd",
+    serves: (node) => adjoint(node) !== undefined,
+    cost: (node, ctx) => winogradCost(adjoint(node)!, "convolution", ctx.isKept(node.operands[1]!)),
+    lower: (ctx, node) => {
+      const [dy, w] = node.operands as [Value, Value];
+      const dx = node.results[0]!;
+      emitWinograd(ctx, [dy, w], adjoint(node)!, "adjoint", ctx.result(dx), plainFinish(dx.type.dtype), node.loc);
+    },
+  },
+  {
+    name: "direct",
+    serves: (node) => {
+      const g = inputGradGeometry(node);
+      return g !== undefined && hasPanels(node.operands[1]!, g);
+    },
+    cost: (node) => directCost(inputGradGeometry(node)!, "convolution"),
+    lower: lowerConvInputGrad,
+  },
+  { name: "loops", cost: lastResort, lower: lowerConvInputGradSimple },
+];
+
+function winogradWeightGrad(node: Node<"convWeightGrad">) {
+  const g = weightGradGeometry(node);
+  return g !== undefined && fitsWinograd(g) ? g : undefined;
+}
+
+export const convWeightGradKernels: readonly KernelRow<"convWeightGrad">[] = [
+  {
+    name: "winograd",
+    serves: (node) => winogradWeightGrad(node) !== undefined,
+    cost: (node) => winogradCost(winogradWeightGrad(node)!, "weights"),
+    lower: (ctx, node) => {
+      const [x, dy] = node.operands as [Value, Value];
+      emitWinogradGrad(ctx, [x, dy], winogradWeightGrad(node)!, ctx.result(node.results[0]!), node.loc);
+    },
+  },
+  {
+    name: "direct",
+    serves: (node) => weightGradGeometry(node) !== undefined,
+    cost: (node) => directCost(weightGradGeometry(node)!, "weights"),
+    lower: lowerConvWeightGrad,
+  },
+  { name: "loops", cost: lastResort, lower: lowerConvWeightGradSimple },
+];

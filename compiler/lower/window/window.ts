@@ -12,11 +12,10 @@ import { copiesRows, maxPoolRows, servesRows } from "../../kernels/pool-rows.js"
 import type { Arg, View } from "../../schedule.js";
 import type { LowerContext } from "../core/context.js";
 import { elemOf, registerOf } from "../core/kernel-builder.js";
+import { type Finish, type KernelRow, lastResort, type ResultMatrix } from "../core/kernel-row.js";
 import { addMicroKernel, viewArg } from "../core/micro-kernel.js";
 import { sizeOf } from "../core/place.js";
-import type { Leaf } from "../core/point.js";
 import type { Node } from "../elementwise/structured.js";
-import { epilogueOf, type Finish, plainFinish } from "../product/epilogue.js";
 import {
   lowerMaxPoolGradSimple,
   lowerMaxPoolSimple,
@@ -36,10 +35,12 @@ interface Pool {
 const fill3 = <T>(list: readonly T[], by: T): readonly [T, T, T] =>
   [...new Array<T>(3 - list.length).fill(by), ...list] as unknown as readonly [T, T, T];
 
-/** `x` is what is pooled, `y` what it is pooled to. */
-function poolOf(x: Value, y: Value, attrs: PoolAttrs): Pool | undefined {
-  const isKnown = (d: Dim) => typeof d === "number";
-  if (!attrs.padLow.every(isKnown) || !attrs.padHigh.every(isKnown)) return undefined;
+/** Kernels have the padding in their code. */
+const hasKnownPads = ({ attrs }: { readonly attrs: PoolAttrs }): boolean =>
+  [...attrs.padLow, ...attrs.padHigh].every((d) => typeof d === "number");
+
+/** `x` is what is pooled, `y` what it is pooled to; padding is known. */
+function poolOf(x: Value, y: Value, attrs: PoolAttrs): Pool {
   const { layout } = attrs;
   const channels = channelsOf(x.type.shape, layout);
   const input = fill3(spatialOf(x.type.shape, layout), 1);
@@ -84,14 +85,10 @@ function call(
   addMicroKernel(ctx, { kernel, chunks, args: { ...sizes, ...args }, epilogue, loc });
 }
 
-export function lowerMaxPool(ctx: LowerContext, node: Node<"maxPool">): void {
+function lowerMaxPool(ctx: LowerContext, node: Node<"maxPool">): void {
   const x = node.operands[0]!;
   const [y, indices] = node.results as [Value, Value];
   const pool = poolOf(x, y, node.attrs);
-  if (pool === undefined) {
-    lowerMaxPoolSimple(ctx, node);
-    return;
-  }
   const wanted = ctx.isUsed(indices);
   if (!wanted && node.attrs.layout === "channelsFirst" && servesRows(pool.spec)) {
     emitMaxPoolRows(ctx, node, pool);
@@ -140,14 +137,10 @@ function emitMaxPoolRows(ctx: LowerContext, node: Node<"maxPool">, { spec, sizes
   });
 }
 
-export function lowerMaxPoolGrad(ctx: LowerContext, node: Node<"maxPoolGrad">): void {
+function lowerMaxPoolGrad(ctx: LowerContext, node: Node<"maxPoolGrad">): void {
   const [dy, indices] = node.operands as [Value, Value];
   const dx = node.results[0]!;
   const pool = poolOf(dx, dy, node.attrs);
-  if (pool === undefined) {
-    lowerMaxPoolGradSimple(ctx, node);
-    return;
-  }
   const args = {
     dy: viewArg(ctx.view(dy), "read"),
     indices: viewArg(ctx.view(indices), "read"),
@@ -156,48 +149,17 @@ export function lowerMaxPoolGrad(ctx: LowerContext, node: Node<"maxPoolGrad">): 
   call(ctx, ctx.pool.kernel("maxPoolGradient", maxPoolGradient, pool.spec), pool.images, pool.sizes, args, node.loc);
 }
 
-function emitWindowSum(ctx: LowerContext, node: Node<"windowSum">, pool: Pool, to: View, finish: Finish): void {
+function emitWindowSum(ctx: LowerContext, node: Node<"windowSum">, to: View, finish: Finish): void {
+  const pool = poolOf(node.operands[0]!, node.results[0]!, node.attrs);
   const args = { x: viewArg(ctx.view(node.operands[0]!), "read"), y: viewArg(to, "write") };
   const spec = { ...pool.spec, epilogue: finish.epilogue };
   call(ctx, ctx.pool.kernel("windowSum", windowSum, spec), pool.rows, pool.sizes, args, node.loc, finish.args);
 }
 
-export function lowerWindowSum(ctx: LowerContext, node: Node<"windowSum">): void {
-  const y = node.results[0]!;
-  const pool = poolOf(node.operands[0]!, y, node.attrs);
-  if (pool === undefined) lowerWindowSumSimple(ctx, node);
-  else emitWindowSum(ctx, node, pool, ctx.result(y), plainFinish(y.type.dtype));
-}
-
-/** The sums with what follows them in a fusion, in one kernel; false where that can't be. */
-export function lowerWindowSumWithEpilogue(
-  ctx: LowerContext,
-  node: Node<"windowSum">,
-  output: Value,
-  to: View,
-  leaf: (v: Value) => Leaf | undefined,
-): boolean {
-  const y = node.results[0]!;
-  const pool = poolOf(node.operands[0]!, y, node.attrs);
-  // The kernel stores elements of the type it reads.
-  const { dtype } = y.type;
-  if (pool === undefined || node.attrs.layout !== "channelsLast" || output.type.dtype !== dtype) return false;
-  if (registerOf(dtype) !== "f32") return false;
-  const matrix = { batch: 1, rows: pool.pixels, columns: channelsOf(y.type.shape, "channelsLast") };
-  const finish = epilogueOf(ctx.pool, y, output, matrix, leaf);
-  if (finish === undefined) return false;
-  emitWindowSum(ctx, node, pool, to, finish);
-  return true;
-}
-
-export function lowerWindowSumGrad(ctx: LowerContext, node: Node<"windowSumGrad">): void {
+function lowerWindowSumGrad(ctx: LowerContext, node: Node<"windowSumGrad">): void {
   const dy = node.operands[0]!;
   const dx = node.results[0]!;
   const pool = poolOf(dx, dy, node.attrs);
-  if (pool === undefined) {
-    lowerWindowSumGradSimple(ctx, node);
-    return;
-  }
   const args = { dy: viewArg(ctx.view(dy), "read"), dx: viewArg(ctx.result(dx), "readWrite") };
   call(
     ctx,
@@ -208,3 +170,33 @@ export function lowerWindowSumGrad(ctx: LowerContext, node: Node<"windowSumGrad"
     node.loc,
   );
 }
+
+/** The kernel stores elements of the type it reads, and runs of channels. */
+function windowSumMatrix(node: Node<"windowSum">, output: Value): ResultMatrix | undefined {
+  const y = node.results[0]!;
+  const { dtype } = y.type;
+  if (node.attrs.layout !== "channelsLast" || output.type.dtype !== dtype || registerOf(dtype) !== "f32")
+    return undefined;
+  const { pixels } = poolOf(node.operands[0]!, y, node.attrs);
+  return { batch: 1, rows: pixels, columns: channelsOf(y.type.shape, "channelsLast") };
+}
+
+export const maxPoolKernels: readonly KernelRow<"maxPool">[] = [
+  { name: "window", serves: hasKnownPads, lower: lowerMaxPool },
+  { name: "loops", cost: lastResort, lower: lowerMaxPoolSimple },
+];
+
+export const maxPoolGradKernels: readonly KernelRow<"maxPoolGrad">[] = [
+  { name: "window", serves: hasKnownPads, lower: lowerMaxPoolGrad },
+  { name: "loops", cost: lastResort, lower: lowerMaxPoolGradSimple },
+];
+
+export const windowSumKernels: readonly KernelRow<"windowSum">[] = [
+  { name: "window", serves: hasKnownPads, matrix: windowSumMatrix, store: emitWindowSum },
+  { name: "loops", cost: lastResort, lower: lowerWindowSumSimple },
+];
+
+export const windowSumGradKernels: readonly KernelRow<"windowSumGrad">[] = [
+  { name: "window", serves: hasKnownPads, lower: lowerWindowSumGrad },
+  { name: "loops", cost: lastResort, lower: lowerWindowSumGradSimple },
+];

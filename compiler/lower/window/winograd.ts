@@ -1,6 +1,6 @@
 /** 3×3 convolutions of stride 1 and their gradients by compiler/kernels/winograd.ts, where it saves more multiplications than its transforms cost. */
 
-import { type Dim, dimAdd, dimBounds, dimMul } from "../../../ir/dim.js";
+import { type Dim, dimAdd, dimMul } from "../../../ir/dim.js";
 import type { Value } from "../../../ir/graph.js";
 import { elemBytes } from "../../../ir/loop.js";
 import { chooseTile } from "../../kernels/choose-tile.js";
@@ -24,59 +24,39 @@ import {
 import type { View } from "../../schedule.js";
 import type { LowerContext } from "../core/context.js";
 import { elemOf } from "../core/kernel-builder.js";
+import type { Finish } from "../core/kernel-row.js";
 import { addMicroKernel, ceilDiv, viewArg } from "../core/micro-kernel.js";
 import { emitPack } from "../core/pack.js";
-import type { Finish } from "../product/epilogue.js";
+import { overImages, type Product, typicalEdge } from "./conv-cost.js";
 import { floats, type Geometry, paddedInput } from "./conv-geometry.js";
 
 /** A geometry whose channels are known and fill vectors. */
 type Fitting = Geometry & { readonly channels: number; readonly outputs: number };
 
-/** Height and width that stand for an image's where they depend on the input. */
-const typicalEdge = 64;
-
 /** Tiles along an edge of the result. */
 const tilesOf = (edge: Dim): Dim => ceilDiv(edge, 4);
 
-/** What is computed: a convolution (the input gradient is one), or the weight gradient. */
-type Product = "convolution" | "weights";
-
-/** Images that stand for a batch of unknown size. */
-const typicalImages = 16;
-
 /**
- * How many times fewer cycles it takes than the direct way, as measured: there, the products need 16·9 multiplications for each pair of
- * channels in a tile; here 36, and the transforms about 62 for a channel of input and 50 for one of output. Each chunk of tiles
- * reads the weights, and they are transformed in each run unless they are kept. The weight gradient is transformed at the end; its sums leave the cache.
+ * Cycles as measured: the products need 36 multiplications for each pair of channels in a tile, and the transforms about 62 cycles for a
+ * channel of input and 50 for one of output. Each chunk of tiles reads the weights, and they are transformed in each run unless they are
+ * kept. The weight gradient is transformed at the end; its sums leave the cache. A tenth is added, for what estimates err by.
  */
-function gain(g: Fitting, product: Product, images: number, isKept: boolean): number {
-  const typical = (d: Dim): number => {
-    const { min, max } = dimBounds(d);
-    return Math.min(Math.max(min, typicalEdge), max);
-  };
-  const tiles = images * Math.ceil(typical(g.output[1]) / 4) * Math.ceil(typical(g.output[2]) / 4);
-  // Pixels of whole tiles that the result does not have are computed in vain.
-  const pixels = images * typical(g.output[1]) * typical(g.output[2]);
-  const pairs = g.channels * g.outputs;
+export function winogradCost(g: Geometry, product: Product, isKept = false): number {
+  const { channels, outputs } = g as Fitting;
+  const pairs = channels * outputs;
   const leavesCache = winogradPoints * elemBytes.f32 * pairs > 2 ** 20;
   const [read, transform, sums] = leavesCache ? [35, 55, 110] : [12, 30, 30];
-  const ofPair = product === "weights" ? sums : (isKept ? 0 : transform) + read * Math.ceil(tiles / winogradTiles);
-  const here = tiles * (6 * pairs + 62 * g.channels + 50 * g.outputs) + ofPair * pairs;
-  return (1.5 * pixels * pairs) / here;
+  return overImages(g, product, (images) => {
+    // Pixels of whole tiles that the result does not have are computed in vain.
+    const tiles = images * Math.ceil(typicalEdge(g.output[1]) / 4) * Math.ceil(typicalEdge(g.output[2]) / 4);
+    const ofPair = product === "weights" ? sums : (isKept ? 0 : transform) + read * Math.ceil(tiles / winogradTiles);
+    return (tiles * (6 * pairs + 62 * channels + 50 * outputs) + ofPair * pairs) / 0.9;
+  });
 }
 
-function isWorth(g: Fitting, product: Product, isKept: boolean): boolean {
-  const least = dimBounds(g.images).min;
-  const atLeast = gain(g, product, least, isKept);
-  // A weight gradient may lose for one image where it wins for a batch.
-  const varies = product === "weights" && typeof g.images !== "number";
-  const found = varies ? Math.sqrt(atLeast * gain(g, product, Math.max(least, typicalImages), isKept)) : atLeast;
-  return found > 1 / 0.9;
-}
-
-/** Whether a convolution's form and sizes suit the kernel. `isKept`: its weights are transformed once (`LowerContext.isKept`). */
-export function takesWinograd(g: Geometry, product: Product, isKept = false): g is Fitting {
-  const fits =
+/** Whether a convolution's form suits the kernel. */
+export function fitsWinograd(g: Geometry): g is Fitting {
+  return (
     g.lane === "f32" &&
     g.groups === 1 &&
     g.kernel.join() === "1,3,3" &&
@@ -85,8 +65,8 @@ export function takesWinograd(g: Geometry, product: Product, isKept = false): g 
     typeof g.channels === "number" &&
     typeof g.outputs === "number" &&
     g.channels % 4 === 0 &&
-    g.outputs % 4 === 0;
-  return fits && isWorth(g as Fitting, product, isKept);
+    g.outputs % 4 === 0
+  );
 }
 
 /**
