@@ -137,7 +137,7 @@ export function assemble(lowered: readonly Schedule[], program: Program, options
   const bases = basesFor(slots, weights, preparedPlaces.bytes);
   let firstSlot = 0;
   const emitted = entries.map((entry) => {
-    const table = new EntryTable(entry.slots, { offset: tableOffset, firstSlot, bases });
+    const table = new EntryTable(entry.slots, { offset: tableOffset, firstSlot, bases, wide: false });
     firstSlot += entry.slots.values.length;
     return emitEntry(entry, table, options.maxMemoryBytes);
   });

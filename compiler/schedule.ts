@@ -89,6 +89,12 @@ export type Arg =
   /** Address of an i32 table slot where the kernel stores 1 if what it found is outside what was planned for. */
   | { readonly kind: "limitSlot"; readonly limit: Limit };
 
+/** The register that an argument is passed in. */
+export function typeOfArg({ kind }: Arg): "i32" | "f32" | "ptr" {
+  if (kind === "dim") return "i32";
+  return kind === "f32" ? "f32" : "ptr";
+}
+
 /**
  * A call of a kernel. With `chunks`, the first two parameters of `fn` are `begin` and `end` of a range of chunks; ranges are
  * given to threads, and the result must not depend on how. Without, one thread makes the call. `args` are the other parameters.

@@ -3,8 +3,8 @@
  * ill-typed use, so a wrong kernel generator fails where it is written.
  *
  * A plain number may stand for an operand beside an expression and takes its type (`add(i, 4)`, `max(x, 0)`: a vector gets
- * a constant in every lane); where no operand gives a type it is an i32. Constant i32 arithmetic folds while building, which
- * keeps index expressions readable. Statements are made by the functions at the end or, imperatively, by `Block`
+ * a constant in every lane); where no operand gives a type it is an i32. Beside a ptr an i32 counts bytes, and is computed in the width
+ * of a ptr. Constant i32 and ptr arithmetic folds while building, which keeps index expressions readable. Statements are made by the functions at the end or, imperatively, by `Block`
  * (loop-block.ts).
  */
 
@@ -72,6 +72,8 @@ export const i64 = (value: number | bigint): Expr =>
   typed({ kind: "const", type: "i64", value: BigInt.asIntN(64, BigInt(value)) });
 export const f32 = (value: number): Expr => typed({ kind: "const", type: "f32", value: Math.fround(value) });
 export const f64 = (value: number): Expr => typed({ kind: "const", type: "f64", value });
+/** A constant address or distance in bytes. */
+export const ptr = (value: number): Expr => typed({ kind: "const", type: "ptr", value: value + 0 });
 export const bool = (value: boolean): Expr => ({ kind: "const", type: "mask", value: value ? 1 : 0 });
 
 /** A constant of any type: all lanes equal for vectors, rounded to f32 where the type says so. */
@@ -88,6 +90,8 @@ export function constant(type: LoopType, value: number | bigint): Expr {
       return f64(Number(value));
     case "mask":
       return bool(Number(value) !== 0);
+    case "ptr":
+      return ptr(Number(value));
     default:
       return type satisfies never;
   }
@@ -116,7 +120,21 @@ export const param = (p: LoopParam): Expr => v(p.name, p.type);
 const expr = (x: Operand, like?: LoopType): Expr => (typeof x === "number" ? constant(like ?? "i32", x) : x);
 
 function pair(a: Operand, b: Operand): [Expr, Expr] {
-  return [expr(a, typeof b === "number" ? undefined : b.type), expr(b, typeof a === "number" ? undefined : a.type)];
+  const x = expr(a, typeof b === "number" ? undefined : b.type);
+  const y = expr(b, typeof a === "number" ? undefined : a.type);
+  if (x.type === "ptr" && y.type === "i32") return [x, distance(y)];
+  if (y.type === "ptr" && x.type === "i32") return [distance(x), y];
+  return [x, y];
+}
+
+/** A number of bytes: an i32 whose sums and products are computed in the width of a ptr, where they do not overflow. */
+export function distance(bytes: Operand): Expr {
+  const e = expr(bytes, "ptr");
+  if (e.type !== "i32") return e;
+  if (e.kind === "const") return ptr(e.value as number);
+  if (e.kind === "binary" && (e.op === "add" || e.op === "sub" || e.op === "mul"))
+    return binary(e.op, distance(e.a), distance(e.b));
+  return convert("ptr.from_i32S", e);
 }
 
 // ---- operations
@@ -188,6 +206,12 @@ export function shuffle(a: Expr, b: Expr, lanes: readonly number[]): Expr {
 
 export function reduceLanes(op: ReduceOp, x: Expr): Expr {
   return inferred({ kind: "reduceLanes", type: toInfer, op, x });
+}
+
+/** A node whose operands were replaced, as the builder makes it of them: index arithmetic folds. */
+export function refolded(e: Expr): Expr {
+  if (e.kind === "convert" && e.op === "ptr.from_i32S") return distance(e.x);
+  return e.kind === "binary" ? binary(e.op, e.a, e.b) : e;
 }
 
 /** Element `base + (index + offset)·elemBytes` as a `type` register; a vector type reads one element per lane. */
@@ -282,7 +306,7 @@ export function mutIn(name: string, value: Expr, body: (x: Expr) => readonly Stm
 export function assign(target: string | Expr, value: Operand): Stmt {
   if (typeof target === "string") return { kind: "assign", name: target, value: expr(value) };
   if (target.kind !== "var") throw new InternalError(`assignment to a ${target.kind}`);
-  const e = expr(value, target.type);
+  const e = target.type === "ptr" ? distance(value) : expr(value, target.type);
   if (e.type !== target.type)
     throw new InternalError(`ill-typed Loop IR: ${e.type} assigned to ${target.name}: ${target.type}`);
   return { kind: "assign", name: target.name, value: e };
@@ -300,7 +324,7 @@ export function forLoop(
   if (!Number.isInteger(step) || step <= 0)
     throw new InternalError(`for ${name}: the step is a constant > 0, not ${step}`);
   const loop = { kind: "for", name, begin: expr(begin), end: expr(end), step, body: body(v(name, "i32")) } as const;
-  requireI32(`for ${name}`, loop.begin, loop.end);
+  requireType("i32", `for ${name}`, loop.begin, loop.end);
   return options.vectorize ? { ...loop, vectorize: true } : loop;
 }
 
@@ -320,35 +344,36 @@ export const callStmt = (fn: string, args: readonly Operand[]): Stmt => ({
   args: args.map((x) => expr(x)),
 });
 
-/** memmove of `bytes` bytes; all three are byte addresses or counts. */
+/** memmove of `bytes` bytes. */
 export function copy(dst: Expr, src: Expr, bytes: Operand): Stmt {
-  const n = expr(bytes);
-  requireI32("copy", dst, src, n);
+  const n = distance(bytes);
+  requireType("ptr", "copy", dst, src, n);
   return { kind: "copy", dst, src, bytes: n };
 }
 
 export function fill(dst: Expr, byte: Operand, bytes: Operand): Stmt {
-  const stmt = { kind: "fill", dst, byte: expr(byte), bytes: expr(bytes) } as const;
-  requireI32("fill", dst, stmt.byte, stmt.bytes);
+  const stmt = { kind: "fill", dst, byte: expr(byte), bytes: distance(bytes) } as const;
+  requireType("ptr", "fill", dst, stmt.bytes);
+  requireType("i32", "fill", stmt.byte);
   return stmt;
 }
 
 export function barrier(threads: Operand): Stmt {
   const n = expr(threads);
-  requireI32("barrier", n);
+  requireType("i32", "barrier", n);
   return { kind: "barrier", threads: n };
 }
 
 export const ret = (value?: Expr): Stmt => (value === undefined ? { kind: "return" } : { kind: "return", value });
 export const comment = (text: string): Stmt => ({ kind: "comment", text });
 
-/** A parameter that points to elements of a type. */
 /** A parameter whose name is known to the type checker. */
 export type NamedParam<N extends string> = LoopParam & { readonly name: N };
 
+/** A parameter that points to elements of a type. */
 export const pointer = <const N extends string>(name: N, points: Elem): NamedParam<N> => ({
   name,
-  type: "i32",
+  type: "ptr",
   points,
 });
 
@@ -367,8 +392,8 @@ export function func(
   return result === undefined ? { name, params, body } : { name, params, result, body };
 }
 
-function requireI32(what: string, ...operands: readonly Expr[]): void {
-  for (const e of operands) if (e.type !== "i32") throw new InternalError(`${what} takes i32, not ${e.type}`);
+function requireType(type: LoopType, what: string, ...operands: readonly Expr[]): void {
+  for (const e of operands) if (e.type !== type) throw new InternalError(`${what} takes ${type}, not ${e.type}`);
 }
 
 function requireMask(what: string, cond: Expr): void {

@@ -7,8 +7,10 @@ import type { BinaryOp, CompareOp, Elem, LoopType, UnaryOp } from "./loop.js";
 export type Lane = number | bigint;
 export type LaneKind = "i8" | "i16" | "i32" | "i64" | "f32" | "f64" | "mask";
 
+/** A ptr has 32 bits here. */
 export const laneKind: Readonly<Record<LoopType, LaneKind>> = {
   i32: "i32",
+  ptr: "i32",
   i64: "i64",
   f32: "f32",
   f64: "f64",

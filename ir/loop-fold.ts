@@ -1,30 +1,38 @@
 /** Index arithmetic that is known when it is written down. */
 
-import type { BinaryOp, Expr } from "./loop.js";
+import type { BinaryOp, Expr, LoopType } from "./loop.js";
 
-const constI32 = (e: Expr): number | undefined =>
-  e.kind === "const" && e.type === "i32" ? (e.value as number) : undefined;
+type IndexType = "i32" | "ptr";
 
-const i32 = (value: number): Expr => ({ kind: "const", type: "i32", value: value | 0 });
+export const isIndex = (type: LoopType): type is IndexType => type === "i32" || type === "ptr";
 
-const sum = (a: Expr, b: Expr): Expr => foldIndex("add", a, b) ?? { kind: "binary", type: "i32", op: "add", a, b };
+/** The value of a constant i32 or ptr. */
+export const constIndex = (e: Expr): number | undefined =>
+  e.kind === "const" && isIndex(e.type) ? (e.value as number) : undefined;
 
-/** i32 arithmetic with constants: const∘const, x+0, x·1, x·0, (x+c)+d. Undefined: as written. */
+const constant = (type: IndexType, value: number): Expr => ({
+  kind: "const",
+  type,
+  value: type === "i32" ? value | 0 : value + 0,
+});
+
+/** i32 and ptr arithmetic with constants: const∘const, x+0, x·1, x·0, (x+c)+d. Undefined: as written. */
 export function foldIndex(op: BinaryOp, a: Expr, b: Expr): Expr | undefined {
-  if (a.type !== "i32" || b.type !== "i32") return undefined;
-  const x = constI32(a);
-  const y = constI32(b);
+  const { type } = a;
+  if (!isIndex(type) || b.type !== type) return undefined;
+  const x = constIndex(a);
+  const y = constIndex(b);
   if (x !== undefined && y !== undefined) {
-    const value = evalI32(op, x, y);
-    return value === undefined ? undefined : i32(value);
+    const value = type === "i32" ? evalI32(op, x, y) : evalPtr(op, x, y);
+    return value === undefined || !Number.isSafeInteger(value) ? undefined : constant(type, value);
   }
   if (op === "add") {
     if (y === 0) return a;
     if (x === 0) return b;
-    if (x !== undefined) return sum(b, a);
+    if (x !== undefined) return sum(type, b, a);
     if (y !== undefined && a.kind === "binary" && a.op === "add") {
-      const inner = constI32(a.b);
-      if (inner !== undefined) return sum(a.a, i32(inner + y));
+      const inner = constIndex(a.b);
+      if (inner !== undefined) return sum(type, a.a, constant(type, inner + y));
     }
   }
   if (op === "sub" && y === 0) return a;
@@ -33,9 +41,25 @@ export function foldIndex(op: BinaryOp, a: Expr, b: Expr): Expr | undefined {
   if (op === "mul") {
     if (y === 1) return a;
     if (x === 1) return b;
-    if ((y === 0 && isPure(a)) || (x === 0 && isPure(b))) return i32(0);
+    if ((y === 0 && isPure(a)) || (x === 0 && isPure(b))) return constant(type, 0);
   }
   return undefined;
+}
+
+const sum = (type: IndexType, a: Expr, b: Expr): Expr =>
+  foldIndex("add", a, b) ?? { kind: "binary", type, op: "add", a, b };
+
+function evalPtr(op: BinaryOp, x: number, y: number): number | undefined {
+  switch (op) {
+    case "add":
+      return x + y;
+    case "sub":
+      return x - y;
+    case "mul":
+      return x * y;
+    default:
+      return undefined;
+  }
 }
 
 /** The value of constant i32 index arithmetic; undefined where it would trap or is not index arithmetic. */
@@ -85,6 +109,8 @@ function isPure(e: Expr): boolean {
       return true;
     case "unary":
       return isPure(e.x);
+    case "convert":
+      return e.type === "ptr" && isPure(e.x);
     case "binary":
       return e.op !== "divS" && e.op !== "divU" && e.op !== "remS" && e.op !== "remU" && isPure(e.a) && isPure(e.b);
     default:

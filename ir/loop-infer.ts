@@ -85,13 +85,14 @@ export function mathType(fn: MathFn, args: readonly LoopType[]): LoopType {
   return lookUp(fn, floatOp, a);
 }
 
-const bits: Readonly<Record<ScalarKind, number>> = { i32: 32, f32: 32, i64: 64, f64: 64, mask: 1 };
+/** A ptr has no width of its own. */
+const bits: Readonly<Record<ScalarKind, number>> = { i32: 32, f32: 32, i64: 64, f64: 64, mask: 1, ptr: 0 };
 
 export function convertType(op: ConvertOp, x: LoopType, wanted: LoopType | undefined): LoopType {
   if (op !== "bitcast") return lookUp(op, convertResult[op], x);
   if (wanted === undefined) throw new IllTyped("bitcast needs its result type");
   const width = (t: LoopType) => (isVector(t) ? 128 : bits[t]);
-  if (width(x) !== width(wanted)) throw new IllTyped(`bitcast of ${x} to ${wanted}: widths differ`);
+  if (width(x) !== width(wanted) || width(x) === 0) throw new IllTyped(`bitcast of ${x} to ${wanted}: widths differ`);
   return wanted;
 }
 
@@ -131,7 +132,7 @@ export function checkAccess(
   offset: number,
 ): void {
   if (!loadElems[type].includes(elem)) throw new IllTyped(`${what}: ${type} registers do not hold ${elem} elements`);
-  if (base !== "i32") throw new IllTyped(`${what}: the base is an i32 pointer, not ${base}`);
+  if (base !== "ptr") throw new IllTyped(`${what}: the base is a ptr, not ${base}`);
   if (index !== "i32") throw new IllTyped(`${what}: the index is an i32, not ${index}`);
   if (!Number.isInteger(offset) || offset < 0)
     throw new IllTyped(`${what}: the offset is a constant ≥ 0, not ${offset}`);
@@ -146,6 +147,7 @@ export function checkConst(type: LoopType, value: number | bigint): void {
     if (kind === "f64") return true;
     if (kind === "f32") return Object.is(Math.fround(value), value);
     if (kind === "mask") return value === 0 || value === 1;
+    if (kind === "ptr") return Number.isSafeInteger(value) && !Object.is(value, -0);
     const width = isVector(type) ? laneInfo[type].laneBytes * 8 : 32;
     return Number.isInteger(value) && !Object.is(value, -0) && value >= -(2 ** (width - 1)) && value < 2 ** (width - 1);
   })();

@@ -307,7 +307,13 @@ function evalConvert(op: ConvertOp, from: LoopType, to: LoopType, x: Value): Val
     case "i64.from_i32U":
       return x.map((v) => widenLane(op, from, to, v));
     case "i32.from_i64":
+    case "ptr.from_i64":
       return x.map((v) => wrap("i32", BigInt(v)));
+    case "ptr.from_i32S":
+    case "ptr.from_i32U":
+      return x;
+    case "ptr.from_f64U":
+      return x.map((v) => truncate("i32", true, Number(v)));
     case "i32.extend8S":
       return x.map((v) => wrap("i8", BigInt(v)));
     case "i32.extend16S":

@@ -2,7 +2,7 @@
  * Text form of Loop IR; `loop-parse.ts` is the exact inverse. docs/IR.md has the grammar.
  *
  * Infix + − · / stand for add, sub, mul and div; everything else is written as `op(…)`. Types are written where operands
- * do not give them: loads, splats, bitcasts, calls and constants (`4` is i32, `4.0` f32, `4:i64`, `4.0:f64`, `true` a mask).
+ * do not give them: loads, splats, bitcasts, calls and constants (`4` is i32, `4.0` f32, `4:i64`, `4:ptr`, `4.0:f64`, `true` a mask).
  */
 
 import type { Elem, Expr, LoopFunction, LoopModule, LoopType, Stmt } from "./loop.js";
@@ -129,7 +129,7 @@ export function printExpr(e: Expr, level = 0): string {
 
 function printConst(type: LoopType, value: number | bigint): string {
   const text = printLane(type, value);
-  return type === "i64" || type === "f64" ? `${text}:${type}` : text;
+  return type === "i64" || type === "f64" || type === "ptr" ? `${text}:${type}` : text;
 }
 
 function printLane(scalar: LoopType, value: number | bigint): string {

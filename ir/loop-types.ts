@@ -37,7 +37,7 @@ export const laneInfo: Readonly<Record<VectorKind, LaneInfo>> = {
   mask64x2: { lanes: 2, laneBytes: 8, scalar: "mask" },
 };
 
-export const scalarKinds = ["i32", "i64", "f32", "f64", "mask"] as const satisfies readonly ScalarKind[];
+export const scalarKinds = ["i32", "i64", "f32", "f64", "mask", "ptr"] as const satisfies readonly ScalarKind[];
 export const vectorKinds = Object.keys(laneInfo) as readonly VectorKind[];
 
 export function isVector(type: LoopType): type is VectorKind {
@@ -89,9 +89,9 @@ export const unaryResult: Readonly<Record<UnaryOp, TypeMap>> = {
 
 /** Both operands have the key's type, but for the shifts, whose right operand is i32. */
 export const binaryResult: Readonly<Record<BinaryOp, TypeMap>> = {
-  add: same(...ints, ...floats),
-  sub: same(...ints, ...floats),
-  mul: same("i32", "i64", "i16x8", "i32x4", "i64x2", ...floats),
+  add: same(...ints, ...floats, "ptr"),
+  sub: same(...ints, ...floats, "ptr"),
+  mul: same("i32", "i64", "i16x8", "i32x4", "i64x2", ...floats, "ptr"),
   div: floatOp,
   divS: scalarInt,
   divU: scalarInt,
@@ -137,6 +137,7 @@ const maskTypes: TypeMap = {
   i64: "mask",
   f32: "mask",
   f64: "mask",
+  ptr: "mask",
   i8x16: "mask8x16",
   i16x8: "mask16x8",
   i32x4: "mask32x4",
@@ -149,9 +150,9 @@ function toMask(...types: readonly LoopType[]): TypeMap {
   return Object.fromEntries(types.map((t) => [t, maskTypes[t]]));
 }
 
-const equality = toMask(...ints, ...floats);
+const equality = toMask(...ints, ...floats, "ptr");
 const signed = toMask(...ints);
-const unsigned = toMask("i32", "i64", "i8x16", "i16x8", "i32x4");
+const unsigned = toMask("i32", "i64", "i8x16", "i16x8", "i32x4", "ptr");
 const floatCompare = toMask(...floats);
 
 export const compareResult: Readonly<Record<CompareOp, TypeMap>> = {
@@ -196,6 +197,10 @@ export const convertResult: Readonly<Record<Exclude<ConvertOp, "bitcast">, TypeM
   "i64.from_i32S": { i32: "i64" },
   "i64.from_i32U": { i32: "i64" },
   "i32.from_i64": { i64: "i32" },
+  "ptr.from_i32S": { i32: "ptr" },
+  "ptr.from_i32U": { i32: "ptr" },
+  "ptr.from_i64": { i64: "ptr" },
+  "ptr.from_f64U": { f64: "ptr" },
   "i32.extend8S": { i32: "i32" },
   "i32.extend16S": { i32: "i32" },
   "i32.from_mask": fromMask,
@@ -276,6 +281,7 @@ export const loadElems: Readonly<Record<LoopType, readonly Elem[]>> = {
   f32x4: ["f32", "f16", "bf16"],
   f64x2: ["f64", "f32"],
   mask: [],
+  ptr: [],
   mask8x16: [],
   mask16x8: [],
   mask32x4: [],

@@ -9,8 +9,8 @@
  *  6. Conditions of `while` and `if` are scalar masks.
  *  7. Calls name a function of the module with the same parameter types; a call used as a value has its result type.
  *  8. `return` has the function's result type; a function with a result ends in a `return` on every path.
- *  9. Loads and stores pair register and element types that exist; offsets are constants ≥ 0; bases and indices are i32.
- * 10. Operands of copy, fill and barrier are i32; comments are one line.
+ *  9. Loads and stores pair register and element types that exist; offsets are constants ≥ 0; bases are ptr, indices i32.
+ * 10. Operands of copy are ptr, those of fill ptr, i32 and ptr, that of barrier is i32; comments are one line.
  * 11. Functions of a module and parameters of a function have distinct names.
  */
 
@@ -134,10 +134,11 @@ function problemsOf(f: LoopFunction, functions: ReadonlyMap<string, LoopFunction
         checkCall(s.fn, s.args, undefined);
         break;
       case "copy":
-        needs("copy", "i32", s.dst, s.src, s.bytes);
+        needs("copy", "ptr", s.dst, s.src, s.bytes);
         break;
       case "fill":
-        needs("fill", "i32", s.dst, s.byte, s.bytes);
+        needs("fill", "ptr", s.dst, s.bytes);
+        needs("fill", "i32", s.byte);
         break;
       case "barrier":
         needs("barrier", "i32", s.threads);

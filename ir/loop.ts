@@ -1,9 +1,11 @@
 /**
  * Loop IR: what a kernel DOES. One level above WebAssembly: typed, explicit about memory, vector lanes and accumulators.
  *
- * A `LoopFunction` is a list of statements over 32-bit pointers into one linear memory. Nothing here knows graphs, shapes,
- * layers or binaryen. Scalars live in four kinds of register (i32 i64 f32 f64) and 128-bit vectors in typed lanes; how an
- * element is *stored* is the separate type `Elem`, so that an f16 tensor computes in f32 registers.
+ * A `LoopFunction` is a list of statements over one linear memory. Nothing here knows graphs, shapes, layers or binaryen. Scalars live
+ * in four kinds of register (i32 i64 f32 f64), addresses in a fifth (`ptr`), which is as wide as the memory of the variant asks for, and
+ * 128-bit vectors in typed lanes; how an element is *stored* is the separate type `Elem`, so that an f16 tensor computes in f32 registers.
+ *
+ * Sizes and indices of elements are i32, distances in bytes are `ptr`: a tensor has fewer than 2^31 elements, but may have more bytes.
  *
  *   function = "func" "@" NAME "(" { "%" NAME ":" type [ "*" elem ] } ")" [ "->" type ] block
  *   block    = "{" { stmt } "}"
@@ -17,7 +19,7 @@
  *
  * Text form (printer and parser are exact inverses; `docs/IR.md` has the grammar to the letter):
  *
- *   func @relu(%x: i32 *f32, %y: i32 *f32, %n: i32) {
+ *   func @relu(%x: ptr *f32, %y: ptr *f32, %n: i32) {
  *     for %i = 0 to %n step 4 {
  *       store f32x4 %y[%i] = max(load f32x4 %x[%i], f32x4(0.0))
  *     }
@@ -42,8 +44,13 @@ export const elemBytes: Readonly<Record<Elem, 1 | 2 | 4 | 8>> = {
   f64: 8,
 };
 
-/** Kinds of a scalar register. Comparison results are masks: i32 0/1 as scalars, all-zeros/all-ones lanes as vectors. */
-export type ScalarKind = "i32" | "i64" | "f32" | "f64" | "mask";
+/**
+ * Kinds of a scalar register. Comparison results are masks: i32 0/1 as scalars, all-zeros/all-ones lanes as vectors. `ptr`: a byte
+ * address or a distance between two, an i32 or an i64 by the variant.
+ */
+export type ScalarKind = "i32" | "i64" | "f32" | "f64" | "mask" | "ptr";
+/** Kinds of register that elements are computed in. */
+export type ElementKind = Exclude<ScalarKind, "ptr">;
 /** Lane shapes of a 128-bit vector. The mask kinds name the lane width they were compared at. */
 export type VectorKind =
   | "i8x16"
@@ -181,6 +188,10 @@ export type ConvertOp =
   | "i64.from_i32S"
   | "i64.from_i32U"
   | "i32.from_i64" // wrap
+  | "ptr.from_i32S" // a distance
+  | "ptr.from_i32U" // an address below 4 GiB
+  | "ptr.from_i64"
+  | "ptr.from_f64U" // saturating, NaN → 0
   | "i32.extend8S"
   | "i32.extend16S"
   | "i32.from_mask" // 0/1 in each lane of the same width (mask8x16 → i8x16 and so on)
@@ -207,7 +218,7 @@ export type ReduceOp = "add" | "mul" | "min" | "max" | "minS" | "minU" | "maxS" 
 export type HostFn = "poll" | "reserve";
 
 export type Expr =
-  /** A scalar constant: bigint for i64, number otherwise; f32 values are exactly representable; a mask is 0 or 1. */
+  /** A scalar constant: bigint for i64, number otherwise; f32 values are exactly representable; a mask is 0 or 1, a ptr a safe integer. */
   | { readonly kind: "const"; readonly type: ScalarKind; readonly value: number | bigint }
   /** One value per lane: bigint for i64x2, number otherwise (mask lanes 0 or 1, standing for all-zeros and all-ones). */
   | { readonly kind: "constVector"; readonly type: VectorKind; readonly values: readonly (number | bigint)[] }
@@ -239,7 +250,7 @@ export type Expr =
     }
   | { readonly kind: "reduceLanes"; readonly type: ScalarKind; readonly op: ReduceOp; readonly x: Expr }
   /**
-   * Element `base + (index + offset)·elemBytes`. A scalar type loads one element and widens it to the register kind (f16/bf16
+   * Element `base + (index + offset)·elemBytes`, base a ptr, index an i32. A scalar type loads one element and widens it to the register kind (f16/bf16
    * to f32, small integers to i32). A vector type loads as many elements as it has lanes, widening likewise: u8 as i32x4 reads
    * 4 bytes. `splat` loads ONE element into all lanes. `loadElems` in loop-types.ts lists the legal pairs.
    *
@@ -290,7 +301,9 @@ export type Stmt =
   | { readonly kind: "while"; readonly cond: Expr; readonly body: readonly Stmt[] }
   | { readonly kind: "if"; readonly cond: Expr; readonly then: readonly Stmt[]; readonly else: readonly Stmt[] }
   | { readonly kind: "call"; readonly fn: string; readonly args: readonly Expr[] }
+  /** memmove; all three are ptr. */
   | { readonly kind: "copy"; readonly dst: Expr; readonly src: Expr; readonly bytes: Expr }
+  /** `dst` and `bytes` are ptr, `byte` an i32. */
   | { readonly kind: "fill"; readonly dst: Expr; readonly byte: Expr; readonly bytes: Expr }
   /**
    * Waits until all `threads` (i32) threads of the SPMD team have come here; what they stored before is then visible to all.

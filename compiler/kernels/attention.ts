@@ -74,7 +74,7 @@ const transposeRows: LoopFunction = buildFunction(
   undefined,
   (f, [x, to, rows, columns, factor]) => {
     f.if(B.ltS(rows!, attentionBlock), () => {
-      f.push({ kind: "fill", dst: to!, byte: B.i32(0), bytes: B.mul(columns!, rowBytes) });
+      f.push(B.fill(to!, 0, B.mul(columns!, rowBytes)));
     });
     const row = f.mut("row", x!);
     f.for("r", 0, rows!, 1, (r) => {
@@ -372,7 +372,7 @@ export function attentionGradKernel(spec: AttentionSpec): Kernel {
         [dkAt, d],
         [dvAt, e],
       ] as const)
-        f.push({ kind: "fill", dst: to, byte: B.i32(0), bytes: B.mul(B.mul(s, n), bytes) });
+        f.push(B.fill(to, 0, B.mul(B.mul(s, n), bytes)));
       f.for("first", 0, l, attentionBlock, (first) => {
         const queries = matrixAt(f, q, matrix, l, d, first);
         const at = { first, queries, keys: keysAt, wide: work, weights };

@@ -8,7 +8,7 @@
  * the tile an element falls into nor on how the work is cut.
  */
 
-import type { Elem, Expr, ScalarKind, VectorKind } from "../../ir/loop.js";
+import type { Elem, ElementKind, Expr, VectorKind } from "../../ir/loop.js";
 import { elemBytes } from "../../ir/loop.js";
 import type { Block } from "../../ir/loop-block.js";
 import {
@@ -36,7 +36,7 @@ import type { Epilogue, Position } from "./epilogue.js";
 export interface Lane {
   readonly name: "f32" | "f64" | "i32" | "i64" | "i16pair";
   readonly elem: Elem;
-  readonly scalar: ScalarKind;
+  readonly scalar: ElementKind;
   readonly vector: VectorKind;
   /** Elements in a vector, L. */
   readonly count: number;

@@ -33,8 +33,8 @@ export interface BlockStep {
 
 export interface Block {
   readonly steps: readonly BlockStep[];
-  /** The number of parameters p0, p1 … (i32) that its code reads. */
-  readonly params: number;
+  /** Types of the parameters p0, p1 … that its code reads. */
+  readonly params: readonly ("ptr" | "i32")[];
 }
 
 export interface BlockCall {
@@ -52,7 +52,10 @@ export function blockCalls(schedule: Schedule, placement: Placement, table: Entr
       return makeBlock(schedule, placement, table, waits, place);
     });
     return Array.from({ length: times }, (_, t) =>
-      made.map(({ block, params }) => ({ block, args: params.map((numbers) => b.i32(numbers[t]!)) })),
+      made.map(({ block, params }) => ({
+        block,
+        args: params.map((numbers, i) => b.constant(block.params[i]!, numbers[t]!)),
+      })),
     ).flat();
   });
 }
@@ -95,9 +98,18 @@ function formOf(step: Leaf, placement: Placement, table: EntryTable, waits: bool
 }
 
 /** A number of the code, or the address of the slot where it stands. */
-function sourceOf({ dim, isSlot }: Operand, table: EntryTable): { readonly isSlot: boolean; readonly number: number } {
-  return isSlot ? { isSlot: false, number: table.address(table.slot(dim)) } : table.source(dim);
+interface Source {
+  readonly isSlot: boolean;
+  readonly number: number;
+  /** Of what is read. */
+  readonly type: "ptr" | "i32";
 }
+
+function sourceOf({ dim, isSlot, type }: Operand, table: EntryTable): Source {
+  return isSlot ? { isSlot: false, number: table.address(table.slot(dim)), type } : { ...table.source(dim), type };
+}
+
+const numberType = ({ isSlot, type }: Source) => (isSlot ? "ptr" : type);
 
 function makeBlock(
   schedule: Schedule,
@@ -113,11 +125,16 @@ function makeBlock(
       .map((step) => (isLeaf(step) ? operandsOf(step, placement).map((o) => sourceOf(o, table)) : [])),
   );
   const rows = repetitions.map((list) => list.flat());
-  const { shared, params } = shareColumns([starts, ...rows[0]!.map((_, c) => rows.map((row) => row[c]!.number))]);
-  const numbers = shared.map((s): Expr => {
-    if ("value" in s) return b.i32(s.value);
-    const param = b.v(`p${s.param}`, "i32");
-    return s.plus === 0 ? param : b.add(param, b.i32(s.plus | 0));
+  const types = ["i32" as const, ...rows[0]!.map(numberType)];
+  const columns = [starts, ...rows[0]!.map((_, c) => rows.map((row) => row[c]!.number))];
+  const { shared, params } = shareColumns(columns, types);
+  const paramTypes: ("ptr" | "i32")[] = [];
+  const numbers = shared.map((s, i): Expr => {
+    const type = types[i]!;
+    if ("value" in s) return b.constant(type, s.value);
+    paramTypes[s.param] = type;
+    const param = b.v(`p${s.param}`, type);
+    return s.plus === 0 ? param : b.add(param, b.constant(type, s.plus));
   });
   const start = numbers[0]!;
   let at = 1;
@@ -126,11 +143,11 @@ function makeBlock(
       step: schedule.steps[first + i]!,
       index: times === 1 ? b.i32(first + i) : b.add(start, b.i32(i)),
       waits: waits[first + i]!,
-      operands: sources.map(({ isSlot }) => {
+      operands: sources.map(({ isSlot, type }) => {
         const number = numbers[at++]!;
-        return isSlot ? b.load("i32", "i32", number, b.i32(0)) : number;
+        return isSlot ? table.load(number, type) : number;
       }),
     }),
   );
-  return { block: { steps: made, params: params.length }, params };
+  return { block: { steps: made, params: paramTypes }, params };
 }

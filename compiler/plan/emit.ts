@@ -92,7 +92,7 @@ export class EntryEmitter {
       return b.ifThen(inside, [...this.#topStep(step), ...leaveIfAsked(b.add(index, b.i32(1)))]);
     });
     body.push({ kind: "return", value: end });
-    const more = Array.from({ length: params }, (_, i) => ({ name: `p${i}`, type: "i32" }) as const);
+    const more = params.map((type, i) => ({ name: `p${i}`, type }));
     return { name, params: [...runParams, ...more], result: "i32", body };
   }
 
@@ -148,8 +148,8 @@ export class EntryEmitter {
     return this.#control(step);
   }
 
-  #operand({ dim, isSlot }: Operand): Expr {
-    return isSlot ? b.i32(this.#table.address(this.#table.slot(dim))) : this.#read(dim);
+  #operand({ dim, isSlot, type }: Operand): Expr {
+    return isSlot ? b.ptr(this.#table.address(this.#table.slot(dim))) : this.#read(dim, type);
   }
 
   /** Code that reads `operands`, those that `operandsOf` lists. */
@@ -199,7 +199,7 @@ export class EntryEmitter {
    * wait for one another. What has broken a limit is not done: the next run will say so, too.
    */
   #once({ done, body }: OnceStep, barrier: Stmt): readonly Stmt[] {
-    const flag = this.#read(this.#placement.address(done));
+    const flag = this.#address(done);
     const limits = limitsIn(body);
     const isWhole = limits.length === 0 ? b.i32(1) : b.select(broken(this.#table, limits), b.i32(0), b.i32(1));
     const set = b.store("u8", flag, b.i32(0), isWhole);
@@ -218,7 +218,11 @@ export class EntryEmitter {
 
   /** A bool in memory as an i32. */
   #flag(view: View): Expr {
-    return b.load("i32", "u8", this.#read(this.#placement.address(view)), b.i32(0));
+    return b.load("i32", "u8", this.#address(view), b.i32(0));
+  }
+
+  #address(view: View): Expr {
+    return this.#read(this.#placement.address(view), "ptr");
   }
 
   #fresh(hint: string): string {
@@ -236,7 +240,7 @@ export class EntryEmitter {
     const leaving = this.#leaving;
     const id = leaving.id();
     const slots = [count, round].map((value, i) => {
-      const at = b.i32(this.#table.address(this.#table.slot(loopState(step)[i]!)));
+      const at = b.ptr(this.#table.address(this.#table.slot(loopState(step)[i]!)));
       return { value, store: b.store("i32", at, b.i32(0), value), load: b.load("i32", "i32", at, b.i32(0)) };
     });
     leaving.loops.push(slots.map((s) => s.store));
@@ -271,26 +275,27 @@ export class EntryEmitter {
 
   /** A count in memory is an i64: within [0, 2^31). */
   #rounds(count: Dim | View): Expr {
-    if (!isView(count)) return this.#read(count);
-    const wide = () => b.load("i64", "i64", this.#read(this.#placement.address(count)), b.i32(0));
+    if (!isView(count)) return this.#read(count, "i32");
+    const wide = () => b.load("i64", "i64", this.#address(count), b.i32(0));
     const most = b.i64(2 ** 31 - 1);
     const least = b.i64(0);
     const below = b.select(b.gtS(wide(), most), most, wide());
     return b.convert("i32.from_i64", b.select(b.ltS(wide(), least), least, below));
   }
 
-  /** The value as an i32; terms of a loop's symbol are computed on the spot, the rest of a sum has a slot. */
-  #read(d: Dim): Expr {
+  /** The value; terms of a loop's symbol are computed on the spot, the rest of a sum has a slot. */
+  #read(d: Dim, type: "i32" | "ptr"): Expr {
     const { fixed, varying } = splitAtLoops(d, (s) => this.#loops.has(s));
-    if (varying === 0) return this.#table.read(fixed);
+    if (varying === 0) return this.#table.read(fixed, type);
     const computed = this.#compute(varying);
-    return fixed === 0 ? computed : b.add(computed, this.#table.read(fixed));
+    if (fixed !== 0) return b.add(computed, this.#table.read(fixed, type));
+    return type === "ptr" ? b.distance(computed) : computed;
   }
 
   #compute(d: Dim): Expr {
     return foldDim<Expr>(d, {
       constant: (c) => b.i32(c),
-      symbol: (s) => this.#loops.get(s.name) ?? this.#table.read(symbolDim(s)),
+      symbol: (s) => this.#loops.get(s.name) ?? this.#table.read(symbolDim(s), "i32"),
       add: (x, y) => b.add(x, y),
       mul: (x, y) => b.mul(x, y),
       op: (atom, x, y) => emitDimOp(atom, x, y, (e) => e),

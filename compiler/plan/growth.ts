@@ -3,7 +3,7 @@
 import { type Dim, dimSymbol, dimSymbols } from "../../ir/dim.js";
 import type { Expr, Stmt } from "../../ir/loop.js";
 import * as b from "../../ir/loop-build.js";
-import { planRefused, wordStop } from "../../runtime/format.js";
+import { wordStop } from "../../runtime/format.js";
 import { setWord } from "./leaving.js";
 import type { Placement } from "./placement.js";
 import type { Stage } from "./stages.js";
@@ -49,7 +49,7 @@ export function afterFinding(
   const most = ends.reduce<Expr>((x, y) => b.max(x, y), b.f64(0));
   const needName = fresh("need");
   // A size that does not fit a slot needs more than there can be.
-  const need = b.select(b.ge(largest, b.f64(planRefused)), largest, most);
+  const need = b.select(b.ge(largest, b.f64(table.beyond)), largest, most);
   return [
     ...out,
     { kind: "let", name: needName, value: need },

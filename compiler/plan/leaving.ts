@@ -13,8 +13,8 @@ import { wordResume } from "../../runtime/format.js";
 import { innerSteps, type Step } from "../schedule.js";
 
 /** Word `index` of the control block. */
-export const word = (index: number): Expr => b.load("i32", "i32", b.i32(4 * index), b.i32(0));
-export const setWord = (index: number, value: Expr): Stmt => b.store("i32", b.i32(4 * index), b.i32(0), value);
+export const word = (index: number): Expr => b.load("i32", "i32", b.ptr(4 * index), b.i32(0));
+export const setWord = (index: number, value: Expr): Stmt => b.store("i32", b.ptr(4 * index), b.i32(0), value);
 
 /** Whether a run can be left inside the step: in kernels between two chunks, in loops after a round. */
 export function canLeave(step: Step): boolean {

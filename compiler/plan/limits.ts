@@ -7,7 +7,7 @@ import { limitDim } from "./reads.js";
 import type { EntryTable } from "./table.js";
 
 export const limitAddress = (table: EntryTable, limit: Limit): Expr =>
-  b.i32(table.address(table.slot(limitDim(limit))));
+  b.ptr(table.address(table.slot(limitDim(limit))));
 
 /**
  * Sets the limits of the requirements that do not hold, on one thread. What is no number holds nothing.

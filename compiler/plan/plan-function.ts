@@ -8,7 +8,7 @@ import type { Schedule } from "../schedule.js";
 import { broken, checks } from "./limits.js";
 import type { Placement } from "./placement.js";
 import { unknownSymbols } from "./reads.js";
-import { asSlot, type EntryTable } from "./table.js";
+import type { EntryTable } from "./table.js";
 
 /** Slots in a row from which on those that are equal steps apart are filled by a loop. */
 const longProgression = 4;
@@ -27,7 +27,7 @@ export function planFunction(schedule: Schedule, placement: Placement, table: En
   // does not find some of them leaves these at 0.
   for (const d of unknownSymbols(schedule)) statements.push(...keep(d, 0));
   for (const { symbol, begin } of placement.arena.stages) statements.push(...keep(dimSymbol(symbol), begin));
-  for (const { values, first, step } of progressions(table.derived())) {
+  for (const { values, first, step } of progressions(table.derived(), table.words)) {
     if (values.length < longProgression) {
       for (const value of values) statements.push(...keep(value, value));
       continue;
@@ -37,7 +37,7 @@ export function planFunction(schedule: Schedule, placement: Placement, table: En
       b.mut(x, table.inDoubles(values[0]!)),
       { kind: "let", name: by, value: table.inDoubles(step) },
       b.forLoop(fresh("i"), 0, values.length, 1, (i) => [
-        b.store("i32", b.i32(table.address(first)), i, asSlot(b.v(x, "f64"))),
+        table.store(first, i, b.v(x, "f64")),
         b.assign(largest, b.binary("pmax", largest, b.v(x, "f64"))),
         b.assign(x, b.add(b.v(x, "f64"), b.v(by, "f64"))),
       ]),
@@ -51,14 +51,14 @@ export function planFunction(schedule: Schedule, placement: Placement, table: En
           table,
           requirements.map((r) => r.limit),
         ),
-        [b.ret(b.i32(planRefused | 0))],
+        [b.ret(b.ptr(planRefused | 0))],
       ),
     );
-  statements.push(b.ifThen(b.ge(largest, b.f64(planRefused)), [{ kind: "return", value: b.i32(planOverflow | 0) }]), {
+  statements.push(b.ifThen(b.ge(largest, b.f64(table.beyond)), [{ kind: "return", value: b.ptr(planOverflow | 0) }]), {
     kind: "return",
-    value: b.convert("i32.from_f64U", table.inDoubles(total)),
+    value: b.convert("ptr.from_f64U", table.inDoubles(total)),
   });
-  return { name: `plan_${schedule.name}`, params: [], result: "i32", body: statements };
+  return { name: `plan_${schedule.name}`, params: [], result: "ptr", body: statements };
 }
 
 interface Progression {
@@ -68,11 +68,14 @@ interface Progression {
 }
 
 /** Runs of neighbouring slots whose values are equal steps apart: the caches of equal layers, one behind the other. */
-function progressions(derived: readonly { readonly slot: number; readonly value: Dim }[]): readonly Progression[] {
+function progressions(
+  derived: readonly { readonly slot: number; readonly value: Dim }[],
+  words: number,
+): readonly Progression[] {
   const found: Progression[] = [];
   for (const { slot, value } of derived) {
     const run = found.at(-1);
-    const isNext = run !== undefined && slot === run.first + run.values.length;
+    const isNext = run !== undefined && slot === run.first + words * run.values.length;
     const step = isNext ? dimSub(value, run.values.at(-1)!) : 0;
     if (isNext && (run.values.length === 1 || dimText(step) === dimText(run.step))) {
       run.step = step;

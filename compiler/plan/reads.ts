@@ -43,24 +43,26 @@ export function splitAtLoops(
 export interface Operand {
   readonly dim: Dim;
   readonly isSlot?: boolean;
+  /** An address or a number of bytes, or a size. */
+  readonly type: "ptr" | "i32";
 }
 
 function operandsOfArg(a: Arg, placement: Placement): readonly Operand[] {
   switch (a.kind) {
     case "view":
-      return [{ dim: placement.address(a.view) }];
+      return [{ dim: placement.address(a.view), type: "ptr" }];
     case "dim":
-      return [{ dim: a.value }];
+      return [{ dim: a.value, type: "i32" }];
     case "f32":
       return [];
     case "scratch": {
-      const base = { dim: placement.scratchAddress(a) };
-      return a.perThread ? [base, { dim: placement.scratch(a).stride }] : [base];
+      const base = { dim: placement.scratchAddress(a), type: "ptr" } as const;
+      return a.perThread ? [base, { dim: placement.scratch(a).stride, type: "ptr" }] : [base];
     }
     case "sizeSlot":
-      return [{ dim: dimSymbol(a.symbol), isSlot: true }];
+      return [{ dim: dimSymbol(a.symbol), isSlot: true, type: "ptr" }];
     case "limitSlot":
-      return [{ dim: limitDim(a.limit), isSlot: true }];
+      return [{ dim: limitDim(a.limit), isSlot: true, type: "ptr" }];
   }
 }
 
@@ -71,8 +73,11 @@ export const isLeaf = (step: Step): step is Leaf => step.kind === "kernel" || st
 /** What the code of a step reads, in its order: of a kernel the arguments and chunks, of a copy target, source and bytes. */
 export function operandsOf(step: Leaf, placement: Placement): readonly Operand[] {
   if (step.kind === "copy")
-    return [placement.address(step.to), placement.address(step.from), copiedBytes(step)].map((dim) => ({ dim }));
-  return [...step.args.flatMap((a) => operandsOfArg(a, placement)), { dim: step.chunks ?? 0 }];
+    return [placement.address(step.to), placement.address(step.from), copiedBytes(step)].map((dim) => ({
+      dim,
+      type: "ptr",
+    }));
+  return [...step.args.flatMap((a) => operandsOfArg(a, placement)), { dim: step.chunks ?? 0, type: "i32" }];
 }
 
 /** What a step itself reads; the steps inside control flow are not included. */

@@ -66,18 +66,22 @@ export type Shared = { readonly value: number } | { readonly param: number; read
 /**
  * Columns of numbers, one for each repetition, as few parameters: columns that move by the same distances share one.
  *
+ * @param kinds of the columns: those of different kinds share nothing
  * @returns each column's form, and the numbers of each parameter by repetition
  */
-export function shareColumns(columns: readonly (readonly number[])[]): {
+export function shareColumns(
+  columns: readonly (readonly number[])[],
+  kinds: readonly string[],
+): {
   readonly shared: readonly Shared[];
   readonly params: readonly (readonly number[])[];
 } {
   const params: (readonly number[])[] = [];
   const byMoves = new Map<string, number>();
-  const shared = columns.map((column): Shared => {
+  const shared = columns.map((column, i): Shared => {
     const [start] = column as readonly [number];
     if (column.every((n) => n === start)) return { value: start };
-    const moves = column.map((n) => n - start).join();
+    const moves = `${kinds[i]} ${column.map((n) => n - start)}`;
     let param = byMoves.get(moves);
     if (param === undefined) {
       param = params.push(column) - 1;

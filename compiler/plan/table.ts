@@ -5,13 +5,9 @@ import { foldDim } from "../../ir/dim-read.js";
 import { InternalError } from "../../ir/errors.js";
 import type { Expr, Stmt } from "../../ir/loop.js";
 import * as b from "../../ir/loop-build.js";
+import { planRefused } from "../../runtime/format.js";
 import { type Bases, regionOf } from "./placement.js";
 import { isStageSymbol } from "./stages.js";
-
-/**
- * A value in f64 as the 32 bits of a slot: negative ones (strides of reversed axes) as signed, addresses from 2^31 on as unsigned.
- */
-export const asSlot = (x: Expr): Expr => b.convert("i32.from_i64", b.convert("i64.from_f64S", x));
 
 const sizesIn = (d: Dim): DimSymbol[] => [...dimSymbols(d).values()].filter((s) => regionOf(s) === undefined);
 
@@ -44,7 +40,12 @@ export interface TableLayout {
   /** The entry's first slot in it. */
   readonly firstSlot: number;
   readonly bases: Bases;
+  /** Whether slots hold 64 bits, since addresses may need them. */
+  readonly wide: boolean;
 }
+
+/** Words that a slot takes. */
+export const slotWords = (wide: boolean): number => (wide ? 2 : 1);
 
 /** The slots of one entry, in their places. */
 export class EntryTable {
@@ -55,10 +56,23 @@ export class EntryTable {
   constructor(slots: Slots, layout: TableLayout) {
     this.#layout = layout;
     this.#slots = new Map(
-      slots.values.map((value, i) => [dimText(value), { slot: layout.firstSlot + i, value }] as const),
+      slots.values.map(
+        (value, i) => [dimText(value), { slot: layout.firstSlot + i * slotWords(layout.wide), value }] as const,
+      ),
     );
   }
 
+  /** The words of a slot. */
+  get words(): number {
+    return slotWords(this.#layout.wide);
+  }
+
+  /** The first value that neither a slot nor the memory can hold. */
+  get beyond(): number {
+    return this.#layout.wide ? 2 ** 53 : planRefused;
+  }
+
+  /** The slot of a value, as the index of its first word. */
   slot(value: Dim): number {
     const known = this.#slots.get(dimText(value));
     if (known === undefined) throw new InternalError(`no slot was kept for ${dimText(value)}`);
@@ -66,9 +80,11 @@ export class EntryTable {
   }
 
   /** The value as it stands in the manifest. */
-  numberOrSlot(value: Dim): number | { readonly slot: number } {
+  numberOrSlot(value: Dim): number | { readonly slot: number; readonly high?: number } {
     const known = this.#constant(value);
-    return known ?? { slot: this.slot(value) };
+    if (known !== undefined) return known;
+    const slot = this.slot(value);
+    return this.#layout.wide ? { slot, high: slot + 1 } : { slot };
   }
 
   address(slot: number): number {
@@ -83,10 +99,30 @@ export class EntryTable {
       : { isSlot: true, number: this.address(this.slot(value)) };
   }
 
-  /** The value as an i32: a constant, or a load from its slot. */
-  read(value: Dim): Expr {
+  /** The value: a constant, or a load from its slot. */
+  read(value: Dim, type: "i32" | "ptr"): Expr {
     const { isSlot, number } = this.source(value);
-    return isSlot ? b.load("i32", "i32", b.i32(number), b.i32(0)) : b.i32(number);
+    return isSlot ? this.load(b.ptr(number), type) : b.constant(type, number);
+  }
+
+  /** What a slot holds, as a size or as an address. */
+  load(address: Expr, type: "i32" | "ptr"): Expr {
+    const size = () => b.load("i32", "i32", address, b.i32(0));
+    if (type === "i32") return size();
+    if (!this.#layout.wide) return b.convert("ptr.from_i32U", size());
+    return b.convert("ptr.from_i64", b.load("i64", "i64", address, b.i32(0)));
+  }
+
+  /**
+   * Stores a value in f64 in the slot that is `index` slots behind one. Of 32 bits, negative ones (strides of reversed axes) are
+   * signed, addresses from 2^31 on unsigned.
+   */
+  store(slot: number, index: b.Operand, x: Expr): Stmt {
+    const whole = b.convert("i64.from_f64S", x);
+    const at = b.ptr(this.address(slot));
+    return this.#layout.wide
+      ? b.store("i64", at, index, whole)
+      : b.store("i32", at, index, b.convert("i32.from_i64", whole));
   }
 
   #constant(value: Dim): number | undefined {
@@ -115,17 +151,22 @@ export class EntryTable {
 
   /** Stores a value in f64 in a slot, and keeps the largest of those stored so. */
   keep(slot: number, value: Expr, largest: Expr, name: string): readonly Stmt[] {
-    return b.letIn(name, value, (x) => [
-      b.store("i32", b.i32(this.address(slot)), b.i32(0), asSlot(x)),
-      b.assign(largest, b.binary("pmax", largest, x)),
-    ]);
+    return b.letIn(name, value, (x) => [this.store(slot, 0, x), b.assign(largest, b.binary("pmax", largest, x))]);
+  }
+
+  /** An offset in memory in f64. */
+  #offset(value: Dim): Expr {
+    if (!this.#layout.wide) return b.convert("f64.from_i32U", this.read(value, "i32"));
+    const at = b.ptr(this.address(this.slot(value)));
+    return b.convert("f64.from_i64S", b.load("i64", "i64", at, b.i32(0)));
   }
 
   /** The value in f64, from the slots of its symbols: exact below 2^53, and too large values stay recognisably large. */
   inDoubles(value: Dim): Expr {
     return foldDim<Expr>(this.placed(value), {
       constant: (c) => b.f64(c),
-      symbol: (s) => b.convert(isStageSymbol(s.name) ? "f64.from_i32U" : "f64.from_i32S", this.read(symbolDim(s))),
+      symbol: (s) =>
+        isStageSymbol(s.name) ? this.#offset(symbolDim(s)) : b.convert("f64.from_i32S", this.read(symbolDim(s), "i32")),
       add: (x, y) => b.add(x, y),
       mul: (x, y) => b.mul(x, y),
       op: ({ kind }, x, y) => {

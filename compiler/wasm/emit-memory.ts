@@ -35,14 +35,12 @@ function addressOf(
   if (a.index.kind === "const") {
     const index = a.index.value as number;
     if (index >= 0 && offset + index * bytes < u32) return { ptr: emit(a.base), offset: offset + index * bytes };
-    const ptr = m.binary("AddInt32", emit(a.base), m.i32((index * bytes) | 0));
-    return { ptr, offset };
+    return { ptr: m.addressPlus(emit(a.base), index * bytes), offset };
   }
   if (offset >= u32) throw new InternalError(`the offset of a load or store is ${offset} bytes`);
   const shift = Math.log2(bytes);
-  const scaled = (e: Expr): Ref => (shift === 0 ? emit(e) : m.binary("ShlInt32", emit(e), m.i32(shift)));
-  if (a.base.kind === "const" && (a.base.value as number) === 0) return { ptr: scaled(a.index), offset };
-  return { ptr: m.binary("AddInt32", emit(a.base), scaled(a.index)), offset };
+  const fromZero = a.base.kind === "const" && Number(a.base.value) === 0;
+  return { ptr: m.addressOf(fromZero ? undefined : emit(a.base), emit(a.index), shift), offset };
 }
 
 const intLoads = {

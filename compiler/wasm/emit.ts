@@ -15,6 +15,7 @@ import { halfFunction, halfName } from "./half.js";
 import { addHost, hostName } from "./host.js";
 import { mathFunctions, mathName } from "./math.js";
 import { type MemoryLimits, toWat, type Variant, WasmModule } from "./module.js";
+import { withAddresses } from "./pointers.js";
 
 export type { MemoryLimits, Variant } from "./module.js";
 
@@ -57,8 +58,10 @@ export function emitModule(options: EmitOptions): EmittedModule {
   m.importMemory(options.memory);
   if (variant.threads) m.addGlobalI32(canBlockExport, 0, canBlockExport);
 
-  const known = new Map(options.functions.map((f) => [f.name, f]));
-  const queue = [...options.functions];
+  const address = variant.memory64 ? "i64" : "i32";
+  const functions = options.functions.map((f) => withAddresses(f, address));
+  const known = new Map(functions.map((f) => [f.name, f]));
+  const queue = [...functions];
   let barrier = false;
   const host = new Set<HostFn>();
   const need = (helper: Helper): string => {

@@ -25,7 +25,7 @@ function addTeamPoll(m: WasmModule): void {
 /** A lone thread keeps everybody out, so it asks; but only where somebody wants to be asked. */
 function addPoll(m: WasmModule): void {
   m.importFunction(pollImport, [], "i32");
-  const wanted = m.loadI32("load", 4 * wordPoll, 4, m.i32(0));
+  const wanted = m.loadI32("load", 4 * wordPoll, 4, m.address(0));
   const body = [m.if(m.unary("EqZInt32", wanted), m.return(m.i32(0))), m.call(pollImport, [], "i32")];
   m.addFunction(hostName.poll, [], "i32", [], m.block(null, body, "i32"));
 }
@@ -36,8 +36,8 @@ function addReserve(m: WasmModule): void {
   const inPages = m.binary("DivFloat64", m.get(bytes, "f64"), m.f64(pageBytes));
   const body = [
     m.set(pages, m.unary("TruncSatUFloat64ToInt32", m.unary("CeilFloat64", inPages))),
-    m.storeI32("store", 4 * wordNeeded, 4, m.i32(0), get()),
-    m.if(m.binary("GtUInt32", get(), m.loadI32("load", 4 * wordLimit, 4, m.i32(0))), m.return(m.i32(0))),
+    m.storeI32("store", 4 * wordNeeded, 4, m.address(0), get()),
+    m.if(m.binary("GtUInt32", get(), m.loadI32("load", 4 * wordLimit, 4, m.address(0))), m.return(m.i32(0))),
     m.if(m.binary("LeUInt32", get(), m.memorySize()), m.return(m.i32(1))),
     m.binary("NeInt32", m.memoryGrow(m.binary("SubInt32", get(), m.memorySize())), m.i32(-1)),
   ];

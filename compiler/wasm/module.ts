@@ -16,6 +16,8 @@ export type WasmType = "i32" | "i64" | "f32" | "f64" | "v128";
 export interface Variant {
   readonly simd: "simd128" | "relaxed";
   readonly threads: boolean;
+  /** Addresses of 64 bits. */
+  readonly memory64?: boolean;
 }
 
 export interface MemoryLimits {
@@ -72,8 +74,10 @@ export type LongLoad = IntLoad | "load32_s" | "load32_u";
 
 export class WasmModule {
   readonly #m = new binaryen.Module();
+  readonly #wide: boolean;
 
   constructor(variant: Variant) {
+    this.#wide = variant.memory64 ?? false;
     const f = binaryen.Features;
     this.#m.setFeatures(
       f.MVP |
@@ -84,7 +88,8 @@ export class WasmModule {
         f.BulkMemoryOpt |
         f.SignExt |
         (variant.simd === "relaxed" ? f.RelaxedSIMD : 0) |
-        (variant.threads ? f.Atomics : 0),
+        (variant.threads ? f.Atomics : 0) |
+        (this.#wide ? f.Memory64 : 0),
     );
   }
 
@@ -165,6 +170,23 @@ export class WasmModule {
     return this.#m.select(cond, a, b);
   }
 
+  /** A constant address, or distance between two. */
+  address(value: number): Ref {
+    return this.#wide ? this.i64(BigInt(value)) : this.i32(value | 0);
+  }
+
+  addressPlus(base: Ref, bytes: number): Ref {
+    return this.binary(this.#wide ? "AddInt64" : "AddInt32", base, this.address(bytes));
+  }
+
+  /** base + (index << shift): `base` an address, `index` an i32. */
+  addressOf(base: Ref | undefined, index: Ref, shift: number): Ref {
+    const [add, shl] = this.#wide ? ["AddInt64", "ShlInt64"] : ["AddInt32", "ShlInt32"];
+    const whole = this.#wide ? this.unary("ExtendSInt32", index) : index;
+    const scaled = shift === 0 ? whole : this.binary(shl!, whole, this.address(shift));
+    return base === undefined ? scaled : this.binary(add!, base, scaled);
+  }
+
   // ---- memory; `offset` is the immediate in bytes, `align` in bytes
 
   loadI32(op: IntLoad, offset: number, align: number, address: Ref): Ref {
@@ -228,39 +250,43 @@ export class WasmModule {
     return this.#m.memory.fill(dst, byte, bytes);
   }
 
-  /** Pages of 64 KiB. */
+  /** Pages of 64 KiB, an i32. */
   memorySize(): Ref {
-    return this.#m.memory.size();
+    return this.#pages(this.#m.memory.size());
   }
 
-  /** Grows by as many pages; -1 where it can't. */
+  /** Grows by as many pages (i32); -1 where it can't. */
   memoryGrow(pages: Ref): Ref {
-    return this.#m.memory.grow(pages);
+    return this.#pages(this.#m.memory.grow(this.#wide ? this.unary("ExtendUInt32", pages) : pages));
+  }
+
+  #pages(count: Ref): Ref {
+    return this.#wide ? this.unary("WrapInt64", count) : count;
   }
 
   // ---- atomics on i32 words at constant addresses
 
   atomicLoad(address: number): Ref {
-    return this.#m.i32.atomic.load(address, this.i32(0));
+    return this.#m.i32.atomic.load(address, this.address(0));
   }
 
   atomicStore(address: number, value: Ref): Ref {
-    return this.#m.i32.atomic.store(address, this.i32(0), value);
+    return this.#m.i32.atomic.store(address, this.address(0), value);
   }
 
   /** Returns the value before. */
   atomicAdd(address: number, value: Ref): Ref {
-    return this.#m.i32.atomic.rmw.add(address, this.i32(0), value);
+    return this.#m.i32.atomic.rmw.add(address, this.address(0), value);
   }
 
   /** Sleeps while the word equals `expected`, without a timeout. */
   atomicWait(address: number, expected: Ref): Ref {
-    return this.#m.memory.atomic.wait32(this.i32(address), expected, this.i64(-1n));
+    return this.#m.memory.atomic.wait32(this.address(address), expected, this.i64(-1n));
   }
 
   /** Wakes all sleepers. */
   atomicNotifyAll(address: number): Ref {
-    return this.#m.memory.atomic.notify(this.i32(address), this.i32(-1));
+    return this.#m.memory.atomic.notify(this.address(address), this.i32(-1));
   }
 
   // ---- control
@@ -341,7 +367,7 @@ export class WasmModule {
 
   /** Imports the memory as `env.memory`. */
   importMemory(limits: MemoryLimits): void {
-    this.#m.setMemory(limits.initialPages, limits.maximumPages, null, [], limits.shared, false, "0");
+    this.#m.setMemory(limits.initialPages, limits.maximumPages, null, [], limits.shared, this.#wide, "0");
     this.#m.addMemoryImport("0", "env", "memory", limits.shared);
   }
 

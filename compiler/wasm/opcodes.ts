@@ -7,12 +7,14 @@ import type { BinaryOp, CompareOp, ConvertOp, LoopType, UnaryOp } from "../../ir
 import { isVector } from "../../ir/loop-types.js";
 import type { WasmType } from "./module.js";
 
+/** None is a ptr when instructions are chosen (pointers.ts). */
 export const wasmType: Readonly<Record<LoopType, WasmType>> = {
   i32: "i32",
   i64: "i64",
   f32: "f32",
   f64: "f64",
   mask: "i32",
+  ptr: "i64",
   i8x16: "v128",
   i16x8: "v128",
   i32x4: "v128",
@@ -32,6 +34,7 @@ export const suffix: Readonly<Record<LoopType, string>> = {
   f32: "Float32",
   f64: "Float64",
   mask: "Int32",
+  ptr: "Int64",
   i8x16: "VecI8x16",
   i16x8: "VecI16x8",
   i32x4: "VecI32x4",
@@ -158,6 +161,10 @@ export function convertCode(op: ConvertOp, from: LoopType, to: LoopType): string
     case "mask.from_i64":
     case "f16.round":
     case "bf16.round":
+    case "ptr.from_i32S":
+    case "ptr.from_i32U":
+    case "ptr.from_i64":
+    case "ptr.from_f64U":
       return undefined;
     default:
       return op satisfies never;

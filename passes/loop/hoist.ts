@@ -113,9 +113,10 @@ function isMovable(e: Expr): boolean {
   return !divides || (e.b.kind === "const" && Number(e.b.value) !== 0 && Number(e.b.value) !== -1);
 }
 
-/** Scalar constants and variables cost nothing; an all-zeros or all-ones vector is one instruction. */
+/** Scalar constants and variables cost nothing, also as distances; an all-zeros or all-ones vector is one instruction. */
 function isWorthIt(e: Expr): boolean {
   if (e.kind === "const" || e.kind === "var") return false;
+  if (e.kind === "convert" && e.op === "ptr.from_i32S") return false;
   if (e.kind !== "constVector") return true;
   const first = e.values[0];
   return !(

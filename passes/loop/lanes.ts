@@ -48,13 +48,14 @@ export class Lanes {
     return vector;
   }
 
-  /** How an i32 expression changes from lane to lane; undefined if not by a constant. 0 for what is equal in all lanes. */
+  /** How an i32 or ptr expression changes from lane to lane; undefined if not by a constant. 0 for what is equal in all lanes. */
   stride(e: Expr): number | undefined {
     if (e.kind === "var") {
       const m = this.meaning(e.name);
       return m.kind === "uniform" ? 0 : m.kind === "affine" ? m.stride : undefined;
     }
-    if (e.kind === "binary" && e.type === "i32") {
+    if (e.kind === "convert" && e.op === "ptr.from_i32S") return this.stride(e.x);
+    if (e.kind === "binary" && (e.type === "i32" || e.type === "ptr")) {
       const [a, b] = [this.stride(e.a), this.stride(e.b)];
       if (a === undefined || b === undefined) return undefined;
       if (a === 0 && b === 0) return 0;
@@ -86,9 +87,7 @@ export class Lanes {
       const ahead = this.aheadBy(e, k);
       if (ahead !== undefined) return ahead;
     }
-    const copy = mapOperands(e, (x) => this.lane(x, k));
-    // Through the builder, so that index arithmetic folds.
-    return copy.kind === "binary" ? B.binary(copy.op, copy.a, copy.b) : copy;
+    return B.refolded(mapOperands(e, (x) => this.lane(x, k)));
   }
 
   /**

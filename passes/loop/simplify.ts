@@ -6,7 +6,7 @@
  *     store f32 %y[(%i * 4 + 8) * 3] = …   ⇒    }
  *   }
  *
- * Rules (i32): constants fold; c + x → x + c; (x + c) + d → x + (c+d); (x·c)·d → x·(c·d); (x + c)·d → x·d + c·d;
+ * Rules (i32, ptr): constants fold; c + x → x + c; (x + c) + d → x + (c+d); (x·c)·d → x·(c·d); (x + c)·d → x·d + c·d;
  * x − c → x + (−c); x·1, x + 0, x << 0 → x. Stores narrow, so what they store need not be narrowed before: extended from the
  * low bits, masked to them or rounded to the same format. A constant added to an index moves into the access's offset where the rest is
  * certainly ≥ 0. A let of a constant or of an immutable value gives way to it. select and if with a constant condition, loops that never turn, and unused pure lets go away.
@@ -15,7 +15,7 @@
 
 import { type Elem, type Expr, elemBytes, type Stmt } from "../../ir/loop.js";
 import * as B from "../../ir/loop-build.js";
-import { foldIndex } from "../../ir/loop-fold.js";
+import { constIndex, foldIndex, isIndex } from "../../ir/loop-fold.js";
 import { elemKind } from "../../ir/loop-types.js";
 import { flatMapStmts, isCall, mapStmt, rewriteExpr, visitExprs, visitStmts } from "../../ir/loop-walk.js";
 import type { LoopPass } from "./pass.js";
@@ -37,32 +37,31 @@ function untilStable<T>(start: T, step: (x: T) => T): T {
   }
 }
 
-const constI32 = (e: Expr): number | undefined =>
-  e.kind === "const" && e.type === "i32" ? (e.value as number) : undefined;
-
 /** Algebra of one node whose operands are simplified. */
 function simplifyNode(e: Expr): Expr {
   if (e.kind === "select" && e.cond.kind === "const") return e.cond.value === 1 ? e.a : e.b;
   if (e.kind === "unary" && e.op === "not" && e.type === "mask" && e.x.kind === "const") return B.bool(e.x.value === 0);
   if (e.kind === "compare") return foldCompare(e);
-  if (e.kind !== "binary" || e.type !== "i32") return e;
-  const c = constI32(e.b);
+  if (e.kind === "convert" && e.op === "ptr.from_i32S" && e.x.kind === "const") return B.ptr(e.x.value as number);
+  if (e.kind !== "binary" || !isIndex(e.type)) return e;
+  const times = (x: number, y: number): Expr => B.mul(B.constant(e.type, x), y);
+  const c = constIndex(e.b);
   if (e.op === "sub" && c !== undefined && c !== -(2 ** 31)) return simplifyNode(B.add(e.a, -c));
-  if (e.op === "mul" && constI32(e.a) !== undefined && c === undefined) return simplifyNode(B.mul(e.b, e.a));
+  if (e.op === "mul" && constIndex(e.a) !== undefined && c === undefined) return simplifyNode(B.mul(e.b, e.a));
   if (e.op === "mul" && c !== undefined && e.a.kind === "binary") {
-    const inner = constI32(e.a.b);
-    if (e.a.op === "mul" && inner !== undefined) return simplifyNode(B.mul(e.a.a, Math.imul(inner, c)));
+    const inner = constIndex(e.a.b);
+    if (e.a.op === "mul" && inner !== undefined) return simplifyNode(B.mul(e.a.a, times(inner, c)));
     if (e.a.op === "add" && inner !== undefined)
-      return simplifyNode(B.add(simplifyNode(B.mul(e.a.a, c)), Math.imul(inner, c)));
+      return simplifyNode(B.add(simplifyNode(B.mul(e.a.a, c)), times(inner, c)));
   }
   if (e.op === "add" && e.a.kind === "binary" && e.a.op === "add" && c === undefined) {
     // (x + c) + y → (x + y) + c
-    const inner = constI32(e.a.b);
+    const inner = constIndex(e.a.b);
     if (inner !== undefined) return B.add(simplifyNode(B.add(e.a.a, e.b)), inner);
   }
   if (e.op === "add" && e.b.kind === "binary" && e.b.op === "add") {
     // x + (y + c) → (x + y) + c
-    const inner = constI32(e.b.b);
+    const inner = constIndex(e.b.b);
     if (inner !== undefined) return B.add(simplifyNode(B.add(e.a, e.b.a)), inner);
   }
   return foldIndex(e.op, e.a, e.b) ?? e;
@@ -76,7 +75,7 @@ function unnarrowed(elem: Elem, value: Expr): Expr {
   const { op, a, b } = value;
   if (op === "and" && isMask(b, bits)) return unnarrowed(elem, a);
   const isExtension = (op === "shrS" || op === "shrU") && a.kind === "binary" && a.op === "shl";
-  const amounts = [b, a.kind === "binary" ? a.b : a].map(constI32);
+  const amounts = [b, a.kind === "binary" ? a.b : a].map(constIndex);
   return isExtension && amounts.every((n) => n === 32 - bits) ? unnarrowed(elem, a.a) : value;
 }
 
@@ -88,7 +87,7 @@ function isMask(e: Expr, bits: number): boolean {
 }
 
 function foldCompare(e: Extract<Expr, { kind: "compare" }>): Expr {
-  const [a, b] = [constI32(e.a), constI32(e.b)];
+  const [a, b] = [constIndex(e.a), constIndex(e.b)];
   if (a === undefined || b === undefined) return e;
   switch (e.op) {
     case "eq":
@@ -115,7 +114,7 @@ function simplifyBody(body: readonly Stmt[], positive: ReadonlySet<string>): rea
   return flatMapStmts(body, (s) => {
     if (s.kind === "for") {
       const [begin, end] = [onExpr(s.begin), onExpr(s.end)];
-      const [first, last] = [constI32(begin), constI32(end)];
+      const [first, last] = [constIndex(begin), constIndex(end)];
       if (first !== undefined && last !== undefined && first >= last) return [];
       const inside = isPositive(begin, known) ? new Set([...known, s.name]) : known;
       return mapStmt(
@@ -149,7 +148,7 @@ function withOffset<T extends { readonly index: Expr; readonly offset: number }>
 ): T {
   const { index, offset } = access;
   if (index.kind !== "binary" || index.op !== "add") return access;
-  const c = constI32(index.b);
+  const c = constIndex(index.b);
   if (c === undefined || c < 0 || !isPositive(index.a, positive) || offset + c >= 2 ** 28) return access;
   return { ...access, index: index.a, offset: offset + c };
 }

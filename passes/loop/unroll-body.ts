@@ -9,7 +9,7 @@ import type { Names } from "./pass.js";
 export function sizeOf(body: readonly Stmt[]): number {
   let size = 0;
   visitExprs(body, (e) => {
-    if (operandsOf(e).length > 0) size++;
+    if (operandsOf(e).length > 0 && !(e.kind === "convert" && e.op === "ptr.from_i32S")) size++;
   });
   return size;
 }
@@ -58,8 +58,7 @@ export function unrolledBody(
         if (stride !== undefined && stride >= 0)
           return { ...e, base: onExpr(e.base), offset: e.offset + stride * k * step };
       }
-      const copy = mapOperands(e, onExpr);
-      return copy.kind === "binary" ? B.binary(copy.op, copy.a, copy.b) : copy;
+      return B.refolded(mapOperands(e, onExpr));
     };
     const onStmt = (s: Stmt): Stmt => {
       if (s.kind === "store") {

@@ -164,6 +164,7 @@ function asPlanned(d: Dim, env: readonly number[]): number {
   const table = new EntryTable(slots, {
     offset: 0,
     firstSlot: 0,
+    wide: false,
     bases: { weights: 0, state: 0, prepared: 0, arena: 0 },
   });
   const value = table.inDoubles(d);

@@ -52,7 +52,7 @@ function index(s: Scope): Expr {
 }
 
 function load(s: Scope, type: LoopType, elem: Elem): Expr {
-  const base = choose(s, [B.v("x", "i32"), B.v("y", "i32"), B.v("u", "i32")]);
+  const base = choose(s, [B.v("x", "ptr"), B.v("y", "ptr"), B.v("u", "ptr")]);
   return B.load(type, elem, base, index(s), s.g(fc.nat, 3));
 }
 
@@ -131,11 +131,11 @@ export function randomKernel(g: Generate, options: { readonly math: boolean } = 
   const params = [
     { name: "n", type: "i32" },
     { name: "m", type: "i32" },
-    { name: "x", type: "i32" },
-    { name: "y", type: "i32" },
-    { name: "u", type: "i32" },
-    { name: "out", type: "i32" },
-    { name: "sums", type: "i32" },
+    { name: "x", type: "ptr" },
+    { name: "y", type: "ptr" },
+    { name: "u", type: "ptr" },
+    { name: "out", type: "ptr" },
+    { name: "sums", type: "ptr" },
   ] as const;
   return buildFunction("f", params, undefined, (b, [n, m, , , , out, sums]) => {
     for (let loop = 0; loop <= g(fc.nat, 1); loop++) {

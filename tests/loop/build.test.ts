@@ -1,9 +1,11 @@
 import { describe, expect, it } from "vitest";
 import { InternalError } from "../../ir/errors.js";
+import type { Expr } from "../../ir/loop.js";
 import { buildFunction } from "../../ir/loop-block.js";
 import * as B from "../../ir/loop-build.js";
 
 const i = B.v("i", "i32");
+const at = B.v("at", "ptr");
 const x = B.v("x", "f32x4");
 
 describe("loop builders", () => {
@@ -24,6 +26,15 @@ describe("loop builders", () => {
     expect(B.splat("f32x4", 1)).toMatchObject({ kind: "constVector" });
   });
 
+  it("compute numbers of bytes in the width of a ptr", () => {
+    const wide = (e: Expr) => B.convert("ptr.from_i32S", e);
+    const [n, index] = [B.v("n", "i32"), B.add(B.mul(i, B.v("n", "i32")), 3)];
+    expect(B.add(at, B.mul(index, 4))).toEqual(B.add(at, B.mul(B.add(B.mul(wide(i), wide(n)), B.ptr(3)), B.ptr(4))));
+    expect(B.add(at, B.minS(i, n))).toEqual(B.add(at, wide(B.minS(i, n))));
+    expect(B.mul(B.ptr(2 ** 20), B.i32(2 ** 20))).toEqual(B.ptr(2 ** 40));
+    expect(B.copy(at, at, i)).toMatchObject({ bytes: wide(i) });
+  });
+
   it("fold index arithmetic", () => {
     expect(B.add(i, 0)).toBe(i);
     expect(B.mul(1, i)).toBe(i);
@@ -32,14 +43,15 @@ describe("loop builders", () => {
     expect(B.add(3, i)).toEqual(B.add(i, 3));
     expect(B.mul(65536, 65536)).toEqual(B.i32(0));
     expect(B.divS(7, 0).type).toBe("i32");
+    expect(B.add(B.add(at, 3), 4)).toEqual(B.add(at, 7));
   });
 
   it("refuse ill-typed use", () => {
     expect(() => B.add(i, x)).toThrow(InternalError);
     expect(() => B.add(i, 0.5)).toThrow(/0.5 is not an i32 constant/);
     expect(() => B.unary("clz", x)).toThrow(/clz takes i32 i64, not f32x4/);
-    expect(() => B.load("i32", "f32", i, 0)).toThrow(/i32 registers do not hold f32/);
-    expect(() => B.load("f32", "f32", i, 0, -1)).toThrow(/offset/);
+    expect(() => B.load("i32", "f32", at, 0)).toThrow(/i32 registers do not hold f32/);
+    expect(() => B.load("f32", "f32", at, 0, -1)).toThrow(/offset/);
     expect(() => B.bitcast("i64", i)).toThrow(/widths differ/);
     expect(() => B.shuffle(x, x, [0, 1, 2, 8])).toThrow(/lanes in 0..7/);
     expect(() => B.whileLoop(i, [])).toThrow(/mask/);

@@ -68,6 +68,7 @@ export function everyConstant(): Expr[] {
     ...reals.flatMap((x) => [B.f32(x), B.f64(x), B.splat("f32x4", x), B.splat("f64x2", x)]),
     B.f64(Number.MIN_VALUE),
     ...[0, -1, 2 ** 31 - 1, -(2 ** 31)].map(B.i32),
+    ...[0, -1, 2 ** 53 - 1].map(B.ptr),
     ...[0n, -1n, 2n ** 63n - 1n, -(2n ** 63n)].map(B.i64),
     B.bool(true),
     B.bool(false),

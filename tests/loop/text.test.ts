@@ -12,6 +12,7 @@ const types: LoopType[] = [...scalarKinds, ...vectorKinds];
 const params: LoopParam[] = types.flatMap((type) => [0, 1, 2].map((k) => ({ name: `${type}_${k}`, type })));
 const operand = (type: LoopType, k: number) => B.v(`${type}_${k}`, type);
 const i = B.v("i32_0", "i32");
+const at = B.v("ptr_0", "ptr");
 
 function roundTrip(f: LoopFunction): void {
   const text = printLoopFunction(f);
@@ -23,7 +24,7 @@ const lets = (values: readonly Expr[]): Stmt[] => values.map((value, k) => ({ ki
 
 describe("text form", () => {
   it("round-trips every operation, load, math function and constant", () => {
-    const values = [...everyOperation(operand), ...everyMath(operand), ...everyLoad(i, i), ...everyConstant()];
+    const values = [...everyOperation(operand), ...everyMath(operand), ...everyLoad(at, i), ...everyConstant()];
     const f = B.func("all", params, lets(values));
     roundTrip(f);
     verifyLoop({ functions: [f] });
@@ -40,17 +41,17 @@ describe("text form", () => {
         0,
         i,
         1,
-        (k) => [B.assign(B.v("acc", "f32"), B.add(B.v("acc", "f32"), B.load("f32", "f32", i, k)))],
+        (k) => [B.assign(B.v("acc", "f32"), B.add(B.v("acc", "f32"), B.load("f32", "f32", at, k)))],
         {
           vectorize: true,
         },
       ),
       B.forLoop("j", i, B.add(i, 4), 4, () => [B.ifThen(m, [B.ret()], [B.barrier(2)])]),
       B.whileLoop(B.not(m), [B.ifThen(m, [])]),
-      B.store("f16", B.add(i, 4), B.mul(B.add(i, 1), 2), operand("f32x4", 0), 8),
-      B.callStmt("g", [i, B.f32(1)]),
-      B.copy(i, i, 4),
-      B.fill(i, 0, i),
+      B.store("f16", B.add(at, 4), B.mul(B.add(i, 1), 2), operand("f32x4", 0), 8),
+      B.callStmt("g", [at, B.f32(1)]),
+      B.copy(at, at, 4),
+      B.fill(at, 0, i),
       B.ret(),
       { kind: "assign", name: "acc", value: B.f32(-0) },
     ];
@@ -106,10 +107,12 @@ describe("verifier", () => {
     ["a comment of several lines", [B.comment("a\nb")]],
     ["is not an identifier", [B.mut("a b", one)]],
     ["not a canonical f32", [B.mut("y", { kind: "const", type: "f32", value: 0.1 })]],
+    ["the base is a ptr, not i32", [{ kind: "store", elem: "u8", base: one, index: one, offset: 0, value: one }]],
+    ["copy takes ptr, not i32", [{ kind: "copy", dst: one, src: B.ptr(1), bytes: B.ptr(1) }]],
     ["is i32, marked f32", [B.mut("y", { kind: "unary", op: "neg", type: "f32", x: one })]],
     [
       "f32 registers do not hold u8",
-      [{ kind: "store", elem: "u8", base: one, index: one, offset: 0, value: B.f32(0) }],
+      [{ kind: "store", elem: "u8", base: B.ptr(1), index: one, offset: 0, value: B.f32(0) }],
     ],
   ];
   it.each(invalid)("finds: %s", (message, body) => {

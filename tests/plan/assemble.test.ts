@@ -16,22 +16,22 @@ const scaleAdd: LoopFunction = {
   params: [
     i32("begin"),
     i32("end"),
-    { ...i32("x"), points: "f32" },
-    { ...i32("w"), points: "f32" },
-    { ...i32("y"), points: "f32" },
+    b.pointer("x", "f32"),
+    b.pointer("w", "f32"),
+    b.pointer("y", "f32"),
     { name: "a", type: "f32" },
   ],
   body: [
     b.forLoop("row", b.v("begin", "i32"), b.v("end", "i32"), 1, (row) => [
       b.forLoop("i", b.i32(0), b.i32(4), 1, (i) => {
         const at = b.add(b.mul(row, b.i32(4)), i);
-        const x = b.load("f32", "f32", b.v("x", "i32"), at);
+        const x = b.load("f32", "f32", b.v("x", "ptr"), at);
         return [
           b.store(
             "f32",
-            b.v("y", "i32"),
+            b.v("y", "ptr"),
             at,
-            b.add(b.mul(b.v("a", "f32"), x), b.load("f32", "f32", b.v("w", "i32"), i)),
+            b.add(b.mul(b.v("a", "f32"), x), b.load("f32", "f32", b.v("w", "ptr"), i)),
           ),
         ];
       }),

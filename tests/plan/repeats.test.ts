@@ -46,7 +46,10 @@ it("columns of numbers share parameters that move alike", () => {
     [7, 6, 5],
     [10, 20, 40],
   ];
-  const { shared, params } = shareColumns(columns);
+  const { shared, params } = shareColumns(
+    columns,
+    columns.map(() => "i32"),
+  );
   expect(params).toEqual([columns[1], columns[3]]);
   columns.forEach((column, i) => {
     const s = shared[i]!;

@@ -16,17 +16,18 @@ const variants = [
 describe("emission", () => {
   const types: LoopType[] = ["i32", "i64", "f32", "f64", "mask", "i8x16", "i16x8", "i32x4", "i64x2", "f32x4", "f64x2"];
   const params = types
-    .concat(["mask8x16", "mask16x8", "mask32x4", "mask64x2"])
+    .concat(["ptr", "mask8x16", "mask16x8", "mask32x4", "mask64x2"])
     .flatMap((type) => [0, 1, 2].map((k) => ({ name: `${type}_${k}`, type })));
   const operand = (type: LoopType, k: number) => B.v(`${type}_${k}`, type);
   const i = operand("i32", 0);
+  const at = operand("ptr", 0);
 
   it.each(variants)("covers every operation, load, store and constant: $simd, threads $threads", (variant) => {
-    const values = [...everyOperation(operand), ...everyLoad(i, i), ...everyConstant()];
+    const values = [...everyOperation(operand), ...everyLoad(at, i), ...everyConstant()];
     const all: LoopFunction = B.func("all", params, [
       ...values.map((value, k) => ({ kind: "let" as const, name: `t${k}`, value })),
-      ...everyLoad(i, i).flatMap((e) =>
-        e.kind === "load" && !e.splat ? [B.store(e.elem, i, i, operand(e.type, 0), 3)] : [],
+      ...everyLoad(at, i).flatMap((e) =>
+        e.kind === "load" && !e.splat ? [B.store(e.elem, at, i, operand(e.type, 0), 3)] : [],
       ),
       B.barrier(i),
     ]);

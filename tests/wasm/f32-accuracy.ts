@@ -33,11 +33,11 @@ export function measureErrors(simd: "simd128" | "relaxed", fns: readonly MathFn[
   const functions = fns.flatMap((fn) => [
     buildFunction(`${fn}_single`, [n], undefined, (b, [count]) =>
       b.for("i", 0, count, 4, (i) =>
-        b.store("f32", B.i32(f32At), i, B.math(fn, B.load("f32x4", "f32", B.i32(xAt), i))),
+        b.store("f32", B.ptr(f32At), i, B.math(fn, B.load("f32x4", "f32", B.ptr(xAt), i))),
       ),
     ),
     buildFunction(`${fn}_double`, [n], undefined, (b, [count]) =>
-      b.for("i", 0, count, 1, (i) => b.store("f64", B.i32(f64At), i, B.math(fn, B.load("f64", "f32", B.i32(xAt), i)))),
+      b.for("i", 0, count, 1, (i) => b.store("f64", B.ptr(f64At), i, B.math(fn, B.load("f64", "f32", B.ptr(xAt), i)))),
     ),
   ]);
   const { bytes } = emitModule({

@@ -17,9 +17,9 @@ function arrayFunction(fn: MathFn, type: (typeof types)[number]): LoopFunction {
   const elem = scalarOf(type) as "f32" | "f64";
   return buildFunction(`${fn}_${type}`, [{ name: "n", type: "i32" }], undefined, (b, [n]) => {
     b.for("i", 0, n, lanesOf(type), (i) => {
-      const x = B.load(type, elem, B.i32(xAt), i);
-      const y = mathArity[fn] === 2 ? B.load(type, elem, B.i32(yAt), i) : undefined;
-      b.store(elem, B.i32(outAt), i, B.math(fn, x, y));
+      const x = B.load(type, elem, B.ptr(xAt), i);
+      const y = mathArity[fn] === 2 ? B.load(type, elem, B.ptr(yAt), i) : undefined;
+      b.store(elem, B.ptr(outAt), i, B.math(fn, x, y));
     });
   });
 }

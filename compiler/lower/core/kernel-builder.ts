@@ -5,18 +5,18 @@ import type { DType } from "../../../ir/dtype.js";
 import { InternalError } from "../../../ir/errors.js";
 import {
   type Elem,
+  type ElementKind,
   type Expr,
   elemBytes,
   type LoopFunction,
   type LoopParam,
-  type ScalarKind,
 } from "../../../ir/loop.js";
 import { Block } from "../../../ir/loop-block.js";
 import { add, func, i32, maxS, minS, mul, param } from "../../../ir/loop-build.js";
 import { printLoopFunction } from "../../../ir/loop-print.js";
 import { elemKind } from "../../../ir/loop-types.js";
 import type { Kernel } from "../../kernels/gemm.js";
-import type { Access, Arg, KernelStep, Limit, View } from "../../schedule.js";
+import { type Access, type Arg, type KernelStep, type Limit, typeOfArg, type View } from "../../schedule.js";
 
 /** How an element of a tensor lies in memory. */
 export const elemOf: Readonly<Record<DType, Elem>> = {
@@ -46,7 +46,7 @@ export const elemOf: Readonly<Record<DType, Elem>> = {
 };
 
 /** The register that holds an element while computing; bool is a mask, narrow integers are kept extended in an i32. */
-export function registerOf(dtype: DType): ScalarKind {
+export function registerOf(dtype: DType): ElementKind {
   return dtype === "bool" ? "mask" : elemKind[elemOf[dtype]];
 }
 
@@ -152,7 +152,7 @@ export class KernelBuilder implements KernelHost {
   #add(hint: string, arg: Arg, points?: Elem): Expr {
     const p: LoopParam = {
       name: this.block.fresh(hint),
-      type: arg.kind === "f32" ? "f32" : "i32",
+      type: typeOfArg(arg),
       ...(points ? { points } : {}),
     };
     this.#params.push(p);

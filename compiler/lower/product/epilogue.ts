@@ -9,7 +9,7 @@ import * as B from "../../../ir/loop-build.js";
 import { printExpr, printStmts } from "../../../ir/loop-print.js";
 import { isVector } from "../../../ir/loop-types.js";
 import type { Epilogue } from "../../kernels/epilogue.js";
-import type { Access, Arg, View } from "../../schedule.js";
+import { type Access, type Arg, typeOfArg, type View } from "../../schedule.js";
 import { elemOf, type KernelHost, type KernelPool, registerOf } from "../core/kernel-builder.js";
 import type { Finish, ResultMatrix } from "../core/kernel-row.js";
 import { Place } from "../core/place.js";
@@ -53,7 +53,7 @@ export function epilogueOf(
       if (i === undefined) {
         i = params.length;
         known.set(key, i);
-        params.push({ name: `e${i}_${hint}`, type: arg.kind === "f32" ? "f32" : "i32", ...(points ? { points } : {}) });
+        params.push({ name: `e${i}_${hint}`, type: typeOfArg(arg), ...(points ? { points } : {}) });
         args.push(arg);
       }
       return B.param(params[i]!);
