@@ -34,11 +34,12 @@ export function winogradCase(size: number, cin: number, cout: number): Case {
       const sizes = [edge * edge, edge, edge, cin, size, size, row, padded * row, winogradPlane(length)];
       const x = alloc(padded * row);
       const buffers = [x, u, alloc(size * size * cout), alloc(winogradScratch(cin, cout))];
+      const kernel = winograd({ n: cout, mr: 2, nr });
       return [
         { kernel: winogradWeights(), args: [0, Math.ceil(length / winogradWeightChunk), alloc(9 * length), u, length] },
         {
-          kernel: winograd({ n: cout, mr: 2, nr }),
-          args: [0, Math.ceil((edge * edge) / winogradTiles), ...buffers, ...sizes],
+          kernel,
+          args: [0, kernel.columnBlocks * Math.ceil((edge * edge) / winogradTiles), ...buffers, ...sizes],
         },
       ];
     },

@@ -5,9 +5,9 @@
  *   y = Aᵀ [ (G w Gᵀ) ⊙ (Bᵀ x B) ] A        x: 6×6 pixels of input, w: 3×3 taps, y: 4×4 pixels of output
  *
  *   once:  U[36][panels][cin][NR] = G w Gᵀ                                          @…_winograd_weights
- *   for each chunk of TILES tiles of 4×4 output pixels, in memory of the thread:   @…_winograd
+ *   for each chunk of (TILES tiles of 4×4 output pixels, COLUMNS output channels), in memory of the thread:   @…_winograd
  *     for each tile: V[36][tile][cin] = Bᵀ x B                                      @…_winograd_input
- *     M[36] = V[36] · U[36], 36 products of [tiles × cin] by [cin × cout]           @…_gemm…
+ *     M[36] = V[36] · U[36], 36 products of [tiles × cin] by [cin × columns]        @…_gemm…
  *     for each tile: y = epilogue(Aᵀ M A)                                           @…_winograd_output
  *
  * The transforms interpolate at 0, ±√½, ±√2 and ∞. The usual points 0, ±1, ±2 give five times the rounding error of the direct
@@ -17,7 +17,23 @@
 import type { Elem, Expr, LoopFunction } from "../../ir/loop.js";
 import { elemBytes } from "../../ir/loop.js";
 import { type Block, buildFunction } from "../../ir/loop-block.js";
-import { add, divS, fma, geS, i32, load, minS, mul, named, param, pointer, remS, sub } from "../../ir/loop-build.js";
+import {
+  add,
+  divS,
+  fma,
+  geS,
+  i32,
+  load,
+  maxS,
+  minS,
+  mul,
+  named,
+  param,
+  pointer,
+  remS,
+  sub,
+} from "../../ir/loop-build.js";
+import { evenBlocks } from "./columns.js";
 import { type Epilogue, identity } from "./epilogue.js";
 import { gemm, type Kernel } from "./gemm.js";
 import { int, ints } from "./tile.js";
@@ -44,6 +60,14 @@ export const winogradPoints = patch * patch;
  * they would compete for one set of the L1 cache.
  */
 export const planeGap = 16;
+/**
+ * Output channels of a chunk: images of 14 or 7 pixels have few tiles, so that threads share channels. A thread takes the chunks of the
+ * same tiles that fall to it as one.
+ */
+function columnsOf(cout: number, nr: number): number {
+  const blocks = cout < 64 || cout % nr !== 0 ? 1 : 2 * Math.ceil(cout / 128);
+  return blocks === 1 ? cout : nr * Math.ceil(cout / nr / blocks);
+}
 /** Elements of the thread's memory. */
 export const winogradScratch = (cin: number, cout: number): number =>
   winogradPoints * (winogradTiles * (cin + cout) + 2 * planeGap);
@@ -151,19 +175,29 @@ export function inputTransform(): LoopFunction {
 const suffixOf = (epilogue: Epilogue, yElem: Elem): string =>
   `${yElem === "f32" ? "" : `_${yElem}`}${epilogue.name === "" ? "" : `_${epilogue.name}`}`;
 
-/** The pixels of one tile: y points to its first pixel; `rows` and `columns` of the result are left from there. */
+/** Some channels of the pixels of one tile: y points to its first pixel; `rows` and `columns` of the result are left from there. */
 function outputTransform(epilogue: Epilogue, yElem: Elem): LoopFunction {
   const name = `f32_winograd_output${suffixOf(epilogue, yElem)}`;
   const yBytes = elemBytes[yElem];
-  const sizes = ints("channels", "yRow", "mPlane", "pixel", "pixelRow", "rows", "columns");
+  const sizes = ints(
+    "channel0",
+    "channelEnd",
+    "yRow",
+    "mPlane",
+    "pixel",
+    "pixelRow",
+    "pixelChannels",
+    "rows",
+    "columns",
+  );
   const own = [pointer("m", "f32"), pointer("y", yElem), ...sizes];
   return buildFunction(name, [...own, ...epilogue.params], undefined, (f) => {
-    const { m, y, channels, yRow, mPlane, pixel, pixelRow, rows, columns } = named(own);
+    const { m, y, channel0, channelEnd, yRow, mPlane, pixel, pixelRow, pixelChannels, rows, columns } = named(own);
     const extra = epilogue.params.map(param);
     const planeBytes = f.let("planeBytes", mul(mPlane, bytes));
-    const pixelBytes = f.let("pixelBytes", mul(channels, yBytes));
+    const pixelBytes = f.let("pixelBytes", mul(pixelChannels, yBytes));
     const rowBytes = f.let("rowBytes", mul(yRow, yBytes));
-    f.for("c", 0, channels, lanes, (c) => {
+    f.for("c", channel0, channelEnd, lanes, (c) => {
       const from = f.mut("from", add(m, mul(c, bytes)));
       const all = rangeOf(winogradPoints).map(() => {
         const vector = f.let("m", load("f32x4", "f32", from, 0));
@@ -234,17 +268,23 @@ export function winogradWeights({ flipped = false }: { readonly flipped?: boolea
   return { fn, helpers: [] };
 }
 
+export interface WinogradKernel extends Kernel {
+  /** Parts of the output channels: the chunk axis has ceil(tiles / winogradTiles) times as many values. */
+  readonly columnBlocks: number;
+}
+
 /**
- * The convolution over chunks of tiles, counted through all images. The padded input reaches to the end of the last tile:
- * 4·tilesH + 2 rows of 4·tilesW + 2 pixels; channels are multiples of 4. `s` is memory of the thread for
- * `winogradScratch` elements. The chunk axis has ceil(tiles / winogradTiles) values.
+ * The convolution over chunks of tiles, counted through all images, and of output channels. The padded input reaches to the end of the last
+ * tile: 4·tilesH + 2 rows of 4·tilesW + 2 pixels; channels are multiples of 4. `s` is memory of the thread for `winogradScratch` elements.
  */
-export function winograd(spec: WinogradSpec): Kernel {
+export function winograd(spec: WinogradSpec): WinogradKernel {
   const epilogue = spec.epilogue ?? identity;
   const product = gemm({ lane: "f32", a: "rows", b: "packed", mr: spec.mr, nr: spec.nr, n: spec.n });
   const input = inputTransform();
   const yElem = spec.yElem ?? "f32";
   const output = outputTransform(epilogue, yElem);
+  const blockColumns = columnsOf(spec.n, spec.nr);
+  const columnBlocks = Math.ceil(spec.n / blockColumns);
   const name = `f32_winograd${suffixOf(epilogue, yElem)}_${spec.mr}x${spec.nr}_n${spec.n}`;
   const pointers = [pointer("x", "f32"), pointer("u", "f32"), pointer("y", yElem), pointer("s", "f32")];
   const sizes = ints("tiles", "tilesH", "tilesW", "cin", "outH", "outW", "xRow", "xImage", "uPlane");
@@ -255,10 +295,15 @@ export function winograd(spec: WinogradSpec): Kernel {
     const vPlane = f.let("vPlane", add(mul(cin, winogradTiles), planeGap));
     const mPlane = winogradTiles * spec.n + planeGap;
     const m = f.let("m", add(v, mul(vPlane, winogradPoints * bytes)));
-    const products = winogradPoints * Math.ceil(spec.n / product.chunkColumns);
-    f.for("chunk", begin, end, 1, (chunk) => {
-      const first = f.let("first", mul(chunk, winogradTiles));
-      const count = f.let("count", minS(sub(tiles, first), winogradTiles));
+    const [, block] = evenBlocks(f, "tile", tiles, winogradTiles, 1);
+    const blocksEnd = f.let("blocksEnd", divS(add(end, columnBlocks - 1), columnBlocks));
+    f.for("tileBlock", divS(begin, columnBlocks), blocksEnd, 1, (tileBlock) => {
+      const chunk0 = f.let("chunk0", mul(tileBlock, columnBlocks));
+      const column0 = f.let("column0", mul(maxS(sub(begin, chunk0), 0), blockColumns));
+      const channelEnd = f.let("channelEnd", minS(mul(sub(end, chunk0), blockColumns), spec.n));
+      const columns = f.let("columns", sub(channelEnd, column0));
+      const first = f.let("first", mul(tileBlock, block));
+      const count = f.let("count", minS(sub(tiles, first), block));
       const eachTile = (body: (t: Expr, image: Expr, row: Expr, column: Expr) => void) =>
         f.for("t", 0, count, 1, (t) => {
           const tile = f.let("tile", add(first, t));
@@ -277,14 +322,15 @@ export function winograd(spec: WinogradSpec): Kernel {
           vPlane,
         });
       });
+      const ofColumns = divS(add(columns, product.chunkColumns - 1), product.chunkColumns);
       f.callNamed(product.fn, {
         begin: 0,
-        end: products,
+        end: mul(ofColumns, winogradPoints),
         a: v,
-        b: u,
-        c: m,
+        b: add(u, mul(mul(column0, cin), bytes)),
+        c: add(m, mul(column0, bytes)),
         m: count,
-        n: spec.n,
+        n: columns,
         k: cin,
         aRow: cin,
         aColumn: 1,
@@ -300,11 +346,13 @@ export function winograd(spec: WinogradSpec): Kernel {
         f.callNamed(output, {
           m: add(m, mul(t, spec.n * bytes)),
           y: to,
-          channels: spec.n,
+          channel0: column0,
+          channelEnd,
           yRow: mul(outW, spec.n),
           mPlane,
           pixel,
           pixelRow: outW,
+          pixelChannels: spec.n,
           rows: sub(outH, row),
           columns: sub(outW, column),
           ...extra,
@@ -312,5 +360,5 @@ export function winograd(spec: WinogradSpec): Kernel {
       });
     });
   });
-  return { fn, helpers: [input, output, ...product.helpers, product.fn] };
+  return { fn, helpers: [input, output, ...product.helpers, product.fn], columnBlocks };
 }

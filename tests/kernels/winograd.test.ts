@@ -22,10 +22,21 @@ interface Sizes {
   readonly mr?: number;
   readonly nr?: number;
   readonly epilogue?: Epilogue;
+  /** Chunks in a call: the later ones may use what the first made of their tiles. */
+  readonly chunksAtOnce?: number;
 }
 
 /** Runs the kernel, chunks in reverse order, against the definition in f64; gives the result and the largest error. */
-function check({ images = 1, output: [outH, outW], cin, cout, mr = 4, nr = 8, epilogue }: Sizes): Float32Array {
+function check({
+  images = 1,
+  output: [outH, outW],
+  cin,
+  cout,
+  mr = 4,
+  nr = 8,
+  epilogue,
+  chunksAtOnce = 1,
+}: Sizes): Float32Array {
   const [tilesH, tilesW] = [Math.ceil(outH / 4), Math.ceil(outW / 4)];
   const input = [1, outH + 2, outW + 2] as const;
   const c = convCase({ images, input, cin, cout, kernel: [1, 3, 3] });
@@ -65,8 +76,18 @@ function check({ images = 1, output: [outH, outW], cin, cout, mr = 4, nr = 8, ep
   const run = arena.instantiate(kernel);
   const tiles = images * tilesH * tilesW;
   const sizes = [tiles, tilesH, tilesW, cin, outH, outW, columns * cin, rows * columns * cin, winogradPlane(length)];
-  for (let i = Math.ceil(tiles / winogradTiles) - 1; i >= 0; i--)
-    run(i, i + 1, xView, u, y, scratch, ...sizes, ...(epilogue ? [bias] : []));
+  const chunks = kernel.columnBlocks * Math.ceil(tiles / winogradTiles);
+  for (let i = Math.ceil(chunks / chunksAtOnce) - 1; i >= 0; i--)
+    run(
+      i * chunksAtOnce,
+      Math.min((i + 1) * chunksAtOnce, chunks),
+      xView,
+      u,
+      y,
+      scratch,
+      ...sizes,
+      ...(epilogue ? [bias] : []),
+    );
   arena.checkGuards();
   const want = new Float64Array(y.length);
   forEachProduct(c, (i, j, o) => {
@@ -95,6 +116,17 @@ describe("winograd", () => {
   it("several images and chunks, epilogue", () => {
     check({ images: 3, output: [17, 23], cin: 8, cout: 12 });
     check({ images: 2, output: [10, 7], cin: 8, cout: 12, epilogue: chain(biasColumns("f32"), relu) });
+  });
+
+  it("chunks of channels, alone and with others of their tiles", () => {
+    const epilogue = chain(biasColumns("f32"), relu);
+    for (const cout of [112, 144, 320])
+      for (const chunksAtOnce of [1, 2, 3, 100])
+        for (const output of [
+          [3, 9],
+          [17, 18],
+        ] as const)
+          check({ output, cin: 4, cout, mr: 2, nr: 16, epilogue, chunksAtOnce });
   });
 
   it("an image has the same bits alone and among others", () => {

@@ -163,14 +163,15 @@ export function emitWinograd(
   const u = transformedWeights(ctx, w, g, direction, tile.nr, loc);
   const sizes = tiled(ctx, x, g, loc);
   const scratch = elemBytes.f32 * winogradScratch(g.channels, g.outputs);
+  const kernel = ctx.pool.kernel("winograd", winograd, {
+    ...tile,
+    epilogue: finish.epilogue,
+    yElem: elemOf[finish.dtype],
+    n: g.outputs,
+  });
   addMicroKernel(ctx, {
-    kernel: ctx.pool.kernel("winograd", winograd, {
-      ...tile,
-      epilogue: finish.epilogue,
-      yElem: elemOf[finish.dtype],
-      n: g.outputs,
-    }),
-    chunks: ceilDiv(sizes.tiles, winogradTiles),
+    kernel,
+    chunks: dimMul(ceilDiv(sizes.tiles, winogradTiles), kernel.columnBlocks),
     args: {
       ...sizes,
       u: viewArg(u, "read"),
