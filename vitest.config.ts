@@ -7,6 +7,7 @@ const relaxed = [
   "tests/onnx/cases.test.ts",
   "tests/trajectories/*.test.ts",
   "tests/e2e/optimizers.test.ts",
+  "tests/kernels/quads.test.ts",
 ];
 /** Node 20 has relaxed SIMD behind a flag that a running process can't set; later versions know it without. */
 const relaxedFlag = "--experimental-wasm-relaxed-simd";

@@ -14,6 +14,7 @@ import type {
   CompareOp,
   ConvertOp,
   Elem,
+  EngineFact,
   Expr,
   LoopFunction,
   LoopParam,
@@ -231,6 +232,9 @@ export function call(type: LoopType, fn: string, args: readonly Operand[]): Expr
 
 export const poll = (): Expr => ({ kind: "host", type: "i32", fn: "poll", args: [] });
 export const reserve = (bytes: Expr): Expr => ({ kind: "host", type: "i32", fn: "reserve", args: [bytes] });
+
+/** What the module finds out about its engine. */
+export const engine = (fact: EngineFact): Expr => ({ kind: "engine", type: "i32", fact });
 
 export const add = (a: Operand, b: Operand): Expr => binary("add", a, b);
 export const sub = (a: Operand, b: Operand): Expr => binary("sub", a, b);

@@ -168,6 +168,7 @@ export function inferType(e: Expr): LoopType {
       return e.type;
     case "var":
     case "call":
+    case "engine":
       return e.type;
     case "host": {
       const wanted = hostParams[e.fn].join(", ");

@@ -41,6 +41,8 @@ export interface InterpretOptions {
   readonly math?: (fn: MathFn, type: LoopType) => readonly LoopFunction[];
   /** Statements to run before giving up with a ModelError (default 10 million). */
   readonly budget?: number;
+  /** The engine that is imitated: what `engine.dots` is, and what `dotI8` does; default 0, with sums of two products saturated to 16 bits. */
+  readonly dots?: 0 | 1 | 2;
   /** Told of each expression that is evaluated. */
   readonly onExpr?: (e: Expr) => void;
 }
@@ -167,7 +169,7 @@ class Machine {
         return value(e.x).map((x) => evalUnary(e.op, kind, x));
       }
       case "binary":
-        return evalBinaryLanes(e, value(e.a), value(e.b));
+        return evalBinaryLanes(e, value(e.a), value(e.b), this.#options.dots ?? 0);
       case "compare": {
         const kind = laneKind[e.a.type];
         const [a, b] = [value(e.a), value(e.b)];
@@ -209,6 +211,8 @@ class Machine {
       case "host":
         // Nobody interrupts the interpreter, and its memory has the size it has.
         return [e.fn === "poll" ? 0 : Number(Number(value(e.args[0] as Expr)[0]) <= this.#view.byteLength)];
+      case "engine":
+        return [this.#options.dots ?? 0];
       case "call":
         return this.call(e.fn, e.args.map(value)) as Value;
       default:
@@ -230,12 +234,16 @@ function narrowTo(type: LoopType, x: Lane): Lane {
   return kind === "i8" || kind === "i16" ? wrap(kind, BigInt(x)) : x;
 }
 
-function evalBinaryLanes(e: Extract<Expr, { kind: "binary" }>, a: Value, b: Value): Value {
+type Dots = NonNullable<InterpretOptions["dots"]>;
+
+function evalBinaryLanes(e: Extract<Expr, { kind: "binary" }>, a: Value, b: Value, dots: Dots): Value {
   const kind = laneKind[e.a.type];
   const at = (k: number): bigint => BigInt(a[k] as Lane) * BigInt(b[k] as Lane);
   switch (e.op) {
     case "dotI16":
       return [0, 2, 4, 6].map((k) => wrap("i32", at(k) + at(k + 1)));
+    case "dotI8":
+      return dotBytes(a, b, dots);
     case "narrowS":
     case "narrowU": {
       const to = laneKind[e.type] as "i8" | "i16";
@@ -257,6 +265,16 @@ function evalBinaryLanes(e: Extract<Expr, { kind: "binary" }>, a: Value, b: Valu
       return a.map((x, k) => evalBinary(e.op, kind, x, laneOperand(shift, kind, b[shift ? 0 : k] as Lane)));
     }
   }
+}
+
+function dotBytes(a: Value, b: Value, dots: Dots): Value {
+  const second = (k: number): number => (dots === 2 || Number(b[k]) >= 0 ? Number(b[k]) : Number(b[k]) + 256);
+  const at = (k: number): number => Number(a[k]) * second(k);
+  const pair = (k: number): number => {
+    const sum = at(k) + at(k + 1);
+    return dots === 0 ? Math.max(-(2 ** 15), Math.min(2 ** 15 - 1, sum)) : sum;
+  };
+  return [0, 4, 8, 12].map((k) => pair(k) + pair(k + 2));
 }
 
 /** The count of a shift is an i32 whatever is shifted. */

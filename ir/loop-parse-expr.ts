@@ -9,6 +9,7 @@ import {
   compareResult,
   convertOps,
   elemKind,
+  engineFacts,
   hostParams,
   isVector,
   laneInfo,
@@ -208,6 +209,8 @@ export class ExprParser extends TokenReader {
         return { kind: "convert", type: suffix, op: "bitcast", x: count(1)[0] };
       if (head === "splat" && has(laneInfo, suffix)) return { kind: "splat", type: suffix, x: count(1)[0] };
       if (head === "host" && has(hostParams, suffix)) return { kind: "host", type: "i32", fn: suffix, args };
+      const fact = engineFacts.find((f) => f === suffix);
+      if (head === "engine" && fact !== undefined) return { kind: "engine", type: "i32", fact };
       if (head === "reduceLanes" && has(reduceResult, suffix))
         return { kind: "reduceLanes", type, op: suffix, x: count(1)[0] };
       if (head === "extractLane" && /^\d+$/.test(suffix))

@@ -120,6 +120,8 @@ export function printExpr(e: Expr, level = 0): string {
       return `${e.splat ? "loadSplat" : "load"} ${accessType(e.type, e.elem)} ${address(e.base, e.index, e.offset)}`;
     case "host":
       return `host.${e.fn}(${list(...e.args)})`;
+    case "engine":
+      return `engine.${e.fact}()`;
     case "call":
       return `call ${e.type} @${e.fn}(${list(...e.args)})`;
     default:

@@ -8,6 +8,7 @@ import type {
   CompareOp,
   ConvertOp,
   Elem,
+  EngineFact,
   HostFn,
   LoopType,
   MathFn,
@@ -118,6 +119,7 @@ export const binaryResult: Readonly<Record<BinaryOp, TypeMap>> = {
   subSatU: narrowVec,
   avgrU: narrowVec,
   dotI16: { i16x8: "i32x4" },
+  dotI8: { i8x16: "i32x4" },
   narrowS: narrow,
   narrowU: narrow,
   extmulLowS: widen,
@@ -217,6 +219,8 @@ export const convertResult: Readonly<Record<Exclude<ConvertOp, "bitcast">, TypeM
 };
 
 export const convertOps = [...Object.keys(convertResult), "bitcast"] as readonly ConvertOp[];
+
+export const engineFacts: readonly EngineFact[] = ["dots"];
 
 export const hostParams: Readonly<Record<HostFn, readonly LoopType[]>> = { poll: [], reserve: ["f64"] };
 

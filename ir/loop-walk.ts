@@ -8,6 +8,7 @@ export function mapOperands(e: Expr, f: (x: Expr) => Expr): Expr {
     case "const":
     case "constVector":
     case "var":
+    case "engine":
       return e;
     case "unary":
     case "convert":
@@ -63,6 +64,7 @@ export function operandsOf(e: Expr): readonly Expr[] {
     case "const":
     case "constVector":
     case "var":
+    case "engine":
       return [];
     case "unary":
     case "convert":

@@ -34,6 +34,7 @@ const sums: readonly ReduceOp[] = ["add", "mul", "min", "max"];
 /** Products of integers in a result of so many lanes. */
 const integerProducts: Readonly<Partial<Record<BinaryOp, number>>> = {
   dotI16: 2,
+  dotI8: 4,
   extmulLowS: 1,
   extmulHighS: 1,
   extmulLowU: 1,

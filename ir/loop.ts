@@ -110,6 +110,7 @@ export type BinaryOp =
   | "subSatU"
   | "avgrU"
   | "dotI16" // i16x8 · i16x8 → i32x4, neighbouring products summed
+  | "dotI8" // i8x16 · i8x16 → i32x4, four neighbouring products summed, as `engine.dots` says
   | "narrowS" // two wider vectors → one of half the lane width, saturating
   | "narrowU"
   | "extmulLowS" // i8x16 → i16x8, i16x8 → i32x4, i32x4 → i64x2
@@ -217,6 +218,13 @@ export type ReduceOp = "add" | "mul" | "min" | "max" | "minS" | "minU" | "maxS" 
  */
 export type HostFn = "poll" | "reserve";
 
+/**
+ * What a module finds out about the engine that runs it, as an i32.
+ * - `dots`: how `dotI8` reads the second operand: 1 without a sign, 2 with one, exactly in both cases. 0: sums of two products may be saturated to
+ *   16 bits, as on the baseline, which reads no sign.
+ */
+export type EngineFact = "dots";
+
 export type Expr =
   /** A scalar constant: bigint for i64, number otherwise; f32 values are exactly representable; a mask is 0 or 1, a ptr a safe integer. */
   | { readonly kind: "const"; readonly type: ScalarKind; readonly value: number | bigint }
@@ -267,6 +275,8 @@ export type Expr =
       readonly splat?: boolean;
     }
   | { readonly kind: "host"; readonly type: "i32"; readonly fn: HostFn; readonly args: readonly Expr[] }
+  /** The same number whenever it is asked for. Always 0 on the baseline. */
+  | { readonly kind: "engine"; readonly type: "i32"; readonly fact: EngineFact }
   /** Call of another LoopFunction that returns a value. */
   | { readonly kind: "call"; readonly type: LoopType; readonly fn: string; readonly args: readonly Expr[] };
 

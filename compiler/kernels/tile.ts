@@ -34,14 +34,14 @@ import type { Epilogue, Position } from "./epilogue.js";
 
 /** What a kernel computes in: a scalar kind and, where SIMD has it, the vector of the same. */
 export interface Lane {
-  readonly name: "f32" | "f64" | "i32" | "i64" | "i16pair";
+  readonly name: "f32" | "f64" | "i32" | "i64" | "i16pair" | "i8quad";
   readonly elem: Elem;
   readonly scalar: ElementKind;
   readonly vector: VectorKind;
   /** Elements in a vector, L. */
   readonly count: number;
   /** Neighbours along K that one step multiplies and adds. */
-  readonly depth: 1 | 2;
+  readonly depth: 1 | 2 | 4;
   /** How operands lie in memory unless said otherwise. */
   readonly operand: Elem;
 }
@@ -56,6 +56,8 @@ export const lanes = {
    * Sums wrap as i32 sums do, whatever their number.
    */
   i16pair: { name: "i16pair", elem: "i32", scalar: "i32", vector: "i32x4", count: 4, depth: 2, operand: "i16" },
+  /** Bytes, four neighbours along K at once; A is read as the engine says (quads.ts). */
+  i8quad: { name: "i8quad", elem: "i32", scalar: "i32", vector: "i32x4", count: 4, depth: 4, operand: "i8" },
 } as const satisfies { readonly [N in Lane["name"]]: Lane };
 
 /** a·b + c: two roundings on the baseline, perhaps one in the relaxed variant; wraps for integers. */
@@ -69,6 +71,8 @@ export function multiplyAdd(lane: Lane, a: Expr, b: Expr, c: Expr): Expr {
       return add(mul(a, b), c);
     case "i16pair":
       return add(binary("dotI16", bitcast("i16x8", a), bitcast("i16x8", b)), c);
+    case "i8quad":
+      return add(binary("dotI8", bitcast("i8x16", b), bitcast("i8x16", a)), c);
     default:
       return lane.name satisfies never;
   }
@@ -76,22 +80,22 @@ export function multiplyAdd(lane: Lane, a: Expr, b: Expr, c: Expr): Expr {
 
 /** What step number `step` multiplies of a row of A that runs along K, in all lanes. */
 export function splatStep(lane: Lane, elem: Elem, pointer: Expr, step: number): Expr {
-  // A pair of i16 is one i32.
-  if (lane.depth === 2) return loadSplat(lane.vector, "i32", pointer, 0, step);
+  // A pair of i16, and four bytes, are one i32.
+  if (lane.depth > 1) return loadSplat(lane.vector, "i32", pointer, 0, step);
   return elemBytes[elem] === elemBytes[lane.elem]
     ? loadSplat(lane.vector, elem, pointer, 0, step)
     : splat(lane.vector, load(lane.scalar, elem, pointer, 0, step));
 }
 
-/** L neighbouring columns of B at `offset` columns from the pointer; where a step is two deep, columns are pairs. */
+/** L neighbouring columns of B at `offset` columns from the pointer; where a step is two or four deep, columns are pairs or quads. */
 export function columnVector(lane: Lane, elem: Elem, pointer: Expr, offset: number): Expr {
-  return lane.depth === 2
-    ? bitcast(lane.vector, load("i16x8", elem, pointer, 0, 2 * offset))
-    : load(lane.vector, elem, pointer, 0, offset);
+  if (lane.depth === 1) return load(lane.vector, elem, pointer, 0, offset);
+  return bitcast(lane.vector, load(lane.depth === 2 ? "i16x8" : "i8x16", elem, pointer, 0, lane.depth * offset));
 }
 
 /** Steps that `k` elements of K take: an i32 expression. */
-export const stepsOf = (lane: Lane, k: Expr): Expr => (lane.depth === 2 ? shrU(add(k, 1), 1) : k);
+export const stepsOf = (lane: Lane, k: Expr): Expr =>
+  lane.depth === 1 ? k : shrU(add(k, lane.depth - 1), Math.log2(lane.depth));
 
 /** MR × NV accumulators, as `mut` variables. */
 export type Accumulators = readonly (readonly Expr[])[];

@@ -1,7 +1,7 @@
 /** What emission of one function carries around: the module, the locals in scope, and which helpers are needed. */
 
 import { InternalError } from "../../ir/errors.js";
-import type { HostFn, LoopType, MathFn } from "../../ir/loop.js";
+import type { EngineFact, HostFn, LoopType, MathFn } from "../../ir/loop.js";
 import type { Direction } from "./half.js";
 import type { Ref, Variant, WasmModule, WasmType } from "./module.js";
 import { wasmType } from "./opcodes.js";
@@ -22,6 +22,7 @@ export type Helper =
     }
   | { readonly kind: "math"; readonly fn: MathFn; readonly type: LoopType }
   | { readonly kind: "host"; readonly fn: HostFn }
+  | { readonly kind: "engine"; readonly fact: EngineFact }
   | { readonly kind: "barrier" };
 
 export class FunctionContext {

@@ -24,6 +24,9 @@ export function emitExpr(ctx: FunctionContext, e: Expr): Ref {
       return code === undefined ? unaryByHand(ctx, e) : m.unary(code, emit(e.x));
     }
     case "binary": {
+      // The instruction adds by itself.
+      if (e.op === "add" && e.a.kind === "binary" && e.a.op === "dotI8") return dotBytes(ctx, e.a, emit(e.b));
+      if (e.op === "dotI8") return dotBytes(ctx, e, m.v128(new Uint8Array(16)));
       const code = binaryCode(e.op, e.a.type);
       if (code === undefined) return binaryByHand(ctx, e);
       const [a, b] = [emit(e.a), emit(e.b)];
@@ -67,12 +70,40 @@ export function emitExpr(ctx: FunctionContext, e: Expr): Ref {
       return emitLoad(ctx, emit, e);
     case "host":
       return m.call(ctx.need({ kind: "host", fn: e.fn }), e.args.map(emit), "i32");
+    case "engine":
+      return ctx.variant.simd === "relaxed" ? m.call(ctx.need(e), [], "i32") : m.i32(0);
     case "call":
       return m.call(e.fn, e.args.map(emit), wasmType[e.type]);
     default:
       return e satisfies never;
   }
 }
+
+function dotBytes(ctx: FunctionContext, { a, b }: Extract<Expr, { kind: "binary" }>, sum: Ref): Ref {
+  const m = ctx.module;
+  if (ctx.variant.simd === "relaxed")
+    return m.ternary("RelaxedDotI8x16I7x16AddSToVecI32x4", emitExpr(ctx, a), emitExpr(ctx, b), sum);
+  // As the interpreter of Loop IR has it: no sign of the second operand, sums of two saturated.
+  const products = withOperands(ctx, [a, b], (first, again) => {
+    const half = (part: "Low" | "High", of: (k: number) => Ref): Ref => {
+      const x = m.unary(`Extend${part}SVecI8x16ToVecI16x8`, of(0));
+      return m.binary("MulVecI16x8", x, m.unary(`Extend${part}UVecI8x16ToVecI16x8`, of(1)));
+    };
+    const halves = ctx.allocate("i16x8");
+    const low = ctx.tee(halves, half("Low", first));
+    const high = ctx.allocate("i16x8");
+    const evens = m.shuffle(low, ctx.tee(high, half("High", again)), pairLanes(0));
+    const odds = m.shuffle(ctx.get(halves), ctx.get(high), pairLanes(1));
+    ctx.release(high);
+    ctx.release(halves);
+    return m.binary("AddSatSVecI16x8", evens, odds);
+  });
+  return m.binary("AddVecI32x4", m.unary("ExtAddPairwiseSVecI16x8ToI32x4", products), sum);
+}
+
+/** Bytes of the even or odd lanes of 16 bits of two vectors. */
+const pairLanes = (odd: 0 | 1): readonly number[] =>
+  Array.from({ length: 8 }, (_, l) => [4 * l + 2 * odd, 4 * l + 2 * odd + 1]).flat();
 
 function scalarConst(ctx: FunctionContext, type: LoopType, value: number | bigint): Ref {
   const m = ctx.module;

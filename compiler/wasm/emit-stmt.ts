@@ -4,6 +4,7 @@ import type { Expr, LoopFunction, Stmt } from "../../ir/loop.js";
 import { FunctionContext, type Helper } from "./emit-context.js";
 import { emitExpr } from "./emit-expr.js";
 import { emitStore } from "./emit-memory.js";
+import { knownCondition } from "./engine.js";
 import type { Ref, Variant, WasmModule } from "./module.js";
 import { wasmType } from "./opcodes.js";
 
@@ -68,6 +69,8 @@ function emitStmt(ctx: FunctionContext, s: Stmt, results: Results): Ref[] {
       return [m.loop(label, m.if(cond, m.block(null, body)))];
     }
     case "if": {
+      const known = knownCondition(ctx.variant, s.cond);
+      if (known !== undefined) return emitBody(ctx, known ? s.then : s.else, results);
       const cond = emit(s.cond);
       const then = block(ctx, s.then, results);
       return [s.else.length === 0 ? m.if(cond, then) : m.if(cond, then, block(ctx, s.else, results))];

@@ -11,6 +11,7 @@ import { verifyLoop } from "../../ir/loop-verify.js";
 import { addBarrier, barrierName, canBlockExport } from "./barrier.js";
 import type { Helper } from "./emit-context.js";
 import { emitFunction } from "./emit-stmt.js";
+import { engineDots, engineDotsName, reachable } from "./engine.js";
 import { halfFunction, halfName } from "./half.js";
 import { addHost, hostName } from "./host.js";
 import { mathFunctions, mathName } from "./math.js";
@@ -61,7 +62,7 @@ export function emitModule(options: EmitOptions): EmittedModule {
   const address = variant.memory64 ? "i64" : "i32";
   const functions = options.functions.map((f) => withAddresses(f, address));
   const known = new Map(functions.map((f) => [f.name, f]));
-  const queue = [...functions];
+  const queue = [...reachable(functions, variant)];
   let barrier = false;
   const host = new Set<HostFn>();
   const need = (helper: Helper): string => {
@@ -74,6 +75,11 @@ export function emitModule(options: EmitOptions): EmittedModule {
       if (!host.has(helper.fn)) addHost(m, helper.fn, variant.threads);
       host.add(helper.fn);
       return hostName[helper.fn];
+    }
+    if (helper.kind === "engine") {
+      if (!known.has(engineDotsName)) queue.push(engineDots);
+      known.set(engineDotsName, engineDots);
+      return engineDotsName;
     }
     const name = helperName(helper);
     if (!known.has(name)) {
@@ -110,7 +116,7 @@ function checkExports({ exports, functions, memory, variant }: EmitOptions): voi
   }
 }
 
-type GeneratedHelper = Exclude<Helper, { kind: "barrier" | "host" }>;
+type GeneratedHelper = Exclude<Helper, { kind: "barrier" | "host" | "engine" }>;
 
 function helperName(h: GeneratedHelper): string {
   return h.kind === "half" ? halfName(h.format, h.lanes, h.direction) : mathName(h.fn, h.type);

@@ -79,6 +79,8 @@ export function binaryCode(op: BinaryOp, type: LoopType): string | undefined {
       return vector ? `PMax${suffix[type]}` : undefined;
     case "copysign":
       return vector ? undefined : `CopySign${suffix[type]}`;
+    case "dotI8":
+      return undefined;
     case "dotI16":
       return "DotSVecI16x8ToVecI32x4";
     case "narrowS":

@@ -119,7 +119,7 @@ const others = {
   if: branches,
   loop: "unknown",
   scan: "unknown",
-  fusion: "unknown",
+  fusion: (_, results) => results,
   dotGeneral: "unknown",
   weightProduct: "unknown",
   tiledAttention: "unknown",
@@ -164,7 +164,7 @@ function decomposed(n: GraphNode): readonly Value[] | undefined {
 export function needsOf(n: GraphNode): readonly Value[] {
   const parts = decomposed(n);
   if (parts) return parts;
-  if (n.op === "if") return n.regions.flatMap((r) => r.results);
+  if (n.op === "if" || n.op === "fusion") return n.regions.flatMap((r) => r.results);
   if (n.op === "select") return floorModOf(n) ?? n.operands;
   if (ruleOf(n) !== undefined) return n.operands;
   // Nothing to follow, but what is constant can be computed.

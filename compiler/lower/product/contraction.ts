@@ -11,6 +11,7 @@ import { chooseTile } from "../../kernels/choose-tile.js";
 import { gemm, type Rows, rowPanel } from "../../kernels/gemm.js";
 import { packBy, packChunkPanels, packedLength, packPanels } from "../../kernels/pack.js";
 import { packedPairsLength, packPairsKernel } from "../../kernels/pack-pairs.js";
+import { byteProduct } from "../../kernels/quads.js";
 import type { lanes } from "../../kernels/tile.js";
 import type { View } from "../../schedule.js";
 import type { LowerContext } from "../core/context.js";
@@ -21,7 +22,7 @@ import { emitPack } from "../core/pack.js";
 import { sizeOf, stridesOf } from "../core/place.js";
 import type { Node } from "../elementwise/structured.js";
 import { copiedMatrix, joinedStride, type Matrix, matrixInPlace, matrixOf, type Roles } from "./matrix.js";
-import { isPairedWeight, packMatrixPairs, readyPairs } from "./pairs.js";
+import { byteArgs, isPairedWeight, packMatrixPairs, type ReadyBytes, readyBytes, readyPairs } from "./pairs.js";
 import { emitRowProduct } from "./rows.js";
 
 type LaneName = keyof typeof lanes;
@@ -50,20 +51,20 @@ function emitDot(ctx: LowerContext, node: Node<"dotGeneral">, to: View, finish: 
   const known = typeof n === "number" ? { n } : {};
   const sizes = { k, n, m, batch, nr };
   const right = ctx.beforeLoops(b, () =>
-    lane === "i16pair" ? pairedRight(ctx, b, rolesB, sizes, node.loc) : rightOf(ctx, b, rolesB, sizes, node.loc),
+    lane === "i16pair" ? pairedRight(ctx, a, b, rolesB, sizes, node.loc) : rightOf(ctx, b, rolesB, sizes, node.loc),
   );
-  const kernel = ctx.pool.kernel("gemm", gemm, {
-    lane,
-    a: form,
-    b: right.packed ? "packed" : "rows",
-    epilogue: finish.epilogue,
-    mr,
-    nr,
-    aElem: elemOf[a.type.dtype],
-    bElem: elemOf[right.view.buffer.dtype],
-    cElem: elemOf[finish.dtype],
-    ...known,
-  });
+  const spec = { epilogue: finish.epilogue, mr, nr, cElem: elemOf[finish.dtype], ...known };
+  const { bytes } = right;
+  const kernel = bytes
+    ? ctx.pool.kernel("byteProduct", byteProduct, spec)
+    : ctx.pool.kernel("gemm", gemm, {
+        ...spec,
+        lane,
+        a: form,
+        b: right.packed ? "packed" : "rows",
+        aElem: elemOf[a.type.dtype],
+        bElem: elemOf[right.view.buffer.dtype],
+      });
   addMicroKernel(ctx, {
     kernel,
     chunks: dimMul(batch, dimMul(ceilDiv(m, kernel.chunkRows), ceilDiv(n, kernel.chunkColumns))),
@@ -81,6 +82,7 @@ function emitDot(ctx: LowerContext, node: Node<"dotGeneral">, to: View, finish: 
       aBatch: left.batch,
       bBatch: right.batch,
       cBatch: dimMul(m, n),
+      ...(bytes ? byteArgs(kernel, bytes, k as number) : {}),
     },
     epilogue: finish.args,
     inPlace: { written: "c", over: finish.over },
@@ -125,6 +127,8 @@ interface Right {
   readonly packed: boolean;
   readonly row: Dim;
   readonly batch: Dim;
+  /** Set where the weights are ready for `byteProduct`. */
+  readonly bytes?: ReadyBytes | undefined;
 }
 
 interface Sizes {
@@ -178,7 +182,7 @@ function pairedLeft(ctx: LowerContext, a: Value, roles: Roles, k: Dim, loc: stri
 }
 
 /** B of i16 or constant i8 as pairs: constants packed now, others in the run. */
-function pairedRight(ctx: LowerContext, b: Value, roles: Roles, s: Sizes, loc: string | undefined): Right {
+function pairedRight(ctx: LowerContext, a: Value, b: Value, roles: Roles, s: Sizes, loc: string | undefined): Right {
   const { k, n, nr } = s;
   const batches = roles.batch.length === 0 ? 1 : s.batch;
   const length = dimMul(dimMul(ceilDiv(n, nr), nr), dimMul(2, ceilDiv(k, 2)));
@@ -191,7 +195,9 @@ function pairedRight(ctx: LowerContext, b: Value, roles: Roles, s: Sizes, loc: s
       const { starts, rows, columns } = placesOf(constant, roles);
       packMatrixPairs(constant, starts, [k, n], nr, (i, j) => rows[i]! + columns[j]!, out);
     });
-    return { view: readyPairs(ctx, b, packed, s.m, loc), packed: true, row: nr, batch };
+    const bytes = s.batch === 1 ? readyBytes(ctx, a, b, packed, { rows: s.m, k, n, nr }, loc) : undefined;
+    const view = bytes?.view ?? readyPairs(ctx, b, packed, s.m, loc);
+    return { view, packed: true, row: nr, batch, bytes };
   }
   const matrix = matrixOf(ctx, b, roles, loc);
   const panels = dimMul(batches, ceilDiv(n, nr));

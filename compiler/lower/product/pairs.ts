@@ -4,9 +4,13 @@ import { type Dim, dimBounds } from "../../../ir/dim.js";
 import { param, type Value } from "../../../ir/graph.js";
 import { cast } from "../../../ir/ops/cast.js";
 import { elementCount, type Tensor } from "../../../ir/tensor.js";
+import { contentsOf } from "../../../passes/values/index.js";
+import type { GemmKernel } from "../../kernels/gemm.js";
 import { packedPairsLength, packPairs } from "../../kernels/pack-pairs.js";
+import { byteProductScratch, readyWeightsKernel } from "../../kernels/quads.js";
 import type { View } from "../../schedule.js";
 import type { LowerContext } from "../core/context.js";
+import { addMicroKernel, type MicroCall, viewArg } from "../core/micro-kernel.js";
 import { Place } from "../core/place.js";
 import { Points } from "../core/point.js";
 import { emitMap, iterate } from "../elementwise/map.js";
@@ -36,6 +40,57 @@ export function packMatrixPairs(
 
 /** Rows of a product from which on its weights are widened before it. */
 const manyRows = 16;
+
+/** Weights of bytes as `byteProduct` reads them, made once, and the least number of A. */
+export interface ReadyBytes {
+  readonly view: View;
+  readonly sums: View;
+  readonly low: number;
+}
+
+/** What `byteProduct` takes besides what a product of pairs takes. */
+export const byteArgs = (kernel: GemmKernel, { sums, low }: ReadyBytes, k: number): MicroCall["args"] => ({
+  sums: viewArg(sums, "read"),
+  s: { kind: "scratch", bytes: byteProductScratch(kernel, k), perThread: true },
+  low,
+});
+
+/** Range of a byte. */
+const byteRange = 255;
+
+/**
+ * Packed weights for a product that takes bytes where the engine has an instruction for it: where they are made once and read by many rows, and
+ * all numbers of A lie within 256. Undefined: products of pairs it is, by `readyPairs`.
+ */
+export function readyBytes(
+  ctx: LowerContext,
+  a: Value,
+  weight: Value,
+  packed: View,
+  { rows, k, n, nr }: { readonly rows: Dim; readonly k: number; readonly n: number; readonly nr: number },
+  loc: string | undefined,
+): ReadyBytes | undefined {
+  const { dtype, shape } = packed.buffer;
+  const { low, high } = contentsOf(a).each;
+  const fits = dtype === "i8" && shape[0] === 1 && high - low <= byteRange;
+  if (!fits || !ctx.isKept(weight) || dimBounds(rows).min < manyRows) return undefined;
+  const panels = Math.ceil(n / nr);
+  const view = ctx.temp("i16", shape);
+  const sums = ctx.temp("i32", [panels * nr]);
+  addMicroKernel(ctx, {
+    kernel: ctx.pool.kernel("readyWeights", ({ width }) => readyWeightsKernel(width), { width: nr }),
+    chunks: panels,
+    args: {
+      packed: viewArg(packed, "read"),
+      ready: viewArg(view, "write"),
+      sums: viewArg(sums, "write"),
+      steps: Math.ceil(k / 2),
+      low,
+    },
+    loc,
+  });
+  return { view, sums, low };
+}
 
 /**
  * Packed weights as the kernel reads them fastest: as i16, which saves a tenth of its instructions, where that is made once

@@ -9,6 +9,7 @@ import type { ConvAttrs } from "../../../ir/ops/conv.js";
 import { type ConvSpec, conv } from "../../kernels/conv.js";
 import { gemm } from "../../kernels/gemm.js";
 import { packBy, packedLength } from "../../kernels/pack.js";
+import { byteProduct } from "../../kernels/quads.js";
 import type { View } from "../../schedule.js";
 import type { LowerContext } from "../core/context.js";
 import { elemOf } from "../core/kernel-builder.js";
@@ -17,7 +18,7 @@ import { addMicroKernel, ceilDiv, viewArg } from "../core/micro-kernel.js";
 import { emitPack } from "../core/pack.js";
 import { sizeOf } from "../core/place.js";
 import type { Node } from "../elementwise/structured.js";
-import { isPairedWeight, readyPairs } from "../product/pairs.js";
+import { byteArgs, isPairedWeight, type ReadyBytes, readyBytes, readyPairs } from "../product/pairs.js";
 import { directCost } from "./conv-cost.js";
 import { emitDepthwise, isDepthwise } from "./conv-depthwise.js";
 import {
@@ -106,19 +107,29 @@ function panelsOf(
 
 const knownColumns = (g: Geometry): { readonly n?: number } => (typeof g.oPer === "number" ? { n: g.oPer } : {});
 
+/** The weights of a plain product of bytes, where engines may have an instruction for it. */
+function plainBytes(ctx: LowerContext, { operands, loc }: Node<"conv">, g: Geometry): ReadyBytes | undefined {
+  const [x, w] = operands as readonly [Value, Value];
+  const { lane, channels: k, oPer: n, tile } = g;
+  if (lane !== "i16pair" || typeof k !== "number" || typeof n !== "number") return undefined;
+  const { rows } = matrixOf(g);
+  return readyBytes(ctx, x, w, packedWeights(ctx, w, g, loc), { rows, k, n, nr: tile.nr }, loc);
+}
+
 function emitPlain(ctx: LowerContext, node: Node<"conv">, g: Geometry, to: View, finish: Finish): void {
   const { rows } = matrixOf(g);
-  const packed = panelsOf(ctx, node, g).view;
-  const kernel = ctx.pool.kernel("gemm", gemm, {
-    lane: g.lane,
-    a: "rows",
-    b: "packed",
-    ...g.tile,
-    bElem: elemOf[packed.buffer.dtype],
-    epilogue: finish.epilogue,
-    cElem: elemOf[finish.dtype],
-    ...knownColumns(g),
-  });
+  const bytes = plainBytes(ctx, node, g);
+  const packed = bytes?.view ?? panelsOf(ctx, node, g).view;
+  const spec = { ...g.tile, epilogue: finish.epilogue, cElem: elemOf[finish.dtype], ...knownColumns(g) };
+  const kernel = bytes
+    ? ctx.pool.kernel("byteProduct", byteProduct, spec)
+    : ctx.pool.kernel("gemm", gemm, {
+        ...spec,
+        lane: g.lane,
+        a: "rows",
+        b: "packed",
+        bElem: elemOf[packed.buffer.dtype],
+      });
   addMicroKernel(ctx, {
     kernel,
     chunks: dimMul(ceilDiv(rows, kernel.chunkRows), ceilDiv(g.outputs, kernel.chunkColumns)),
@@ -136,6 +147,7 @@ function emitPlain(ctx: LowerContext, node: Node<"conv">, g: Geometry, to: View,
       aBatch: 0,
       bBatch: 0,
       cBatch: 0,
+      ...(bytes ? byteArgs(kernel, bytes, g.channels as number) : {}),
     },
     epilogue: finish.args,
     loc: node.loc,
