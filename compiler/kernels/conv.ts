@@ -28,6 +28,7 @@ import {
   eq,
   geS,
   i32,
+  maxS,
   minS,
   mul,
   type Named,
@@ -39,6 +40,7 @@ import {
 } from "../../ir/loop-build.js";
 import {
   coverColumns,
+  evenBlocks,
   existing,
   firstColumn,
   Helpers,
@@ -179,8 +181,9 @@ const walkParams = [
 export const segmentParams = (loops: number): readonly LoopParam[] =>
   Array.from({ length: loops }, (_, i) => [int(`count${i}`), int(`segment${i}`)]).flat();
 
+/** The most pixels and output channels of a chunk. */
 const chunkPixels = 128;
-const chunkColumns = 96;
+const chunkColumns = 64;
 
 interface Full {
   readonly lane: Lane;
@@ -370,7 +373,7 @@ export function conv(spec: ConvSpec): ConvKernel {
   };
   const { mr, nr, loops } = s;
   const L = lane.count;
-  if (nr % L !== 0 || chunkColumns % nr !== 0) throw new InternalError(`no convolution tile of ${nr} columns`);
+  if (nr % L !== 0) throw new InternalError(`no convolution tile of ${nr} columns`);
   const xBytes = elemBytes[lane.operand];
   const wBytes = elemBytes[s.wElem];
   const panels = panelsOf(lane, nr, spec.n);
@@ -383,17 +386,19 @@ export function conv(spec: ConvSpec): ConvKernel {
     const { begin, end, x, w, y, pixels, n, groups, xGroup, wGroup, run } = p;
     const segmentArgs = segmentParams(loops).map(param);
     const passed = { ...p, ...named(segmentParams(loops)), ...named(s.epilogue.params) };
-    const columnBlocks = f.let("columnBlocks", divS(add(n, chunkColumns - 1), chunkColumns));
+    const [, pixelBlock] = evenBlocks(f, "pixel", pixels, chunkPixels, mr);
+    const [columnBlocks, columnBlock] = evenBlocks(f, "column", n, chunkColumns, nr);
     const k = f.mut("k", mul(stepsOf(lane, run), lane.depth));
     for (let i = 0; i < loops; i++) f.assign(k, mul(k, segmentArgs[2 * i]!));
     f.for("chunk", begin, end, 1, (chunk) => {
       const outer = f.let("outer", divS(chunk, columnBlocks));
-      const column0 = f.let("column0", mul(remS(chunk, columnBlocks), chunkColumns));
+      const column0 = f.let("column0", mul(remS(chunk, columnBlocks), columnBlock));
       // Pixels run slowest, so that the groups of a pixel share cache lines.
       const group = f.let("group", remS(outer, groups));
-      const first = f.let("first", mul(divS(outer, groups), chunkPixels));
-      const count = f.let("count", minS(sub(pixels, first), chunkPixels));
-      const columnEnd = f.let("columnEnd", minS(n, add(column0, chunkColumns)));
+      const first = f.let("first", mul(divS(outer, groups), pixelBlock));
+      // The last blocks of a dimension may be empty.
+      const count = f.let("count", maxS(minS(sub(pixels, first), pixelBlock), 0));
+      const columnEnd = f.let("columnEnd", minS(n, add(column0, columnBlock)));
       const xAt = f.let("xAt", add(x, mul(mul(group, xGroup), xBytes)));
       const wAt = f.let("wAt", add(w, mul(mul(group, wGroup), wBytes)));
       const channel0 = f.let("channel0", mul(group, n));
