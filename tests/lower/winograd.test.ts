@@ -20,6 +20,8 @@ interface Case {
   readonly padLow: readonly [number, number];
   readonly padHigh: readonly [number, number];
   readonly stride?: number;
+  /** Planes, each convolved by itself. */
+  readonly depth?: number;
   /** Which of forward, dx and dw (kernels of that name) there must be. */
   readonly winograd: readonly [boolean, boolean, boolean];
 }
@@ -30,6 +32,7 @@ const cases: readonly Case[] = [
   { size: [19, 30], cin: 20, cout: 12, padLow: [0, 0], padHigh: [0, 0], winograd: all },
   { size: [21, 17], cin: 16, cout: 24, padLow: [2, 0], padHigh: [1, 2], winograd: all },
   // The adjoint would crop.
+  { size: [24, 24], cin: 16, cout: 16, padLow: [1, 1], padHigh: [1, 1], depth: 3, winograd: all },
   { size: [20, 20], cin: 16, cout: 16, padLow: [3, 1], padHigh: [1, 1], winograd: [true, false, true] },
   { size: [24, 24], cin: 6, cout: 16, padLow: [1, 1], padHigh: [1, 1], winograd: [false, false, false] },
   { size: [24, 24], cin: 16, cout: 16, padLow: [1, 1], padHigh: [1, 1], stride: 2, winograd: [false, false, false] },
@@ -48,12 +51,16 @@ const tensor = (shape: readonly number[], seed: number): Tensor =>
 describe("Winograd in training", () => {
   for (const c of cases)
     it(JSON.stringify(c), async () => {
-      const { size, cin, cout, padLow, padHigh, stride = 1 } = c;
+      const { cin, cout, stride = 1 } = c;
+      const solid = <T>(plane: readonly T[], by: T) => (c.depth === undefined ? plane : [by, ...plane]);
+      const [size, window] = [solid(c.size, c.depth!), solid([3, 3], 1)];
+      const [padLow, padHigh] = [solid(c.padLow, 0), solid(c.padHigh, 0)];
       const x = param("x", { dtype: "f32", shape: [dimSymbol("n"), cin, ...size] });
-      const w = param("w", { dtype: "f32", shape: [cout, cin, 3, 3] });
-      const out = size.map((s, a) => Math.floor((s + padLow[a]! + padHigh[a]! - 3) / stride) + 1);
+      const w = param("w", { dtype: "f32", shape: [cout, cin, ...window] });
+      const out = size.map((s, a) => Math.floor((s + padLow[a]! + padHigh[a]! - window[a]!) / stride) + 1);
       const dy = param("dy", { dtype: "f32", shape: [dimSymbol("n"), cout, ...out] });
-      const attrs = { strides: [stride, stride], dilations: [1, 1], padLow, padHigh, groups: 1 };
+      const [strides, dilations] = [size.map(() => stride), size.map(() => 1)];
+      const attrs = { strides, dilations, padLow, padHigh, groups: 1 };
       const y = conv([x, w], { ...attrs, layout: "channelsFirst" });
       const g = graph("g", [x, w, dy], [y, ...gradients(sum(mul([y, dy])), [x, w])], ["y", "dx", "dw"]);
       const artifact = await compile(g, { variants: ["simd128"] });
@@ -65,7 +72,7 @@ describe("Winograd in training", () => {
       expect(has("f32_winograd_grad_weights")).toBe(dw);
       const session = await load(artifact);
       for (const n of [1, 5]) {
-        const feeds = [tensor([n, cin, ...size], 1), tensor([cout, cin, 3, 3], 2), tensor([n, cout, ...out], 3)];
+        const feeds = [tensor([n, cin, ...size], 1), tensor([cout, cin, ...window], 2), tensor([n, cout, ...out], 3)];
         const want = evaluate(g, feeds);
         const got = await session.run({ x: feeds[0]!, w: feeds[1]!, dy: feeds[2]! } as never);
         for (const [i, name] of g.resultNames.entries()) {

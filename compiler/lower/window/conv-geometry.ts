@@ -75,9 +75,19 @@ export function geometryFor<L extends "f32" | "f64" | "i16pair">(
     dimMul(channelsOf(w.type.shape, "channelsLast"), groups),
   );
   const kernel = fill3(spatialOf(w.type.shape, "channelsLast") as readonly number[], 1);
-  const input = fill3(spatialOf(x.type.shape, "channelsLast"), 1);
+  const strides = fill3(attrs.strides, 1);
   const padLow = fill3(attrs.padLow as readonly number[], 0);
   const padHigh = fill3(attrs.padHigh as readonly number[], 0);
+  const [n, x3, y3] = [
+    x.type.shape[0]!,
+    fill3(spatialOf(x.type.shape, "channelsLast"), 1),
+    fill3(spatialOf(y.type.shape, "channelsLast"), 1),
+  ];
+  // Planes that meet no others are images.
+  const isFlat = kernel[0] === 1 && strides[0] === 1 && padLow[0] + padHigh[0] === 0;
+  const images = isFlat ? dimMul(n, x3[0]) : n;
+  const input: readonly [Dim, Dim, Dim] = isFlat ? [1, x3[1], x3[2]] : x3;
+  const output: readonly [Dim, Dim, Dim] = isFlat ? [1, y3[1], y3[2]] : y3;
   const padded = input.map((d, a) => dimAdd(d, padLow[a]! + padHigh[a]!)) as unknown as readonly [Dim, Dim, Dim];
   const dilation = fill3(attrs.dilations, 1);
   // Taps of a row lie next to one another where nothing is between them.
@@ -100,8 +110,6 @@ export function geometryFor<L extends "f32" | "f64" | "i16pair">(
   const outputs = w.type.shape[0]!;
   const oPer = dimFloorDiv(outputs, groups);
   const run = merged ? dimMul(channels, kernel[2]) : cPer;
-  const images = x.type.shape[0]!;
-  const output = fill3(spatialOf(y.type.shape, "channelsLast"), 1);
   return {
     lane,
     dtype: x.type.dtype,
@@ -119,7 +127,7 @@ export function geometryFor<L extends "f32" | "f64" | "i16pair">(
     padded,
     output,
     kernel,
-    stride: fill3(attrs.strides, 1),
+    stride: strides,
     dilation,
     padLow,
     padHigh,

@@ -61,7 +61,7 @@ export function fitsWinograd(g: Geometry): g is Fitting {
     g.groups === 1 &&
     g.kernel.join() === "1,3,3" &&
     [...g.stride, ...g.dilation].every((s) => s === 1) &&
-    g.padLow[0] + g.padHigh[0] === 0 &&
+    g.output[0] === 1 &&
     typeof g.channels === "number" &&
     typeof g.outputs === "number" &&
     g.channels % 4 === 0 &&
