@@ -107,19 +107,23 @@ function coarseExp2(b: Block, y: Expr): Expr {
   return B.mul(m, powerOfTwo(bitsOf(shifted), y.type));
 }
 
-/** (tanh x − x)/x³ in x² for |x| ≤ 0.65. */
+/** (1 − e^-2r − 2r)/r² for |r| ≤ ln2/4. */
 const tanhTail = [
-  -0.3333325982093811, 0.1333082914352417, -0.05368791148066521, 0.02046905644237995, -0.005514774937182665,
+  -1.9999998807907104, 1.3333200216293335, -0.6666744947433472, 0.2678331732749939, -0.08888877928256989,
 ];
 
-/** 1 − 2/(e^2x + 1), which is accurate and ≤ 1 where x is not small, and a polynomial where it is. */
+/** u/(2 − u) for u = 1 − e^-2|x| = (1 − 2^-k) + 2^-k·(1 − e^-2r). Multiples of ½ln 2 up to the third are exact enough, later ones count little. */
 export function tanh(b: Block, x: Expr): Expr {
-  const a = b.let("a", B.abs(x));
-  const z = b.let("z", B.mul(x, x));
-  const small = B.fma(B.mul(z, x), polynomial(z, tanhTail), x);
-  const e = coarseExp2(b, b.let("y", B.mul(B.pmin(a, 9.1), 2 * Math.LOG2E)));
-  const large = B.sub(B.broadcast(x.type, 1), B.div(B.broadcast(x.type, 2), B.add(e, 1)));
-  return B.select(B.lt(a, 0.65), small, B.copysign(large, x));
+  const bits = b.let("bits", bitsOf(x));
+  const sign = b.let("sign", B.and(bits, B.constant(bits.type, -(2 ** 31))));
+  const t = b.let("t", B.pmin(B.bitcast(x.type, B.xor(bits, sign)), 9.1));
+  const shifted = b.let("shifted", B.fma(t, -2 * Math.LOG2E, rounder - 127));
+  const r = b.let("r", B.fma(B.sub(shifted, rounder - 127), Math.LN2 / 2, t));
+  const power = b.let("power", powerOfTwo(bitsOf(shifted), x.type));
+  const m = B.fma(B.mul(r, r), shallowPolynomial(b, r, tanhTail), B.add(r, r));
+  const u = b.let("u", B.fma(power, m, B.sub(B.broadcast(x.type, 1), power)));
+  const y = B.div(u, B.sub(B.broadcast(x.type, 2), u));
+  return B.bitcast(x.type, B.or(bitsOf(y), sign));
 }
 
 /** (ln(1 + f) − f + f²/2)/f³ for 1 + f in √½…√2. */
@@ -283,13 +287,13 @@ function powerF64(b: Block, x: Expr, y: Expr): Expr {
   const m = b.let("m", B.bitcast(x.type, B.sub(bits, B.shl(k, 52))));
   const exponent = B.sub(B.bitcast(x.type, B.add(k, whole(0x4338000000000000n))), magic);
   const s = b.let("s", B.div(B.sub(m, 1), B.add(m, 1)));
-  const log2 = B.add(exponent, B.mul(B.mul(s, polynomial(b.let("z", B.mul(s, s)), logSeries)), Math.LOG2E));
+  const log2 = B.add(exponent, B.mul(B.mul(s, shallowPolynomial(b, b.let("z", B.mul(s, s)), logSeries)), Math.LOG2E));
   // Beyond −160…140 the result is 0 or infinity anyway.
   const t = b.let("t", B.pmax(B.pmin(B.mul(y, log2), 140), -160));
   const shifted = b.let("shifted", B.add(t, magic));
   const r = b.let("r", B.mul(B.sub(t, B.sub(shifted, magic)), Math.LN2));
   const scale = B.bitcast(x.type, B.shl(B.add(B.bitcast(ints, shifted), whole(1023n)), 52));
-  return B.mul(polynomial(r, expSeries), scale);
+  return B.mul(shallowPolynomial(b, r, expSeries), scale);
 }
 
 /** In f64; x that are not positive and whatever is not finite go lane by lane through the f64 function. */

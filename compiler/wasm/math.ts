@@ -92,7 +92,7 @@ export const mathAccuracy = {
   atan: { f32: 1, f64: 1 },
   sinh: { f32: 1, f64: 2.5 },
   cosh: { f32: 1, f64: 1.5 },
-  tanh: { f32: 1.5, f64: 2.5 },
+  tanh: { f32: 2.5, f64: 2.5 },
   asinh: { f32: 1, f64: 2 },
   acosh: { f32: 1, f64: 2 },
   atanh: { f32: 1, f64: 2 },
