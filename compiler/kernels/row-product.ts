@@ -19,10 +19,11 @@
 import type { Elem, Expr } from "../../ir/loop.js";
 import { elemBytes } from "../../ir/loop.js";
 import { buildFunction } from "../../ir/loop-block.js";
-import { add, divS, geS, gtS, i32, minS, mul, named, pointer, remS, sub } from "../../ir/loop-build.js";
+import { add, and, divS, geS, gt, gtS, i32, load, minS, mul, named, pointer, remS, sub } from "../../ir/loop-build.js";
 import { evenBlocks, Helpers, panelsOf } from "./columns.js";
 import { type Epilogue, identity } from "./epilogue.js";
 import type { Kernel } from "./gemm.js";
+import { fewRows } from "./row-arrange.js";
 import { type RowStorageName, rowStorages } from "./row-storage.js";
 import { lane, planeParams, type Strip, stem, strip, type ZeroPoints } from "./row-strip.js";
 import { widenRows } from "./row-widen.js";
@@ -57,9 +58,6 @@ export interface RowProductKernel extends Kernel {
 /** Rows of A in a tile. */
 const mr = 2;
 
-/** Rows of A in a chunk up to which narrow rows of B are widened in registers, for each two of them. */
-export const fewRows = 4;
-
 const wideRows = 16;
 
 /** The most rows of A that a chunk walks while its rows of B are in the cache. */
@@ -84,6 +82,7 @@ export function rowProduct(spec: RowProductSpec): RowProductKernel {
     aElem: spec.aElem ?? "f32",
     cElem: spec.cElem ?? "f32",
     n: spec.n,
+    fixed: false,
   };
   const wide: Strip = { ...s, storage: rowStorages.f32, b: "f32", zero: undefined, short: false };
   const widens = s.b !== "f32" && !(spec.few ?? false);
@@ -117,8 +116,8 @@ export function rowProduct(spec: RowProductSpec): RowProductKernel {
       const pairsEnd = f.let("pairsEnd", sub(rowEnd, remS(sub(rowEnd, row0), mr)));
       /** All rows of A with the columns from `first` to `last`, whose rows of B are at `b`. */
       const rowsOf = (form: Strip, b: Expr, bRow: Expr, first: Expr, last: Expr) => {
-        const call = (rows: number, row: Expr) =>
-          f.callNamed(helpers.use(strip(form, rows)), {
+        const callAs = (as: Strip, rows: number, row: Expr) =>
+          f.callNamed(helpers.use(strip(as, rows)), {
             ...given,
             a: add(p.a, mul(add(mul(batch, p.aBatch), mul(row, aRow)), elemBytes[s.aElem])),
             b,
@@ -129,6 +128,23 @@ export function rowProduct(spec: RowProductSpec): RowProductKernel {
             column0: first,
             columnEnd: last,
           });
+        /** Rows of A in fixed point by integers, those in floats one by one. */
+        const call = (rows: number, row: Expr): void => {
+          if (form.storage.kind === "float") {
+            callAs(form, rows, row);
+            return;
+          }
+          const { units } = named(planes) as { readonly units: Expr };
+          const isFixed = (r: number) => gt(load("f32", "f32", units, row, r), 0);
+          f.if(
+            rows === 1 ? isFixed(0) : and(isFixed(0), isFixed(1)),
+            () => callAs({ ...form, fixed: true }, rows, row),
+            () => {
+              if (rows === 1) callAs(form, 1, row);
+              else for (let r = 0; r < rows; r++) call(1, f.let("single", add(row, r)));
+            },
+          );
+        };
         f.for("row", row0, pairsEnd, mr, (row) => call(mr, row));
         f.for("row", pairsEnd, rowEnd, 1, (row) => call(1, row));
       };

@@ -3,11 +3,11 @@
  *
  * Floats are widened as they lie. Integers of 8, 4 or 2 bits are read 16 bytes at once, as four lanes of J = 32 / bits fields: plane v is
  * field v of each lane, left where it stands in its lane. So plane v of group g holds the elements g·4J + l·J + v times a power of two,
- * and A is arranged and scaled to meet them (row-arrange.ts).
+ * and A is arranged and scaled to meet them (row-arrange.ts). Where A is in fixed point, lanes have 16 bits instead, and fields are numbers.
  */
 
 import type { Elem, Expr } from "../../ir/loop.js";
-import { and, bitcast, convert, load, mul, shl, shrU } from "../../ir/loop-build.js";
+import { and, bitcast, convert, load, mul, shl, shrS, shrU } from "../../ir/loop-build.js";
 
 interface Common {
   /** What pointers point to. */
@@ -29,6 +29,8 @@ export interface PlaneStorage extends Common {
   /** Plane v of the 16 bytes `x` (i32x4) as f32x4, times `factor(v)`. */
   readonly plane: (x: Expr, v: number) => Expr;
   readonly factor: (v: number) => number;
+  /** Field v of the 16-bit lanes of `x`, as i16x8. */
+  readonly field: (x: Expr, v: number) => Expr;
 }
 
 export type RowStorage = FloatStorage | PlaneStorage;
@@ -60,6 +62,10 @@ function unsigned(bits: number): PlaneStorage {
     bits,
     plane: (x, v) => wide(and(v < half ? x : shrU(x, 16), (2 ** bits - 1) << place(v))),
     factor: (v) => 2 ** place(v),
+    field: (x, v) => {
+      const moved = v === 0 ? x : shrU(x, bits * v);
+      return v === half - 1 ? moved : and(moved, 2 ** bits - 1);
+    },
   };
 }
 
@@ -82,6 +88,7 @@ export const rowStorages = {
     bits: 8,
     plane: (x, v) => wide(v === 3 ? and(x, topByte) : v === 0 ? shl(x, 24) : and(shl(x, 24 - 8 * v), topByte)),
     factor: () => 2 ** 24,
+    field: (x, v) => shrS(v === 0 ? shl(x, 8) : x, 8),
   },
   u8: unsigned(8),
   u4: unsigned(4),
@@ -92,6 +99,9 @@ export type RowStorageName = keyof typeof rowStorages;
 
 /** Vectors of a group. */
 export const planesOf = (s: RowStorage): number => s.group / 4;
+
+/** Fields of 16-bit lanes. */
+export const fieldsOf = (s: PlaneStorage): number => 16 / s.bits;
 
 /** Bytes of so many elements of a row. */
 export const rowBytes = (s: RowStorage, elements: number): number => (elements * s.bits) / 8;

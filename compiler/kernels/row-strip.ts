@@ -28,6 +28,7 @@ import {
 import { coverColumns, existing, firstColumn, panelsOf } from "./columns.js";
 import type { Epilogue } from "./epilogue.js";
 import { numberAt } from "./row-arrange.js";
+import { fixedSums } from "./row-fixed.js";
 import { type FloatStorage, type PlaneStorage, planesOf, type RowStorage, type RowStorageName } from "./row-storage.js";
 import { ints, lanes, reduction, storeTile } from "./tile.js";
 
@@ -47,6 +48,8 @@ export interface Strip {
   readonly aElem: Elem;
   readonly cElem: Elem;
   readonly n: number | undefined;
+  /** Whether rows of A are in fixed point (row-arrange.ts). */
+  readonly fixed: boolean;
 }
 
 export const lane = lanes.f32;
@@ -58,16 +61,16 @@ export const streamsOf = (storage: RowStorage, rows: number): number =>
 /** Turns of the reduction between two updates of pointers. */
 const unroll = 4;
 
-/** Parameters of quantised rows: scales [N][blocks], the sums of A, zero points as the scales. */
+/** Parameters of quantised rows: scales [N][blocks], units and sums of A, zero points as the scales. */
 export const planeParams = (s: Pick<Strip, "storage" | "zero">): readonly LoopParam[] => {
   if (s.storage.kind === "float") return [];
   const zero = s.zero === undefined ? [] : [pointer("aSums", "f32"), pointer("zero", s.zero.elem)];
-  return [pointer("scale", "f32"), ...ints("blocks", "perBlock"), ...zero];
+  return [pointer("scale", "f32"), ...ints("blocks", "perBlock"), pointer("units", "f32"), ...zero];
 };
 
 /** Part of a kernel's name that says how B's rows are quantised. */
-export const formOf = ({ b, zero, short }: Pick<Strip, "b" | "zero" | "short">): string =>
-  `${b}${zero === undefined ? "" : `_zero${zero.each ? "s" : ""}_${zero.elem}`}${short ? "_short" : ""}`;
+export const formOf = ({ b, zero, short, fixed }: Pick<Strip, "b" | "zero" | "short" | "fixed">): string =>
+  `${b}${fixed ? "_fixed" : ""}${zero === undefined ? "" : `_zero${zero.each ? "s" : ""}_${zero.elem}`}${short ? "_short" : ""}`;
 
 export function stem(s: Strip, part: string): string {
   const elems = s.aElem === "f32" && s.cElem === "f32" ? "" : `_${s.aElem}_${s.cElem}`;
@@ -190,6 +193,7 @@ export interface PlaneArgs {
   readonly scale: Expr;
   readonly blocks: Expr;
   readonly perBlock: Expr;
+  readonly units: Expr;
   readonly aSums?: Expr;
   readonly zero?: Expr;
 }
@@ -210,7 +214,7 @@ function planeSums(
   s: Strip,
   storage: PlaneStorage,
   { a, b, rows, columns }: Operands,
-  { scale, blocks, perBlock, aSums, zero }: PlaneArgs,
+  { scale, blocks, perBlock, units, aSums, zero }: PlaneArgs,
 ): readonly (readonly Expr[])[] {
   const ofColumn = (base: Expr, elem: Elem) =>
     columns.map((x) => f.mut("at", add(base, mul(mul(x, blocks), elemBytes[elem]))));
@@ -220,27 +224,19 @@ function planeSums(
   const starts =
     aSums === undefined ? [] : rows.map((r) => f.mut("sumsAt", add(aSums, mul(mul(r, blocks), 4 * elemBytes.f32))));
   const totals = rows.map(() => columns.map(() => f.mut("total", splat("f32x4", 0))));
-  f.for("block", 0, blocks, 1, () => {
+  f.for("block", 0, blocks, 1, (counter) => {
     const start = starts.map((x) => f.let("start", load("f32x4", "f32", x, 0)));
     const ofBlock = zeros.map((z) => f.let("z", splat("f32x4", numberAt(zeroElem, z, 0))));
-    const acc = rows.map((_, r) =>
+    const firsts = rows.map((_, r) =>
       columns.map((_, t) => {
-        const first = start[r] ?? splat("f32x4", 0);
-        return f.mut("acc", ofBlock[t] === undefined ? first : mul(first, ofBlock[t]!));
+        const first = start[r];
+        return first === undefined || ofBlock[t] === undefined ? first : mul(first, ofBlock[t]!);
       }),
     );
-    groupsOf(f, s, perBlock, () => {
-      const xs = b.map((x) => f.let("x", load("i32x4", "i32", x, 0)));
-      for (let v = 0; v < planesOf(storage); v++) {
-        const as = a.map((x) => f.let("av", load("f32x4", "f32", x, 0, 4 * v)));
-        for (const [t, x] of xs.entries()) {
-          const w = f.let("w", storage.plane(x, v));
-          for (const [r, y] of as.entries()) f.assign(acc[r]![t]!, fma(y, w, acc[r]![t]!));
-        }
-      }
-      for (const x of a) f.assign(x, add(x, storage.group * elemBytes.f32));
-      for (const x of b) f.assign(x, add(x, 16));
-    });
+    const sums = s.fixed
+      ? fixedSums(f, storage, { a, b, groups: s.short ? undefined : perBlock, counter })
+      : floatBlock(f, s, storage, { a, b, perBlock }, firsts);
+    const acc = s.fixed ? sums.map((list, r) => list.map((x, t) => plus(x, firsts[r]![t]))) : sums;
     for (const [t, at] of scales.entries()) {
       const factor = f.let("factor", loadSplat("f32x4", "f32", at, 0));
       for (const [r, list] of totals.entries()) f.assign(list[t]!, fma(acc[r]![t]!, factor, list[t]!));
@@ -249,5 +245,33 @@ function planeSums(
     for (const z of zeros) f.assign(z, add(z, elemBytes[zeroElem]));
     for (const x of starts) f.assign(x, add(x, 4 * elemBytes.f32));
   });
-  return totals;
+  if (!s.fixed) return totals;
+  const ofRow = rows.map((r) => f.let("unit", loadSplat("f32x4", "f32", units, r)));
+  return totals.map((list, r) => list.map((x) => mul(x, ofRow[r]!)));
+}
+
+const plus = (x: Expr, y: Expr | undefined): Expr => (y === undefined ? x : add(x, y));
+
+/** A block's sums of rows of A in floats, which begin with `firsts`. Pointers are moved past it. */
+function floatBlock(
+  f: Block,
+  s: Pick<Strip, "short">,
+  storage: PlaneStorage,
+  { a, b, perBlock }: Pick<Operands, "a" | "b"> & { readonly perBlock: Expr },
+  firsts: readonly (readonly (Expr | undefined)[])[],
+): readonly (readonly Expr[])[] {
+  const acc = firsts.map((list) => list.map((first) => f.mut("acc", first ?? splat("f32x4", 0))));
+  groupsOf(f, s, perBlock, () => {
+    const xs = b.map((x) => f.let("x", load("i32x4", "i32", x, 0)));
+    for (let v = 0; v < planesOf(storage); v++) {
+      const as = a.map((x) => f.let("av", load("f32x4", "f32", x, 0, 4 * v)));
+      for (const [t, x] of xs.entries()) {
+        const w = f.let("w", storage.plane(x, v));
+        for (const [r, y] of as.entries()) f.assign(acc[r]![t]!, fma(y, w, acc[r]![t]!));
+      }
+    }
+    for (const x of a) f.assign(x, add(x, storage.group * elemBytes.f32));
+    for (const x of b) f.assign(x, add(x, 16));
+  });
+  return acc;
 }

@@ -126,6 +126,15 @@ export function tileStep(
 /** Above every number of steps: a reduction's elements lie in memory. */
 const manySteps = 0x7fff_ff00;
 
+/** step(0) … step(count − 1), each in a basic block of its own: see `reduction`. `counter`: a number of steps that a loop counts. */
+export function apart(b: Block, counter: Expr, count: number, step: (u: number) => void): void {
+  const from = (u: number): void => {
+    step(u);
+    if (u + 1 < count) b.if(ltS(counter, manySteps + u), () => from(u + 1));
+  };
+  from(0);
+}
+
 /**
  * for (i = 0; i < count; i++) step(i mod unroll), with `advance(n)` moving the pointers past n steps.
  *
@@ -144,11 +153,7 @@ export function reduction(
 ): void {
   const turns = whole ? count : b.let("turns", sub(count, remS(count, unroll)));
   b.for("kk", 0, turns, unroll, (k) => {
-    const from = (u: number): void => {
-      step(u);
-      if (u + 1 < unroll) b.if(ltS(k, manySteps + u), () => from(u + 1));
-    };
-    from(0);
+    apart(b, k, unroll, step);
     advance(unroll);
   });
   if (whole) return;

@@ -2,7 +2,7 @@
 
 import { type Dim, dimBounds } from "../../../ir/dim.js";
 import type { Value } from "../../../ir/graph.js";
-import { fewRows as rowsInRegisters } from "../../kernels/row-product.js";
+import { fewRows as rowsInRegisters } from "../../kernels/row-arrange.js";
 import { type RowStorageName, rowStorages } from "../../kernels/row-storage.js";
 import type { View } from "../../schedule.js";
 import type { LowerContext } from "../core/context.js";

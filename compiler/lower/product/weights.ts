@@ -3,8 +3,7 @@
 import { type Dim, dimBounds } from "../../../ir/dim.js";
 import type { Value } from "../../../ir/graph.js";
 import type { Tensor } from "../../../ir/tensor.js";
-import { arrangeRows } from "../../kernels/row-arrange.js";
-import { fewRows } from "../../kernels/row-product.js";
+import { arrangeRows, fewRows } from "../../kernels/row-arrange.js";
 import { type RowStorageName, rowStorages } from "../../kernels/row-storage.js";
 import type { ZeroPoints } from "../../kernels/row-strip.js";
 import type { Arg, View } from "../../schedule.js";
@@ -56,6 +55,7 @@ function quantised(ctx: LowerContext, node: WeightProduct, b: RowStorageName, m:
   const each = zero !== undefined && sizeOf(zero.type.shape) !== 1;
   const row = groups * group;
   const arranged = ctx.temp("f32", [m, row]);
+  const units = ctx.temp("f32", [m]);
   const sums = zero && ctx.temp("f32", [m, blocks, 4]);
   const form = zero === undefined ? "none" : each ? "each" : elem(zero);
   const ofZero = zero === undefined ? {} : { zero: viewArg(ctx.view(zero), "read") };
@@ -65,6 +65,8 @@ function quantised(ctx: LowerContext, node: WeightProduct, b: RowStorageName, m:
     args: {
       a: viewArg(ctx.view(a), "read"),
       arranged: viewArg(arranged, "write"),
+      units: viewArg(units, "write"),
+      m,
       k,
       aRow: k,
       groups,
@@ -82,6 +84,7 @@ function quantised(ctx: LowerContext, node: WeightProduct, b: RowStorageName, m:
       scale: viewArg(ctx.view(scale), "read"),
       blocks,
       perBlock,
+      units: viewArg(units, "read"),
       ...(sums ? { aSums: viewArg(sums, "read") } : {}),
       ...ofZero,
     },
