@@ -34,3 +34,15 @@ export function directCost(g: Geometry, product: Product): number {
     return (images * typicalEdge(d) * typicalEdge(h) * typicalEdge(w) * depth * outputs) / 6;
   });
 }
+
+/**
+ * Of the direct input gradient, whose tiles have images as rows: cycles of a step by `choose-tile.ts`, of two vectors for each image. It
+ * reads and writes dx once for each row of taps.
+ */
+export function inputGradCost(g: Geometry): number {
+  // Winograd's cost was fitted against whole tiles, whatever the number of images.
+  if (g.stride.every((s) => s === 1)) return directCost(g, "convolution");
+  const rows = Math.min(Math.max(dimBounds(g.images).min, 1), 4);
+  const relative = (2 + 0.94 * rows) / rows / ((2 + 0.94 * 4) / 4);
+  return directCost(g, "convolution") * relative;
+}

@@ -16,8 +16,10 @@ import { elemOf } from "../core/kernel-builder.js";
 import { addMicroKernel, ceilDiv, productSize, viewArg } from "../core/micro-kernel.js";
 import { sizeOf } from "../core/place.js";
 
+type LaneName = "f32" | "f64" | "i16pair";
+
 /** Sizes of a channels-last convolution with its spatial axes filled up to three from the left. */
-export interface Geometry<L extends "f32" | "f64" | "i16pair" = "f32" | "f64" | "i16pair"> {
+export interface Geometry<L extends LaneName = LaneName> {
   readonly lane: L;
   /** dtype of x. */
   readonly dtype: DType;
@@ -59,7 +61,7 @@ export function geometryOf(x: Value, w: Value, y: Value, attrs: ConvAttrs): Geom
 }
 
 /** The same for a convolution in an accumulator that the dtypes of its operands do not decide alone. */
-export function geometryFor<L extends "f32" | "f64" | "i16pair">(
+export function geometryFor<L extends LaneName>(
   lane: L,
   x: Value,
   w: Value,
@@ -88,8 +90,46 @@ export function geometryFor<L extends "f32" | "f64" | "i16pair">(
   const images = isFlat ? dimMul(n, x3[0]) : n;
   const input: readonly [Dim, Dim, Dim] = isFlat ? [1, x3[1], x3[2]] : x3;
   const output: readonly [Dim, Dim, Dim] = isFlat ? [1, y3[1], y3[2]] : y3;
-  const padded = input.map((d, a) => dimAdd(d, padLow[a]! + padHigh[a]!)) as unknown as readonly [Dim, Dim, Dim];
-  const dilation = fill3(attrs.dilations, 1);
+  return geometryOfSizes({
+    lane,
+    dtype: x.type.dtype,
+    images,
+    channels,
+    outputs: w.type.shape[0]!,
+    groups,
+    input,
+    padded: input.map((d, a) => dimAdd(d, padLow[a]! + padHigh[a]!)) as unknown as readonly [Dim, Dim, Dim],
+    output,
+    kernel,
+    stride: strides,
+    dilation: fill3(attrs.dilations, 1),
+    padLow,
+    padHigh,
+  });
+}
+
+/** What a geometry is computed from. */
+type Sizes<L extends LaneName> = Pick<
+  Geometry<L>,
+  | "lane"
+  | "dtype"
+  | "images"
+  | "channels"
+  | "outputs"
+  | "groups"
+  | "input"
+  | "padded"
+  | "output"
+  | "kernel"
+  | "stride"
+  | "dilation"
+  | "padLow"
+  | "padHigh"
+>;
+
+/** With the runs that a pixel sums, and tiles. */
+export function geometryOfSizes<L extends LaneName>(sizes: Sizes<L>): Geometry<L> {
+  const { lane, images, channels, outputs, groups, padded, output, kernel, dilation } = sizes;
   // Taps of a row lie next to one another where nothing is between them.
   const merged = groups === 1 && dilation[2] === 1;
   const counts: number[] = [];
@@ -107,30 +147,16 @@ export function geometryFor<L extends "f32" | "f64" | "i16pair">(
     steps.push(0);
   }
   const cPer = dimFloorDiv(channels, groups);
-  const outputs = w.type.shape[0]!;
   const oPer = dimFloorDiv(outputs, groups);
   const run = merged ? dimMul(channels, kernel[2]) : cPer;
   return {
-    lane,
-    dtype: x.type.dtype,
+    ...sizes,
+    cPer,
+    oPer,
     tile: chooseTile(lane, productSize(dimMul(images, sizeOf(output)), oPer)),
     // Its rows are images, those of the other are elements of the weights.
     inputGradTile: chooseTile(lane, productSize(images, run)),
     weightGradTile: chooseTile(lane, productSize(dimMul(sizeOf(kernel), cPer), oPer)),
-    images,
-    channels,
-    cPer,
-    outputs,
-    oPer,
-    groups,
-    input,
-    padded,
-    output,
-    kernel,
-    stride: strides,
-    dilation,
-    padLow,
-    padHigh,
     run,
     runTaps: merged ? kernel[2] : 1,
     counts,

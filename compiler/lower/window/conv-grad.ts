@@ -14,7 +14,7 @@ import { emitPack } from "../core/pack.js";
 import { Place } from "../core/place.js";
 import { emitMap, iterate } from "../elementwise/map.js";
 import type { Node } from "../elementwise/structured.js";
-import { directCost } from "./conv-cost.js";
+import { directCost, inputGradCost } from "./conv-cost.js";
 import {
   depthOf,
   floats,
@@ -31,6 +31,7 @@ import {
   taps,
   walkArgs,
 } from "./conv-geometry.js";
+import { phasesKernel } from "./conv-phases.js";
 import { lowerConvInputGradSimple, lowerConvWeightGradSimple } from "./conv-simple.js";
 import { adjointGeometry, emitWinograd, emitWinogradGrad, fitsWinograd, winogradCost } from "./winograd.js";
 
@@ -174,6 +175,7 @@ function adjoint(node: Node<"convInputGrad">) {
 }
 
 export const convInputGradKernels: readonly KernelRow<"convInputGrad">[] = [
+  phasesKernel,
   {
     name: "winograd",
     serves: (node) => adjoint(node) !== undefined,
@@ -190,7 +192,7 @@ export const convInputGradKernels: readonly KernelRow<"convInputGrad">[] = [
       const g = inputGradGeometry(node);
       return g !== undefined && hasPanels(node.operands[1]!, g);
     },
-    cost: (node) => directCost(inputGradGeometry(node)!, "convolution"),
+    cost: (node) => inputGradCost(inputGradGeometry(node)!),
     lower: lowerConvInputGrad,
   },
   { name: "loops", cost: lastResort, lower: lowerConvInputGradSimple },

@@ -154,9 +154,17 @@ function emitPlain(ctx: LowerContext, node: Node<"conv">, g: Geometry, to: View,
   });
 }
 
-function emitDirect(ctx: LowerContext, node: Node<"conv">, g: Geometry, to: View, finish: Finish): void {
+/** The convolution of padded x by packed weights, of `k` elements for each output; the pixels of `to` are `pixel` elements apart. */
+export function emitDirect(
+  ctx: LowerContext,
+  x: View,
+  { view: packed, k }: { readonly view: View; readonly k: Dim },
+  g: Geometry,
+  to: { readonly view: View; readonly pixel: Dim },
+  finish: Finish,
+  loc: string | undefined,
+): void {
   const { rows } = matrixOf(g);
-  const { view: packed, k } = panelsOf(ctx, node, g);
   const kernel = ctx.pool.kernel("conv", conv, {
     lane: g.lane,
     ...g.tile,
@@ -171,21 +179,21 @@ function emitDirect(ctx: LowerContext, node: Node<"conv">, g: Geometry, to: View
     kernel,
     chunks: dimMul(g.groups, dimMul(ceilDiv(rows, kernel.chunkPixels), ceilDiv(g.oPer, kernel.chunkColumns))),
     args: {
-      x: viewArg(paddedInput(ctx, node.operands[0]!, g, node.loc), "read"),
+      x: viewArg(x, "read"),
       w: viewArg(packed, "read"),
-      y: viewArg(to, "write"),
+      y: viewArg(to.view, "write"),
       pixels: rows,
       n: g.oPer,
       groups: g.groups,
       xGroup: g.cPer,
       wGroup: groupLength(k, g.oPer, g.tile.nr),
-      yPixel: g.outputs,
+      yPixel: to.pixel,
       ...walkArgs(g),
       run: g.run,
       ...segmentArgs(g),
     },
     epilogue: finish.args,
-    loc: node.loc,
+    loc,
   });
 }
 
@@ -221,6 +229,15 @@ export const convKernels: readonly KernelRow<"conv">[] = [
     (ctx, { operands: [x, w], loc }, g, to, finish) => emitWinograd(ctx, [x!, w!], g, "forward", to, finish, loc),
     (g, { operands: [, w] }, ctx) => winogradCost(g, "convolution", ctx.isKept(w!)),
   ),
-  row("direct", isAny, emitDirect, (g) => directCost(g, "convolution")),
+  row(
+    "direct",
+    isAny,
+    (ctx, node, g, to, finish) => {
+      const panels = panelsOf(ctx, node, g);
+      const x = paddedInput(ctx, node.operands[0]!, g, node.loc);
+      emitDirect(ctx, x, panels, g, { view: to, pixel: g.outputs }, finish, node.loc);
+    },
+    (g) => directCost(g, "convolution"),
+  ),
   { name: "loops", cost: lastResort, lower: lowerConvSimple },
 ];
