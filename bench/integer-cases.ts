@@ -1,6 +1,7 @@
 /** The integer kernels in bench/kernels.ts. A product and its addition count as two operations, whatever their type. */
 
-import { conv, segments } from "../compiler/kernels/conv.js";
+import { conv } from "../compiler/kernels/conv.js";
+import { segments } from "../compiler/kernels/conv-walk.js";
 import { depthwisePairs } from "../compiler/kernels/depthwise-pairs.js";
 import { gemm } from "../compiler/kernels/gemm.js";
 import { packChunkPanels } from "../compiler/kernels/pack.js";

@@ -1,7 +1,8 @@
 /** What bench/kernels.ts measures. Operations are counted as the definition has them: padding and recomputation are not. */
 
-import { conv, segments } from "../compiler/kernels/conv.js";
+import { conv } from "../compiler/kernels/conv.js";
 import { convInputGradient } from "../compiler/kernels/conv-input-grad.js";
+import { segments } from "../compiler/kernels/conv-walk.js";
 import { convWeightGradient } from "../compiler/kernels/conv-weight-grad.js";
 import { depthwise } from "../compiler/kernels/depthwise.js";
 import { biasColumns, chain, relu } from "../compiler/kernels/epilogue.js";

@@ -48,7 +48,7 @@ import {
   type TileWidth,
   tileName,
 } from "./columns.js";
-import { segmentParams } from "./conv.js";
+import { segmentParams } from "./conv-walk.js";
 import { identity } from "./epilogue.js";
 import { type Kernel, rowTiles } from "./gemm.js";
 import { int, ints, type Lane, lanes, reduction, storeTile, tileStep, zeroTile } from "./tile.js";

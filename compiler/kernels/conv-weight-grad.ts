@@ -35,8 +35,8 @@ import {
   sub,
 } from "../../ir/loop-build.js";
 import { coverColumns, existing, firstColumn, Helpers, panelsOf, type TileWidth, tileName } from "./columns.js";
-import { segmentParams } from "./conv.js";
 import type { ConvGradSpec } from "./conv-input-grad.js";
+import { segmentParams } from "./conv-walk.js";
 import { identity } from "./epilogue.js";
 import { type Kernel, rowTiles } from "./gemm.js";
 import { int, type Lane, lanes, loadTile, partialVector, reduction, storeTile, tileStep, zeroTile } from "./tile.js";

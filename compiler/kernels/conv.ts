@@ -21,23 +21,8 @@
 import { InternalError } from "../../ir/errors.js";
 import type { Elem, Expr, LoopFunction, LoopParam } from "../../ir/loop.js";
 import { elemBytes } from "../../ir/loop.js";
-import { type Block, buildFunction } from "../../ir/loop-block.js";
-import {
-  add,
-  divS,
-  eq,
-  geS,
-  i32,
-  maxS,
-  minS,
-  mul,
-  type Named,
-  named,
-  param,
-  pointer,
-  remS,
-  sub,
-} from "../../ir/loop-build.js";
+import { buildFunction } from "../../ir/loop-block.js";
+import { add, divS, geS, i32, maxS, minS, mul, named, param, pointer, remS, sub } from "../../ir/loop-build.js";
 import {
   coverColumns,
   evenBlocks,
@@ -49,6 +34,7 @@ import {
   type TileWidth,
   tileName,
 } from "./columns.js";
+import { pixelWalk, segmentLoops, segmentParams, walkParams } from "./conv-walk.js";
 import { type Epilogue, identity } from "./epilogue.js";
 import { type Kernel, rowTiles } from "./gemm.js";
 import {
@@ -100,48 +86,6 @@ export interface ConvKernel extends Kernel {
   readonly nr: number;
 }
 
-/** Where the segments of a convolution lie; counts and steps (in elements of x), innermost first. */
-export interface Segments {
-  readonly run: number;
-  readonly counts: readonly number[];
-  readonly steps: readonly number[];
-}
-
-/** Sizes of a channels-last convolution; `input` and `kernel` from depth to width, `input` after padding. */
-export interface ConvGeometry {
-  readonly input: readonly number[];
-  readonly channels: number;
-  readonly groups: number;
-  readonly kernel: readonly number[];
-  readonly stride: readonly number[];
-  readonly dilation: readonly number[];
-}
-
-/**
- * The segments for constant sizes, which says in numbers what a lowering with symbolic sizes builds as expressions. Loops of
- * one round are left out.
- */
-export function segments(g: ConvGeometry): Segments {
-  const rank = g.kernel.length;
-  const merged = g.groups === 1 && g.dilation[rank - 1] === 1;
-  const run = merged ? g.kernel[rank - 1]! * g.channels : g.channels / g.groups;
-  const counts: number[] = [];
-  const steps: number[] = [];
-  let pitch = g.channels;
-  for (let axis = rank - 1; axis >= 0; axis--) {
-    if (!(merged && axis === rank - 1) && g.kernel[axis] !== 1) {
-      counts.push(g.kernel[axis]!);
-      steps.push(g.dilation[axis]! * pitch);
-    }
-    pitch *= g.input[axis]!;
-  }
-  if (counts.length === 0) {
-    counts.push(1);
-    steps.push(0);
-  }
-  return { run, counts, steps };
-}
-
 /** Parameters of a convolution entry before those of the epilogue; strides in elements. */
 export const convParams = (
   xElem: Elem,
@@ -167,21 +111,6 @@ const ownParams = (xElem: Elem, yElem: Elem, wElem: Elem) => [
   int("run"),
 ];
 
-/** How the first elements of neighbouring output pixels lie in x. */
-const walkParams = [
-  int("outW"),
-  int("outH"),
-  int("outD"),
-  int("stepW"), // stride · input pixel pitch
-  int("stepH"),
-  int("stepD"),
-  int("stepImage"),
-];
-
-export const segmentParams = (loops: number): readonly LoopParam[] =>
-  Array.from({ length: loops }, (_, i) => [int(`count${i}`), int(`segment${i}`)]).flat();
-
-/** The most pixels and output channels of a chunk. */
 const chunkPixels = 128;
 const chunkColumns = 64;
 
@@ -203,73 +132,6 @@ function stem(s: Full, part: string): string {
   const storage = `${weights}${s.yElem === s.lane.elem ? "" : `_${s.yElem}`}`;
   const turns = `${s.unroll}${s.turns ?? ""}`;
   return `${s.lane.name}_${part}_${s.loops}_${turns}${storage}${epilogue}`;
-}
-
-/** A pointer that walks over output pixels in order, through rows, planes and images. */
-export interface PixelWalk {
-  /** Address of the current pixel's first element of x. */
-  readonly at: Expr;
-  /** Moves to the next pixel. */
-  readonly next: () => void;
-}
-
-/** Starts a walk at pixel number `first`; `bytes` is the size of an element. */
-export function pixelWalk(
-  f: Block,
-  x: Expr,
-  first: Expr,
-  { outW, outH, outD, stepW, stepH, stepD, stepImage }: Named<typeof walkParams>,
-  bytes: number,
-): PixelWalk {
-  const px = f.mut("px", remS(first, outW));
-  const rows = f.let("rows", divS(first, outW));
-  const py = f.mut("py", remS(rows, outH));
-  const planes = f.let("planes", divS(rows, outH));
-  const pz = f.mut("pz", remS(planes, outD));
-  const image = divS(planes, outD);
-  const at = f.mut(
-    "at",
-    add(x, mul(add(add(mul(image, stepImage), mul(pz, stepD)), add(mul(py, stepH), mul(px, stepW))), bytes)),
-  );
-  const next = f.let("nextPixel", mul(stepW, bytes));
-  const nextRow = f.let("nextRow", mul(sub(stepH, mul(outW, stepW)), bytes));
-  const nextPlane = f.let("nextPlane", mul(sub(stepD, mul(outH, stepH)), bytes));
-  const nextImage = f.let("nextImage", mul(sub(stepImage, mul(outD, stepD)), bytes));
-  return {
-    at,
-    next: () => {
-      f.assign(at, add(at, next));
-      f.assign(px, add(px, 1));
-      f.if(eq(px, outW), () => {
-        f.assign(px, 0);
-        f.assign(at, add(at, nextRow));
-        f.assign(py, add(py, 1));
-        f.if(eq(py, outH), () => {
-          f.assign(py, 0);
-          f.assign(at, add(at, nextPlane));
-          f.assign(pz, add(pz, 1));
-          f.if(eq(pz, outD), () => {
-            f.assign(pz, 0);
-            f.assign(at, add(at, nextImage));
-          });
-        });
-      });
-    },
-  };
-}
-
-/** Nested loops over the segments; the body gets the segment's offset in bytes. `args`: count0, segment0, count1 … */
-export function segmentLoops(f: Block, args: readonly Expr[], bytes: number, body: (offset: Expr) => void): void {
-  const level = (i: number, outer: Expr): void => {
-    if (i < 0) {
-      body(outer);
-      return;
-    }
-    f.for(`s${i}`, 0, args[2 * i]!, 1, (s) =>
-      level(i - 1, f.let(`segmentAt${i}`, add(outer, mul(mul(s, args[2 * i + 1]!), bytes)))),
-    );
-  };
-  level(args.length / 2 - 1, i32(0));
 }
 
 /** All tiles of MR pixels among `count` pixels from `first`, against one panel (or its first NV vectors). */

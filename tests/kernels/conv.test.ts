@@ -1,6 +1,7 @@
 import { describe, it } from "vitest";
-import { type ConvSpec, conv, segments } from "../../compiler/kernels/conv.js";
+import { type ConvSpec, conv } from "../../compiler/kernels/conv.js";
 import { convInputGradient } from "../../compiler/kernels/conv-input-grad.js";
+import { segments } from "../../compiler/kernels/conv-walk.js";
 import { convWeightGradient } from "../../compiler/kernels/conv-weight-grad.js";
 import { biasColumns, chain, relu } from "../../compiler/kernels/epilogue.js";
 import { packConvWeights, packedLength, packInputGradientWeights } from "../../compiler/kernels/pack.js";

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { conv, segments } from "../../compiler/kernels/conv.js";
+import { conv } from "../../compiler/kernels/conv.js";
+import { segments } from "../../compiler/kernels/conv-walk.js";
 import type { Epilogue } from "../../compiler/kernels/epilogue.js";
 import { gemm } from "../../compiler/kernels/gemm.js";
 import { packChunkPanels } from "../../compiler/kernels/pack.js";
