@@ -1,5 +1,6 @@
 /** wasmith, the compiler: build a model or import one, compile it, write the artefact. The runtime is `wasmith/runtime`. */
 
+export { type CacheOptions, withCache } from "./compiler/cache.js";
 export { type Artifact, type CompileOptions, compile } from "./compiler/compile.js";
 export {
   checkpoint,

@@ -246,6 +246,7 @@ function emitEntry({ schedule, placement }: Entry, table: EntryTable, maxMemoryB
     mutatesFrom: firstMutation(schedule),
     maxBytes: largestRun(placement, table, maxMemoryBytes),
     limits: limitsOf(schedule, table),
+    ...(schedule.counted.length > 0 ? { counts: true } : {}),
   };
   return { functions, info };
 }
@@ -262,10 +263,11 @@ function limitsOf(schedule: Schedule, table: EntryTable): LimitInfo[] {
 /** The named sizes that feeds bind, in order of the inputs. */
 function dimsOf(schedule: Schedule, table: EntryTable): DimInfo[] {
   const found = new Map<string, DimInfo>();
+  const counted = new Set(schedule.counted.map((c) => c.symbol.name));
   for (const input of schedule.inputs) {
     for (const d of input.shape) {
       for (const s of dimSymbols(d).values()) {
-        if (found.has(s.name)) continue;
+        if (found.has(s.name) || counted.has(s.name)) continue;
         found.set(s.name, {
           name: s.name,
           min: s.min,
@@ -278,12 +280,15 @@ function dimsOf(schedule: Schedule, table: EntryTable): DimInfo[] {
   return [...found.values()];
 }
 
+/** Whether what a run writes there is seen by the next one, even if it did not come to its end. */
+const isChangedAtOnce = ({ source }: Buffer): boolean => source.kind === "state" && !source.isCache;
+
 /** The first step that writes state, or the number of steps. */
 function firstMutation({ steps }: Schedule): number {
   const first = steps.findIndex((step) => {
     let mutates = false;
     forEachStep([step], (s) => {
-      mutates ||= usesOf(s).some((u) => u.access !== "read" && u.view.buffer.source.kind === "state");
+      mutates ||= usesOf(s).some(({ access, view: { buffer } }) => access !== "read" && isChangedAtOnce(buffer));
     });
     return mutates;
   });

@@ -178,6 +178,7 @@ async function compileWith(input: Graph | Program, options: CompileOptions, debu
   };
 
   const state = new Set(program.state.map((s) => s.name));
+  const caches = new Set(program.state.flatMap((s) => (s.role === "cache" ? [s.name] : [])));
   const kept = options.weights === "small" ? {} : { kept: weightStates(program) };
   const pipeline = defaultPipeline.filter((p) => !options.skipPasses?.includes(p.name));
   // Shared, so that the names of kernels and epilogues are unique in the module.
@@ -197,7 +198,7 @@ async function compileWith(input: Graph | Program, options: CompileOptions, debu
         ...(debug.trace ? { trace: debug.trace } : {}),
       }),
     );
-    return timed("lower", () => lowerGraph({ ...optimized, name: entry }, { state, pool, ...kept }));
+    return timed("lower", () => lowerGraph({ ...optimized, name: entry }, { state, caches, pool, ...kept }));
   });
   const template = program.training?.fit?.predict ? timed("template", () => onnxTemplate(program)) : undefined;
   const assembled = timed("emit", () =>

@@ -18,7 +18,8 @@ export interface ProgramState {
 
 export interface Program {
   /**
-   * Graphs by entry name. A parameter that bears the name of a state is that state; the others are inputs. A result that is
+   * Graphs by entry name. A parameter that bears the name of a state is that state, and a size that bears the name of a state, an i64 without
+   * axes, is what this holds before the run; the other parameters are inputs. A result that is
    * donated to a state's parameter is its next value; the others are outputs.
    */
   readonly entries: Readonly<Record<string, Graph>>;

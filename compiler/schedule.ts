@@ -5,7 +5,7 @@
  * float) argument: pointers, sizes, chunk ranges; so kernels are shared by all layers whose code is the same.
  */
 
-import type { Dim } from "../ir/dim.js";
+import type { Dim, DimSymbol } from "../ir/dim.js";
 import type { DType } from "../ir/dtype.js";
 import type { Shape } from "../ir/graph.js";
 import type { LoopFunction } from "../ir/loop.js";
@@ -32,7 +32,12 @@ export type BufferSource =
   /** Lives in the weights region; filled at load. Read-only. */
   | { readonly kind: "weight"; readonly value: Tensor | Derived }
   /** Lives in the state region across runs (parameters, optimiser state). */
-  | { readonly kind: "state"; readonly name: string }
+  | {
+      readonly kind: "state";
+      readonly name: string;
+      /** A cache: what is written into it means nothing until a counter says so. */
+      readonly isCache?: true;
+    }
   /** Lives in the prepared region: made of weights and state by once steps, and kept for later runs. Entries share those of one index. */
   | { readonly kind: "prepared"; readonly index: number }
   /** Lives in the arena while it is needed. Outputs are temporaries that stay to the end. */
@@ -229,4 +234,6 @@ export interface Schedule {
    * tells the verifier what was meant.
    */
   readonly stateResults: readonly { readonly state: Buffer; readonly value: View }[];
+  /** Sizes that a state holds, an i64 that is read before a run. */
+  readonly counted: readonly { readonly symbol: DimSymbol; readonly state: Buffer }[];
 }

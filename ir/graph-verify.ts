@@ -19,6 +19,7 @@ import { InternalError, ModelError, VerifyError } from "./errors.js";
 import {
   type Attr,
   type Attrs,
+  countName,
   definedSymbols,
   type Graph,
   type GraphNode,
@@ -55,7 +56,7 @@ function verify(g: Graph, outer: Scope): void {
   const params = new Set(g.params);
   let names: ReadonlyMap<Value, string> | undefined;
   const nodes = nodesOf(g, fail);
-  const given = new Set(outer.given);
+  const given = new Set([...outer.given, ...g.params.flatMap((p) => countName(p) ?? [])]);
   for (const node of nodes) for (const s of definedSymbols(node)) given.add(s.name);
   const scope: Scope = { symbols: outer.symbols, given };
   for (const node of nodes) {

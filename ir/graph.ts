@@ -241,6 +241,10 @@ function attrSymbols(a: Attr | undefined, found: Map<string, DimSymbol>): void {
   else if (typeof a === "object" && "kind" in a) dimSymbols(a, found);
 }
 
+/** Name of the size that a parameter may hold: one without axes, i64, gives the size of its name where no shape does. */
+export const countName = (p: Value): string | undefined =>
+  p.type.dtype === "i64" && p.type.shape.length === 0 ? paramName(p) : undefined;
+
 export const graphNodes = (g: Graph): GraphNode[] => topologicalOrder(graphRoots(g));
 
 /** How often each value is used, by nodes and as a result of the graph. */

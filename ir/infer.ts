@@ -26,6 +26,8 @@ export interface Assumption {
   readonly must: "be zero" | "not be negative";
   /** For people: which sizes must be what. */
   readonly text: string;
+  /** For people: what to do where they are not, if there is more to say than to give other sizes. */
+  readonly hint?: string;
 }
 
 /** What inference assumes while `body` runs. */
@@ -45,28 +47,28 @@ export function assumeZero(value: Dim, text: string): void {
   scope().assumed?.({ value, must: "be zero", text });
 }
 
-export function assumeNotNegative(d: Dim, text?: string): void {
+export function assumeNotNegative(d: Dim, text = `${dimText(d)} must not be negative`, hint?: string): void {
   const { assumed } = scope();
   if (!assumed || isNeverNegative(d)) return;
-  assumed({ value: d, must: "not be negative", text: text ?? `${dimText(d)} must not be negative` });
+  assumed({ value: d, must: "not be negative", text, ...(hint === undefined ? {} : { hint }) });
 }
 
 /**
  * States that d is at least `bound`: refused where it never is, taken for granted where it always is, else left for the run to
- * check before anything relies on it. `text` says for people what must be so.
+ * check before anything relies on it. `text` says for people what must be so, `hint` what to do where it is not.
  */
-export function requireAtLeast(d: Dim, bound: Dim, text?: () => string): void {
+export function requireAtLeast(d: Dim, bound: Dim, text?: () => string, hint?: string): void {
   const room = dimSub(d, bound);
   const { min, max } = dimBounds(room);
   if (min >= 0) return;
   const says = text?.() ?? `${dimText(d)} must be at least ${dimText(bound)}`;
-  if (max < 0) throw new ModelError(says);
-  assumeNotNegative(room, says);
+  if (max < 0) throw new ModelError(hint === undefined ? says : { message: says, hint });
+  assumeNotNegative(room, says, hint);
 }
 
 /** The same for d at most `bound`. */
-export const requireAtMost = (d: Dim, bound: Dim, text?: () => string): void =>
-  requireAtLeast(bound, d, text ?? (() => `${dimText(d)} must be at most ${dimText(bound)}`));
+export const requireAtMost = (d: Dim, bound: Dim, text?: () => string, hint?: string): void =>
+  requireAtLeast(bound, d, text ?? (() => `${dimText(d)} must be at most ${dimText(bound)}`), hint);
 
 /** States that d is a multiple of `factor`, as `requireAtLeast` does. */
 export function requireMultiple(d: Dim, factor: Dim, text: () => string): void {

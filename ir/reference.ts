@@ -8,6 +8,7 @@ import { type Dim, dimSymbols, dimText, evaluateDim } from "./dim.js";
 import { InternalError, ModelError } from "./errors.js";
 import type { Attrs } from "./graph.js";
 import {
+  countName,
   type Graph,
   type GraphNode,
   graphRoots,
@@ -86,6 +87,10 @@ export function evaluate(
     }
     values.set(p, t);
   });
+  for (const p of g.params) {
+    const name = countName(p);
+    if (name !== undefined && !dims.has(name)) dims.set(name, Number(values.get(p)!.data[0]));
+  }
   return evaluateValues(graphRoots(g), values, dims).slice(g.sizes?.length ?? 0);
 }
 

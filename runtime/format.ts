@@ -209,11 +209,14 @@ export interface EntryInfo {
   /** Bytes of memory at the largest dims; null where a dim has no bound. */
   readonly maxBytes: number | null;
   readonly limits: readonly LimitInfo[];
+  /** Set where sizes lie in state: the entry is planned anew for each run. */
+  readonly counts?: boolean;
   /** Of a training step: one f32 that is 0 where all gradients are finite, else NaN; it is known before state changes. */
   readonly guard?: TensorInfo;
 }
 
-export type StateRole = "param" | "optimizer" | "buffer" | "rng" | "counter" | "hyper" | "metric";
+/** `cache`: what a counter says to be there counts, the rest means nothing. */
+export type StateRole = "param" | "optimizer" | "buffer" | "rng" | "counter" | "hyper" | "metric" | "cache";
 
 /** A tensor that outlives runs. */
 export interface StateInfo {

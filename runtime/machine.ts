@@ -166,11 +166,11 @@ export class Machine {
 
   /**
    * Writes the dims, lets the module evaluate sizes and offsets, and grows the memory once if needed. The same entry with
-   * the same dims is not planned again.
+   * the same dims is not planned again, unless it has sizes that lie in state.
    * @throws ModelError if the run needs more memory than allowed or to be had.
    */
   plan(name: string, entry: EntryInfo, dims: readonly number[]): void {
-    if (this.#planned === name && dims.every((d, i) => d === this.#plannedDims[i])) return;
+    if (!entry.counts && this.#planned === name && dims.every((d, i) => d === this.#plannedDims[i])) return;
     this.#planned = "";
     if (dims.some((d, i) => d !== this.#plannedDims[i])) this.#trials.clear();
     entry.dims.forEach((d, i) => {

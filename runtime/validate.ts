@@ -23,7 +23,7 @@ const leaves: Readonly<Record<string, (value: unknown) => boolean>> = {
   "SHA-256": pattern(/^[0-9a-f]{64}$/),
   dtype: member(Object.keys(arrayTypes)),
   variant: member(variantIds),
-  role: member(["param", "optimizer", "buffer", "rng", "counter", "hyper", "metric"]),
+  role: member(["param", "optimizer", "buffer", "rng", "counter", "hyper", "metric", "cache"]),
   option: (v) => typeof v !== "object",
   // Of callers' options alone.
   any: () => true,
@@ -104,6 +104,7 @@ const manifest: Schema = {
       mutatesFrom: slot,
       maxBytes: "size?",
       limits: [{ slot, where: "string", message: "string", hint: "string" }],
+      counts: (v) => (v === undefined ? "any" : "boolean"),
       guard: (v) => (v === undefined ? "any" : tensor),
     },
   },

@@ -1,10 +1,13 @@
 import { gzipSync } from "node:zlib";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { ModelError } from "../../ir/errors.js";
+import type { Graph } from "../../ir/graph.js";
 import { nameProblem } from "../../runtime/encode.js";
 import { type VariantId, variantIds } from "../../runtime/format.js";
+import { withCache } from "../cache.js";
 import { compile } from "../compile.js";
 import { type WeightsPolicy, weightsPolicies } from "../plan/prepare.js";
+import type { Program } from "../program.js";
 import { bytes, ms, table } from "./format.js";
 import { collectDim, type DimOption, loadModel } from "./load-model.js";
 
@@ -70,18 +73,34 @@ export function compileOptions(flags: CompileFlags, name: string) {
   };
 }
 
+/** @throws ModelError where a program already says what its state is */
+function decoderOf(path: string, { entries, state }: Program): Graph {
+  const { main } = entries;
+  if (main !== undefined && state.length === 0) return main;
+  throw new ModelError({
+    where: "--cache",
+    message: `${path} is a program with state of its own`,
+    hint: "use withCache where the program is made",
+  });
+}
+
 export function compileCommand(): Command {
   return withCompileFlags(new Command("compile"))
     .description("compile a model to an artefact: wasm variants, weights, typed glue")
     .argument("<model>", ".onnx, .graph, .js, .mjs or .ts file")
     .option("--dim <name=value>", "size or range (lo..hi) of a dim of an ONNX file; repeatable", collectDim)
+    .option(
+      "--cache <tokens>",
+      "keep a decoder's caches of keys and values in the session, with room for so many",
+      positive,
+    )
     .option("-o, --out <path>", "directory and, as its last part, name of the artefact", "dist/")
     .option("--single-file", "everything in one .wasm")
     .option("--json", "report as JSON")
     .action(
       async (
         path: string,
-        flags: CompileFlags & { out: string; dim?: DimOption; singleFile?: boolean; json?: boolean },
+        flags: CompileFlags & { out: string; dim?: DimOption; cache?: number; singleFile?: boolean; json?: boolean },
       ) => {
         const slash = flags.out.lastIndexOf("/");
         const stem = flags.out.slice(slash + 1).replace(/\.wasm$/, "");
@@ -91,7 +110,9 @@ export function compileCommand(): Command {
         const model = await loadModel(path, flags.dim);
         const directory = slash < 0 ? "." : flags.out.slice(0, slash) || "/";
         const artifact = await compile(
-          model.program,
+          flags.cache === undefined
+            ? model.program
+            : withCache(decoderOf(path, model.program), { length: flags.cache }),
           compileOptions({ ...flags, ...(stem ? { name: flags.name ?? stem } : {}) }, model.name),
         );
         const paths = await artifact.write(directory, { singleFile: flags.singleFile ?? false });

@@ -40,6 +40,8 @@ export interface AttentionSpec {
   readonly axes: number;
   /** Whether floats are added to the scores. */
   readonly masked?: boolean;
+  /** Whether matrices of keys and values have more rows than there are keys. */
+  readonly partial?: boolean;
 }
 
 /** Fewer queries than this are computed one by one, where there is a kernel for it. */
@@ -53,11 +55,12 @@ const by = { name: "by", ...single } as const;
 const pointers = <const N extends string>(...names: readonly N[]) => names.map((n) => B.pointer(n, "f32"));
 
 /**
- * Parameters after the operands': sizes L, S, D and E, the scale, memory to work in, and of each batch axis its size and strides in
+ * Parameters after the operands': sizes L, S, D and E, rows of a matrix of keys, the scale, memory to work in, and of each batch axis its size and strides in
  * matrices; of a mask its elements from row to row, and its strides in elements.
  */
-const common = (axes: number, masked = false): readonly LoopParam[] => [
+const common = ({ axes, masked, partial }: AttentionSpec): readonly LoopParam[] => [
   ...ints("l", "s", "d", "e"),
+  ...(partial ? ints("rows") : []),
   { name: "scale", ...single },
   ...pointers("work"),
   ...(masked ? [...pointers("mask"), ...ints("maskRow")] : []),
@@ -266,8 +269,8 @@ function partners(
 const matrixAt = (f: Block, base: Expr, matrix: Expr, rows: Expr, n: Expr, first: Expr = B.i32(0)): Expr =>
   f.let("at", B.add(base, B.mul(B.mul(B.add(B.mul(matrix, rows), first), n), bytes)));
 
-const suffix = ({ causal, d, e, axes, masked }: AttentionSpec): string =>
-  `${causal ? "_causal" : ""}${masked ? "_masked" : ""}_${d ?? "d"}x${e ?? "e"}${axes === 0 ? "" : `_shared${axes}`}`;
+const suffix = ({ causal, d, e, axes, masked, partial }: AttentionSpec): string =>
+  `${causal ? "_causal" : ""}${masked ? "_masked" : ""}${partial ? "_partial" : ""}_${d ?? "d"}x${e ?? "e"}${axes === 0 ? "" : `_shared${axes}`}`;
 
 /** Weights of the block of queries at `first`, in `weights`: how many queries it has, and how many keys it sees. */
 function blockWeights(
@@ -296,18 +299,23 @@ function blockWeights(
 /** Parameters by name; sizes of heads are numbers where they are known. */
 function namedOf(params: readonly LoopParam[], { d, e }: AttentionSpec): Readonly<Record<string, Expr>> {
   const own = Object.fromEntries(params.map((p) => [p.name, B.param(p)]));
-  return { ...own, ...(d === undefined ? {} : { d: B.i32(d) }), ...(e === undefined ? {} : { e: B.i32(e) }) };
+  return {
+    rows: own.s!,
+    ...own,
+    ...(d === undefined ? {} : { d: B.i32(d) }),
+    ...(e === undefined ? {} : { e: B.i32(e) }),
+  };
 }
 
 /** Chunks are blocks of queries, of all matrices: matrices · ceil(L/32). Entry parameters: q, k, v, y, then `common`. */
 export function attentionKernel(spec: AttentionSpec): Kernel {
-  const { causal, axes, masked = false } = spec;
-  const params = [...ints("begin", "end"), ...pointers("q", "k", "v", "y"), ...common(axes, masked)];
+  const { causal, masked = false } = spec;
+  const params = [...ints("begin", "end"), ...pointers("q", "k", "v", "y"), ...common(spec)];
   const products = new Products();
   const fn = buildFunction(`f32_attention${suffix(spec)}`, params, undefined, (f) => {
     const p = namedOf(params, spec);
-    type Name = "q" | "k" | "v" | "y" | "l" | "s" | "d" | "e" | "work";
-    const { q, k, v, y, l, s, d, e, work } = p as Readonly<Record<Name, Expr>>;
+    type Name = "q" | "k" | "v" | "y" | "l" | "s" | "d" | "e" | "rows" | "work";
+    const { q, k, v, y, l, s, d, e, rows, work } = p as Readonly<Record<Name, Expr>>;
     const blocks = f.let("blocks", B.divS(B.add(l, attentionBlock - 1), attentionBlock));
     const weights = f.let("weights", B.add(work, B.mul(d, rowBytes)));
     f.for("chunk", p.begin!, p.end!, 1, (chunk) => {
@@ -315,8 +323,8 @@ export function attentionKernel(spec: AttentionSpec): Kernel {
       const first = f.let("first", B.mul(B.remS(chunk, blocks), attentionBlock));
       const [keyMatrix, valueMatrix, maskAt] = partners(f, p, spec, matrix);
       const queries = matrixAt(f, q, matrix, l, d, first);
-      const keysAt = matrixAt(f, k, keyMatrix, s, d);
-      const values = matrixAt(f, v, valueMatrix, s, e);
+      const keysAt = matrixAt(f, k, keyMatrix, rows, d);
+      const values = matrixAt(f, v, valueMatrix, rows, e);
       const to = matrixAt(f, y, matrix, l, e, first);
       const mask = masked
         ? f.let("maskRows", B.add(p.mask!, B.mul(B.add(maskAt, B.mul(first, p.maskRow!)), bytes)))
@@ -354,7 +362,7 @@ export function attentionKernel(spec: AttentionSpec): Kernel {
 /** Chunks are matrices. Entry parameters: q, k, v, dy, dq, dk, dv, then `common`; dk and dv have all matrices. */
 export function attentionGradKernel(spec: AttentionSpec): Kernel {
   const { causal } = spec;
-  const params = [...ints("begin", "end"), ...pointers("q", "k", "v", "dy", "dq", "dk", "dv"), ...common(spec.axes)];
+  const params = [...ints("begin", "end"), ...pointers("q", "k", "v", "dy", "dq", "dk", "dv"), ...common(spec)];
   const products = new Products();
   const fn = buildFunction(`f32_attention_grad${suffix(spec)}`, params, undefined, (f) => {
     const p = namedOf(params, spec);

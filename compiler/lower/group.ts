@@ -3,7 +3,7 @@
 import { type Dim, dimAdd, dimEqual, dimMul } from "../../ir/dim.js";
 import { dtypeInfo, isFloat, isStorageOnly } from "../../ir/dtype.js";
 import { InternalError } from "../../ir/errors.js";
-import { type GraphNode, type NodeOf, sameShape, type Value } from "../../ir/graph.js";
+import { type GraphNode, type NodeOf, type Param, sameShape, type Value } from "../../ir/graph.js";
 
 import { isElementwise, isIndexOp, isReduce } from "../../ir/ops/classes.js";
 import type { AttrsOf } from "../../ir/ops/index.js";
@@ -38,12 +38,13 @@ export function lowerGroup(
   const values = outputs.map((o) => o.value);
   const name = options.name ?? nameOf(values, isLeaf);
   const { def } = first.value;
-  if (!isLeaf(first.value) && (def.op === "concat" || def.op === "pad")) {
+  if (!isLeaf(first.value) && isWriter(def)) {
     if (outputs.length > 1 || !isPointwise(def.operands, isLeaf) || reductionsOf(def.operands, isLeaf).length > 0) {
       return false;
     }
     if (def.op === "concat") lowerConcat(ctx, name, def, first.to, leaf, loc);
-    else lowerPad(ctx, name, def, first.to, leaf, loc);
+    else if (def.op === "pad") lowerPad(ctx, name, def, first.to, leaf, loc);
+    else lowerUpdateSlice(ctx, name, def, first.to, leaf, loc);
     return true;
   }
   if (!isPointwise(values, isLeaf)) return false;
@@ -120,6 +121,11 @@ function isRead(v: Value, isLeaf: (v: Value) => boolean): boolean {
 
 type Concat = NodeOf<"concat", AttrsOf<"concat">>;
 type Pad = NodeOf<"pad", AttrsOf<"pad">>;
+type UpdateSlice = NodeOf<"updateSlice", AttrsOf<"updateSlice">>;
+
+/** Ops that write parts of their result one after the other. */
+const isWriter = (def: GraphNode | Param): def is Concat | Pad | UpdateSlice =>
+  def.op === "concat" || def.op === "pad" || def.op === "updateSlice";
 
 /** Each part is written to its own range of the result. */
 function lowerConcat(
@@ -183,6 +189,34 @@ function lowerPad(
     index.map((d, a) => dimAdd(low[a]!, dimMul(d, interior[a]! + 1))),
   );
   emitMap(ctx, name, loops, [{ to, at: target.flat, point: new Points(leaf).at(x!, Place.at(own, index)) }], loc);
+}
+
+/** The result begins as x, which the plan lets it share memory with where x is not needed any more; then the update goes over it. */
+function lowerUpdateSlice(
+  ctx: LowerContext,
+  name: string,
+  { operands: [x, update], attrs }: UpdateSlice,
+  to: View,
+  leaf: (v: Value) => Leaf | undefined,
+  loc: string | undefined,
+): void {
+  const points = new Points(leaf);
+  const { shape } = x!.type;
+  const whole = leaf(x!);
+  if (whole?.kind === "view") ctx.add({ kind: "copy", count: sizeOf(shape), from: whole.view, to, loc });
+  else {
+    const { loops, index } = iterate(shape);
+    const place = Place.at(shape, index);
+    emitMap(ctx, `${name}_fill`, loops, [{ to, at: place.flat, point: points.at(x!, place) }], loc);
+  }
+  const own = update!.type.shape;
+  if (sizeOf(own) === 0) return;
+  const { loops, index } = iterate(own);
+  const target = Place.at(
+    shape,
+    index.map((d, a) => dimAdd(d, attrs.starts[a]!)),
+  );
+  emitMap(ctx, name, loops, [{ to, at: target.flat, point: points.at(update!, Place.at(own, index)) }], loc);
 }
 
 /** `f32_add_mul_relu`: what a group computes, operands first, as far as a name may be long. */

@@ -1,9 +1,9 @@
 /** Graph IR → schedule: buffers for values, kernels for nodes. */
 
-import { type Dim, dimAdd, dimEqual, dimMul } from "../../ir/dim.js";
+import { type Dim, dimAdd, dimEqual, dimMul, dimSub, symbolDim } from "../../ir/dim.js";
 import { InternalError } from "../../ir/errors.js";
-import { type Graph, type GraphNode, paramName, type Value } from "../../ir/graph.js";
-import type { Buffer, Schedule, ScheduledInput, View } from "../schedule.js";
+import { countName, type Graph, type GraphNode, graphSymbols, paramName, type Value } from "../../ir/graph.js";
+import type { Buffer, Requirement, Schedule, ScheduledInput, View } from "../schedule.js";
 import { LowerContext, offsetView } from "./core/context.js";
 import { KernelPool } from "./core/kernel-builder.js";
 import { orderNodes } from "./core/order.js";
@@ -18,6 +18,8 @@ import { isGrouped, kernels } from "./table.js";
 export interface LowerOptions {
   /** Names of the parameters that are state: they keep their values across runs. Default: none. */
   readonly state?: ReadonlySet<string>;
+  /** Names of the state that is a cache. */
+  readonly caches?: ReadonlySet<string>;
   /**
    * Names of the state that stays as it is where an entry does not write it, so that what is made of it, and of constants, can be
    * computed once. Default: all is computed in every run.
@@ -47,7 +49,8 @@ export function lowerGraph(graph: Graph, options: LowerOptions = {}): Schedule {
     const name = paramName(p);
     const { dtype, shape } = p.type;
     const isState = options.state?.has(name) ?? false;
-    const buffer = ctx.buffer(dtype, shape, { kind: isState ? "state" : "input", name });
+    const isCache = options.caches?.has(name) ? ({ isCache: true } as const) : {};
+    const buffer = ctx.buffer(dtype, shape, isState ? { kind: "state", name, ...isCache } : { kind: "input", name });
     const view = { buffer, offset: 0 };
     ctx.define(p, view);
     if (isState && options.kept?.has(name) && !changed.has(p)) ctx.keep(p);
@@ -73,7 +76,31 @@ export function lowerGraph(graph: Graph, options: LowerOptions = {}): Schedule {
     const { dtype, shape } = value.type;
     return [{ name: graph.resultNames[i]!, view: ownMemory(ctx, value), dtype, shape }];
   });
-  return { name: graph.name, steps: ctx.steps, inputs, outputs, requirements: ctx.requirements, stateResults };
+  const counted = countedSizes(graph, states);
+  const requirements = [...counted.flatMap((c) => inRange(ctx, c)), ...ctx.requirements];
+  return { name: graph.name, steps: ctx.steps, inputs, outputs, requirements, stateResults, counted };
+}
+
+type Counted = Schedule["counted"][number];
+
+/** Sizes that bear the name of a state. */
+function countedSizes(graph: Graph, states: ReadonlyMap<Value, Buffer>): readonly Counted[] {
+  if (states.size === 0) return [];
+  const symbols = graphSymbols(graph);
+  return [...states].flatMap(([p, state]) => {
+    const symbol = symbols.get(paramName(p));
+    return symbol && countName(p) !== undefined ? [{ symbol, state }] : [];
+  });
+}
+
+/** Whoever sets the state may set it to anything. */
+function inRange(ctx: LowerContext, { symbol }: Counted): readonly Requirement[] {
+  const { name, min, max } = symbol;
+  const size = symbolDim(symbol);
+  const range = Number.isFinite(max) ? `from ${min} to ${max}` : `at least ${min}`;
+  const limit = ctx.limit(`state ${JSON.stringify(name)}`, "it is out of its range", `set it to a number ${range}`);
+  const rooms = [dimSub(size, min), ...(Number.isFinite(max) ? [dimSub(max, size)] : [])];
+  return rooms.map((value) => ({ value, must: "not be negative", limit }));
 }
 
 /** Lowers nodes in the given order. */

@@ -52,6 +52,7 @@ const table = {
   dimSize: "group",
   concat: "group",
   pad: "group",
+  updateSlice: "group",
   dotGeneral: dotKernels,
   weightProduct: weightProductKernels,
   tiledAttention: attentionKernels,

@@ -1,7 +1,7 @@
 /** `plan_E`: evaluates the sizes and addresses of a run into the table, and says how many bytes it needs. */
 
-import { type Dim, dimSub, dimSymbol, dimText } from "../../ir/dim.js";
-import type { LoopFunction, Stmt } from "../../ir/loop.js";
+import { type Dim, dimSub, dimSymbol, dimText, symbolDim } from "../../ir/dim.js";
+import type { Expr, LoopFunction, Stmt } from "../../ir/loop.js";
 import * as b from "../../ir/loop-build.js";
 import { planOverflow, planRefused } from "../../runtime/format.js";
 import type { Schedule } from "../schedule.js";
@@ -22,6 +22,10 @@ export function planFunction(schedule: Schedule, placement: Placement, table: En
   const fresh = (hint: string) => `${hint}_${names++}`;
   const keep = (key: Dim, value: Dim): readonly Stmt[] =>
     table.keep(table.slot(key), table.inDoubles(value), largest, fresh("d"));
+  for (const { symbol, state } of schedule.counted) {
+    const at = table.read(placement.address({ buffer: state, offset: 0 }));
+    statements.push(...storeCount(table, symbolDim(symbol), b.load("i64", "i64", at, b.i32(0)), fresh("count")));
+  }
   statements.push(b.mut("largest", table.inDoubles(total)));
   // Sizes that data decide are 0 until they are found. What depends on them is evaluated anew then; a way through branches that
   // does not find some of them leaves these at 0.
@@ -60,6 +64,17 @@ export function planFunction(schedule: Schedule, placement: Placement, table: En
   });
   return { name: `plan_${schedule.name}`, params: [], result: "ptr", body: statements };
 }
+
+/** Keeps a count of 64 bits in its slot; one that no size can be stays out of range there. */
+const storeCount = (table: EntryTable, size: Dim, count: Expr, name: string): readonly Stmt[] =>
+  b.letIn(name, b.convert("f64.from_i64S", count), (x) => [
+    b.store(
+      "i32",
+      b.i32(table.address(table.slot(size))),
+      b.i32(0),
+      asSlot(b.max(b.min(x, b.f64(2 ** 31 - 1)), b.f64(-1))),
+    ),
+  ]);
 
 interface Progression {
   readonly first: number;

@@ -124,6 +124,7 @@ export function collectSlots(schedule: Schedule, placement: Placement): Slots {
     }
   };
   visit(schedule.steps);
+  for (const { symbol } of schedule.counted) slots.add(symbolDim(symbol));
   for (const { limit } of schedule.requirements) slots.add(limitDim(limit));
   for (const symbol of unknownSymbols(schedule)) slots.add(symbol);
   const { stages } = placement.arena;

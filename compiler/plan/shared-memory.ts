@@ -123,7 +123,8 @@ export class SharedMemory {
     if (step.kind === "copy" && read.length > 0)
       // All of it stays where it is.
       return isWholeCopy(step) ? { values: new Set([...held.values, target]), stored: with1(held, target) } : undefined;
-    if (this.#unsure.some((e) => e.position > position && !excludes(e.way, way))) return undefined;
+    const isLasting = [...group].some((b) => b.source.kind === "state" && !b.source.isCache);
+    if (isLasting && this.#unsure.some((e) => e.position > position && !excludes(e.way, way))) return undefined;
     if (step.kind === "kernel" && !read.every((b) => inPlaceAt(step, target, b))) return undefined;
     // What is stored in parts must not have been overwritten between them.
     const isNew = !held.stored.has(target) || (step.kind === "copy" && isWholeCopy(step));

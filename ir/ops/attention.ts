@@ -17,11 +17,11 @@ import {
   swapAxes,
   where,
 } from "../build.js";
-import { dimDiffers } from "../dim.js";
+import { type Dim, dimDiffers } from "../dim.js";
 import { matmul } from "../einsum.js";
 import { ModelError } from "../errors.js";
 import { type Shape, type TensorType, typeText, type Value } from "../graph.js";
-import { mergeDims, requireDType } from "../infer.js";
+import { mergeDims, requireAtMost, requireDType } from "../infer.js";
 import {
   type Accuracy,
   type CompositeOp,
@@ -127,11 +127,13 @@ export const attentionGrad: CompositeOp<"attentionGrad", AttentionAttrs, "many">
   ],
 });
 
+export type TiledAttentionAttrs = AttentionAttrs & { readonly keys?: Dim };
+
 /**
- * f32 of shapes [batch…, L, D], [batch…, S, D], [batch…, S, E] with the same batch axes, or 1 in key and value; a mask of f32 [batch…, L, S] of which
+ * f32 of shapes [batch…, L, D], [batch…, S, D], [batch…, S, E] with the same batch axes, or 1 in key and value; a mask of f32 [batch…, L, keys] of which
  * all axes but the last may be 1. Throws ModelError.
  */
-function checkTiled(types: readonly TensorType[], mask?: TensorType): void {
+function checkTiled(types: readonly TensorType[], keys?: Dim, mask?: TensorType): void {
   const [q, k, v] = types.map((t) => t.shape) as [Shape, Shape, Shape];
   const wrong = () => `no attention by blocks of ${types.map(typeText).join(", ")}`;
   const isMatrices = [...types, ...(mask ? [mask] : [])].every(
@@ -142,8 +144,9 @@ function checkTiled(types: readonly TensorType[], mask?: TensorType): void {
     for (const [a, n] of shape.slice(0, -2).entries()) if (n !== 1) mergeDims(n, q[a]!, wrong);
   mergeDims(q.at(-1)!, k.at(-1)!, wrong);
   mergeDims(k.at(-2)!, v.at(-2)!, wrong);
+  if (keys !== undefined) requireAtMost(keys, k.at(-2)!, wrong);
   if (mask === undefined) return;
-  mergeDims(mask.shape.at(-1)!, k.at(-2)!, wrong);
+  mergeDims(mask.shape.at(-1)!, keys ?? k.at(-2)!, wrong);
   for (const [a, n] of mask.shape.slice(0, -1).entries()) if (n !== 1) mergeDims(n, q[a]!, wrong);
 }
 
@@ -196,48 +199,57 @@ const joined = (dtype: Tensor["dtype"], shape: readonly number[], all: readonly 
   );
 const zeroRows = (rows: number, columns: number): Rows => Array.from({ length: rows }, () => new Float64Array(columns));
 
-export const tiledAttention: PrimitiveOp<"tiledAttention", AttentionAttrs> = defineOp<"tiledAttention", AttentionAttrs>(
-  {
-    name: "tiledAttention",
-    operands: ["query", "key", "value", "mask?"],
-    summary:
-      "`attention` as a kernel over blocks of queries has it: [batch…, L, D], [batch…, S, D], [batch…, S, E], where batch axes of key and value may be 1, and a mask of floats [batch…, L, S], where all axes but the last may be. Made by the pass tile-attention.",
-    attrs: { scale: "as of `attention`", causal: "as of `attention`" },
-    infer: (types) => {
-      checkTiled(types.slice(0, 3), types[3]);
-      const [query, , value] = types as readonly [TensorType, TensorType, TensorType];
-      return { dtype: query.dtype, shape: [...query.shape.slice(0, -1), value.shape.at(-1)!] };
-    },
-    reference: ([query, key, value, mask], { attrs, types: [type], dim }) => {
-      const shape = type!.shape.map(dim);
-      const batch = shape.slice(0, -2);
-      const masks = mask && matrices(mask, batch);
-      const [q, k, v] = [query!, key!, value!].map((t) => matrices(t, batch)) as [Rows[], Rows[], Rows[]];
-      const y = q.map((rows, b) =>
-        rows.map((_, i) => {
-          const out = new Float64Array(shape.at(-1)!);
-          for (const [j, w] of referenceWeights(rows, k[b]!, i, attrs, rowOf(masks?.[b], i)).entries())
-            addScaled(out, w, v[b]![j]!);
-          return out;
-        }),
-      );
-      return joined(type!.dtype, shape, y);
-    },
-    // Passes make it after differentiation.
-    vjp: "none",
-    accuracy,
-    samples: [
-      sampleWith({ scale: 0.5, causal: false }, f32(2, 3, 4), f32(2, 5, 4), f32(2, 5, 6)),
-      sampleWith({ scale: 0.35, causal: true }, f32(2, 2, 35, 8), f32(2, 1, 35, 8), f32(2, 2, 35, 8)),
-      sampleWith({ scale: -1, causal: true }, f32(67, 5), f32(40, 5), f32(40, 18)),
-      sampleWith({ scale: 1, causal: false }, f32(3, 32, 16), f32(1, 65, 16), f32(1, 65, 1)),
-      sampleWith({ scale: 1, causal: true }, f32(1, 2, 4), f32(1, 0, 4), f32(1, 0, 4)),
-      sampleWith({ scale: 0.3, causal: false }, f32(2, 3, 1, 8), f32(2, 1, 37, 8), f32(2, 1, 37, 12), f32(1, 1, 1, 37)),
-      sampleWith({ scale: 0.3, causal: true }, f32(2, 45, 8), f32(1, 45, 8), f32(2, 45, 4), f32(1, 45, 45)),
-      sampleWith({ scale: 0.3, causal: false }, f32(2, 13, 3), f32(2, 21, 3), f32(2, 21, 4), f32(2, 1, 21)),
-    ],
+export const tiledAttention: PrimitiveOp<"tiledAttention", TiledAttentionAttrs> = defineOp<
+  "tiledAttention",
+  TiledAttentionAttrs
+>({
+  name: "tiledAttention",
+  operands: ["query", "key", "value", "mask?"],
+  summary:
+    "`attention` as a kernel over blocks of queries has it: [batch…, L, D], [batch…, S, D], [batch…, S, E], where batch axes of key and value may be 1, and a mask of floats [batch…, L, S], where all axes but the last may be. Made by the pass tile-attention.",
+  attrs: {
+    scale: "as of `attention`",
+    causal: "as of `attention`",
+    keys: "as many rows of key and value are there, from the first on: caches have room for more. Default: all",
   },
-);
+  infer: (types, { keys }) => {
+    checkTiled(types.slice(0, 3), keys, types[3]);
+    const [query, , value] = types as readonly [TensorType, TensorType, TensorType];
+    return { dtype: query.dtype, shape: [...query.shape.slice(0, -1), value.shape.at(-1)!] };
+  },
+  reference: ([query, key, value, mask], { attrs, types: [type], dim }) => {
+    const shape = type!.shape.map(dim);
+    const batch = shape.slice(0, -2);
+    const masks = mask && matrices(mask, batch);
+    const q = matrices(query!, batch);
+    const there = attrs.keys === undefined ? key!.shape.at(-2)! : dim(attrs.keys);
+    const [k, v] = [key!, value!].map((t) => matrices(t, batch).map((rows): Rows => rows.slice(0, there)));
+    const y = q.map((rows, b) =>
+      rows.map((_, i) => {
+        const out = new Float64Array(shape.at(-1)!);
+        for (const [j, w] of referenceWeights(rows, k![b]!, i, attrs, rowOf(masks?.[b], i)).entries())
+          addScaled(out, w, v![b]![j]!);
+        return out;
+      }),
+    );
+    return joined(type!.dtype, shape, y);
+  },
+  // Passes make it after differentiation.
+  vjp: "none",
+  accuracy,
+  samples: [
+    sampleWith({ scale: 0.5, causal: false }, f32(2, 3, 4), f32(2, 5, 4), f32(2, 5, 6)),
+    sampleWith({ scale: 0.35, causal: true }, f32(2, 2, 35, 8), f32(2, 1, 35, 8), f32(2, 2, 35, 8)),
+    sampleWith({ scale: -1, causal: true }, f32(67, 5), f32(40, 5), f32(40, 18)),
+    sampleWith({ scale: 1, causal: false }, f32(3, 32, 16), f32(1, 65, 16), f32(1, 65, 1)),
+    sampleWith({ scale: 1, causal: true }, f32(1, 2, 4), f32(1, 0, 4), f32(1, 0, 4)),
+    sampleWith({ scale: 0.3, causal: false }, f32(2, 3, 1, 8), f32(2, 1, 37, 8), f32(2, 1, 37, 12), f32(1, 1, 1, 37)),
+    sampleWith({ scale: 0.3, causal: true }, f32(2, 45, 8), f32(1, 45, 8), f32(2, 45, 4), f32(1, 45, 45)),
+    sampleWith({ scale: 0.3, causal: false }, f32(2, 13, 3), f32(2, 21, 3), f32(2, 21, 4), f32(2, 1, 21)),
+    sampleWith({ scale: 0.5, causal: false, keys: 19 }, f32(2, 3, 1, 8), f32(2, 1, 32, 8), f32(2, 1, 32, 4)),
+    sampleWith({ scale: 0.5, causal: false, keys: 18 }, f32(2, 33, 5), f32(1, 40, 5), f32(2, 40, 3), f32(1, 33, 18)),
+  ],
+});
 
 export const tiledAttentionGrad: PrimitiveOp<"tiledAttentionGrad", AttentionAttrs, "many"> = defineMultiOp<
   "tiledAttentionGrad",

@@ -9,12 +9,13 @@ import {
   mergeShapes,
   normalizeAxis,
   requireAtLeast,
+  requireAtMost,
   requireStretch,
   stretchOf,
 } from "../infer.js";
 import { defineOp, type PrimitiveOp } from "../op.js";
 import { bool, f32, i64, of, sampleWith } from "../sample.js";
-import { forEachIndex, reshaped, setElement, stridesOf, zeros } from "../tensor.js";
+import { forEachIndex, reshaped, setElement, stridesOf, type Tensor, zeros } from "../tensor.js";
 import { constantLike, dimSize } from "./constant.js";
 import { eq, select } from "./logic.js";
 import { sum } from "./reduce.js";
@@ -248,6 +249,51 @@ export const slice: PrimitiveOp<"slice", SliceAttrs> = defineOp<"slice", SliceAt
     sampleWith({ starts: [16], sizes: [17], steps: [-1] }, f32(17)),
     sampleWith({ starts: [1], sizes: [4], steps: [3] }, i64(11)),
     sampleWith({ starts: [0, 2], sizes: [0, 1], steps: [1, 1] }, f32(3, 4)),
+  ],
+});
+
+type UpdateSliceAttrs = { readonly starts: readonly Dim[]; readonly hint?: string };
+
+export const updateSlice: PrimitiveOp<"updateSlice", UpdateSliceAttrs> = defineOp<"updateSlice", UpdateSliceAttrs>({
+  name: "updateSlice",
+  operands: ["x", "update"],
+  summary:
+    "x with the update over the elements from `starts` on. The update has the axes of x and must lie inside it. Where x is a state whose next value this is, only the update is written.",
+  attrs: { starts: "first index of each axis", hint: "what to do where the update does not fit, for people" },
+  infer: ([x, update], { starts, hint }) => {
+    const [to, from] = [x!, update!];
+    const is = `update ${typeText(from)} at [${starts.map(dimText)}] of ${typeText(to)}`;
+    if (from.dtype !== to.dtype || from.shape.length !== to.shape.length || starts.length !== to.shape.length)
+      throw new ModelError(`${is}: one dtype, one rank and a start for each axis are needed`);
+    to.shape.forEach((d, a) => {
+      const text = () =>
+        `${dimText(dimAdd(starts[a]!, from.shape[a]!))} must be at most ${dimText(d)}, the size of axis ${a} of ${typeText(to)}`;
+      requireAtLeast(starts[a]!, 0, () => `${is} begins before axis ${a}`);
+      requireAtMost(dimAdd(starts[a]!, from.shape[a]!), d, text, hint);
+    });
+    return to;
+  },
+  reference: ([x, update], { attrs, dim }) => {
+    const out: Tensor = { ...x!, data: x!.data.slice() };
+    const strides = stridesOf(out.shape);
+    const first = attrs.starts.reduce<number>((at, s, a) => at + dim(s) * strides[a]!, 0);
+    forEachIndex(update!.shape, (index, flat) => {
+      out.data[index.reduce((at, i, a) => at + i * strides[a]!, first)] = update!.data[flat]!;
+    });
+    return out;
+  },
+  vjp: ({ dy, operands: [, update], attrs: { starts } }) => [
+    updateSlice([dy, constantLike(update!, 0)], { starts }),
+    slice([dy], { starts, sizes: update!.type.shape, steps: starts.map(() => 1) }),
+  ],
+  accuracy: "exact",
+  samples: [
+    sampleWith({ starts: [1, 0] }, f32(4, 3), f32(2, 3)),
+    sampleWith({ starts: [0, 2, 1] }, f32(2, 5, 17), f32(2, 3, 9)),
+    sampleWith({ starts: [4] }, i64(9), i64(5)),
+    sampleWith({ starts: [3, 0] }, bool(3, 4), bool(0, 4)),
+    sampleWith({ starts: [0, 1] }, of("f16", 2, 6), of("f16", 2, 4)),
+    sampleWith({ starts: [] }, f32(), f32()),
   ],
 });
 

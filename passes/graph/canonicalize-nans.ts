@@ -34,6 +34,7 @@ function moved(node: GraphNode): readonly Value[] | undefined {
     case "transpose":
     case "broadcast":
     case "slice":
+    case "updateSlice":
     case "pad":
     case "concat":
     case "gather":

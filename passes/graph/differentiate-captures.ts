@@ -166,6 +166,7 @@ export class StepSums {
       case "reshape":
       case "broadcast":
       case "slice":
+      case "updateSlice":
       case "concat":
         return [...n.operands.keys()];
       case "pad":

@@ -126,7 +126,7 @@ function costOf(n: GraphNode, made: number): number {
 }
 
 const linear = (op: string): boolean =>
-  isElementwise(op) || isIndexOp(op) || isReduce(op) || op === "concat" || op === "pad";
+  isElementwise(op) || isIndexOp(op) || isReduce(op) || op === "concat" || op === "pad" || op === "updateSlice";
 
 function compute(n: GraphNode, known: Map<Value, Tensor>): readonly Tensor[] | undefined {
   try {

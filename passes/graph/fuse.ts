@@ -45,11 +45,11 @@ export interface Group {
   reduction?: { readonly shape: Shape; readonly axes: readonly number[] };
   /** The op whose kernel takes this as its epilogue. */
   sum?: GraphNode;
-  /** A concatenation or padding: the last op of its group. */
+  /** Writes parts of its result one after the other: the last op of its group. */
   readonly isWriter: boolean;
 }
 
-const writers: ReadonlySet<string> = new Set(["concat", "pad"]);
+const writers: ReadonlySet<string> = new Set(["concat", "pad", "updateSlice"]);
 
 /** Ops of a group: more make kernels that are slow to compile and hard to keep in registers. */
 const mostNodes = 48;

@@ -75,6 +75,26 @@ function repeatedHeads(v: Value): Repeated | undefined {
   return isOwn && isJoined && typeof times === "number" && times > 1 ? { inner: reshapeTo(x, own), times } : undefined;
 }
 
+/**
+ * What a value is the first rows of, its other axes as they are: caches have room for more keys than there are. The whole value has the axes
+ * of the part.
+ */
+function cacheOf(part: Value): Value | undefined {
+  let at = part;
+  while (at.def.op === "reshape") at = at.def.operands[0]!;
+  if (at.def.op !== "slice") return undefined;
+  const [whole] = at.def.operands as readonly [Value];
+  const { starts, sizes, steps } = at.def.attrs;
+  const axis = starts.length - 2;
+  const isFirstRows = starts.every((s, a) => s === 0 && steps[a] === 1);
+  const isWhole = whole.type.shape.every((d, a) => a === axis || dimEqual(sizes[a]!, d));
+  // Reshapes must leave the last two axes alone.
+  const same =
+    part.type.shape.length >= 2 && [-1, -2].every((a) => dimEqual(part.type.shape.at(a)!, at.type.shape.at(a)!));
+  if (!isFirstRows || !isWhole || !same) return undefined;
+  return reshapeTo(whole, [...part.type.shape.slice(0, -2), ...whole.type.shape.slice(-2)]);
+}
+
 type Operands = readonly [query: Value, key: Value, value: Value, mask?: Value];
 
 /** Queries by groups that share a head of keys and values, where these are repeated for them; and the shape of the result. */
@@ -102,7 +122,13 @@ export const tileAttention = rewritePass(
       const found = tiles(query, key, value, true);
       const added = mask && maskOf(mask, query, key);
       if (found === undefined || (mask !== undefined && added === undefined)) return undefined;
-      return reshapeTo(tiledAttention([...found, ...(added ? [added] : [])], n.attrs), n.results[0]!.type.shape);
+      const [q, k, v] = found;
+      const caches = [cacheOf(k), cacheOf(v)] as const;
+      const isCached = caches[0] && caches[1] && dimEqual(caches[0].type.shape.at(-2)!, caches[1].type.shape.at(-2)!);
+      const [from, attrs] = isCached
+        ? [[q, ...(caches as readonly [Value, Value])], { ...n.attrs, keys: k.type.shape.at(-2)! }]
+        : [[q, k, v], n.attrs];
+      return reshapeTo(tiledAttention([...from, ...(added ? [added] : [])], attrs), n.results[0]!.type.shape);
     }),
     rule("tile-attention-grad", node(["attentionGrad"], "n"), ({ n }) => {
       const [query, key, value, dy, mask] = n.operands as readonly [Value, Value, Value, Value, Value?];

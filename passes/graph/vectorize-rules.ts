@@ -134,6 +134,7 @@ const others = {
     const { starts, sizes, steps } = n.attrs;
     return again(n, b.values, { starts: [0, ...starts], sizes: [b.size, ...sizes], steps: [1, ...steps] });
   },
+  updateSlice: (n, b) => again(n, b.all(), { ...n.attrs, starts: [0, ...n.attrs.starts] }),
   pad: (n, b) => {
     const { low, high, interior, value } = n.attrs;
     return again(n, b.values, { low: [0, ...low], high: [0, ...high], interior: [0, ...interior], value });

@@ -84,6 +84,7 @@ const others = {
   transpose: moves,
   broadcast: moves,
   slice: moves,
+  updateSlice: (_, [x, update]) => ofEach(hull(x!.each, update!.each)),
   concat: moves,
   pad: (n, operands) => padded(n, operands),
   checkIndices: (_, [x]) => x!,

@@ -40,6 +40,7 @@ const ctx = new nn.Context(root, (v) => value(v.dtype as "f32", ...v.shape), {
 const more: readonly (() => unknown)[] = [
   () => F.size(param("x", { dtype: "f32", shape: [F.toSize(ctx, scalar("i64"), 9), 2] })),
   () => F.range(ctx, scalar("f32"), scalar("f32"), scalar("f32"), 9),
+  () => F.sliceScatter(x, value("f32", 2, 1), 1, 2),
   () => [F.nonzero(ctx, x), F.unique(ctx, x), F.maskedSelect(ctx, x, x.gt(0))],
   () => F.nms(ctx, value("f32", 5, 4), value("f32", 5), 0.5),
   () => F.roiAlign(ctx, image, value("f32", 3, 5), 2),

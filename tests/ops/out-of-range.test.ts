@@ -59,8 +59,10 @@ const SIZES: {
   reshape: ["shape"],
   scan: ["length"],
   slice: ["starts", "sizes"],
+  tiledAttention: ["keys"],
   topK: ["k"],
   unique: ["defines"],
+  updateSlice: ["starts"],
   windowSum: ["padLow", "padHigh"],
   windowSumGrad: ["padLow", "padHigh", "inputSize"],
 };

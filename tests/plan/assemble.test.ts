@@ -73,6 +73,7 @@ function chain(): Schedule {
     outputs: [{ name: "y", view: whole(temps[2]!), dtype: "f32", shape: [n, 4] }],
     requirements: [],
     stateResults: [],
+    counted: [],
   };
 }
 
@@ -137,6 +138,7 @@ describe("assemble", () => {
       outputs: [{ name: "out", view: whole(out), dtype: "f32", shape: [1, 4] }],
       requirements: [],
       stateResults: [{ state: s, value: whole(next) }],
+      counted: [],
     });
     const state = [{ name: "s", role: "param", tensor: tensorFrom("f32", [1, 4], [1, 1, 1, 1]) }] as const;
     const inPlace = schedule([one(call(s, w, later, 1)), one(call(s, w, next, 1))], later);

@@ -6,6 +6,7 @@ import { ModelError } from "../../../ir/errors.js";
 import { typeText, type Value } from "../../../ir/graph.js";
 import { normalizeAxis } from "../../../ir/infer.js";
 import { iota, scalarConstant } from "../../../ir/ops/constant.js";
+import { updateSlice } from "../../../ir/ops/movement.js";
 
 const { rankOf, sizeOf } = build;
 
@@ -68,6 +69,11 @@ export const unbind = (x: Value, dim = 0): readonly Value[] =>
 
 /** `length` elements of one axis from `start` on. */
 export const narrow = (x: Value, dim: number, start: Dim, length: Dim): Value => build.sliceAxis(x, dim, start, length);
+/** x with `src` over the elements of one axis from `start` on. A state whose next value this is keeps its place: only `src` is written. */
+export const sliceScatter = (x: Value, src: Value, dim = 0, start: Dim = 0): Value => {
+  const axis = normalizeAxis(dim, rankOf(x));
+  return updateSlice([x, src], { starts: x.type.shape.map((_, a) => (a === axis ? start : 0)) });
+};
 /** One index of an axis, which disappears. */
 export const select = (x: Value, dim: number, index: Dim): Value => build.takeAt(x, dim, index);
 

@@ -261,8 +261,8 @@ export class LowerContext {
   /** Checks before the next step that sizes are what `assumptions` say, whatever was checked before. */
   require(assumptions: readonly Assumption[], loc: string | undefined, op: string): void {
     const inRun: Requirement[] = [];
-    for (const { value, must, text } of assumptions) {
-      const limit = this.limit(loc ?? op, `the sizes do not fit: ${text}`, "give inputs of other sizes");
+    for (const { value, must, text, hint } of assumptions) {
+      const limit = this.limit(loc ?? op, `the sizes do not fit: ${text}`, hint ?? "give inputs of other sizes");
       const isGiven = this.#levels.length === 1 && [...dimSymbols(value).values()].every((s) => s.bound === undefined);
       (isGiven ? this.#requirements : inRun).push({ value, must, limit });
     }

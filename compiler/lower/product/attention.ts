@@ -3,7 +3,7 @@
 import { type Dim, dimAdd, dimMul } from "../../../ir/dim.js";
 import type { Shape, Value } from "../../../ir/graph.js";
 import { elemBytes } from "../../../ir/loop.js";
-import type { AttentionAttrs } from "../../../ir/ops/attention.js";
+import type { TiledAttentionAttrs } from "../../../ir/ops/attention.js";
 import {
   type AttentionSpec,
   attentionBlock,
@@ -28,13 +28,14 @@ interface Sizes {
 /** What both kernels take besides pointers. */
 function sizesOf(
   operands: readonly Value[],
-  { scale, causal }: AttentionAttrs,
+  { scale, causal, keys }: TiledAttentionAttrs,
   scratch: (typeof attentionScratch)["forward" | "gradient"],
   mask?: Shape,
 ): Sizes {
   const [q, k, v] = operands.slice(0, 3).map((o) => o.type.shape) as [Shape, Shape, Shape];
   const [d, e] = [q.at(-1)!, v.at(-1)!];
-  const [l, s] = [q.at(-2)!, k.at(-2)!];
+  const [l, rows] = [q.at(-2)!, k.at(-2)!];
+  const s = keys ?? rows;
   const batch = q.slice(0, -2);
   const isShared = [k, v].some((shape) => batch.some((n, a) => shape[a] === 1 && n !== 1)) || mask !== undefined;
   const stepsOf = (shape: Shape): readonly Dim[] => {
@@ -57,6 +58,7 @@ function sizesOf(
       causal,
       axes,
       masked: mask !== undefined,
+      ...(keys === undefined ? {} : { partial: true }),
       ...(typeof d === "number" ? { d } : {}),
       ...(typeof e === "number" ? { e } : {}),
     },
@@ -66,6 +68,7 @@ function sizesOf(
       s,
       d,
       e,
+      ...(keys === undefined ? {} : { rows }),
       scale: { kind: "f32", value: scale },
       work: { kind: "scratch", bytes: dimMul(elements, elemBytes.f32), perThread: true },
       ...(mask === undefined ? {} : { maskRow: maskStrides.at(-2)! }),

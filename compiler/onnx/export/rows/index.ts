@@ -36,8 +36,12 @@ const attention: Row<"attention"> = (e, node) => {
 };
 
 /** Kernels' forms stand for what they are made of. */
-const tiledAttention: Row<"tiledAttention"> = (e, node) =>
-  e.decompose(makeNode(attentions.attention, node.operands, node.attrs) as GraphNode);
+const tiledAttention: Row<"tiledAttention"> = (e, node) => {
+  const [query, key, value, ...mask] = node.operands as readonly [Value, Value, Value, ...Value[]];
+  const { keys, ...attrs } = node.attrs;
+  const there = [key, value].map((v) => (keys === undefined ? v : sliceAxis(v, -2, 0, keys)));
+  return e.decompose(makeNode(attentions.attention, [query, ...there, ...mask], attrs) as GraphNode);
+};
 
 const tiledAttentionGrad: Row<"tiledAttentionGrad"> = (e, node) => {
   const batch = node.operands[0]!.type.shape.slice(0, -2);

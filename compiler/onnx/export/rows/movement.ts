@@ -1,8 +1,9 @@
 /** Constants, counters and movement of elements. */
 
+import { concatenate, sliceAxis } from "../../../../ir/build.js";
 import { type Dim, dimAdd, dimBounds, dimEqual, dimMul, dimSub } from "../../../../ir/dim.js";
 import { isFloat, isStorageOnly } from "../../../../ir/dtype.js";
-import type { Shape } from "../../../../ir/graph.js";
+import type { Shape, Value } from "../../../../ir/graph.js";
 import { int, type Ref } from "../draft.js";
 import type { Emitter } from "../emitter.js";
 import type { Row, SomeRows } from "./row.js";
@@ -158,6 +159,20 @@ const concat: Row<"concat"> = (e, node) =>
     ? e.ref(node.operands[0]!)
     : e.op("Concat", e.refs(node.operands), { axis: int(node.attrs.axis) });
 
+/** Along each axis that the update does not cover, what lies before and after it is joined to it again. */
+const updateSlice: Row<"updateSlice"> = (e, { operands: [x, update], attrs: { starts } }) => {
+  const own = update!.type.shape;
+  const parted = x!.type.shape.map((_, a) => a).filter((a) => !dimEqual(own[a]!, x!.type.shape[a]!));
+  const joined = (of: Value, [axis, ...others]: readonly number[]): Value => {
+    if (axis === undefined) return update!;
+    const end = dimAdd(starts[axis]!, own[axis]!);
+    const middle = joined(sliceAxis(of, axis, starts[axis]!, own[axis]!), others);
+    const after = sliceAxis(of, axis, end, dimSub(of.type.shape[axis]!, end));
+    return concatenate([sliceAxis(of, axis, 0, starts[axis]!), middle, after], axis);
+  };
+  return e.emitValues([joined(x!, parted)]);
+};
+
 export const movement = {
   constant: (e, { attrs }) => e.constant(attrs.value, attrs.name),
   dimSize: (e, { attrs }) => e.sizes.scalar(attrs.size),
@@ -166,6 +181,7 @@ export const movement = {
   transpose: (e, node) => e.transpose(e.ref(node.operands[0]!), node.attrs.perm),
   broadcast,
   slice,
+  updateSlice,
   pad,
   concat,
 } satisfies SomeRows;
