@@ -23,7 +23,7 @@ export function planFunction(schedule: Schedule, placement: Placement, table: En
   const keep = (key: Dim, value: Dim): readonly Stmt[] =>
     table.keep(table.slot(key), table.inDoubles(value), largest, fresh("d"));
   for (const { symbol, state } of schedule.counted) {
-    const at = table.read(placement.address({ buffer: state, offset: 0 }));
+    const at = table.read(placement.address({ buffer: state, offset: 0 }), "ptr");
     statements.push(...storeCount(table, symbolDim(symbol), b.load("i64", "i64", at, b.i32(0)), fresh("count")));
   }
   statements.push(b.mut("largest", table.inDoubles(total)));
@@ -68,12 +68,7 @@ export function planFunction(schedule: Schedule, placement: Placement, table: En
 /** Keeps a count of 64 bits in its slot; one that no size can be stays out of range there. */
 const storeCount = (table: EntryTable, size: Dim, count: Expr, name: string): readonly Stmt[] =>
   b.letIn(name, b.convert("f64.from_i64S", count), (x) => [
-    b.store(
-      "i32",
-      b.i32(table.address(table.slot(size))),
-      b.i32(0),
-      asSlot(b.max(b.min(x, b.f64(2 ** 31 - 1)), b.f64(-1))),
-    ),
+    table.store(table.slot(size), 0, b.max(b.min(x, b.f64(2 ** 31 - 1)), b.f64(-1))),
   ]);
 
 interface Progression {
