@@ -3,7 +3,8 @@
  * wrong. The runtime decides; this module only says why, and what was probably meant.
  */
 import { describe, type Problem } from "./errors.js";
-import type { EntryInfo } from "./format.js";
+import { signature } from "./feeds.js";
+import type { DimInfo, EntryInfo, TensorInfo } from "./format.js";
 
 /** What an option is to be, by the name of its check in validate.ts. */
 const kinds: Readonly<Record<string, string>> = {
@@ -188,6 +189,52 @@ export const words = {
       const hint = feedHint(feeds[name], p) ?? p.hint;
       return { ...p, hint };
     });
+  },
+
+  /** Sizes that are unknown or out of their ranges. @param values and who binds them @param open inputs whose shapes are not known */
+  dims(
+    problems: readonly Problem[],
+    wrong: readonly DimInfo[],
+    values: ReadonlyMap<string, { readonly value: number; readonly by: string }>,
+    open: readonly TensorInfo[],
+  ): readonly Problem[] {
+    const why = ({ name, min, max }: DimInfo): Problem => {
+      const bound = values.get(name);
+      const range = `[${min}, ${max ?? "∞"}]`;
+      if (bound)
+        return {
+          where: bound.by,
+          message: `dim "${name}" is ${bound.value}, outside its range ${range}`,
+          hint: "compile the model with a wider range",
+        };
+      const inputs = open.filter((t) => t.shape.some((d) => typeof d !== "number" && d.dim === name));
+      const [where, hint] = inputs[0]
+        ? [
+            `input ${inputs.map((t) => `"${t.name}"`).join(", ")}`,
+            "pass { dtype, shape, data } instead of the data alone",
+          ]
+        : ["option dims", `pass { dims: { ${name}: … } } in ${range}`];
+      return { where, message: `the size of dim "${name}" is not known`, hint };
+    };
+    return [...problems, ...wrong.map(why)];
+  },
+
+  /** There is nothing of this name. @param names of those that there are */
+  name(kind: "entry" | "output", name: unknown, names: readonly string[]): readonly Problem[] {
+    const [where, whose] = (
+      {
+        entry: ["option entry", "there are"],
+        output: ["option outputs", "the outputs are"],
+      } as const
+    )[kind];
+    return [{ where, message: `no ${kind} ${describe(name)}`, hint: instead(String(name), names, whose) }];
+  },
+
+  /** An input has another shape than this run's sizes give it. @param got the shape, or the number of elements */
+  inputShape(input: TensorInfo, shape: readonly number[], got: readonly number[] | number): readonly Problem[] {
+    const given = typeof got === "number" ? `${got} elements` : `[${got.join(", ")}]`;
+    const message = `expected ${signature(input)}, here [${shape.join(", ")}], got ${given}`;
+    return [{ where: `input "${input.name}"`, message }];
   },
 
   /** A run needs more bytes than are allowed or to be had. @param sizes those of its dims */

@@ -1,6 +1,6 @@
 /** Checks feeds against an entry's signature and finds the dims that they bind. */
 import { Complaint } from "./complaint.js";
-import { describe, ModelError, type Problem } from "./errors.js";
+import { describe, type Problem } from "./errors.js";
 import { arrayTypes, type DType, type EntryInfo, type ManifestDim, type TensorInfo } from "./format.js";
 import { holds, sizeOf, type Tensor, type TensorData } from "./tensor.js";
 
@@ -25,7 +25,7 @@ export const signature = (t: { readonly dtype: DType; readonly shape: readonly M
 
 /**
  * @param given dims that the caller fixes; needed for those that stand alone in no input.
- * @throws ModelError with all problems: names, dtypes, ranks, sizes, dims that contradict each other or leave their range.
+ * @throws Complaint with all problems: names, dtypes, ranks, sizes, dims that contradict each other or leave their range.
  */
 export function bindFeeds(entry: EntryInfo, feeds: Feeds, given: Readonly<Record<string, number>> = {}): Bound {
   if (typeof feeds !== "object" || feeds === null || ArrayBuffer.isView(feeds)) {
@@ -46,9 +46,7 @@ export function bindFeeds(entry: EntryInfo, feeds: Feeds, given: Readonly<Record
     shapes.push(shape);
   }
   if (problems.length > 0) throw new Complaint("feeds", [problems, entry, feeds]);
-  const dims = bindDims(entry, data, shapes, given, problems);
-  if (problems.length > 0) throw new ModelError(problems);
-  return { data, shapes, dims };
+  return { data, shapes, dims: bindDims(entry, data, shapes, given, problems) };
 }
 
 interface ReadFeed {
@@ -136,28 +134,13 @@ function bindDims(
       else if (result.name !== null) bind(result.name, result.value, `input "${entry.inputs[i]!.name}"`);
     }
   }
-  for (const dim of entry.dims) {
-    const bound = values.get(dim.name);
-    const range = `[${dim.min}, ${dim.max ?? "∞"}]`;
-    if (!bound) {
-      const inputs = entry.inputs.filter(
-        (t, i) => open.has(i) && t.shape.some((d) => typeof d !== "number" && d.dim === dim.name),
-      );
-      const where = inputs.length > 0 ? `input ${inputs.map((t) => `"${t.name}"`).join(", ")}` : "option dims";
-      const hint =
-        inputs.length > 0
-          ? "pass { dtype, shape, data } instead of the data alone"
-          : `pass { dims: { ${dim.name}: … } } in ${range}`;
-      problems.push({ where, message: `the size of dim "${dim.name}" is not known`, hint });
-    } else if (!Number.isInteger(bound.value) || bound.value < dim.min || bound.value > (dim.max ?? 2 ** 31 - 1)) {
-      problems.push({
-        where: bound.by,
-        message: `dim "${dim.name}" is ${bound.value}, outside its range ${range}`,
-        hint: "compile the model with a wider range",
-      });
-    }
-  }
-  return entry.dims.map((d) => values.get(d.name)?.value ?? 0);
+  const wrong = entry.dims.filter(({ name, min, max }) => {
+    const { value = NaN } = values.get(name) ?? {};
+    return !Number.isInteger(value) || value < min || value > (max ?? 2 ** 31 - 1);
+  });
+  if (problems[0] || wrong[0])
+    throw new Complaint("dims", [problems, wrong, values, [...open].map((i) => entry.inputs[i]!)]);
+  return entry.dims.map((d) => values.get(d.name)!.value);
 }
 
 function inferFromLength(

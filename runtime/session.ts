@@ -1,7 +1,7 @@
 /** A loaded model, ready to run. */
-import { explain } from "./complaint.js";
-import { describe, modelError } from "./errors.js";
-import { bindFeeds, type Feed, type Feeds, signature } from "./feeds.js";
+import { Complaint, explain } from "./complaint.js";
+import { modelError } from "./errors.js";
+import { bindFeeds, type Feed, type Feeds } from "./feeds.js";
 import type { Paused } from "./finite.js";
 import { arrayTypes, type DType, type EntryInfo, type TensorInfo, type VariantId } from "./format.js";
 import type { Machine, Stop } from "./machine.js";
@@ -174,23 +174,18 @@ export class Session<I = Feeds, O = Results> extends HoldsState {
   ): { readonly machine: Machine; readonly entry: EntryInfo; readonly dims: readonly number[] } {
     signal?.throwIfAborted();
     const { machine } = this;
-    const { entries } = machine.manifest;
-    if (!Object.hasOwn(entries, name))
-      throw modelError("option entry", `no entry "${name}"`, `there are: ${Object.keys(entries).join(", ")}`);
-    const entry = entries[name]!;
+    const entry = entryOf(machine, name);
     const bound = bindFeeds(entry, feeds, dims);
     machine.plan(name, entry, bound.dims);
     entry.inputs.forEach((input, i) => {
       const data = bound.data[i]!;
       const shape = machine.shape(input.shape);
-      if (sizeOf(shape) !== data.length || bound.shapes[i]?.some((d, axis) => d !== shape[axis])) {
-        const got = bound.shapes[i] ? `[${bound.shapes[i].join(", ")}]` : `${data.length} elements`;
-        throw modelError(
-          `input "${input.name}"`,
-          `expected ${signature(input)}, here [${shape.join(", ")}], got ${got}`,
-        );
-      }
-      machine.bytes.set(bytesOf(data), machine.address(input, data.byteLength));
+      const given = bound.shapes[i];
+      if (sizeOf(shape) !== data.length || given?.some((d, axis) => d !== shape[axis]))
+        throw new Complaint("inputShape", [input, shape, given ?? data.length]);
+      const at = machine.address(input, data.byteLength);
+      // What was written to its place (`input`) is there.
+      if (data.byteOffset !== at || data.buffer !== machine.bytes.buffer) machine.bytes.set(bytesOf(data), at);
     });
     return { machine, entry, dims: bound.dims };
   }
@@ -220,6 +215,22 @@ export class Session<I = Feeds, O = Results> extends HoldsState {
     });
   }
 
+  /**
+   * A view of an input's place in the session's memory: what is written there before a run is fed to it without a copy, by
+   * `run({ x: view })`. Runs overwrite it, so it is to be filled anew before each; and it holds until a run of other sizes, which may move it or
+   * grow the memory: a view of memory that has grown is empty, and refused.
+   *
+   * @param shape of a run's input, where the model leaves it open
+   * @param options the entry whose input it is, and sizes that the shape does not show
+   * @throws ModelError naming what there is no input, or what sizes do not fit
+   */
+  input(name: string, shape?: readonly number[], options: Pick<RunOptions, "entry" | "dims"> = {}): Promise<Tensor> {
+    return this.enqueue(async () => {
+      const { inputView } = await import("./input.js");
+      return inputView(this.machine, this.#main, { name, shape, options }, { modelError, checkOptions, entryOf });
+    });
+  }
+
   /** Bytes of WebAssembly memory that the session holds. */
   get memoryBytes(): number {
     return this.#machine?.memoryBytes ?? 0;
@@ -238,14 +249,17 @@ function publicSignature({ name, dtype, shape }: TensorInfo): Signature {
   return { name, dtype, shape: shape.map((d) => (typeof d === "number" ? d : d.dim)) };
 }
 
-function outputOf(entry: EntryInfo, name: string): TensorInfo {
-  const found = entry.outputs.find((o) => o.name === name);
+/** @throws Complaint */
+function entryOf({ manifest: { entries } }: Machine, name: string): EntryInfo {
+  if (Object.hasOwn(entries, name)) return entries[name]!;
+  throw new Complaint("name", ["entry", name, Object.keys(entries)]);
+}
+
+/** @throws Complaint */
+function outputOf({ outputs }: EntryInfo, name: string): TensorInfo {
+  const found = outputs.find((o) => o.name === name);
   if (found) return found;
-  throw modelError(
-    "option outputs",
-    `no output ${describe(name)}`,
-    `the outputs are: ${entry.outputs.map((o) => o.name).join(", ")}`,
-  );
+  throw new Complaint("name", ["output", name, outputs.map((o) => o.name)]);
 }
 
 function readTensor(machine: Machine, t: TensorInfo, reuse: boolean): Tensor {

@@ -50,6 +50,45 @@ describe.each([
     );
   });
 
+  it("takes what was written to an input's own place, of any size, without a copy", async () => {
+    await withSession(
+      async (session) => {
+        for (const n of [4, 1, 9000, 0, 7]) {
+          const view = await session.input("x", [n, 3]);
+          expect(view).toMatchObject({ dtype: "f32", shape: [n, 3] });
+          for (let round = 0; round < 3; round++) {
+            const x = randomX(n).map((v) => v + round);
+            (view.data as Float32Array).set(x);
+            const { y, z } = await session.run({ x: view });
+            expect(y).toEqual({ dtype: "f32", shape: [n, 3], data: mainExpected(x).y });
+            expect(z?.data).toEqual(mainExpected(x).z);
+          }
+        }
+        // A view from before, at another place or of memory that has grown since, is copied or refused, and never read amiss.
+        const before = await session.input("x", [2, 3]);
+        await session.run({ x: { dtype: "f32", shape: [50_000, 3], data: randomX(50_000) } });
+        if (before.data.length === 0) {
+          await expect(session.run({ x: before })).rejects.toThrow(
+            /input "x": expected f32\[n, 3\], got shape \[2,3\] with 0 elements/,
+          );
+        } else {
+          const x = randomX(2);
+          (before.data as Float32Array).set(x);
+          expect((await session.run({ x: before })).y?.data).toEqual(mainExpected(x).y);
+        }
+        expect((await session.input("x", undefined, { dims: { n: 5 } })).shape).toEqual([5, 3]);
+        await expect(session.input("q")).rejects.toThrow(/input "q": the model has no such input\n.*its inputs are: x/);
+        await expect(session.input("x")).rejects.toThrow(
+          /the size of dim "n" is not known\n.*pass its shape, or the option dims/,
+        );
+        await expect(session.input("x", [4, 2])).rejects.toThrow(/expected f32\[n, 3\], got \[4, 2\]/);
+        await expect(session.input("x", [-1, 3])).rejects.toThrow(/dim "n" is -1, outside its range/);
+        await expect(session.input("x", [4, 3], { entry: "nope" })).rejects.toThrow(/no entry "nope"/);
+      },
+      { threads, background },
+    );
+  });
+
   it("infers a shape from a bare array, returns the outputs asked for, and views where they are wanted", async () => {
     await withSession(
       async (session) => {
