@@ -1,10 +1,10 @@
 /** Cuts data sets into batches. A module of its own, which is loaded by those who train or evaluate. */
 import type { Complaint } from "./complaint.js";
 import { describe, type modelError } from "./errors.js";
-import { type Feed, type Feeds, type readFeed, signature } from "./feeds.js";
+import type { Feed, Feeds, readFeed } from "./feeds.js";
 import { arrayTypes, type DType, type EntryInfo, type TensorInfo } from "./format.js";
 import { epochSeed, permutation } from "./order.js";
-import { sizeOf, type Tensor, type TensorData } from "./tensor.js";
+import { signature, sizeOf, type Tensor, type TensorData } from "./tensor.js";
 
 /**
  * All samples in arrays, by input name; batches made by the caller: an iterable, or for more than one epoch a function that

@@ -3,8 +3,8 @@
  * wrong. The runtime decides; this module only says why, and what was probably meant.
  */
 import { describe, type Problem } from "./errors.js";
-import { signature } from "./feeds.js";
 import type { DimInfo, EntryInfo, TensorInfo } from "./format.js";
+import { signature } from "./tensor.js";
 
 /** What an option is to be, by the name of its check in validate.ts. */
 const kinds: Readonly<Record<string, string>> = {

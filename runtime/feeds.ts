@@ -1,8 +1,8 @@
 /** Checks feeds against an entry's signature and finds the dims that they bind. */
 import { Complaint } from "./complaint.js";
 import { describe, type Problem } from "./errors.js";
-import { arrayTypes, type DType, type EntryInfo, type ManifestDim, type TensorInfo } from "./format.js";
-import { holds, sizeOf, type Tensor, type TensorData } from "./tensor.js";
+import { arrayTypes, type EntryInfo, type TensorInfo } from "./format.js";
+import { holds, signature, sizeOf, type Tensor, type TensorData } from "./tensor.js";
 
 /** A tensor, or its data alone where the shape follows from the length. */
 export type Feed = Tensor | TensorData;
@@ -17,11 +17,6 @@ export interface Bound {
   /** In the order of the entry's dims. */
   readonly dims: readonly number[];
 }
-
-const bare = (d: ManifestDim): string => (typeof d === "number" ? String(d) : d.dim);
-/** `f32[batch, 3, 224, 224]` */
-export const signature = (t: { readonly dtype: DType; readonly shape: readonly ManifestDim[] }): string =>
-  `${t.dtype}[${t.shape.map(bare).join(", ")}]`;
 
 /**
  * @param given dims that the caller fixes; needed for those that stand alone in no input.

@@ -1,6 +1,7 @@
 /** The typed glue beside an artefact: `NAME.js` loads it, `NAME.d.ts` says what goes in and comes out. */
-import { signature } from "./feeds.js";
+
 import { arrayTypes, type EntryInfo, type Manifest, type TensorInfo } from "./format.js";
+import { signature } from "./tensor.js";
 
 export function glueModule(manifest: Manifest): string {
   return `// Written by ${oneLine(manifest.producer)}. Loads the artefact that lies beside this file.

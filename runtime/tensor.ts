@@ -1,6 +1,6 @@
 /** Tensors as callers see them, and their element types. */
 import { describe } from "./errors.js";
-import { arrayTypes, type DType } from "./format.js";
+import { arrayTypes, type DType, type ManifestDim } from "./format.js";
 
 interface Arrays {
   Float32Array: Float32Array;
@@ -28,6 +28,11 @@ export const sizeOf = (shape: readonly number[]): number => shape.reduce((n, d) 
 /** Bytes that a tensor takes. */
 export const byteSize = (dtype: DType, shape: readonly number[]): number =>
   sizeOf(shape) * arrayTypes[dtype].BYTES_PER_ELEMENT;
+
+const bare = (d: ManifestDim): string => (typeof d === "number" ? String(d) : d.dim);
+/** `f32[batch, 3, 224, 224]` */
+export const signature = (t: { readonly dtype: DType; readonly shape: readonly ManifestDim[] }): string =>
+  `${t.dtype}[${t.shape.map(bare).join(", ")}]`;
 
 /** A view of `count` elements at a byte address. */
 export function viewOf(dtype: DType, buffer: ArrayBufferLike, at: number, count: number): TensorData {
