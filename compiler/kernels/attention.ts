@@ -19,11 +19,13 @@
 import type { Expr, LoopFunction, LoopParam } from "../../ir/loop.js";
 import { type Block, buildFunction } from "../../ir/loop-block.js";
 import * as B from "../../ir/loop-build.js";
-import { attentionRow, hasRows } from "./attention-row.js";
+import { type AttentionMask, attentionRow, hasRows, maskElem, maskedScore, maskSuffix } from "./attention-row.js";
 import { chooseTile } from "./choose-tile.js";
 import { Helpers } from "./columns.js";
 import { type GemmKernel, gemm, type Kernel } from "./gemm.js";
 import { int, ints } from "./tile.js";
+
+export type { AttentionMask };
 
 /** Queries of a block: lanes of a row of weights. */
 export const attentionBlock = 32;
@@ -38,8 +40,8 @@ export interface AttentionSpec {
   readonly e?: number;
   /** Batch axes where keys, values or masks are shared by several matrices; 0 where each has its own. */
   readonly axes: number;
-  /** Whether floats are added to the scores. */
-  readonly masked?: boolean;
+  /** What masks the scores. */
+  readonly masked?: AttentionMask;
   /** Whether matrices of keys and values have more rows than there are keys. */
   readonly partial?: boolean;
 }
@@ -49,6 +51,8 @@ const fewQueries = 12;
 
 /** Elements of memory that a thread works in: transposed queries (and dY), weights (and their cotangents). */
 export const attentionScratch = { forward: { wide: 1, deep: 1 }, gradient: { wide: 2, deep: 2 } } as const;
+
+const maskBytes = (kind: AttentionMask): number => (kind === "bool" ? 1 : bytes);
 
 const single = { type: "f32" } as const;
 const by = { name: "by", ...single } as const;
@@ -63,7 +67,7 @@ const common = ({ axes, masked, partial }: AttentionSpec): readonly LoopParam[] 
   ...(partial ? ints("rows") : []),
   { name: "scale", ...single },
   ...pointers("work"),
-  ...(masked ? [...pointers("mask"), ...ints("maskRow")] : []),
+  ...(masked ? [B.pointer("mask", maskElem[masked]), ...ints("maskRow")] : []),
   ...Array.from({ length: axes }, (_, i) => [
     ...ints(`batch${i}`, `keyStep${i}`, `valueStep${i}`),
     ...(masked ? ints(`maskStep${i}`) : []),
@@ -144,23 +148,24 @@ function softmaxColumns(causal: boolean): LoopFunction {
   });
 }
 
-/** p[keys][32] += mask[count][keys], whose rows are `step` elements apart. */
-const addMask: LoopFunction = buildFunction(
-  "f32_attention_mask",
-  [...pointers("p", "mask"), ...ints("count", "keys", "step")],
-  undefined,
-  (f, [p, mask, count, keys, step]) => {
-    const row = f.mut("row", mask!);
-    f.for("r", 0, count!, 1, (r) => {
-      const at = f.mut("at", B.add(p!, B.mul(r, bytes)));
-      f.for("key", 0, keys!, 1, (key) => {
-        f.store("f32", at, 0, B.add(B.load("f32", "f32", at, 0), B.load("f32", "f32", row, key)));
-        f.assign(at, B.add(at, rowBytes));
+/** p[keys][32] under mask[count][keys], whose rows are `step` elements apart. */
+const addMask = (kind: AttentionMask): LoopFunction =>
+  buildFunction(
+    `f32_attention_mask${kind === "f32" ? "" : "_bool"}`,
+    [...pointers("p"), B.pointer("mask", maskElem[kind]), ...ints("count", "keys", "step")],
+    undefined,
+    (f, [p, mask, count, keys, step]) => {
+      const row = f.mut("row", mask!);
+      f.for("r", 0, count!, 1, (r) => {
+        const at = f.mut("at", B.add(p!, B.mul(r, bytes)));
+        f.for("key", 0, keys!, 1, (key) => {
+          f.store("f32", at, 0, maskedScore(B.load("f32", "f32", at, 0), row, kind, key));
+          f.assign(at, B.add(at, rowBytes));
+        });
+        f.assign(row, B.add(row, B.mul(step!, maskBytes(kind))));
       });
-      f.assign(row, B.add(row, B.mul(step!, bytes)));
-    });
-  },
-);
+    },
+  );
 
 /** g = by · p ∘ (g − Σ p ∘ g down the columns). */
 const softmaxGradColumns: LoopFunction = buildFunction(
@@ -270,13 +275,13 @@ const matrixAt = (f: Block, base: Expr, matrix: Expr, rows: Expr, n: Expr, first
   f.let("at", B.add(base, B.mul(B.mul(B.add(B.mul(matrix, rows), first), n), bytes)));
 
 const suffix = ({ causal, d, e, axes, masked, partial }: AttentionSpec): string =>
-  `${causal ? "_causal" : ""}${masked ? "_masked" : ""}${partial ? "_partial" : ""}_${d ?? "d"}x${e ?? "e"}${axes === 0 ? "" : `_shared${axes}`}`;
+  `${causal ? "_causal" : ""}${maskSuffix(masked)}${partial ? "_partial" : ""}_${d ?? "d"}x${e ?? "e"}${axes === 0 ? "" : `_shared${axes}`}`;
 
 /** Weights of the block of queries at `first`, in `weights`: how many queries it has, and how many keys it sees. */
 function blockWeights(
   f: Block,
   products: Products,
-  causal: boolean,
+  { causal, masked }: AttentionSpec,
   p: Readonly<Record<string, Expr>>,
   at: {
     readonly first: Expr;
@@ -291,7 +296,8 @@ function blockWeights(
   const keys = causal ? f.let("keys", B.minS(p.s!, B.add(at.first, count))) : p.s!;
   f.callNamed(products.use(transposeRows), { x: at.queries, to: at.wide, rows: count, columns: p.d!, by: p.scale! });
   products.againstBlock(f, keys, p.d!, at.keys, at.wide, at.weights);
-  if (at.mask) f.callNamed(products.use(addMask), { p: at.weights, mask: at.mask, count, keys, step: p.maskRow! });
+  if (at.mask && masked)
+    f.callNamed(products.use(addMask(masked)), { p: at.weights, mask: at.mask, count, keys, step: p.maskRow! });
   f.callNamed(products.use(softmaxColumns(causal)), { p: at.weights, keys, diagonal: at.first });
   return { count, keys };
 }
@@ -309,7 +315,7 @@ function namedOf(params: readonly LoopParam[], { d, e }: AttentionSpec): Readonl
 
 /** Chunks are blocks of queries, of all matrices: matrices · ceil(L/32). Entry parameters: q, k, v, y, then `common`. */
 export function attentionKernel(spec: AttentionSpec): Kernel {
-  const { causal, masked = false } = spec;
+  const { causal, masked } = spec;
   const params = [...ints("begin", "end"), ...pointers("q", "k", "v", "y"), ...common(spec)];
   const products = new Products();
   const fn = buildFunction(`f32_attention${suffix(spec)}`, params, undefined, (f) => {
@@ -327,11 +333,11 @@ export function attentionKernel(spec: AttentionSpec): Kernel {
       const values = matrixAt(f, v, valueMatrix, rows, e);
       const to = matrixAt(f, y, matrix, l, e, first);
       const mask = masked
-        ? f.let("maskRows", B.add(p.mask!, B.mul(B.add(maskAt, B.mul(first, p.maskRow!)), bytes)))
+        ? f.let("maskRows", B.add(p.mask!, B.mul(B.add(maskAt, B.mul(first, p.maskRow!)), maskBytes(masked))))
         : undefined;
       const byBlock = () => {
         const at = { first, queries, keys: keysAt, wide: work, weights, ...(mask ? { mask } : {}) };
-        const { count, keys } = blockWeights(f, products, causal, p, at);
+        const { count, keys } = blockWeights(f, products, spec, p, at);
         products.overKeys(f, count, keys, e, weights, values, to);
       };
       if (!hasRows(spec.d, spec.e)) {
@@ -341,14 +347,14 @@ export function attentionKernel(spec: AttentionSpec): Kernel {
       const few = f.let("few", B.minS(B.sub(l, first), attentionBlock));
       const byRow = () =>
         f.for("row", 0, few, 1, (row) => {
-          const rowOf = (base: Expr, n: Expr) => B.add(base, B.mul(B.mul(row, n), bytes));
+          const rowOf = (base: Expr, n: Expr, size = bytes) => B.add(base, B.mul(B.mul(row, n), size));
           f.callNamed(products.use(attentionRow(spec.d!, spec.e!, masked)), {
             q: rowOf(queries, d),
             k: keysAt,
             v: values,
             y: rowOf(to, e),
             work,
-            ...(mask ? { mask: rowOf(mask, p.maskRow!) } : {}),
+            ...(mask && masked ? { mask: rowOf(mask, p.maskRow!, maskBytes(masked)) } : {}),
             keys: causal ? B.minS(s, B.add(B.add(first, row), 1)) : s,
             scale: p.scale!,
           });
@@ -361,7 +367,6 @@ export function attentionKernel(spec: AttentionSpec): Kernel {
 
 /** Chunks are matrices. Entry parameters: q, k, v, dy, dq, dk, dv, then `common`; dk and dv have all matrices. */
 export function attentionGradKernel(spec: AttentionSpec): Kernel {
-  const { causal } = spec;
   const params = [...ints("begin", "end"), ...pointers("q", "k", "v", "dy", "dq", "dk", "dv"), ...common(spec)];
   const products = new Products();
   const fn = buildFunction(`f32_attention_grad${suffix(spec)}`, params, undefined, (f) => {
@@ -384,7 +389,7 @@ export function attentionGradKernel(spec: AttentionSpec): Kernel {
       f.for("first", 0, l, attentionBlock, (first) => {
         const queries = matrixAt(f, q, matrix, l, d, first);
         const at = { first, queries, keys: keysAt, wide: work, weights };
-        const { count, keys } = blockWeights(f, products, causal, p, at);
+        const { count, keys } = blockWeights(f, products, spec, p, at);
         const dyAt = matrixAt(f, dy, matrix, l, e, first);
         f.callNamed(products.use(transposeRows), { x: dyAt, to: wideDy, rows: count, columns: e, by: B.f32(1) });
         products.againstBlock(f, keys, e, valuesAt, wideDy, scores);

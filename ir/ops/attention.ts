@@ -130,15 +130,16 @@ export const attentionGrad: CompositeOp<"attentionGrad", AttentionAttrs, "many">
 export type TiledAttentionAttrs = AttentionAttrs & { readonly keys?: Dim };
 
 /**
- * f32 of shapes [batch…, L, D], [batch…, S, D], [batch…, S, E] with the same batch axes, or 1 in key and value; a mask of f32 [batch…, L, keys] of which
+ * f32 of shapes [batch…, L, D], [batch…, S, D], [batch…, S, E] with the same batch axes, or 1 in key and value; a mask of f32 or bool [batch…, L, keys] of which
  * all axes but the last may be 1. Throws ModelError.
  */
 function checkTiled(types: readonly TensorType[], keys?: Dim, mask?: TensorType): void {
   const [q, k, v] = types.map((t) => t.shape) as [Shape, Shape, Shape];
   const wrong = () => `no attention by blocks of ${types.map(typeText).join(", ")}`;
-  const isMatrices = [...types, ...(mask ? [mask] : [])].every(
-    (t) => t.dtype === "f32" && t.shape.length === q.length && q.length >= 2,
-  );
+  const isOfRank = (t: TensorType) => t.shape.length === q.length && q.length >= 2;
+  const isMatrices =
+    types.every((t) => t.dtype === "f32" && isOfRank(t)) &&
+    (mask === undefined || (["f32", "bool"].includes(mask.dtype) && isOfRank(mask)));
   if (!isMatrices) throw new ModelError(wrong());
   for (const shape of [k, v])
     for (const [a, n] of shape.slice(0, -2).entries()) if (n !== 1) mergeDims(n, q[a]!, wrong);
@@ -199,6 +200,16 @@ const joined = (dtype: Tensor["dtype"], shape: readonly number[], all: readonly 
   );
 const zeroRows = (rows: number, columns: number): Rows => Array.from({ length: rows }, () => new Float64Array(columns));
 
+/** What a mask adds to the scores. */
+const asAdded = (mask: Tensor): Tensor =>
+  mask.dtype === "bool"
+    ? tensorFrom(
+        "f32",
+        mask.shape,
+        [...toFloat64(mask)].map((seen) => (seen ? 0 : Number.NEGATIVE_INFINITY)),
+      )
+    : mask;
+
 export const tiledAttention: PrimitiveOp<"tiledAttention", TiledAttentionAttrs> = defineOp<
   "tiledAttention",
   TiledAttentionAttrs
@@ -206,7 +217,7 @@ export const tiledAttention: PrimitiveOp<"tiledAttention", TiledAttentionAttrs> 
   name: "tiledAttention",
   operands: ["query", "key", "value", "mask?"],
   summary:
-    "`attention` as a kernel over blocks of queries has it: [batch…, L, D], [batch…, S, D], [batch…, S, E], where batch axes of key and value may be 1, and a mask of floats [batch…, L, S], where all axes but the last may be. Made by the pass tile-attention.",
+    "`attention` as a kernel over blocks of queries has it: [batch…, L, D], [batch…, S, D], [batch…, S, E], where batch axes of key and value may be 1, and a mask [batch…, L, S], where all axes but the last may be. Made by the pass tile-attention.",
   attrs: {
     scale: "as of `attention`",
     causal: "as of `attention`",
@@ -220,7 +231,7 @@ export const tiledAttention: PrimitiveOp<"tiledAttention", TiledAttentionAttrs> 
   reference: ([query, key, value, mask], { attrs, types: [type], dim }) => {
     const shape = type!.shape.map(dim);
     const batch = shape.slice(0, -2);
-    const masks = mask && matrices(mask, batch);
+    const masks = mask && matrices(asAdded(mask), batch);
     const q = matrices(query!, batch);
     const there = attrs.keys === undefined ? key!.shape.at(-2)! : dim(attrs.keys);
     const [k, v] = [key!, value!].map((t) => matrices(t, batch).map((rows): Rows => rows.slice(0, there)));
@@ -246,6 +257,13 @@ export const tiledAttention: PrimitiveOp<"tiledAttention", TiledAttentionAttrs> 
     sampleWith({ scale: 0.3, causal: false }, f32(2, 3, 1, 8), f32(2, 1, 37, 8), f32(2, 1, 37, 12), f32(1, 1, 1, 37)),
     sampleWith({ scale: 0.3, causal: true }, f32(2, 45, 8), f32(1, 45, 8), f32(2, 45, 4), f32(1, 45, 45)),
     sampleWith({ scale: 0.3, causal: false }, f32(2, 13, 3), f32(2, 21, 3), f32(2, 21, 4), f32(2, 1, 21)),
+    sampleWith(
+      { scale: 1, causal: false },
+      f32(2, 2, 4),
+      f32(2, 3, 4),
+      f32(2, 3, 4),
+      noGrad(exactly([1, 0, 1, 0, 0, 1], bool(1, 2, 3))),
+    ),
     sampleWith({ scale: 0.5, causal: false, keys: 19 }, f32(2, 3, 1, 8), f32(2, 1, 32, 8), f32(2, 1, 32, 4)),
     sampleWith({ scale: 0.5, causal: false, keys: 18 }, f32(2, 33, 5), f32(1, 40, 5), f32(2, 40, 3), f32(1, 33, 18)),
   ],

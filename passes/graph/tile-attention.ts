@@ -4,7 +4,7 @@
  *
  *   %y = attention %q %k %v {scale=0.2, causal=true}   ⇒   %y = tiledAttention %q %k %v {scale=0.2, causal=true}
  *
- * In f32, with heads of known size, without masks or with masks of floats; heads that exporters repeat for groups of queries are read where they
+ * In f32, with heads of known size, with or without masks; heads that exporters repeat for groups of queries are read where they
  * are. Gradients take no masks, and no fewer queries than half a block.
  */
 
@@ -40,10 +40,10 @@ function tiles(query: Value, key: Value, value: Value, rows: boolean): readonly 
   return fits(k.type.shape) && fits(v.type.shape) ? [query, k, v] : undefined;
 }
 
-/** A mask of floats as the kernels take it: all axes, those of the batch and of queries perhaps of 1. */
+/** A mask as the kernels take it: all axes, those of the batch and of queries perhaps of 1. */
 function maskOf(mask: Value, query: Value, key: Value): Value | undefined {
   const { shape } = query.type;
-  if (mask.type.dtype !== "f32") return undefined;
+  if (mask.type.dtype !== "f32" && mask.type.dtype !== "bool") return undefined;
   const whole = padded(mask, shape.length);
   const own = whole.type.shape;
   const isRow = own.length === shape.length && dimEqual(own.at(-1)!, key.type.shape.at(-2)!);

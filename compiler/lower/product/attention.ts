@@ -1,10 +1,11 @@
 /** Attention by the kernels of compiler/kernels/attention.ts. */
 
 import { type Dim, dimAdd, dimMul } from "../../../ir/dim.js";
-import type { Shape, Value } from "../../../ir/graph.js";
+import type { Shape, TensorType, Value } from "../../../ir/graph.js";
 import { elemBytes } from "../../../ir/loop.js";
 import type { TiledAttentionAttrs } from "../../../ir/ops/attention.js";
 import {
+  type AttentionMask,
   type AttentionSpec,
   attentionBlock,
   attentionGradKernel,
@@ -30,7 +31,7 @@ function sizesOf(
   operands: readonly Value[],
   { scale, causal, keys }: TiledAttentionAttrs,
   scratch: (typeof attentionScratch)["forward" | "gradient"],
-  mask?: Shape,
+  mask?: TensorType,
 ): Sizes {
   const [q, k, v] = operands.slice(0, 3).map((o) => o.type.shape) as [Shape, Shape, Shape];
   const [d, e] = [q.at(-1)!, v.at(-1)!];
@@ -46,7 +47,7 @@ function sizesOf(
   const wide = scratch.wide === 2 ? dimAdd(d, e) : d;
   const elements = dimMul(attentionBlock, dimAdd(wide, dimMul(scratch.deep, s)));
   const axes = isShared ? batch.length : 0;
-  const maskStrides = mask === undefined ? [] : stridesOf(mask).map((step, a) => (mask[a] === 1 ? 0 : step));
+  const maskStrides = mask ? stridesOf(mask.shape).map((step, a) => (mask.shape[a] === 1 ? 0 : step)) : [];
   const steps = batch.slice(0, axes).map((n, i) => ({
     [`batch${i}`]: n,
     [`keyStep${i}`]: keySteps[i]!,
@@ -57,7 +58,7 @@ function sizesOf(
     spec: {
       causal,
       axes,
-      masked: mask !== undefined,
+      ...(mask ? { masked: mask.dtype as AttentionMask } : {}),
       ...(keys === undefined ? {} : { partial: true }),
       ...(typeof d === "number" ? { d } : {}),
       ...(typeof e === "number" ? { e } : {}),
@@ -79,12 +80,7 @@ function sizesOf(
 
 function lowerTiledAttention(ctx: LowerContext, node: Node<"tiledAttention">): void {
   const [q, k, v, mask] = node.operands.map((o) => viewArg(ctx.view(o), "read")) as [Arg, Arg, Arg, Arg?];
-  const { spec, matrices, args } = sizesOf(
-    node.operands,
-    node.attrs,
-    attentionScratch.forward,
-    node.operands[3]?.type.shape,
-  );
+  const { spec, matrices, args } = sizesOf(node.operands, node.attrs, attentionScratch.forward, node.operands[3]?.type);
   addMicroKernel(ctx, {
     kernel: ctx.pool.kernel("attention", attentionKernel, spec),
     chunks: dimMul(matrices, ceilDiv(node.operands[0]!.type.shape.at(-2)!, attentionBlock)),
