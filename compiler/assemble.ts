@@ -12,13 +12,16 @@ import {
   type LimitInfo,
   type ManifestDim,
   type ManifestDraft,
+  mostPages,
   type OnnxInfo,
   pageBytes,
   type SizeRelation,
   type StepInfo,
   type TensorInfo,
   type VariantId,
+  variantIds,
 } from "../runtime/format.js";
+import { isWide } from "../runtime/platform.js";
 import { placeTensors } from "../runtime/safetensors.js";
 import { KernelSet } from "./kernel-set.js";
 import { type Arena, planArena } from "./plan/arena.js";
@@ -29,7 +32,7 @@ import { planFunction } from "./plan/plan-function.js";
 import { prepare, type WeightsPolicy } from "./plan/prepare.js";
 import { collectSlots, limitDim } from "./plan/reads.js";
 import { allBuffers, placeStateResults } from "./plan/state.js";
-import { EntryTable, type Slots } from "./plan/table.js";
+import { EntryTable, type Slots, slotWords } from "./plan/table.js";
 import { gradientGuard, type OnnxTemplate, type Program, weightStates } from "./program.js";
 import { type Buffer, forEachStep, limitsIn, type Schedule, type ScheduledInput, type Step } from "./schedule.js";
 import { emitModule, type Variant } from "./wasm/emit.js";
@@ -59,12 +62,17 @@ export interface Assembled {
   readonly plans: readonly { readonly schedule: Schedule; readonly arena: Arena }[];
 }
 
-const variantOf: Readonly<Record<VariantId, Variant>> = {
-  simd128: { simd: "simd128", threads: false },
-  "simd128-threads": { simd: "simd128", threads: true },
-  relaxed: { simd: "relaxed", threads: false },
-  "relaxed-threads": { simd: "relaxed", threads: true },
-};
+const variantOf = (id: VariantId): Variant => ({
+  simd: id.startsWith("relaxed") ? "relaxed" : "simd128",
+  threads: id.endsWith("threads"),
+  memory64: isWide(id),
+});
+
+/** The variant that differs in the width of its addresses alone. */
+const widened = (id: VariantId): VariantId => variantIds.find((v) => v !== id && v.replace("-64", "") === id) ?? id;
+
+/** What 32-bit addresses reach. */
+const memory32 = mostPages * pageBytes;
 
 const align = (n: number) => Math.ceil(n / alignment) * alignment;
 
@@ -104,6 +112,8 @@ interface Entry {
 interface EmittedEntry {
   readonly functions: readonly LoopFunction[];
   readonly info: EntryInfo;
+  /** Bytes of memory at the least dims. */
+  readonly leastBytes: number;
 }
 
 export function assemble(lowered: readonly Schedule[], program: Program, options: AssembleOptions): Assembled {
@@ -133,31 +143,42 @@ export function assemble(lowered: readonly Schedule[], program: Program, options
     const placement = new Placement(placeFixed(schedule, weights, preparedPlaces.offsets), arena);
     return { schedule, placement, slots: collectSlots(schedule, placement) };
   });
-  const slots = entries.reduce((n, e) => n + e.slots.values.length, 0);
-  const bases = basesFor(slots, weights, preparedPlaces.bytes);
-  let firstSlot = 0;
-  const emitted = entries.map((entry) => {
-    const table = new EntryTable(entry.slots, { offset: tableOffset, firstSlot, bases, wide: false });
-    firstSlot += entry.slots.values.length;
-    return emitEntry(entry, table, options.maxMemoryBytes);
-  });
+  const layOut = (wide: boolean) => {
+    const slots = entries.reduce((n, e) => n + slotWords(wide) * e.slots.values.length, 0);
+    const bases = basesFor(slots, weights, preparedPlaces.bytes);
+    let firstSlot = 0;
+    const emitted = entries.map((entry) => {
+      const table = new EntryTable(entry.slots, { offset: tableOffset, firstSlot, bases, wide });
+      firstSlot += slotWords(wide) * entry.slots.values.length;
+      return emitEntry(entry, table, options.maxMemoryBytes);
+    });
+    return { slots, bases, emitted };
+  };
+  const asked = options.variants.some(isWide);
+  const usual = layOut(asked);
+  const needs64 = usual.emitted.some(({ info }) => (info.maxBytes ?? options.maxMemoryBytes) > memory32);
+  const { slots, bases, emitted } = needs64 && !asked ? layOut(true) : usual;
+  const fits32 = emitted.every((e) => e.leastBytes <= memory32);
+  const narrow = fits32 ? options.variants : [];
+  const variants = new Set([...narrow, ...(needs64 ? options.variants.map(widened) : [])]);
 
   const largest = emitted.map((e) => e.info.maxBytes);
   const bound = largest.includes(null) ? options.maxMemoryBytes : Math.max(bases.arena, ...(largest as number[]));
   if (bases.arena > options.maxMemoryBytes || (!largest.includes(null) && bound > options.maxMemoryBytes)) {
     throw new ModelError({
       message: `a run needs up to ${bound} bytes of memory, the limit is ${options.maxMemoryBytes}`,
-      hint: "narrow the ranges of the dims, or raise maxMemoryBytes (at most 4 GiB)",
+      hint: "narrow the ranges of the dims, or raise maxMemoryBytes (at most 16 GiB; beyond 4 GiB the variants have 64-bit addresses)",
     });
   }
   const minPages = Math.max(1, Math.ceil(bases.arena / pageBytes));
-  const maxPages = Math.max(minPages, Math.min(65536, Math.ceil(bound / pageBytes)));
+  const maxPages = Math.max(minPages, Math.ceil(bound / pageBytes));
   const functions = [...kernels.functions, ...emitted.flatMap((e) => e.functions)];
   const exports = entries.flatMap(({ schedule }) => [`plan_${schedule.name}`, `run_${schedule.name}`]);
   const wasm: { [id in VariantId]?: Uint8Array } = {};
-  for (const id of options.variants) {
-    const variant = variantOf[id];
-    const memory = { shared: variant.threads, initialPages: minPages, maximumPages: maxPages };
+  for (const id of variants) {
+    const variant = variantOf(id);
+    const maximumPages = isWide(id) ? maxPages : Math.min(maxPages, mostPages);
+    const memory = { shared: variant.threads, initialPages: minPages, maximumPages };
     wasm[id] = emitModule({ functions, exports, memory, variant }).bytes;
   }
   const draft: ManifestDraft = {
@@ -248,7 +269,7 @@ function emitEntry({ schedule, placement }: Entry, table: EntryTable, maxMemoryB
     limits: limitsOf(schedule, table),
     ...(schedule.counted.length > 0 ? { counts: true } : {}),
   };
-  return { functions, info };
+  return { functions, info, leastBytes: dimBounds(table.placed(placement.end)).min };
 }
 
 function limitsOf(schedule: Schedule, table: EntryTable): LimitInfo[] {

@@ -10,6 +10,9 @@ import {
   type ArtifactParts,
   type FitInfo,
   type Manifest,
+  mostPages,
+  mostPages64,
+  pageBytes,
   type TrainingInfo,
   type VariantId,
   variantIds,
@@ -52,7 +55,10 @@ export interface CompileOptions {
   readonly deterministic?: boolean;
   /** Most threads that a session may use (default 16). */
   readonly maxThreads?: number;
-  /** Limit of a run's memory in bytes (default 2 GiB, at most 4 GiB). */
+  /**
+   * Limit of a run's memory in bytes (default 2 GiB, at most 16 GiB). What may need more than 4 GiB has variants with 64-bit addresses
+   * (`simd128-64` …), which engines of 2025 and later run.
+   */
   readonly maxMemoryBytes?: number;
   /**
    * What is computed from weights is computed once and kept, where its memory allows: `"small"` keeps nothing, `"fast"` all. Default
@@ -120,6 +126,11 @@ export interface TypedArtifact<T> extends Artifact {
   /** Never there: it carries the type. */
   readonly "~entries": T;
 }
+
+const memory32 = mostPages * pageBytes;
+/** The last page of 4 GiB is left out: what plans say of it would not fit 32 bits. */
+const memoryLimit = (bytes: number): number =>
+  bytes <= memory32 ? Math.min(bytes, memory32 - pageBytes) : Math.min(bytes, mostPages64 * pageBytes);
 
 const kernelPasses = loopPassesWith(inlinableMath);
 
@@ -206,7 +217,7 @@ async function compileWith(input: Graph | Program, options: CompileOptions, debu
       name,
       variants: options.variants ?? (options.deterministic ? baseline : all),
       maxThreads: options.maxThreads ?? 16,
-      maxMemoryBytes: Math.min(options.maxMemoryBytes ?? 2 ** 31, 2 ** 32 - 65536),
+      maxMemoryBytes: memoryLimit(options.maxMemoryBytes ?? 2 ** 31),
       ...(options.weights ? { weights: options.weights } : {}),
       optimizeKernel: (fn) => loopPipeline(fn, { passes: kernelPasses }),
       producer: `wasmith ${version}`,

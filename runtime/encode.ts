@@ -130,6 +130,12 @@ export async function encodeModules(artifact: ArtifactParts): Promise<Map<string
 /** The whole artefact as one module. */
 export async function encodeSingleFile(artifact: ArtifactParts): Promise<Bytes> {
   const { manifest } = artifact;
+  if (manifest.weights.bytes >= 2 ** 32)
+    throw new ModelError({
+      where: "single file",
+      message: `${manifest.weights.bytes} bytes of weights do not fit into a section of a module, which ends at 4 GiB`,
+      hint: "write the weights beside the module",
+    });
   const [first, ...others] = manifest.variants;
   const head = [
     custom(sections.whole, new Uint8Array()),

@@ -19,6 +19,28 @@ const kinds: Readonly<Record<string, string>> = {
   signal: "an AbortSignal",
 };
 
+/** What stands in braces in notes of load. */
+const reasons: Readonly<Record<string, string>> = {
+  simd: "this engine has no WebAssembly SIMD",
+  relaxed: "this engine has no relaxed SIMD",
+  memory64: "this engine has no 64-bit memory",
+  atomics: "this engine has no WebAssembly threads",
+  sharing: "SharedArrayBuffer is missing",
+  isolation:
+    "SharedArrayBuffer is missing, because the page is not cross-origin isolated (serve it with the headers " +
+    "Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp)",
+  single: "the artefact was compiled without threads",
+  apart: "its threaded variants can't be had",
+  missing: "its file is not part of what was loaded",
+  compiled: "the hash of the module is not checked: it came compiled",
+  insecure:
+    "hashes are not checked: WebCrypto is missing, because the page is not a secure context (https or localhost)",
+};
+
+/** Notes of load with the reasons in words. */
+export const inWords = (notes: readonly string[]): readonly string[] =>
+  notes.map((note) => note.replace(/\{(\w+)\}/g, (_, reason: string) => reasons[reason]!));
+
 const quoted = (text: string): string => JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}…` : text);
 
 /** Letters to change, add or remove to come from one word to the other. */
@@ -237,11 +259,20 @@ export const words = {
     return [{ where: `input "${input.name}"`, message }];
   },
 
+  variant(id: string, why: string): readonly Problem[] {
+    return [{ where: "option variant", message: `"${id}" can't run: ${inWords([why])}` }];
+  },
+
+  noVariant(notes: readonly string[], ids: readonly string[]): readonly Problem[] {
+    const hint = inWords(notes).join("; ") || `it has: ${ids.join(", ")}`;
+    return [{ where: "artefact", message: "no variant can run here", hint }];
+  },
+
   /** A run needs more bytes than are allowed or to be had. @param sizes those of its dims */
   memory(needed: number, allowed: number, sizes: string): readonly Problem[] {
     const why =
-      needed > wholeMemory
-        ? "more than the 4 GiB of WebAssembly"
+      needed > Math.max(wholeMemory, allowed)
+        ? `more than the ${allowed > wholeMemory ? mebibytes(allowed) : "4 GiB"} of WebAssembly`
         : `${mebibytes(needed)}, ${needed > allowed ? `maxMemoryBytes allows ${mebibytes(allowed)}` : "which the platform does not give"}`;
     const message = `a run${sizes && ` with ${sizes}`} needs ${why}`;
     return [{ where: "memory", message, hint: "use smaller sizes, or raise maxMemoryBytes" }];

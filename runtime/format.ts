@@ -10,6 +10,7 @@
  * - export `plan_E(): i32` for each entry E: reads the dims of E from the table, writes all derived sizes and arena offsets
  *   to the table, and returns the bytes of memory that a run needs, counted from address 0, as u32. It computes in 64 bits
  *   and returns `planOverflow` where any value does not fit, `planRefused` where sizes break limits. It may be called with any dims ≥ 0 and never traps.
+ *   64-bit variants return an i64.
  * - export `run_E(tid: i32, threads: i32, begin: i32, end: i32): i32`: executes the steps [begin, end) of the schedule and
  *   returns `end`. Every thread calls it with the same arguments apart from `tid`; barriers inside separate dependent kernels.
  *   A run is any partition of [0, steps) executed in order; between two slices all threads have returned, so a slice needs no
@@ -21,6 +22,9 @@
  *   (`memory.atomic.wait32`); 0 makes it spin, for a browser's main thread.
  *
  * ## Memory
+ *
+ * Variants `*-64*` import a memory with 64-bit addresses; in artefacts that have such, addresses and sizes take two slots each, the lower 32
+ * bits first.
  *
  * `[0, 256)` control block, then the table of i32 slots, the weights region, the state region, the arena. Regions
  * start at constants of the manifest, each a multiple of 64, in that order. The runtime zeroes nothing in the arena.
@@ -90,11 +94,14 @@ export const controlBytes = 256;
 /** Import of single-threaded variants, from `env`. */
 export const pollImport = "poll";
 
-/** `plan_E` returns this (as u32) when the run can't be laid out in 4 GiB. */
-export const planOverflow = 0xffffffff;
+/** `plan_E` returns this (as a signed integer) when the run can't be laid out in the memory that there can be. */
+export const planOverflow = -1;
 /** What `plan_E` returns where the dims break limits, whose slots it sets. */
-export const planRefused = 0xfffffffe;
+export const planRefused = -2;
 export const pageBytes = 65536;
+/** The most pages that 32-bit addresses reach, and those that engines give to 64-bit ones. */
+export const mostPages = 65536;
+export const mostPages64 = 2 ** 18;
 /** Alignment of regions, and of tensors in the weights file. */
 export const alignment = 64;
 /** Bytes of the weights' data section that have a hash of their own. */
@@ -140,8 +147,20 @@ export const arrayTypes = {
 
 export type DType = keyof typeof arrayTypes;
 
-/** In rising order of speed; `relaxed*` use relaxed SIMD, whose results may differ between machines. */
-export const variantIds = ["simd128", "simd128-threads", "relaxed", "relaxed-threads"] as const;
+/**
+ * In rising order of speed; `relaxed*` use relaxed SIMD, whose results may differ between machines. `*-64*` have 64-bit addresses: more
+ * memory, but each access is checked.
+ */
+export const variantIds = [
+  "simd128",
+  "simd128-threads",
+  "relaxed",
+  "relaxed-threads",
+  "simd128-64",
+  "simd128-64-threads",
+  "relaxed-64",
+  "relaxed-64-threads",
+] as const;
 export type VariantId = (typeof variantIds)[number];
 
 export interface Variant {
@@ -173,8 +192,8 @@ export interface TensorInfo {
   readonly name: string;
   readonly dtype: DType;
   readonly shape: readonly ManifestDim[];
-  /** Byte address, or the slot that holds it after plan. */
-  readonly offset: number | { readonly slot: number };
+  /** Byte address, or the slot that holds it after plan; in artefacts with 64-bit variants, `high` is the slot of its upper 32 bits. */
+  readonly offset: number | { readonly slot: number; readonly high?: number };
 }
 
 export interface StepInfo {

@@ -1,10 +1,18 @@
 /** From a stored or just compiled artefact to a session. */
-import { explain } from "./complaint.js";
+import { Complaint, explain } from "./complaint.js";
 import { describe, modelError } from "./errors.js";
 import type { Measures } from "./fit.js";
-import { type ArtifactParts, type DType, type Manifest, pageBytes, type VariantId, variantIds } from "./format.js";
+import {
+  type ArtifactParts,
+  type DType,
+  type Manifest,
+  mostPages,
+  pageBytes,
+  type VariantId,
+  variantIds,
+} from "./format.js";
 import { createMemory, Machine, type MachineOptions } from "./machine.js";
-import { importModule, isNode, obstacle, threadObstacle } from "./platform.js";
+import { importModule, isNode, isWide, obstacle, threadObstacle } from "./platform.js";
 import type { BinarySource } from "./read.js";
 import { type Report, type RunOptions, Session } from "./session.js";
 import { type OpenArtifact, openArtifact, type Source } from "./source.js";
@@ -28,7 +36,10 @@ export interface LoadOptions {
   readonly variant?: VariantId | undefined;
   /** Never takes relaxed SIMD, whose results may differ in the last bits between machines. Default false. */
   readonly deterministic?: boolean | undefined;
-  /** Upper limit of the session's WebAssembly memory. Default 4 GiB. */
+  /**
+   * Upper limit of the session's WebAssembly memory. Default 4 GiB, or what the model is compiled for where it needs more. With more, a
+   * variant with 64-bit addresses is taken where there is one.
+   */
   readonly maxMemoryBytes?: number | undefined;
   /** Where `worker.js` is, if not beside the runtime's own file. */
   readonly workerUrl?: URL | string | undefined;
@@ -105,28 +116,33 @@ async function open(source: Source | Promise<Response>, options: LoadOptions): P
     weights: "any",
     weightsFrom: "object",
   });
-  const { signal, maxMemoryBytes = 65536 * pageBytes } = options;
+  const { signal } = options;
   const artifact = await openArtifact(source, options.weights, signal);
   try {
-    return await start(artifact, options, maxMemoryBytes);
+    return await start(artifact, options);
   } finally {
     artifact.close();
   }
 }
 
-async function start(artifact: OpenArtifact, options: LoadOptions, maxMemoryBytes: number): Promise<Session> {
+async function start(artifact: OpenArtifact, options: LoadOptions): Promise<Session> {
   const { signal, workerUrl } = options;
   const { manifest } = artifact;
   const notes: string[] = artifact.unchecked === null ? [] : [artifact.unchecked];
   const asked = await countThreads(options.threads ?? 1);
   const wanted = Math.min(asked, manifest.memory.maxThreads);
   if (wanted < asked) notes.push(`${wanted} threads instead of ${asked}: the artefact was compiled for no more`);
-  const variant = chooseVariant(artifact, wanted, options, notes);
+  const wide = manifest.variants.some((v) => isWide(v.id)) ? await import("./wide.js") : null;
+  const whyNot: WhyNot = (id) => obstacle(id) ?? wide?.wideObstacle(id) ?? null;
+  const variant = chooseVariant(artifact, wanted, options, notes, whyNot);
   const shared = variant.endsWith("threads");
   const background = shared && (options.background ?? false);
   const threads = shared ? wanted : 1;
+  const create = isWide(variant) && wide?.wideMemory;
+  const most = (create ? manifest.memory.maxPages : mostPages) * pageBytes;
+  const maxMemoryBytes = Math.min(options.maxMemoryBytes ?? most, most);
   const how: MachineOptions = { threads, shared, background, maxMemoryBytes, workerUrl };
-  const memory = createMemory(manifest, how);
+  const memory = createMemory(manifest, how, create || ((limits) => new WebAssembly.Memory(limits)));
   // Weights go where they stay while the module is on its way and compiled.
   const [module] = await Promise.all([
     artifact.module(variant),
@@ -136,7 +152,8 @@ async function start(artifact: OpenArtifact, options: LoadOptions, maxMemoryByte
   const machine = await Machine.create(module, manifest, memory, how);
   try {
     signal?.throwIfAborted();
-    const report: Report = { variant, threads, notes, hash: artifact.hash, producer: manifest.producer };
+    const inWords = notes.length ? (await import("./explain.js")).inWords(notes) : notes;
+    const report: Report = { variant, threads, notes: inWords, hash: artifact.hash, producer: manifest.producer };
     const session = new (manifest.training?.fit ? TrainingSession : Session)(machine, report);
     const { weightsFrom } = options;
     if (weightsFrom) {
@@ -162,12 +179,16 @@ async function countThreads(threads: number | "auto"): Promise<number> {
   throw modelError("option threads", `expected "auto" or an integer from 1 to 256, got ${describe(threads)}`);
 }
 
+/** Why the engine can't run a variant, or null. */
+type WhyNot = (id: VariantId) => string | null;
+
 /** The fastest variant that the engine runs; notes say why a faster one was passed over. */
 function chooseVariant(
   { manifest, variants }: OpenArtifact,
   threads: number,
   options: LoadOptions,
   notes: string[],
+  whyNot: WhyNot,
 ): VariantId {
   const { variant, deterministic = false, background = false } = options;
   const team = threads > 1 || background;
@@ -178,34 +199,31 @@ function chooseVariant(
     if (!variants.includes(variant)) {
       throw modelError("option variant", `"${variant}" is not in the artefact`, `it has: ${variants.join(", ")}`);
     }
-    const why = obstacle(variant);
-    if (why) throw modelError("option variant", `"${variant}" can't run: ${why}`);
+    const why = whyNot(variant);
+    if (why) throw new Complaint("variant", [variant, why]);
     if (deterministic && variant.startsWith("relaxed")) {
       throw modelError("option variant", `"${variant}" contradicts deterministic: true`);
     }
     if (team && !variant.endsWith("threads")) notes.push(`${lost}: variant "${variant}" was asked for`);
     return variant;
   }
+  const wide = (options.maxMemoryBytes ?? 0) > mostPages * pageBytes;
   const rank = (id: VariantId): number =>
-    (id.endsWith("threads") === team ? 2 : 0) + (id.startsWith("relaxed") ? 1 : 0);
+    (isWide(id) === wide ? 4 : 0) + (id.endsWith("threads") === team ? 2 : 0) + (id.startsWith("relaxed") ? 1 : 0);
   const order = [...variantIds].sort((a, b) => rank(b) - rank(a));
   const listed = manifest.variants.map((v) => v.id);
   for (const id of order) {
-    const why = deterministic && id.startsWith("relaxed") ? "deterministic: true" : obstacle(id);
+    const why = deterministic && id.startsWith("relaxed") ? "deterministic: true" : whyNot(id);
     if (variants.includes(id) && why === null) {
       if (team && !id.endsWith("threads")) {
-        const reason =
-          threadObstacle() ??
-          (listed.some((v) => v.endsWith("threads"))
-            ? "its threaded variants can't be had"
-            : "the artefact was compiled without threads");
+        const reason = threadObstacle() ?? (listed.some((v) => v.endsWith("threads")) ? "{apart}" : "{single}");
         notes.push(`${lost}: ${reason}`);
       }
       return id;
     }
     // A variant with threads is no loss where one thread was asked for.
     const matters = listed.includes(id) && (team || !id.endsWith("threads"));
-    if (matters) notes.push(`variant "${id}" is not used: ${why ?? "its file is not part of what was loaded"}`);
+    if (matters) notes.push(`variant "${id}" is not used: ${why ?? "{missing}"}`);
   }
-  throw modelError("artefact", "no variant can run here", notes.join("; ") || `it has: ${listed.join(", ")}`);
+  throw new Complaint("noVariant", [notes, listed]);
 }

@@ -61,7 +61,7 @@ export class Machine {
   readonly #memory: WebAssembly.Memory;
   readonly #module: WebAssembly.Module;
   readonly #options: MachineOptions;
-  readonly #plans: Readonly<Record<string, () => number>>;
+  readonly #plans: Readonly<Record<string, () => number | bigint>>;
   readonly #runs: Readonly<Record<string, RunFunction>>;
   readonly #entryNames: readonly string[];
   readonly #mayBlock: boolean;
@@ -176,10 +176,12 @@ export class Machine {
     entry.dims.forEach((d, i) => {
       this.#table[d.slot] = dims[i]!;
     });
-    const needed = this.#plans[name]!() >>> 0;
+    let needed = Number(this.#plans[name]!());
     this.#sizes = entry.dims.map((d, i) => `${d.name}=${dims[i]}`).join(", ");
     if (needed === planRefused) this.clearLimits(entry, true);
     if (needed === planOverflow) throw this.#tooLarge(Infinity);
+    // From 2 GiB on, 32 bits look negative.
+    if (needed < 0) needed += 2 ** 32;
     if (needed > this.#options.maxMemoryBytes) throw this.#tooLarge(needed);
     const missing = needed - this.#memory.buffer.byteLength;
     if (missing > 0) {
@@ -200,7 +202,8 @@ export class Machine {
 
   /** The byte address of a tensor of the planned entry, which has so many bytes. @throws ModelError where it can't lie there */
   address({ name, dtype, offset }: TensorInfo, bytes: number): number {
-    const at = typeof offset === "number" ? offset : this.#table[offset.slot]! >>> 0;
+    const word = (slot: number): number => this.#table[slot]! >>> 0;
+    const at = typeof offset === "number" ? offset : word(offset.slot) + word(offset.high!) * 2 ** 32;
     if (at + bytes > this.bytes.length || at % byteSize(dtype, [])) throw corrupted(`"${name}" can't lie at ${at}`);
     return at;
   }
@@ -356,9 +359,13 @@ export class Machine {
 
 /**
  * Memory for a machine, with room for what outlives runs. Shared memory may reserve its maximum at once, so that is kept as small as the
- * sizes allow.
+ * sizes allow. `create` makes memory of the variant's kind.
  */
-export function createMemory(manifest: Manifest, { shared, maxMemoryBytes }: MachineOptions): WebAssembly.Memory {
+export function createMemory(
+  manifest: Manifest,
+  { shared, maxMemoryBytes }: MachineOptions,
+  create: (limits: WebAssembly.MemoryDescriptor) => WebAssembly.Memory,
+): WebAssembly.Memory {
   const { minPages, maxPages } = manifest.memory;
   const allowed = Math.min(maxPages, Math.floor(maxMemoryBytes / pageBytes));
   if (allowed < minPages) throw new Complaint("modelMemory", [minPages * pageBytes, maxMemoryBytes]);
@@ -368,7 +375,7 @@ export function createMemory(manifest: Manifest, { shared, maxMemoryBytes }: Mac
   let maximum = Math.min(allowed, Math.max(minPages, ...most));
   for (;;) {
     try {
-      return new WebAssembly.Memory({ initial: minPages, maximum, shared });
+      return create({ initial: minPages, maximum, shared });
     } catch (cause) {
       // A 32-bit platform can't reserve gigabytes; a run that needs them will say so.
       if (maximum === minPages) throw new Complaint("modelMemory", [minPages * pageBytes], cause);

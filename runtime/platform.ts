@@ -11,7 +11,8 @@ export function importModule<T>(name: string): Promise<T> {
   return import(name);
 }
 
-const validates = (body: string): boolean => {
+/** Whether the engine takes a module of these sections. */
+export const validates = (body: string): boolean => {
   const bytes = Uint8Array.from(`\0asm\x01\0\0\0${body}`, (c) => c.charCodeAt(0));
   return WebAssembly.validate(bytes);
 };
@@ -26,22 +27,22 @@ const relaxed = (): boolean =>
 const atomics = (): boolean =>
   validates("\x01\x04\x01\x60\0\0\x03\x02\x01\0\x05\x04\x01\x03\x01\x01\x0a\x0b\x01\x09\0\x41\0\xfe\x10\x02\0\x1a\x0b");
 
-/** Why the engine can't run the variant, or null if it can. */
+/** Whether a variant has 64-bit addresses. */
+export const isWide = (id: VariantId): boolean => id.includes("-64");
+
+/** Why the engine can't run the variant, or null if it can: a reason of explain.ts in braces. */
 export function obstacle(id: VariantId): string | null {
-  if (!simd()) return "this engine has no WebAssembly SIMD";
-  if (id.startsWith("relaxed") && !relaxed()) return "this engine has no relaxed SIMD";
+  if (!simd()) return "{simd}";
+  if (id.startsWith("relaxed") && !relaxed()) return "{relaxed}";
   return id.endsWith("threads") ? threadObstacle() : null;
 }
 
-/** Why threads can't be had, or null if they can. */
+/** Why threads can't be had, likewise. */
 export function threadObstacle(): string | null {
   if (typeof SharedArrayBuffer === "undefined") {
-    return globalThis.crossOriginIsolated === false
-      ? "SharedArrayBuffer is missing, because the page is not cross-origin isolated (serve it with the headers " +
-          "Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp)"
-      : "SharedArrayBuffer is missing";
+    return globalThis.crossOriginIsolated === false ? "{isolation}" : "{sharing}";
   }
-  return atomics() ? null : "this engine has no WebAssembly threads";
+  return atomics() ? null : "{atomics}";
 }
 
 /** May this thread wait in Atomics.wait? Not a browser's main thread. */

@@ -66,9 +66,7 @@ export async function openArtifact(
         "compile with --single-file, pass the option weights, or load from a path or URL",
       );
     };
-    const unchecked = globalThis.crypto?.subtle
-      ? "the hash of the module is not checked: it came compiled"
-      : "hashes are not checked: WebCrypto is missing, because the page is not a secure context (https or localhost)";
+    const unchecked = globalThis.crypto?.subtle ? "{compiled}" : "{insecure}";
     return {
       manifest,
       hash,

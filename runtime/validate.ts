@@ -1,7 +1,16 @@
 /** Checks that a parsed manifest is what `format.ts` says, down to what memory safety and clear errors rest on. */
 import { Complaint } from "./complaint.js";
 import { corrupted, describe, modelError } from "./errors.js";
-import { alignment, arrayTypes, controlBytes, formatVersion, type Manifest, pageBytes, variantIds } from "./format.js";
+import {
+  alignment,
+  arrayTypes,
+  controlBytes,
+  formatVersion,
+  type Manifest,
+  mostPages64,
+  pageBytes,
+  variantIds,
+} from "./format.js";
 import { byteSize } from "./tensor.js";
 
 /** A leaf's name, with `?` where null may stand; [S]: a list; { "*": S }: a dictionary; else an object with these fields; or what fits the value. */
@@ -15,7 +24,6 @@ const leaves: Readonly<Record<string, (value: unknown) => boolean>> = {
   string: pattern(/^/),
   boolean: (v) => typeof v === "boolean",
   "31-bit size": count(2 ** 31 - 1),
-  "32-bit size": count(2 ** 32),
   size: count(2 ** 53),
   identifier: pattern(/^[A-Za-z_]\w*$/),
   // No separators: a manifest can't point outside its own folder.
@@ -48,7 +56,7 @@ export function checkOptions<O extends object>(of: string, options: O, checks: O
   if (wrong[0] !== undefined || !isRecord) throw new Complaint("options", [of, options, table, wrong]);
 }
 
-const slot = "32-bit size";
+const slot = "size";
 const sizeOrSlot = (v: unknown): Schema => (typeof v === "number" ? slot : { slot });
 const dim = (v: unknown): Schema => (typeof v === "number" ? "31-bit size" : { dim: "string", slot });
 const tensor: Schema = { name: "string", dtype: "dtype", shape: [dim], offset: sizeOrSlot };
@@ -161,7 +169,7 @@ function checkLayout({ memory, state, weights, entries }: Manifest): void {
     if (start < before + bytes || start % alignment)
       throw corrupted(`manifest.memory: region ${i} can't start at ${start}`);
   });
-  if (memory.minPages * pageBytes < arenaOffset || memory.maxPages < memory.minPages || memory.maxPages > pageBytes) {
+  if (memory.minPages * pageBytes < arenaOffset || memory.maxPages < memory.minPages || memory.maxPages > mostPages64) {
     throw corrupted("manifest.memory: the page limits do not hold the regions");
   }
   for (const s of state) {

@@ -7,7 +7,7 @@ import { planOverflow, planRefused } from "../../runtime/format.js";
 import type { Schedule } from "../schedule.js";
 import { broken, checks } from "./limits.js";
 import type { Placement } from "./placement.js";
-import { unknownSymbols } from "./reads.js";
+import { elementCounts, tooManyElements, unknownSymbols } from "./reads.js";
 import type { EntryTable } from "./table.js";
 
 /** Slots in a row from which on those that are equal steps apart are filled by a loop. */
@@ -47,6 +47,11 @@ export function planFunction(schedule: Schedule, placement: Placement, table: En
       ]),
     );
   }
+  // A tensor that has too many elements is told as a run that needs too much.
+  for (const count of elementCounts(schedule, table.beyond)) {
+    const scaled = b.mul(table.inDoubles(count), b.f64(table.beyond / tooManyElements));
+    statements.push(b.assign(largest, b.binary("pmax", largest, scaled)));
+  }
   if (requirements.length > 0)
     statements.push(
       ...checks(table, requirements, () => fresh("actual")),
@@ -55,10 +60,10 @@ export function planFunction(schedule: Schedule, placement: Placement, table: En
           table,
           requirements.map((r) => r.limit),
         ),
-        [b.ret(b.ptr(planRefused | 0))],
+        [b.ret(b.ptr(planRefused))],
       ),
     );
-  statements.push(b.ifThen(b.ge(largest, b.f64(table.beyond)), [{ kind: "return", value: b.ptr(planOverflow | 0) }]), {
+  statements.push(b.ifThen(b.ge(largest, b.f64(table.beyond)), [{ kind: "return", value: b.ptr(planOverflow) }]), {
     kind: "return",
     value: b.convert("ptr.from_f64U", table.inDoubles(total)),
   });

@@ -1,7 +1,18 @@
 /** Which sizes and addresses a schedule reads at run time: those need slots in the table before code that reads them is emitted. */
 
-import { type Dim, dimMul, dimSub, dimSubstitute, dimSymbol, dimSymbols, symbolDim } from "../../ir/dim.js";
+import {
+  type Dim,
+  dimBounds,
+  dimMul,
+  dimSub,
+  dimSubstitute,
+  dimSymbol,
+  dimSymbols,
+  dimText,
+  symbolDim,
+} from "../../ir/dim.js";
 import { dtypeInfo } from "../../ir/dtype.js";
+import { productOf } from "../../ir/ops/movement.js";
 import {
   type Arg,
   type CopyStep,
@@ -133,10 +144,33 @@ export function collectSlots(schedule: Schedule, placement: Placement): Slots {
   const evaluated = [
     placement.end,
     ...schedule.requirements.map((r) => r.value),
+    ...elementCounts(schedule, Number.POSITIVE_INFINITY),
     ...stages.flatMap((s) => [s.begin, s.end]),
   ];
   for (const d of evaluated) slots.addSymbols(d);
   return slots;
+}
+
+/** A tensor has fewer elements. */
+export const tooManyElements = 2 ** 31;
+
+/**
+ * Numbers of elements that sizes may make too many without making a run need more memory than there can be: kernels count in 32 bits.
+ * `beyond`: bytes that are more than there can be.
+ */
+export function elementCounts(schedule: Schedule, beyond: number): readonly Dim[] {
+  const found = new Map<string, Dim>();
+  forEachStep(schedule.steps, (step) => {
+    for (const { view } of usesOf(step)) {
+      const { shape, dtype } = view.buffer;
+      const count = productOf(shape);
+      const isNumber = typeof count === "number";
+      if (isNumber || dimBounds(count).max < tooManyElements || dtypeInfo[dtype].bytes * tooManyElements >= beyond)
+        continue;
+      if ([...dimSymbols(count).values()].every((s) => s.bound === undefined)) found.set(dimText(count), count);
+    }
+  });
+  return [...found.values()];
 }
 
 /** Data-dependent symbols that a kernel of the schedule writes, as dims. */

@@ -69,7 +69,7 @@ export class EntryTable {
 
   /** The first value that neither a slot nor the memory can hold. */
   get beyond(): number {
-    return this.#layout.wide ? 2 ** 53 : planRefused;
+    return this.#layout.wide ? 2 ** 53 : 2 ** 32 + planRefused;
   }
 
   /** The slot of a value, as the index of its first word. */

@@ -2,7 +2,7 @@
 
 import { assumptionsOf } from "../../../ir/assumptions.js";
 import { type Dim, dimAdd, dimBounds, dimSymbols, dimText } from "../../../ir/dim.js";
-import { type DType, dtypeInfo } from "../../../ir/dtype.js";
+import type { DType } from "../../../ir/dtype.js";
 import { InternalError, ModelError } from "../../../ir/errors.js";
 import { type GraphNode, type Shape, typeText, type Value } from "../../../ir/graph.js";
 import type { Assumption } from "../../../ir/infer.js";
@@ -24,6 +24,8 @@ export class LowerContext {
   readonly #homes = new Map<Value, number>();
   #buffers = 0;
   #limits = 0;
+  /** The user's own name of the node that is being lowered. */
+  #node: string | undefined;
   /** By text; of regions, those that a check precedes already. */
   #checked = new Set<string>();
   readonly #requirements: Requirement[] = [];
@@ -76,13 +78,13 @@ export class LowerContext {
   }
 
   buffer(dtype: DType, shape: Shape, source: BufferSource = { kind: "temp" }): Buffer {
-    // Addresses have 32 bits; index arithmetic beyond them would wrap.
+    // Index arithmetic has 32 bits with a sign.
     const { min } = dimBounds(productOf(shape));
-    if (min * dtypeInfo[dtype].bytes >= 2 ** 32)
+    if (min >= 2 ** 31)
       throw new ModelError({
-        where: "name" in source ? source.name : undefined,
-        message: `a value of type ${typeText({ dtype, shape })} does not fit into the 4 GiB of memory that WebAssembly has`,
-        hint: "use smaller sizes",
+        where: "name" in source ? source.name : this.#node,
+        message: `a value of type ${typeText({ dtype, shape })} has too many elements: kernels count up to 2^31 − 1`,
+        hint: "use smaller sizes, or split the value",
       });
     return { id: this.#buffers++, dtype, shape, source };
   }
@@ -230,6 +232,7 @@ export class LowerContext {
    * the node.
    */
   checkSizes(node: GraphNode): void {
+    this.#node = node.loc ?? node.op;
     const fresh = assumptionsOf(node).filter(({ value, must }) => {
       const key = `${must} ${dimText(value)}`;
       const isNew = !this.#checked.has(key);
