@@ -72,7 +72,7 @@ interface Case {
  * What is compiled together: all samples of an op with fixed sizes, all with symbolic ones. Samples that find a size of their
  * own, or wait for one, stand alone.
  */
-function batches(op: OpFacts<string, Attrs>): readonly (readonly Case[])[] {
+export function batchesOf(op: OpFacts<string, Attrs>): readonly (readonly Case[])[] {
   const fixed: Case[] = [];
   const open: Case[] = [];
   const alone: Case[][] = [];
@@ -92,7 +92,7 @@ function batches(op: OpFacts<string, Attrs>): readonly (readonly Case[])[] {
 /** Where the results of an op's samples are further from the reference than the op allows, or have NaNs of other bits. */
 export async function disagreements({ open }: Compiled, op: OpFacts<string, Attrs>): Promise<readonly string[]> {
   const found: string[] = [];
-  for (const batch of batches(op)) {
+  for (const batch of batchesOf(op)) {
     const joined = joinGraphs(
       op.name,
       batch.map((c) => c.graph),
