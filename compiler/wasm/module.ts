@@ -38,6 +38,8 @@ interface RawApi {
 
 const raw = binaryen as unknown as RawApi & Readonly<Record<string, unknown>>;
 
+const memoryName = "0";
+
 const wasmTypes: Readonly<Record<WasmType, binaryen.Type>> = {
   i32: binaryen.i32,
   i64: binaryen.i64,
@@ -252,16 +254,13 @@ export class WasmModule {
 
   /** Pages of 64 KiB, an i32. */
   memorySize(): Ref {
-    return this.#pages(this.#m.memory.size());
+    return this.#wide ? this.unary("WrapInt64", this.#m.memory.size(memoryName, true)) : this.#m.memory.size();
   }
 
   /** Grows by as many pages (i32); -1 where it can't. */
   memoryGrow(pages: Ref): Ref {
-    return this.#pages(this.#m.memory.grow(this.#wide ? this.unary("ExtendUInt32", pages) : pages));
-  }
-
-  #pages(count: Ref): Ref {
-    return this.#wide ? this.unary("WrapInt64", count) : count;
+    if (!this.#wide) return this.#m.memory.grow(pages);
+    return this.unary("WrapInt64", this.#m.memory.grow(this.unary("ExtendUInt32", pages), memoryName, true));
   }
 
   // ---- atomics on i32 words at constant addresses
@@ -367,8 +366,8 @@ export class WasmModule {
 
   /** Imports the memory as `env.memory`. */
   importMemory(limits: MemoryLimits): void {
-    this.#m.setMemory(limits.initialPages, limits.maximumPages, null, [], limits.shared, this.#wide, "0");
-    this.#m.addMemoryImport("0", "env", "memory", limits.shared);
+    this.#m.setMemory(limits.initialPages, limits.maximumPages, null, [], limits.shared, this.#wide, memoryName);
+    this.#m.addMemoryImport(memoryName, "env", "memory", limits.shared);
   }
 
   addCustomSection(name: string, contents: Uint8Array): void {
