@@ -9,6 +9,7 @@ import {
   controlBytes,
   type DimInfo,
   type EntryInfo,
+  isWide,
   type LimitInfo,
   type ManifestDim,
   type ManifestDraft,
@@ -21,7 +22,6 @@ import {
   type VariantId,
   variantIds,
 } from "../runtime/format.js";
-import { isWide } from "../runtime/platform.js";
 import { placeTensors } from "../runtime/safetensors.js";
 import { KernelSet } from "./kernel-set.js";
 import { type Arena, planArena } from "./plan/arena.js";

@@ -163,6 +163,9 @@ export const variantIds = [
 ] as const;
 export type VariantId = (typeof variantIds)[number];
 
+/** Whether a variant has 64-bit addresses. */
+export const isWide = (id: VariantId): boolean => id.includes("-64");
+
 export interface Variant {
   readonly id: VariantId;
   /** File name beside the first variant's. */

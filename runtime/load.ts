@@ -5,6 +5,7 @@ import type { Measures } from "./fit.js";
 import {
   type ArtifactParts,
   type DType,
+  isWide,
   type Manifest,
   mostPages,
   pageBytes,
@@ -12,7 +13,7 @@ import {
   variantIds,
 } from "./format.js";
 import { createMemory, Machine, type MachineOptions } from "./machine.js";
-import { importModule, isNode, isWide, obstacle, threadObstacle } from "./platform.js";
+import { importModule, isNode, obstacle, threadObstacle } from "./platform.js";
 import type { BinarySource } from "./read.js";
 import { type Report, type RunOptions, Session } from "./session.js";
 import { type OpenArtifact, openArtifact, type Source } from "./source.js";

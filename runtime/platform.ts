@@ -27,9 +27,6 @@ const relaxed = (): boolean =>
 const atomics = (): boolean =>
   validates("\x01\x04\x01\x60\0\0\x03\x02\x01\0\x05\x04\x01\x03\x01\x01\x0a\x0b\x01\x09\0\x41\0\xfe\x10\x02\0\x1a\x0b");
 
-/** Whether a variant has 64-bit addresses. */
-export const isWide = (id: VariantId): boolean => id.includes("-64");
-
 /** Why the engine can't run the variant, or null if it can: a reason of explain.ts in braces. */
 export function obstacle(id: VariantId): string | null {
   if (!simd()) return "{simd}";

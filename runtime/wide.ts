@@ -1,6 +1,6 @@
 /** Memory with 64-bit addresses. A module of its own, which is loaded for artefacts that have variants for it. */
-import type { VariantId } from "./format.js";
-import { isWide, validates } from "./platform.js";
+import { isWide, type VariantId } from "./format.js";
+import { validates } from "./platform.js";
 
 /** Why the engine can't run the variant, beside what `obstacle` of platform.ts says. */
 export function wideObstacle(id: VariantId): string | null {
