@@ -144,7 +144,7 @@ export function collectSlots(schedule: Schedule, placement: Placement): Slots {
   const evaluated = [
     placement.end,
     ...schedule.requirements.map((r) => r.value),
-    ...elementCounts(schedule, Number.POSITIVE_INFINITY),
+    ...elementCounts(schedule),
     ...stages.flatMap((s) => [s.begin, s.end]),
   ];
   for (const d of evaluated) slots.addSymbols(d);
@@ -154,19 +154,13 @@ export function collectSlots(schedule: Schedule, placement: Placement): Slots {
 /** A tensor has fewer elements. */
 export const tooManyElements = 2 ** 31;
 
-/**
- * Numbers of elements that sizes may make too many without making a run need more memory than there can be: kernels count in 32 bits.
- * `beyond`: bytes that are more than there can be.
- */
-export function elementCounts(schedule: Schedule, beyond: number): readonly Dim[] {
+/** Numbers of elements that sizes may make too many: kernels count in 32 bits. */
+export function elementCounts(schedule: Schedule): readonly Dim[] {
   const found = new Map<string, Dim>();
   forEachStep(schedule.steps, (step) => {
     for (const { view } of usesOf(step)) {
-      const { shape, dtype } = view.buffer;
-      const count = productOf(shape);
-      const isNumber = typeof count === "number";
-      if (isNumber || dimBounds(count).max < tooManyElements || dtypeInfo[dtype].bytes * tooManyElements >= beyond)
-        continue;
+      const count = productOf(view.buffer.shape);
+      if (typeof count === "number" || dimBounds(count).max < tooManyElements) continue;
       if ([...dimSymbols(count).values()].every((s) => s.bound === undefined)) found.set(dimText(count), count);
     }
   });

@@ -62,6 +62,11 @@ export class EntryTable {
     );
   }
 
+  /** Whether addresses may have 64 bits. */
+  get wide(): boolean {
+    return this.#layout.wide;
+  }
+
   /** The words of a slot. */
   get words(): number {
     return slotWords(this.#layout.wide);
