@@ -1,18 +1,24 @@
 /** Engines in Chromium: a page of its own in a browser of its own for each measurement, with the headers that threads need. */
 
-import { createReadStream, existsSync, readFileSync, statSync } from "node:fs";
+import { createReadStream, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { basename, dirname, extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
-import { type Engine, installed, type Job, own, type Sources } from "./engines.js";
+import { ModelError } from "../ir/errors.js";
+import { type Engine, installed, type Job, own, type Sources, Unsupported } from "./engines.js";
+import { tfliteOf } from "./models/tflite.js";
 import type { Speed, Start } from "./results.js";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
 const root = join(here, "..");
 const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
 const patience = 600_000;
+
+/** Modules that packages import by name. */
+const importMap = { imports: { "@litertjs/wasm-utils": "/modules/@litertjs/wasm-utils/dist/index.js" } };
+const emptyPage = `<!doctype html><title>bench</title><script type="importmap">${JSON.stringify(importMap)}</script>`;
 
 const types: Readonly<Record<string, string>> = {
   ".html": "text/html; charset=utf-8",
@@ -29,7 +35,7 @@ async function serve(folders: Readonly<Record<string, string>>): Promise<{ reado
     response.setHeader("Cross-Origin-Embedder-Policy", "require-corp");
     response.setHeader("Content-Type", types[extname(pathname) || ".html"] ?? "application/octet-stream");
     if (pathname === "/") {
-      response.end("<!doctype html><title>bench</title>");
+      response.end(emptyPage);
       return;
     }
     const [, first = "", ...rest] = decodeURIComponent(pathname).split("/");
@@ -92,11 +98,25 @@ const pageEngine = (name: string, version: string | undefined, opens: (s: Source
     : version === undefined
       ? `${name} is not installed: npm ci --prefix bench --ignore-scripts`
       : undefined,
-  measure: <J extends Job>(sources: Sources, job: J) =>
+  measure: async <J extends Job>(sources: Sources, job: J) =>
     inPage(name, opens(sources), sources, job) as Promise<J["what"] extends "start" ? Start : Speed>,
 });
+
+/** The model as TFLite, written beside the artefact when it is first asked for. */
+function tfliteFile({ onnx, artifact }: Sources): string {
+  const file = join(dirname(artifact), "model.tflite");
+  if (existsSync(file)) return file;
+  try {
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, tfliteOf(readFileSync(onnx)));
+    return file;
+  } catch (error) {
+    throw error instanceof ModelError ? new Unsupported(error.message) : error;
+  }
+}
 
 export const chromiumEngines = (): readonly Engine[] => [
   pageEngine("wasmith", own, (s) => s.artifact),
   pageEngine("ort-web", installed("onnxruntime-web"), (s) => s.onnx),
+  pageEngine("litert", installed("@litertjs/core"), tfliteFile),
 ];

@@ -33,8 +33,12 @@ export interface Engine {
   readonly versions: Readonly<Record<string, string>>;
   /** Why it can't be measured here. */
   readonly obstacle: string | undefined;
+  /** Rejects with Unsupported where the engine has no form of the model. */
   readonly measure: <J extends Job>(sources: Sources, job: J) => Promise<J["what"] extends "start" ? Start : Speed>;
 }
+
+/** The engine has no form of the model. */
+export class Unsupported extends Error {}
 
 export const installed = (name: string): string | undefined => {
   const manifest = join(here, "node_modules", name, "package.json");

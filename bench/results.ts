@@ -25,6 +25,8 @@ export interface Measured {
   readonly speed: readonly Speed[];
   readonly start: readonly Start[];
   readonly failed?: string;
+  /** Why the engine has no form of this model, which is no failure. */
+  readonly unsupported?: string;
 }
 
 export interface Row {
@@ -86,6 +88,7 @@ export const comparisons = [
   ["wasmith@node", "ort-node@node"],
   ["wasmith@newest", "ort-web@newest"],
   ["wasmith@chromium", "ort-web@chromium"],
+  ["wasmith@chromium", "litert@chromium"],
 ] as const;
 
 const best = (xs: readonly number[]): number | undefined => (xs.length === 0 ? undefined : Math.min(...xs));

@@ -14,7 +14,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { Command } from "commander";
 import { chromiumEngines } from "./chromium.js";
-import { type Engine, nodeEngines, type Sources } from "./engines.js";
+import { type Engine, nodeEngines, type Sources, Unsupported } from "./engines.js";
 import { isStale, modelFiles } from "./models/cache.js";
 import { benchModels } from "./models/index.js";
 import { page } from "./report-html.js";
@@ -131,13 +131,13 @@ const reason = (error: unknown): string => {
 /** One engine once: its speed, and its start where asked for. */
 async function once(engine: Engine, sources: Sources, sum: Measured): Promise<Measured> {
   const job = { threads: options.threads, warmUpMs: options.warmUp, ms: options.ms };
-  if (sum.failed !== undefined) return sum;
+  if (sum.failed !== undefined || sum.unsupported !== undefined) return sum;
   try {
     const start = options.start ? [await engine.measure(sources, { ...job, what: "start" })] : [];
     const speed = await engine.measure(sources, { ...job, what: "speed" });
     return { speed: [...sum.speed, speed], start: [...sum.start, ...start] };
   } catch (error) {
-    return { ...sum, failed: reason(error) };
+    return error instanceof Unsupported ? { ...sum, unsupported: error.message } : { ...sum, failed: reason(error) };
   }
 }
 

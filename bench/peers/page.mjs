@@ -1,4 +1,5 @@
 /** What a page does with a job (see measure.mjs): engines by name, opened from URLs. */
+import { openLiteRt } from "./litert.mjs";
 import { openWith } from "./onnxruntime.mjs";
 import { parseCases } from "./tensors.mjs";
 import { measureSpeed, measureStart } from "./timing.mjs";
@@ -22,6 +23,11 @@ const engines = {
     ort.env.wasm.numThreads = threads;
     ort.env.logLevel = "error";
     return openWith(ort, url, { executionProviders: ["wasm"], logSeverityLevel: 3 });
+  },
+  litert: async (url, threads) => {
+    const { loadLiteRt, loadAndCompile, Tensor } = await import("/modules/@litertjs/core/dist/index.js");
+    await loadLiteRt("/modules/@litertjs/core/wasm/", { threads: threads > 1 });
+    return openLiteRt(Tensor, await loadAndCompile(url, { accelerator: "wasm", cpuOptions: { numThreads: threads } }));
   },
 };
 
