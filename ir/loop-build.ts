@@ -233,7 +233,7 @@ export function call(type: LoopType, fn: string, args: readonly Operand[]): Expr
 export const poll = (): Expr => ({ kind: "host", type: "i32", fn: "poll", args: [] });
 export const reserve = (bytes: Expr): Expr => ({ kind: "host", type: "i32", fn: "reserve", args: [bytes] });
 
-/** What the module finds out about its engine. */
+/** What the module knows of its engine. */
 export const engine = (fact: EngineFact): Expr => ({ kind: "engine", type: "i32", fact });
 
 export const add = (a: Operand, b: Operand): Expr => binary("add", a, b);

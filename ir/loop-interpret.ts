@@ -43,6 +43,8 @@ export interface InterpretOptions {
   readonly budget?: number;
   /** The engine that is imitated: what `engine.dots` is, and what `dotI8` does; default 0, with sums of two products saturated to 16 bits. */
   readonly dots?: 0 | 1 | 2;
+  /** What `engine.fma` is, by default 0. Products round before they are added all the same. */
+  readonly fma?: 0 | 1;
   /** Told of each expression that is evaluated. */
   readonly onExpr?: (e: Expr) => void;
 }
@@ -212,7 +214,7 @@ class Machine {
         // Nobody interrupts the interpreter, and its memory has the size it has.
         return [e.fn === "poll" ? 0 : Number(Number(value(e.args[0] as Expr)[0]) <= this.#view.byteLength)];
       case "engine":
-        return [this.#options.dots ?? 0];
+        return [this.#options[e.fact] ?? 0];
       case "call":
         return this.call(e.fn, e.args.map(value)) as Value;
       default:

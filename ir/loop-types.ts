@@ -220,7 +220,7 @@ export const convertResult: Readonly<Record<Exclude<ConvertOp, "bitcast">, TypeM
 
 export const convertOps = [...Object.keys(convertResult), "bitcast"] as readonly ConvertOp[];
 
-export const engineFacts: readonly EngineFact[] = ["dots"];
+export const engineFacts: readonly EngineFact[] = ["fma", "dots"];
 
 export const hostParams: Readonly<Record<HostFn, readonly LoopType[]>> = { poll: [], reserve: ["f64"] };
 

@@ -247,6 +247,9 @@ class Counter {
         const cond = value(e.cond);
         return cond === undefined || lanesOf(e.type) > 1 ? undefined : value(cond === 1 ? e.a : e.b);
       }
+      case "engine":
+        // Operations are those of the baseline; they are as many in every variant.
+        return 0;
       case "call":
         return this.call(e.fn, e.args.map(value)).value;
       default:

@@ -219,11 +219,12 @@ export type ReduceOp = "add" | "mul" | "min" | "max" | "minS" | "minU" | "maxS" 
 export type HostFn = "poll" | "reserve";
 
 /**
- * What a module finds out about the engine that runs it, as an i32.
+ * What a module knows of the engine that runs it, or finds out, as an i32.
+ * - `fma`: 1 where a multiply-add is one instruction, in the relaxed variant. Branches on it are decided when a variant is emitted.
  * - `dots`: how `dotI8` reads the second operand: 1 without a sign, 2 with one, exactly in both cases. 0: sums of two products may be saturated to
  *   16 bits, as on the baseline, which reads no sign.
  */
-export type EngineFact = "dots";
+export type EngineFact = "fma" | "dots";
 
 export type Expr =
   /** A scalar constant: bigint for i64, number otherwise; f32 values are exactly representable; a mask is 0 or 1, a ptr a safe integer. */

@@ -94,6 +94,28 @@ export function sharedWidth(panels: Panels, width: TileWidth): TileWidth {
   return panels.narrow.find(serves) ?? width;
 }
 
+/**
+ * A tile of many vectors as tiles of at most `most`, and how many columns each starts after the first. The last one is whole, since its last
+ * vector may share columns with the one before.
+ */
+export function narrowTiles(
+  lane: Lane,
+  width: TileWidth,
+  most: number,
+): readonly { readonly width: TileWidth; readonly after: number }[] {
+  const tiles: { readonly width: TileWidth; readonly after: number }[] = [];
+  for (let end = width.vectors; end > 0; ) {
+    const vectors = Math.min(most, end);
+    const whole = { vectors, cut: false };
+    tiles.unshift({
+      width: end === width.vectors ? { ...width, vectors } : whole,
+      after: (end - vectors) * lane.count,
+    });
+    end -= vectors;
+  }
+  return tiles;
+}
+
 /** Where a vector of the tile starts, in columns from the tile's first. */
 export const firstColumn = (lane: Lane, { vectors, down = 0 }: TileWidth, vector: number): number =>
   vector * lane.count - (vector === vectors - 1 ? down : 0);

@@ -21,7 +21,9 @@ import { buildFunction } from "../../ir/loop-block.js";
 import {
   add,
   binary,
+  bool,
   divS,
+  engine,
   eq,
   geS,
   gtS,
@@ -37,12 +39,14 @@ import {
   select,
   sub,
 } from "../../ir/loop-build.js";
+import type { Tile } from "./choose-tile.js";
 import {
   coverColumns,
   evenBlocks,
   existing,
   firstColumn,
   Helpers,
+  narrowTiles,
   panelsOf,
   sharedWidth,
   type TileWidth,
@@ -95,6 +99,8 @@ export interface GemmSpec {
   readonly aElem?: Elem;
   readonly bElem?: Elem;
   readonly cElem?: Elem;
+  /** The tile of variants with fused multiply-adds (choose-tile.ts). Its columns divide a panel's. */
+  readonly fused?: Tile["fused"];
   /** N, where it is known when compiling: tails that can't occur are left out. */
   readonly n?: number;
   /** Add to what C holds, each product in the order of K, instead of starting from zero. */
@@ -139,9 +145,10 @@ export function rowTiles(mr: number): readonly number[] {
   return mr === 1 ? [1] : mr <= 3 ? [mr, 1] : [mr, 2, 1];
 }
 
-interface Full extends Required<Omit<GemmSpec, "lane" | "n">> {
+interface Full extends Required<Omit<GemmSpec, "lane" | "n" | "fused">> {
   readonly lane: Lane;
   readonly n: number | undefined;
+  readonly fused: Tile["fused"];
   /** Whether K is taken in blocks, between which the sums wait in C. */
   readonly blocked: boolean;
 }
@@ -167,6 +174,7 @@ function complete(spec: GemmSpec): Full {
     bElem: spec.bElem ?? lane.operand,
     cElem,
     n: spec.n,
+    fused: spec.fused,
     accumulate,
     blocked: spec.a !== "rows" && isPlain,
   };
@@ -299,7 +307,8 @@ export function gemm(spec: GemmSpec): GemmKernel {
   if (chunkColumns % nr !== 0) throw new InternalError(`panels of ${nr} columns do not fill chunks of ${chunkColumns}`);
   const panels = panelsOf(lane, nr, spec.n);
   const helpers = new Helpers();
-  const name = `${stem(s)}_${mr}x${nr}${panels.suffix}`;
+  const fused = s.fused === undefined ? "" : `_${s.fused.mr}x${s.fused.nr}`;
+  const name = `${stem(s)}_${mr}x${nr}${fused}${panels.suffix}`;
   const aBytes = elemBytes[s.aElem];
   const bBytes = elemBytes[s.bElem];
   const cBytes = elemBytes[s.cElem];
@@ -312,11 +321,16 @@ export function gemm(spec: GemmSpec): GemmKernel {
     const inPanels = s.a === "panels";
     const [rowBlocks, rowBlock] = evenBlocks(f, "row", m, chunkRows, inPanels ? rowPanel : mr);
     const [columnBlocks, columnBlock] = evenBlocks(f, "column", n, chunkColumns, nr);
+    // Chunks of the same columns follow one another where B is larger than A, so that it comes from memory once; else those of the same rows,
+    // for which bytes are arranged (quads.ts).
+    const fewRows = f.let("fewRows", lane.depth > 1 ? bool(false) : ltS(m, n));
     f.for("chunk", begin, end, 1, (chunk) => {
-      const outer = f.let("outer", divS(chunk, columnBlocks));
-      const column0 = f.let("column0", mul(remS(chunk, columnBlocks), columnBlock));
-      const row0 = f.let("row0", mul(remS(outer, rowBlocks), rowBlock));
-      const batch = f.let("batch", divS(outer, rowBlocks));
+      const [inner, other] = [select(fewRows, rowBlocks, columnBlocks), select(fewRows, columnBlocks, rowBlocks)];
+      const [outer, within] = [f.let("outer", divS(chunk, inner)), f.let("within", remS(chunk, inner))];
+      const around = f.let("around", remS(outer, other));
+      const column0 = f.let("column0", mul(select(fewRows, around, within), columnBlock));
+      const row0 = f.let("row0", mul(select(fewRows, within, around), rowBlock));
+      const batch = f.let("batch", divS(outer, other));
       const blockEnd = f.let("rowEnd", minS(m, add(row0, rowBlock)));
       const columnEnd = f.let("columnEnd", minS(n, add(column0, columnBlock)));
       // Rows of a panel are neighbours, panels lie one after the other.
@@ -334,28 +348,42 @@ export function gemm(spec: GemmSpec): GemmKernel {
           const cColumn = f.let("cColumn", add(cAt, mul(column, cBytes)));
           /** The rows from `first` to `end`, their A from `rowsOfA` on. */
           const rowsOf = (rowsOfA: Expr, first: Expr, end: Expr) => {
+            /** Tiles of `size` rows from row `at` on, in the columns of `tile`, which starts `after` the panel's first. */
+            const call = (size: number, tile: TileWidth, after: number, at: Expr, rows: Expr) =>
+              f.callNamed(helpers.use(strip(s, size, tile)), {
+                ...p,
+                ...extra,
+                k: count,
+                a: add(rowsOfA, mul(mul(sub(at, first), inPanels ? i32(1) : aRowStride), aBytes)),
+                b: add(bPanel, after * bBytes),
+                c: add(add(cColumn, mul(mul(sub(at, row0), cRow), cBytes)), after * cBytes),
+                rows,
+                batch,
+                row: at,
+                column: add(column, after),
+                columns: sub(columns, after),
+                more,
+              });
             let done = first;
-            for (const size of rowTiles(mr)) {
-              // A whole panel's last rows share the code of the cut one.
-              const tileFn = helpers.use(strip(s, size, size < mr ? sharedWidth(panels, width) : width));
-              const at = done;
-              const left = f.let("left", sub(end, at));
-              f.if(geS(left, size), () =>
-                f.callNamed(tileFn, {
-                  ...p,
-                  ...extra,
-                  k: count,
-                  a: add(rowsOfA, mul(mul(sub(at, first), inPanels ? i32(1) : aRowStride), aBytes)),
-                  b: bPanel,
-                  c: add(cColumn, mul(mul(sub(at, row0), cRow), cBytes)),
-                  rows: left,
-                  batch,
-                  row: at,
-                  column,
-                  columns,
-                  more,
+            if (s.fused) {
+              const { mr: size, nr: columnsOfTile } = s.fused;
+              const covered = f.mut("covered", first);
+              const left = f.let("left", sub(end, first));
+              const pieces = narrowTiles(lane, width, columnsOfTile / lane.count);
+              f.if(ne(engine("fma"), 0), () =>
+                f.if(geS(left, size), () => {
+                  for (const piece of pieces) call(size, piece.width, piece.after, first, left);
+                  f.assign(covered, sub(end, remS(left, size)));
                 }),
               );
+              done = covered;
+            }
+            for (const size of rowTiles(mr)) {
+              const at = done;
+              const left = f.let("left", sub(end, at));
+              // A whole panel's last rows share the code of the cut one.
+              const tile = size < mr ? sharedWidth(panels, width) : width;
+              f.if(geS(left, size), () => call(size, tile, 0, at, left));
               if (size > 1) done = f.let("done", sub(end, remS(left, size)));
             }
           };

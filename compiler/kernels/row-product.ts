@@ -3,7 +3,7 @@
  * A, where reading B from memory takes the time: B is read once, as it lies, in several streams, and widened in registers.
  *
  *   for each chunk of (batch, block of rows, block of at most 64 columns):        @…_rowproduct…
- *     for each one or two rows of A:                                               @…_rowstrip_…
+ *     for each few rows of A:                                                      @…_rowstrip_…
  *       for j < distance:
  *         sums[r][s·distance + j] = Σ_k A[r, k] · B[s·distance + j, k]             for each stream s, in four lanes
  *       C = epilogue(sums of the lanes)
@@ -19,7 +19,25 @@
 import type { Elem, Expr } from "../../ir/loop.js";
 import { elemBytes } from "../../ir/loop.js";
 import { buildFunction } from "../../ir/loop-block.js";
-import { add, and, divS, geS, gt, gtS, i32, load, minS, mul, named, pointer, remS, sub } from "../../ir/loop-build.js";
+import {
+  add,
+  and,
+  divS,
+  engine,
+  geS,
+  gt,
+  gtS,
+  i32,
+  leS,
+  load,
+  minS,
+  mul,
+  named,
+  ne,
+  pointer,
+  remS,
+  sub,
+} from "../../ir/loop-build.js";
 import { evenBlocks, Helpers, panelsOf } from "./columns.js";
 import { type Epilogue, identity } from "./epilogue.js";
 import type { Kernel } from "./gemm.js";
@@ -58,6 +76,12 @@ export interface RowProductKernel extends Kernel {
 /** Rows of A in a tile. */
 const mr = 2;
 
+/**
+ * Rows of A in a tile after the first, where B is f32 and in the cache: each row of B is then read for more of them. With fused
+ * multiply-adds no register holds a product, and the tile is larger.
+ */
+const cachedRows = { apart: 4, fused: 6 };
+
 const wideRows = 16;
 
 /** The most rows of A that a chunk walks while its rows of B are in the cache. */
@@ -65,7 +89,7 @@ const chunkRows = 96;
 
 const chunkColumns = 64;
 
-const scratchBytes = mr * (chunkColumns + 4) * 16;
+const bytesOfSums = (rows: number): number => rows * (chunkColumns + 4) * 16;
 
 /**
  * The product as a kernel over chunks. C[b, m, n] lies at c[b·cBatch + m·cRow + n], A[b, m, k] at a[b·aBatch + m·aRow + k], B[b, n, k]
@@ -85,7 +109,8 @@ export function rowProduct(spec: RowProductSpec): RowProductKernel {
     fixed: false,
   };
   const wide: Strip = { ...s, storage: rowStorages.f32, b: "f32", zero: undefined, short: false };
-  const widens = s.b !== "f32" && !(spec.few ?? false);
+  const few = spec.few ?? false;
+  const widens = s.b !== "f32" && !few;
   const own = [
     int("begin"),
     int("end"),
@@ -98,7 +123,7 @@ export function rowProduct(spec: RowProductSpec): RowProductKernel {
   const wideAt = pointer("wide", "f32");
   const planes = planeParams(s);
   const helpers = new Helpers();
-  const name = `${stem(s, "rowproduct")}${widens ? "_many" : ""}${panelsOf(lane, lane.count, s.n).suffix}`;
+  const name = `${stem(s, "rowproduct")}${few ? "" : "_many"}${panelsOf(lane, lane.count, s.n).suffix}`;
   const params = [...own, ...(widens ? [wideAt] : []), ...planes, ...s.epilogue.params];
   const fn = buildFunction(name, params, undefined, (f) => {
     const p = named(own);
@@ -113,7 +138,6 @@ export function rowProduct(spec: RowProductSpec): RowProductKernel {
       const batch = f.let("batch", divS(outer, rowBlocks));
       const rowEnd = f.let("rowEnd", minS(m, add(row0, rowBlock)));
       const columnEnd = f.let("columnEnd", minS(n, add(column0, columnBlock)));
-      const pairsEnd = f.let("pairsEnd", sub(rowEnd, remS(sub(rowEnd, row0), mr)));
       /** All rows of A with the columns from `first` to `last`, whose rows of B are at `b`. */
       const rowsOf = (form: Strip, b: Expr, bRow: Expr, first: Expr, last: Expr) => {
         const callAs = (as: Strip, rows: number, row: Expr) =>
@@ -145,8 +169,25 @@ export function rowProduct(spec: RowProductSpec): RowProductKernel {
             },
           );
         };
-        f.for("row", row0, pairsEnd, mr, (row) => call(mr, row));
-        f.for("row", pairsEnd, rowEnd, 1, (row) => call(1, row));
+        const row = f.mut("row", row0);
+        /** Tiles of so many rows, as long as there are as many. */
+        const tiles = (rows: number) => {
+          f.while(leS(add(row, rows), rowEnd), () => {
+            call(rows, row);
+            f.assign(row, add(row, rows));
+          });
+        };
+        if (form.b === "f32" && !few) {
+          // The first rows bring B into the cache, in more streams.
+          f.if(leS(add(row, mr), rowEnd), () => {
+            call(mr, row);
+            f.assign(row, add(row, mr));
+          });
+          f.if(ne(engine("fma"), 0), () => tiles(cachedRows.fused));
+          tiles(cachedRows.apart);
+        }
+        tiles(mr);
+        tiles(1);
       };
       const bAt = (column: Expr) =>
         f.let("bAt", add(p.b, mul(add(mul(batch, p.bBatch), mul(column, bRow)), elemBytes[s.storage.elem])));
@@ -169,5 +210,12 @@ export function rowProduct(spec: RowProductSpec): RowProductKernel {
       });
     });
   });
-  return { fn, helpers: helpers.list(), chunkRows, chunkColumns, scratchBytes, wideRows: widens ? wideRows : 0 };
+  return {
+    fn,
+    helpers: helpers.list(),
+    chunkRows,
+    chunkColumns,
+    scratchBytes: bytesOfSums(few ? mr : cachedRows.fused),
+    wideRows: widens ? wideRows : 0,
+  };
 }

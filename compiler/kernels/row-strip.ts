@@ -1,4 +1,4 @@
-/** Strips of products with rows (row-product.ts): the sums of one or two rows of A with the rows of B in a chunk, and what follows. */
+/** Strips of products with rows (row-product.ts): the sums of a few rows of A with the rows of B in a chunk, and what follows. */
 
 import type { Elem, Expr, LoopFunction, LoopParam } from "../../ir/loop.js";
 import { elemBytes } from "../../ir/loop.js";
@@ -56,10 +56,10 @@ export const lane = lanes.f32;
 
 /** Rows of B that are read at once by so many rows of A: what they take fits the registers. */
 export const streamsOf = (storage: RowStorage, rows: number): number =>
-  storage.kind === "float" ? 4 : rows === 1 ? 2 : 1;
+  storage.kind === "float" ? (rows > 2 ? 2 : 4) : rows === 1 ? 2 : 1;
 
 /** Turns of the reduction between two updates of pointers. */
-const unroll = 4;
+const unroll = 8;
 
 /** Parameters of quantised rows: scales [N][blocks], units and sums of A, zero points as the scales. */
 export const planeParams = (s: Pick<Strip, "storage" | "zero">): readonly LoopParam[] => {
@@ -165,10 +165,22 @@ function floatSums(
 ): readonly (readonly Expr[])[] {
   const acc = a.map(() => b.map(() => f.mut("acc", splat("f32x4", 0))));
   const step = (u: number, existing: (x: Expr) => Expr = (x) => x) => {
-    const as = a.map((x) => f.let("av", existing(load("f32x4", aElem, x, 0, u * group))));
-    for (const [t, x] of b.entries()) {
-      const w = f.let("w", existing(widen(x, u)));
-      for (const [r, v] of as.entries()) f.assign(acc[r]![t]!, fma(v, w, acc[r]![t]!));
+    const ofA = (x: Expr) => f.let("av", existing(load("f32x4", aElem, x, 0, u * group)));
+    const ofB = (x: Expr) => f.let("w", existing(widen(x, u)));
+    const product = (r: number, t: number, v: Expr, w: Expr) => f.assign(acc[r]![t]!, fma(v, w, acc[r]![t]!));
+    // What there are fewer of stays in registers.
+    if (a.length <= b.length) {
+      const vs = a.map(ofA);
+      for (const [t, x] of b.entries()) {
+        const w = ofB(x);
+        for (const [r, v] of vs.entries()) product(r, t, v, w);
+      }
+    } else {
+      const ws = b.map(ofB);
+      for (const [r, x] of a.entries()) {
+        const v = ofA(x);
+        for (const [t, w] of ws.entries()) product(r, t, v, w);
+      }
     }
   };
   const advance = (elements: Expr) => {

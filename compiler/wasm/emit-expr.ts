@@ -1,10 +1,11 @@
 /** Loop IR expressions → wasm expressions. Operands are evaluated once, left to right. */
 
 import { InternalError } from "../../ir/errors.js";
-import type { Expr, LoopType, VectorKind } from "../../ir/loop.js";
+import type { EngineFact, Expr, LoopType, VectorKind } from "../../ir/loop.js";
 import { isShift, isVector, laneInfo, scalarOf } from "../../ir/loop-types.js";
 import type { FunctionContext, Local } from "./emit-context.js";
 import { emitLoad } from "./emit-memory.js";
+import { engineFact } from "./engine.js";
 import { emitHalf } from "./half.js";
 import type { Ref } from "./module.js";
 import { binaryCode, compareCode, convertCode, suffix, unaryCode, wasmType } from "./opcodes.js";
@@ -71,12 +72,17 @@ export function emitExpr(ctx: FunctionContext, e: Expr): Ref {
     case "host":
       return m.call(ctx.need({ kind: "host", fn: e.fn }), e.args.map(emit), "i32");
     case "engine":
-      return ctx.variant.simd === "relaxed" ? m.call(ctx.need(e), [], "i32") : m.i32(0);
+      return emitEngineFact(ctx, e.fact);
     case "call":
       return m.call(e.fn, e.args.map(emit), wasmType[e.type]);
     default:
       return e satisfies never;
   }
+}
+
+function emitEngineFact(ctx: FunctionContext, fact: EngineFact): Ref {
+  const known = engineFact(ctx.variant, fact);
+  return known === undefined ? ctx.module.call(ctx.need({ kind: "engine", fact }), [], "i32") : ctx.module.i32(known);
 }
 
 function dotBytes(ctx: FunctionContext, { a, b }: Extract<Expr, { kind: "binary" }>, sum: Ref): Ref {

@@ -1,9 +1,9 @@
 /**
- * What modules find out about their engine, and what follows for their code: the baseline has no relaxed instructions, so branches that ask
- * for them, and functions that only those call, are left out of it.
+ * What modules know of their engine or find out, and what follows for their code: branches that the variant decides, and functions that are
+ * called only where it never comes, are left out of it.
  */
 
-import type { Expr, LoopFunction, Stmt } from "../../ir/loop.js";
+import type { EngineFact, Expr, LoopFunction, Stmt } from "../../ir/loop.js";
 import { buildFunction } from "../../ir/loop-block.js";
 import { and, binary, constant, eq, extractLane, i32, select } from "../../ir/loop-build.js";
 import { exprsOf, operandsOf } from "../../ir/loop-walk.js";
@@ -25,15 +25,20 @@ export const engineDots: LoopFunction = buildFunction(engineDotsName, [], "i32",
 
 /** A condition that the variant decides; undefined where the run does. */
 export function knownCondition(variant: Variant, cond: Expr): boolean | undefined {
-  if (variant.simd === "relaxed" || cond.kind !== "compare") return undefined;
-  const [a, b] = [baseline(cond.a), baseline(cond.b)];
+  if (cond.kind !== "compare") return undefined;
+  const [a, b] = [knownValue(variant, cond.a), knownValue(variant, cond.b)];
   if (a === undefined || b === undefined) return undefined;
   return cond.op === "eq" ? a === b : cond.op === "ne" ? a !== b : undefined;
 }
 
-/** An i32 that is known on the baseline. */
-function baseline(e: Expr): number | undefined {
-  if (e.kind === "engine") return 0;
+/** What a variant knows of the engine; undefined where its code finds it out. */
+export function engineFact({ simd }: Variant, fact: EngineFact): number | undefined {
+  if (simd !== "relaxed") return 0;
+  return fact === "fma" ? 1 : undefined;
+}
+
+function knownValue(variant: Variant, e: Expr): number | undefined {
+  if (e.kind === "engine") return engineFact(variant, e.fact);
   return e.kind === "const" && e.type === "i32" ? (e.value as number) : undefined;
 }
 

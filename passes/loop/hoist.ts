@@ -105,9 +105,9 @@ function boundOnce(loop: Loop, name: string): boolean {
   return count === 1;
 }
 
-/** Neither reads memory nor has an effect nor can trap. */
+/** Neither reads memory nor has an effect nor can trap. Emission decides branches on the engine where these ask for it themselves. */
 function isMovable(e: Expr): boolean {
-  if (e.kind === "load" || isCall(e)) return false;
+  if (e.kind === "load" || e.kind === "engine" || isCall(e)) return false;
   if (e.kind !== "binary") return true;
   const divides = e.op === "divS" || e.op === "divU" || e.op === "remS" || e.op === "remU";
   return !divides || (e.b.kind === "const" && Number(e.b.value) !== 0 && Number(e.b.value) !== -1);

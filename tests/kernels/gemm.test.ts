@@ -10,7 +10,8 @@ import {
 } from "../../compiler/kernels/epilogue.js";
 import { type GemmSpec, gemm, rowPanel } from "../../compiler/kernels/gemm.js";
 import { packChunkPanels, packedLength, packKernel, packPanels } from "../../compiler/kernels/pack.js";
-import { Arena, expectClose, type NumberArray, randomArray } from "./run.js";
+import { lanes } from "../../compiler/kernels/tile.js";
+import { Arena, expectClose, type NumberArray, onEngine, randomArray } from "./run.js";
 
 interface Case {
   readonly m: number;
@@ -58,12 +59,14 @@ function panelsOf(b: Float64Array, rows: number, columns: number, width: number)
 
 const arrays = { f32: Float32Array, f64: Float64Array, i32: Int32Array } as const;
 
-/** Runs one product through the kernel, cut into the given chunk ranges, and compares. */
+/** Runs one product through the kernel, cut into the given chunk ranges, and compares; the same in the tiles of fused multiply-adds. */
 function check(spec: GemmSpec & { lane: keyof typeof arrays }, sizes: Case, cutChunks = false): void {
   const { m, n, k, batch = 1 } = sizes;
-  const kernel = gemm(spec);
+  const fused = spec.lane === "i32" ? {} : { fused: { mr: 6, nr: 2 * lanes[spec.lane].count } };
+  const kernel = gemm({ ...spec, ...fused });
   const arena = new Arena(32);
   const run = arena.instantiate(kernel);
+  const runFused = arena.instantiate(onEngine(kernel, { fma: 1 }));
   const round = (x: Float64Array) => (spec.lane === "i32" ? x.map((y) => Math.round(y * 100)) : x);
   const a = round(randomArray(batch * m * k, 1 + m));
   const b = round(randomArray(batch * k * n, 2 + n));
@@ -84,8 +87,8 @@ function check(spec: GemmSpec & { lane: keyof typeof arrays }, sizes: Case, cutC
   const bBatch = spec.b === "packed" ? packedLength(k, n, kernel.nr) : k * n;
   const extra = extraOperands(spec.epilogue, sizes, buffer, c);
   const chunks = batch * Math.ceil(m / kernel.chunkRows) * Math.ceil(n / kernel.chunkColumns);
-  const call = (from: number, to: number) =>
-    run(
+  const call = (from: number, to: number, runs = run) =>
+    runs(
       from,
       to,
       aView,
@@ -103,8 +106,14 @@ function check(spec: GemmSpec & { lane: keyof typeof arrays }, sizes: Case, cutC
       m * n,
       ...extra.args,
     );
-  if (cutChunks) for (let i = chunks - 1; i >= 0; i--) call(i, i + 1);
-  else call(0, chunks);
+  const initial = [...c];
+  const all = (runs: typeof run) => {
+    c.set(initial);
+    if (cutChunks) for (let i = chunks - 1; i >= 0; i--) call(i, i + 1, runs);
+    else call(0, chunks, runs);
+    return [...c];
+  };
+  expect(all(runFused), "tiles for fused multiply-adds give other sums").toEqual(all(run));
   arena.checkGuards();
   const post = spec.accumulate
     ? (sum: number, i: number, j: number, t: number) => sum + before[(t * m + i) * n + j]!
@@ -238,12 +247,13 @@ describe("gemm f32", () => {
       chain(biasRows("f32"), clamp(-0.5, 0.5)),
       addTensor("f32"),
     ])
-      for (const n of [1, 6, 7, 8, 10]) {
-        check({ lane: "f32", a: "rows", b: "packed", epilogue }, { m: 5, n, k: 9 });
-        check({ lane: "f32", a: "rows", b: "packed", epilogue, n }, { m: 5, n, k: 9 });
-        check({ lane: "f32", a: "rows", b: "rows", nr: 16, mr: 2, epilogue, n }, { m: 5, n, k: 9 });
-        check({ lane: "f32", a: "rows", b: "rows", epilogue }, { m: 6, n, k: 9, batch: 2 });
-      }
+      for (const n of [1, 6, 7, 8, 10, 14, 15])
+        for (const m of [5, 8]) {
+          check({ lane: "f32", a: "rows", b: "packed", epilogue }, { m, n, k: 9 });
+          check({ lane: "f32", a: "rows", b: "packed", epilogue, n }, { m, n, k: 9 });
+          check({ lane: "f32", a: "rows", b: "rows", nr: 16, mr: 2, epilogue, n }, { m, n, k: 9 });
+          check({ lane: "f32", a: "rows", b: "rows", epilogue }, { m: m + 1, n, k: 9, batch: 2 });
+        }
   });
 
   it("leaves out tails that a known N can't have", () => {

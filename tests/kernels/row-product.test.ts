@@ -4,7 +4,7 @@ import { arrangeRows } from "../../compiler/kernels/row-arrange.js";
 import { type RowProductSpec, rowProduct } from "../../compiler/kernels/row-product.js";
 import { rowStorages } from "../../compiler/kernels/row-storage.js";
 import { fromBf16, fromF16, toBf16, toF16 } from "../../ir/float-formats.js";
-import { Arena, expectClose, randomArray, randomNumbers } from "./run.js";
+import { Arena, expectClose, onEngine, randomArray, randomNumbers } from "./run.js";
 
 interface Sizes {
   readonly m: number;
@@ -43,9 +43,14 @@ function check(
   const extra = randomArray(tail === "bias" ? n : batch * m * n, 5);
   const more = { none: [], bias: [arena.f32(extra)], add: [arena.f32(extra), n, m * n] }[tail];
   const chunks = batch * Math.ceil(m / kernel.chunkRows) * Math.ceil(n / kernel.chunkColumns);
-  const run = arena.instantiate(kernel);
-  for (let i = chunks - 1; i >= 0; i--)
-    run(i, i + 1, aView, bView, c, m, n, k, k, k, n, m * k, n * k, m * n, sums, ...wide, ...more);
+  const initial = [...c];
+  const all = (run: ReturnType<Arena["instantiate"]>) => {
+    c.set(initial);
+    for (let i = chunks - 1; i >= 0; i--)
+      run(i, i + 1, aView, bView, c, m, n, k, k, k, n, m * k, n * k, m * n, sums, ...wide, ...more);
+    return [...c];
+  };
+  expect(all(arena.instantiate(onEngine(kernel, { fma: 1 })))).toEqual(all(arena.instantiate(kernel)));
   arena.checkGuards();
   const want = new Float64Array(batch * m * n);
   for (let t = 0; t < batch; t++)

@@ -1,7 +1,9 @@
 /** Runs kernels over buffers with guard bytes around them, for tests and benchmarks. */
 
 import { emitModule, type Variant } from "../../compiler/wasm/emit.js";
-import type { LoopFunction } from "../../ir/loop.js";
+import type { EngineFact, LoopFunction } from "../../ir/loop.js";
+import { i32 } from "../../ir/loop-build.js";
+import { rewriteStmts } from "../../ir/loop-walk.js";
 
 const guardBytes = 64;
 const guardByte = 0xa5;
@@ -11,6 +13,23 @@ type ArrayType<T> = {
   new (buffer: ArrayBufferLike, offset: number, length: number): T;
   readonly BYTES_PER_ELEMENT: number;
 };
+
+interface Kernel {
+  readonly fn: LoopFunction;
+  readonly helpers: readonly LoopFunction[];
+}
+
+/** The kernel as code for another engine, whose instructions are not needed: products and sums stay apart. */
+export function onEngine({ fn, helpers }: Kernel, facts: Readonly<Partial<Record<EngineFact, number>>>): Kernel {
+  const suffix = Object.entries(facts)
+    .map(([fact, value]) => `_${fact}${value}`)
+    .join("");
+  const decided = (f: LoopFunction): LoopFunction => ({
+    ...f,
+    body: rewriteStmts(f.body, (e) => (e.kind === "engine" ? i32(facts[e.fact] ?? 0) : e)),
+  });
+  return { fn: { ...decided(fn), name: `${fn.name}${suffix}` }, helpers: helpers.map(decided) };
+}
 
 /** Kernels of one name are equal, so one module serves all memories of a size. */
 const modules = new Map<string, WebAssembly.Module>();
@@ -57,10 +76,7 @@ export class Arena {
         if (bytes[at + i] !== guardByte) throw new Error(`guard byte ${at + i} was overwritten`);
   }
 
-  instantiate(
-    kernel: { readonly fn: LoopFunction; readonly helpers: readonly LoopFunction[] },
-    simd: Variant["simd"] = "simd128",
-  ): (...args: (number | NumberArray)[]) => void {
+  instantiate(kernel: Kernel, simd: Variant["simd"] = "simd128"): (...args: (number | NumberArray)[]) => void {
     const key = `${kernel.fn.name} ${this.pages} ${simd}`;
     let module = modules.get(key);
     if (module === undefined) {

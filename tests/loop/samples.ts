@@ -72,6 +72,7 @@ export function everyConstant(): Expr[] {
     ...[0n, -1n, 2n ** 63n - 1n, -(2n ** 63n)].map(B.i64),
     B.bool(true),
     B.bool(false),
+    B.engine("fma"),
     B.constVector("i8x16", [-128, 127, ...Array(14).fill(3)]),
     B.constVector("i64x2", [-(2n ** 63n), 5n]),
     B.constVector("mask32x4", [0, 1, 1, 0]),

@@ -66,6 +66,24 @@ describe("emission", () => {
     }
   });
 
+  it("decides branches on the engine, and leaves out what only the other side calls", () => {
+    const leaf = (name: string, value: number) => buildFunction(name, [], "i32", (b) => b.return(B.i32(value)));
+    const f = buildFunction("f", [], "i32", (b) =>
+      b.if(
+        B.ne(B.engine("fma"), 0),
+        () => b.return(B.call("i32", "fused", [])),
+        () => b.return(B.call("i32", "apart", [])),
+      ),
+    );
+    const functions = [leaf("fused", 1), leaf("apart", 2), f];
+    expect(instantiate(functions, ["f"]).call("f")).toBe(2);
+    for (const simd of ["simd128", "relaxed"] as const) {
+      const memory = { shared: false, initialPages: 1, maximumPages: 1 };
+      const text = emitModule({ functions, exports: ["f"], memory, variant: { simd, threads: false } }).wat();
+      expect([text.includes("$fused"), text.includes("$apart")]).toEqual([simd === "relaxed", simd === "simd128"]);
+    }
+  });
+
   it("is deterministic", () => {
     const f = buildFunction("f", [{ name: "n", type: "i32" }], "i32", (b, [n]) => b.return(B.maxS(n, B.mul(n, n))));
     expect(instantiate([f], ["f"]).bytes).toEqual(instantiate([f], ["f"]).bytes);

@@ -47,13 +47,14 @@ function emitDot(ctx: LowerContext, node: Node<"dotGeneral">, to: View, finish: 
   const product = { node, a, b, rolesA, rolesB, sizes: { batch, m, n, k }, to, finish };
   if (lane === "f32" && emitRowProduct(ctx, product)) return;
   const { form, ...left } = ctx.beforeLoops(a, () => leftOf(ctx, a, rolesA, { k, m, n, lane }, node.loc));
-  const { mr, nr } = chooseTile(lane, productSize(m, n));
+  const tile = chooseTile(lane, productSize(m, n));
+  const { nr } = tile;
   const known = typeof n === "number" ? { n } : {};
   const sizes = { k, n, m, batch, nr };
   const right = ctx.beforeLoops(b, () =>
     lane === "i16pair" ? pairedRight(ctx, a, b, rolesB, sizes, node.loc) : rightOf(ctx, b, rolesB, sizes, node.loc),
   );
-  const spec = { epilogue: finish.epilogue, mr, nr, cElem: elemOf[finish.dtype], ...known };
+  const spec = { epilogue: finish.epilogue, ...tile, cElem: elemOf[finish.dtype], ...known };
   const { bytes } = right;
   const kernel = bytes
     ? ctx.pool.kernel("byteProduct", byteProduct, spec)
