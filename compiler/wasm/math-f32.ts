@@ -283,9 +283,11 @@ function powerF64(b: Block, x: Expr, y: Expr): Expr {
   const ints = isVector(x.type) ? "i64x2" : "i64";
   const whole = (v: bigint) => B.constant(ints, v);
   const bits = b.let("bits", B.bitcast(ints, x));
-  const k = b.let("k", B.shrS(B.sub(bits, whole(sqrtHalfBits)), 52));
-  const m = b.let("m", B.bitcast(x.type, B.sub(bits, B.shl(k, 52))));
-  const exponent = B.sub(B.bitcast(x.type, B.add(k, whole(0x4338000000000000n))), magic);
+  // The exponent where it lies: engines have no shift of 64-bit lanes that keeps the sign.
+  const power = b.let("power", B.and(B.sub(bits, whole(sqrtHalfBits)), whole(-(2n ** 52n))));
+  const m = b.let("m", B.bitcast(x.type, B.sub(bits, power)));
+  const biased = B.shrU(B.add(power, whole(2n ** 62n)), 52);
+  const exponent = B.sub(B.bitcast(x.type, B.add(biased, whole(0x4330000000000000n))), 2 ** 52 + 1024);
   const s = b.let("s", B.div(B.sub(m, 1), B.add(m, 1)));
   const log2 = B.add(exponent, B.mul(B.mul(s, shallowPolynomial(b, b.let("z", B.mul(s, s)), logSeries)), Math.LOG2E));
   // Beyond −160…140 the result is 0 or infinity anyway.
