@@ -42,11 +42,12 @@ const shortRun = 100;
 const mostTrials = 8;
 const clear = 1.25;
 
-/** Least ms of runs that one thread makes, and of those of the team, and how many there were. */
+/** Least ms of runs that one thread makes, and of those of the team, and how many are to be tried. */
 interface Trials {
   alone: number;
   team: number;
   left: number;
+  runs: number;
 }
 
 /** How long a lone thread keeps the event loop waiting in a run that can be stopped, in ms. */
@@ -263,8 +264,15 @@ export class Machine {
   /** On all threads, or on one where that has been faster: waking a team takes longer than a small model. */
   async #runFaster(name: string, begin: number, end: number): Promise<void> {
     const key = name + begin;
-    const trials = this.#trials.get(key) ?? { alone: Infinity, team: Infinity, left: 2 * mostTrials };
+    const trials = this.#trials.get(key) ?? { alone: 0, team: 0, left: 0, runs: 0 };
     this.#trials.set(key, trials);
+    const { runs } = trials;
+    trials.runs++;
+    // What was faster before the engine had optimised the code, or while others had the machine, need not be so any longer.
+    if (!(runs & (runs - 1)) && (!runs || runs > 2 * mostTrials)) {
+      trials.alone = trials.team = Infinity;
+      trials.left = 2 * mostTrials;
+    }
     const isTrial = trials.left > 0 && trials.team < shortRun;
     const how = (isTrial ? trials.left-- % 2 : trials.alone < trials.team) ? "alone" : "team";
     if (how === "alone") await this.#runAlone(name, begin, end, undefined);
