@@ -26,6 +26,10 @@ const DIFFERENT: Readonly<Record<string, readonly [when: (s: DrawnSample) => boo
     ({ feeds: [x], sample }) => sample.attrs.approximate === "none" && has(x, (v) => v === -Infinity),
     "-∞ · 0 is NaN there, the limit here",
   ],
+  lrn: [
+    ({ feeds: [x], sample: { attrs } }) => x!.shape.length !== 4 && attrs.before === attrs.after,
+    "its LRN takes images of two axes alone",
+  ],
   maxPool: [withNaN, "ONNX does not say which is larger, NaN or a number"],
   nonZero: [({ feeds: [x] }) => x!.shape.length === 0, "a scalar has one axis there, none here"],
   rnn: [
