@@ -5,9 +5,9 @@ import { packedPairsLength, packPairs } from "../../compiler/kernels/pack-pairs.
 import { byteProduct, byteProductScratch, readyWeightsKernel } from "../../compiler/kernels/quads.js";
 import { emitModule } from "../../compiler/wasm/emit.js";
 import { engineDots, engineDotsName } from "../../compiler/wasm/engine.js";
-import type { LoopFunction } from "../../ir/loop.js";
+import type { Expr, LoopFunction } from "../../ir/loop.js";
 import { buildFunction } from "../../ir/loop-block.js";
-import { binary, broadcast, constant, maxS, minS, named, pointer, shrS, typeOf } from "../../ir/loop-build.js";
+import { binary, broadcast, constant, engine, maxS, minS, named, pointer, shrS, typeOf } from "../../ir/loop-build.js";
 import { interpretLoop } from "../../ir/loop-interpret.js";
 import { parseLoopFunction } from "../../ir/loop-parse.js";
 import { printLoopFunction } from "../../ir/loop-print.js";
@@ -37,17 +37,20 @@ const on = (dots: number, { fn, helpers }: Kernel): Kernel => {
   return { fn: { ...seen(fn), name: `${fn.name}_on_${dots}` }, helpers: helpers.map(seen) };
 };
 
-/** How this engine's instruction reads its second operand; undefined where it does something else: V8 11 adds its sum twice. */
-function readsSecond(): 1 | 2 | undefined {
+/** What this engine says of an expression. */
+function computed(name: string, e: Expr): number {
   const arena = new Arena(1);
   const params = [pointer("to", "i32")];
-  const fn = buildFunction("dot_of_ones", params, undefined, (f) => {
-    const dot = binary("dotI8", constant("i8x16", 1), constant("i8x16", -1));
-    f.store("i32", named(params).to, 0, dot);
-  });
+  const fn = buildFunction(name, params, undefined, (f) => f.store("i32", named(params).to, 0, e));
   const to = arena.alloc(Int32Array, 4);
-  arena.instantiate({ fn, helpers: [] }, "relaxed")(to);
-  return to[0] === 4 * 255 ? 1 : to[0] === -4 ? 2 : undefined;
+  arena.instantiate({ fn, helpers: [engineDots] }, "relaxed")(to);
+  return to[0]!;
+}
+
+/** How this engine's instruction reads its second operand; undefined where it does something else: V8 11 adds its sum twice. */
+function readsSecond(): 1 | 2 | undefined {
+  const dot = computed("dot_of_ones", binary("dotI8", constant("i8x16", 1), constant("i8x16", -1)));
+  return dot === 4 * 255 ? 1 : dot === -4 ? 2 : undefined;
 }
 
 interface Case {
@@ -151,9 +154,13 @@ describe("products of bytes", () => {
     expect(interpretLoop({ functions: [engineDots] }, engineDotsName, [], { memory, dots })).toBe(dots);
   });
 
-  it("are right by the instruction itself, where sums of two products have 16 bits on every engine", ({ skip }) => {
+  it("are right by the instruction itself, where sums of two products have 16 bits on every engine", () => {
     const kind = readsSecond();
-    if (kind === undefined) return skip("this engine's instruction is of a draft");
+    // An engine whose instruction is of a draft is asked for pairs alone.
+    if (kind === undefined) {
+      expect(computed("dots", engine("dots"))).toBe(0);
+      return;
+    }
     for (const c of cases) {
       const operands = operandsOf(c, (x) => x >> 1);
       const arena = new Arena(4);
