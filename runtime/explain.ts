@@ -4,7 +4,7 @@
  */
 import { describe, type Problem } from "./errors.js";
 import type { DimInfo, EntryInfo, TensorInfo } from "./format.js";
-import { signature } from "./tensor.js";
+import { rangeText, signature } from "./tensor.js";
 
 /** What an option is to be, by the name of its check in validate.ts. */
 const kinds: Readonly<Record<string, string>> = {
@@ -220,9 +220,10 @@ export const words = {
     values: ReadonlyMap<string, { readonly value: number; readonly by: string }>,
     open: readonly TensorInfo[],
   ): readonly Problem[] {
-    const why = ({ name, min, max }: DimInfo): Problem => {
+    const why = (dim: DimInfo): Problem => {
+      const { name } = dim;
       const bound = values.get(name);
-      const range = `[${min}, ${max ?? "∞"}]`;
+      const range = rangeText(dim);
       if (bound)
         return {
           where: bound.by,

@@ -2,7 +2,7 @@
 import { Complaint } from "./complaint.js";
 import { describe, type Problem } from "./errors.js";
 import { arrayTypes, type EntryInfo, type TensorInfo } from "./format.js";
-import { holds, signature, sizeOf, type Tensor, type TensorData } from "./tensor.js";
+import { holds, isInRange, signature, sizeOf, type Tensor, type TensorData } from "./tensor.js";
 
 /** A tensor, or its data alone where the shape follows from the length. */
 export type Feed = Tensor | TensorData;
@@ -129,10 +129,7 @@ function bindDims(
       else if (result.name !== null) bind(result.name, result.value, `input "${entry.inputs[i]!.name}"`);
     }
   }
-  const wrong = entry.dims.filter(({ name, min, max }) => {
-    const { value = NaN } = values.get(name) ?? {};
-    return !Number.isInteger(value) || value < min || value > (max ?? 2 ** 31 - 1);
-  });
+  const wrong = entry.dims.filter((d) => !isInRange(d, values.get(d.name)?.value ?? NaN));
   if (problems[0] || wrong[0])
     throw new Complaint("dims", [problems, wrong, values, [...open].map((i) => entry.inputs[i]!)]);
   return entry.dims.map((d) => values.get(d.name)!.value);

@@ -1,8 +1,8 @@
 /** Inputs where a run reads them. A module of its own, which is loaded by those who write there. */
 import type { modelError } from "./errors.js";
-import type { DimInfo, EntryInfo, ManifestDim, TensorInfo } from "./format.js";
+import type { DimInfo, EntryInfo, TensorInfo } from "./format.js";
 import type { Machine } from "./machine.js";
-import { byteSize, sizeOf, type Tensor, viewOf } from "./tensor.js";
+import { byteSize, isInRange, rangeText, signature, sizeOf, type Tensor, viewOf } from "./tensor.js";
 import type { checkOptions } from "./validate.js";
 
 /** What is asked for: an input of an entry, in a run of such sizes. */
@@ -40,14 +40,11 @@ export function inputView(
   const wrong = (message: string, hint?: string) => tools.modelError(`input "${name}"`, message, hint);
   machine.plan(of, entry, dimsOf(entry, input, given, dims, wrong));
   const shape = machine.shape(input.shape);
-  if (given && String(given) !== String(shape))
-    throw wrong(`expected ${input.dtype}[${input.shape.map(text).join(", ")}], got [${given.join(", ")}]`);
+  if (given && String(given) !== String(shape)) throw wrong(`expected ${signature(input)}, got [${given.join(", ")}]`);
   const { dtype } = input;
   const at = machine.address(input, byteSize(dtype, shape));
   return { dtype, shape, data: viewOf(dtype, machine.bytes.buffer, at, sizeOf(shape)) } as Tensor;
 }
-
-const text = (d: ManifestDim): string => (typeof d === "number" ? String(d) : d.dim);
 
 type Wrong = (message: string, hint?: string) => Error;
 
@@ -66,13 +63,14 @@ function dimsOf(
   return dims.map((d) => checked(d, known.get(d.name), wrong));
 }
 
-function checked({ name, min, max }: DimInfo, size: number | undefined, wrong: Wrong): number {
-  const range = `[${min}, ${max ?? "∞"}]`;
+function checked(dim: DimInfo, size: number | undefined, wrong: Wrong): number {
+  const { name } = dim;
+  const range = rangeText(dim);
   if (size === undefined)
     throw wrong(
       `the size of dim "${name}" is not known`,
       `pass its shape, or the option dims: { ${name}: … }, in ${range}`,
     );
-  if (Number.isInteger(size) && size >= min && size <= (max ?? 2 ** 31 - 1)) return size;
+  if (isInRange(dim, size)) return size;
   throw wrong(`dim "${name}" is ${size}, outside its range ${range}`, "compile the model with a wider range");
 }

@@ -144,16 +144,16 @@ async function start(artifact: OpenArtifact, options: LoadOptions): Promise<Sess
   const maxMemoryBytes = Math.min(options.maxMemoryBytes ?? most, most);
   const how: MachineOptions = { threads, shared, background, maxMemoryBytes, workerUrl };
   const memory = createMemory(manifest, how, create || ((limits) => new WebAssembly.Memory(limits)));
-  // Weights go where they stay while the module is on its way and compiled.
-  const [module] = await Promise.all([
+  // Weights go where they stay while the module is on its way and compiled, and words for notes come.
+  const [module, inWords] = await Promise.all([
     artifact.module(variant),
+    notes.length ? import("./explain.js").then((words) => words.inWords(notes)) : notes,
     artifact.weights().then((weights) => fillMemory(memory, manifest, weights)),
   ]);
   signal?.throwIfAborted();
   const machine = await Machine.create(module, manifest, memory, how);
   try {
     signal?.throwIfAborted();
-    const inWords = notes.length ? (await import("./explain.js")).inWords(notes) : notes;
     const report: Report = { variant, threads, notes: inWords, hash: artifact.hash, producer: manifest.producer };
     const session = new (manifest.training?.fit ? TrainingSession : Session)(machine, report);
     const { weightsFrom } = options;

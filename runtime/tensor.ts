@@ -1,6 +1,6 @@
 /** Tensors as callers see them, and their element types. */
 import { describe } from "./errors.js";
-import { arrayTypes, type DType, type ManifestDim } from "./format.js";
+import { arrayTypes, type DimInfo, type DType, type ManifestDim } from "./format.js";
 
 interface Arrays {
   Float32Array: Float32Array;
@@ -33,6 +33,13 @@ const bare = (d: ManifestDim): string => (typeof d === "number" ? String(d) : d.
 /** `f32[batch, 3, 224, 224]` */
 export const signature = (t: { readonly dtype: DType; readonly shape: readonly ManifestDim[] }): string =>
   `${t.dtype}[${t.shape.map(bare).join(", ")}]`;
+
+/** Whether a size is one that the dim may have. */
+export const isInRange = ({ min, max }: DimInfo, size: number): boolean =>
+  Number.isInteger(size) && size >= min && size <= (max ?? 2 ** 31 - 1);
+
+/** `[1, ∞]` */
+export const rangeText = ({ min, max }: DimInfo): string => `[${min}, ${max ?? "∞"}]`;
 
 /** A view of `count` elements at a byte address. */
 export function viewOf(dtype: DType, buffer: ArrayBufferLike, at: number, count: number): TensorData {

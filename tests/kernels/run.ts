@@ -4,6 +4,7 @@ import { emitModule, type Variant } from "../../compiler/wasm/emit.js";
 import type { EngineFact, LoopFunction } from "../../ir/loop.js";
 import { i32 } from "../../ir/loop-build.js";
 import { rewriteStmts } from "../../ir/loop-walk.js";
+import { elementCount, type Tensor, tensorFrom } from "../../ir/tensor.js";
 
 const guardBytes = 64;
 const guardByte = 0xa5;
@@ -109,6 +110,11 @@ export function randomNumbers(seed: number): () => number {
 export function randomArray(length: number, seed: number): Float64Array {
   const next = randomNumbers(seed);
   return Float64Array.from({ length }, () => Math.fround(next()));
+}
+
+/** A tensor of f32 with the numbers of `randomArray`. */
+export function randomF32(shape: readonly number[], seed: number): Tensor {
+  return tensorFrom("f32", shape, randomArray(elementCount(shape), seed));
 }
 
 /** Asserts |got − want| ≤ bound for every element; the message names the first that differs. */

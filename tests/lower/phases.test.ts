@@ -11,9 +11,9 @@ import { constant } from "../../ir/ops/constant.js";
 import { convInputGrad } from "../../ir/ops/conv.js";
 import { max } from "../../ir/ops/elementwise.js";
 import { evaluate } from "../../ir/reference.js";
-import { type Tensor, tensorFrom, toNumbers } from "../../ir/tensor.js";
+import { toNumbers } from "../../ir/tensor.js";
 import { pipelineFor, runPipeline } from "../../passes/pipeline.js";
-import { randomArray } from "../kernels/run.js";
+import { randomF32 } from "../kernels/run.js";
 import { runAll } from "./run.js";
 
 interface Case {
@@ -46,16 +46,6 @@ const cases: readonly Case[] = [
   { size: [4, 4], from: 4, to: 4, kernel: [3, 3], stride: [1, 1], served: false },
 ];
 
-const tensor = (shape: readonly number[], seed: number): Tensor =>
-  tensorFrom(
-    "f32",
-    shape,
-    randomArray(
-      shape.reduce((a, b) => a * b, 1),
-      seed,
-    ),
-  );
-
 /** Whatever it costs. */
 const always = kernels.with("convInputGrad", { ...phasesKernel, name: "always", cost: () => 0 });
 
@@ -68,8 +58,8 @@ describe.each(["channelsLast", "channelsFirst"] as const)("phases, %s", (layout)
     const image = <T>(n: T, channels: number, plane: readonly number[]) =>
       layout === "channelsLast" ? [n, ...plane, channels] : [n, channels, ...plane];
     const dy = param("dy", { dtype: "f32", shape: image(dimSymbol("n"), from, size) });
-    const w = constant([], { value: tensor(image(from, to, kernel), 2) });
-    const bias = tensor(layout === "channelsLast" ? [to] : [to, 1, 1], 3);
+    const w = constant([], { value: randomF32(image(from, to, kernel), 2) });
+    const bias = randomF32(layout === "channelsLast" ? [to] : [to, 1, 1], 3);
     const attrs = { strides: stride, dilations: [1, 1], padLow, padHigh, groups: 1, layout, inputSize };
     const sums = convInputGrad([dy, w], attrs);
     const y = max([np.add(sums, constant([], { value: bias })), np.mul(sums, 0.1)]);
@@ -79,7 +69,7 @@ describe.each(["channelsLast", "channelsFirst"] as const)("phases, %s", (layout)
       k.kind === "kernel" ? [k.fn.name] : [],
     );
     expect(used.some((k) => k.includes("interleave"))).toBe(c.served ?? true);
-    const runs = [1, 3].map((n) => [tensor(image(n, from, size), 1)]);
+    const runs = [1, 3].map((n) => [randomF32(image(n, from, size), 1)]);
     const [got] = await runAll([{ graph: prepared, runs }], { kernels: always, threads });
     for (const [r, feeds] of runs.entries()) {
       const expected = toNumbers(evaluate(g, feeds)[0]!);

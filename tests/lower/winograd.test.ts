@@ -8,10 +8,10 @@ import { graph, param } from "../../ir/graph.js";
 import { conv } from "../../ir/ops/conv.js";
 import { mul } from "../../ir/ops/elementwise.js";
 import { evaluate } from "../../ir/reference.js";
-import { type Tensor, tensorFrom, toNumbers } from "../../ir/tensor.js";
+import { type Tensor, toNumbers } from "../../ir/tensor.js";
 import { gradients } from "../../passes/graph/differentiate.js";
 import { load } from "../../runtime/index.js";
-import { randomArray } from "../kernels/run.js";
+import { randomF32 } from "../kernels/run.js";
 
 interface Case {
   readonly size: readonly [number, number];
@@ -38,16 +38,6 @@ const cases: readonly Case[] = [
   { size: [24, 24], cin: 16, cout: 16, padLow: [1, 1], padHigh: [1, 1], stride: 2, winograd: [false, false, false] },
 ];
 
-const tensor = (shape: readonly number[], seed: number): Tensor =>
-  tensorFrom(
-    "f32",
-    shape,
-    randomArray(
-      shape.reduce((a, b) => a * b, 1),
-      seed,
-    ),
-  );
-
 describe("Winograd in training", () => {
   for (const c of cases)
     it(JSON.stringify(c), async () => {
@@ -72,7 +62,11 @@ describe("Winograd in training", () => {
       expect(has("f32_winograd_grad_weights")).toBe(dw);
       const session = await load(artifact);
       for (const n of [1, 5]) {
-        const feeds = [tensor([n, cin, ...size], 1), tensor([cout, cin, ...window], 2), tensor([n, cout, ...out], 3)];
+        const feeds = [
+          randomF32([n, cin, ...size], 1),
+          randomF32([cout, cin, ...window], 2),
+          randomF32([n, cout, ...out], 3),
+        ];
         const want = evaluate(g, feeds);
         const got = await session.run({ x: feeds[0]!, w: feeds[1]!, dy: feeds[2]! } as never);
         for (const [i, name] of g.resultNames.entries()) {
