@@ -1,16 +1,17 @@
 /**
  * Imports and compiles one ONNX file with the built package, as a user would, and prints what it took as JSON. Arguments: the
- * file; variants, comma-separated, or "all"; a folder for the artefact, if it is wanted.
+ * file; variants, comma-separated, or "all"; a folder for the artefact, if it is wanted; tokens that the session's caches have room for, if it
+ * is to keep them.
  */
 import { readFileSync } from "node:fs";
-import { compile, importOnnx } from "../dist/wasmith.js";
+import { compile, importOnnx, withCache } from "../dist/wasmith.js";
 
-const [path, variants = "all", out] = process.argv.slice(2);
+const [path, variants = "all", out, cache] = process.argv.slice(2);
 const before = process.cpuUsage();
 const start = performance.now();
 const graph = importOnnx(readFileSync(path), { transfer: true });
 const imported = performance.now();
-const artifact = await compile(graph, {
+const artifact = await compile(cache === undefined ? graph : withCache(graph, { length: Number(cache) }), {
   name: "model",
   ...(variants === "all" ? {} : { variants: variants.split(",") }),
 });

@@ -58,6 +58,7 @@ const options = command.opts<Options>();
 
 interface Measurable extends Pick<Row, "group" | "tolerance"> {
   readonly name: string;
+  readonly cache?: number;
   readonly files: () => Promise<{ readonly model: string; readonly io: string }>;
 }
 
@@ -106,9 +107,10 @@ interface Compiled {
 }
 
 /** Writes the artefact, or says why there is none. */
-async function compiled(onnx: string, out: string): Promise<Compiled | string> {
+async function compiled(onnx: string, out: string, cache?: number): Promise<Compiled | string> {
+  const kept = cache === undefined ? [] : [String(cache)];
   try {
-    const { stdout } = await run(process.execPath, [join(here, "compile-one.mjs"), onnx, "all", out], {
+    const { stdout } = await run(process.execPath, [join(here, "compile-one.mjs"), onnx, "all", out, ...kept], {
       maxBuffer: 2 ** 26,
       timeout: 600_000,
     });
@@ -141,10 +143,10 @@ async function once(engine: Engine, sources: Sources, sum: Measured): Promise<Me
   }
 }
 
-async function measured({ name, group, tolerance, files }: Measurable, scratch: string): Promise<Row> {
+async function measured({ name, group, tolerance, cache, files }: Measurable, scratch: string): Promise<Row> {
   const { model, io } = await files();
   const out = join(scratch, name);
-  const made = await compiled(model, out);
+  const made = await compiled(model, out, cache);
   const sources: Sources = { onnx: model, artifact: join(out, "model.wasm"), io };
   const nothing: Measured = { speed: [], start: [] };
   const uncompiled = typeof made === "string" ? { ...nothing, failed: made } : nothing;

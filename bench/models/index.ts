@@ -28,11 +28,13 @@ interface More extends Exporting {
   readonly group?: BenchModel["group"];
   readonly tolerance?: number;
   readonly large?: boolean;
+  readonly cache?: number;
 }
 
 function model(name: string, feeds: BenchModel["feeds"], make: () => AnyModel, more: More = {}): BenchModel {
-  const { group = "models", tolerance = 1e-4, large = false } = more;
-  return { name, group, tolerance, large, feeds, onnx: async () => exported(name, make, feeds, more) };
+  const { group = "models", tolerance = 1e-4, large = false, cache } = more;
+  const kept = cache === undefined ? {} : { cache };
+  return { name, group, tolerance, large, feeds, ...kept, onnx: async () => exported(name, make, feeds, more) };
 }
 
 /** Where engines round on the way, levels differ by one here and there. */
@@ -97,7 +99,7 @@ export const benchModels: readonly BenchModel[] = [
   model("bert_base", text(128), () => new Bert({ vocabulary: 30_522, features: 768, layers: 12, heads: 12 }), {
     large: true,
   }),
-  model("gpt_step", gptFeeds, () => new GptStep(gpt), { inputs: gptInputs(gpt), large: true }),
+  model("gpt_step", gptFeeds, () => new GptStep(gpt), { inputs: gptInputs(gpt), large: true, cache: gpt.context }),
   model("lstm_3x50", { x: f32(1, 60, 1) }, () => new LstmStack()),
   model("birnn_2x256_b1", { x: ids(5000, 100, 1) }, () => new TextRnn({ vocabulary: 5000 })),
   model("birnn_2x256_b32", { x: ids(5000, 100, 32) }, () => new TextRnn({ vocabulary: 5000 })),

@@ -24,6 +24,8 @@ export interface BenchModel {
   /** Takes long to make and to compile: left out where time is short. */
   readonly large: boolean;
   readonly feeds: Readonly<Record<string, Feed>>;
+  /** Tokens that a decoder's caches have room for in wasmith's session (`withCache`); other engines are fed them. */
+  readonly cache?: number;
   readonly onnx: () => Promise<Uint8Array>;
 }
 

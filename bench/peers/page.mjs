@@ -1,6 +1,7 @@
 /** What a page does with a job (see measure.mjs): engines by name, opened from URLs. */
 import { openLiteRt } from "./litert.mjs";
 import { openWith } from "./onnxruntime.mjs";
+import { runOf } from "./session.mjs";
 import { parseCases } from "./tensors.mjs";
 import { measureSpeed, measureStart } from "./timing.mjs";
 
@@ -13,9 +14,7 @@ const bytesAt = async (url) => {
 const engines = {
   wasmith: async (url, threads) => {
     const { load } = await import("/dist/runtime.js");
-    const session = await load(url, { threads });
-    const names = session.inputs.map((i) => i.name);
-    return (feeds) => session.run(Object.fromEntries(names.map((n) => [n, feeds[n]])));
+    return runOf(await load(url, { threads }));
   },
   "ort-web": async (url, threads) => {
     const ort = await import("/modules/onnxruntime-web/dist/ort.wasm.min.mjs");
