@@ -116,6 +116,8 @@ export interface KernelStep {
    * the second only before it writes the element of the first at the same byte.
    */
   readonly inPlace: readonly (readonly [number, number])[];
+  /** What the tuner calls the nodes of which this computes a part (lower/core/tuner.ts), where there is one. */
+  readonly chosenFor?: string;
   /** The user's own name of what this computes. */
   readonly loc: string | undefined;
 }

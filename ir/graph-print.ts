@@ -97,13 +97,18 @@ function donationsText(g: Graph): string {
 function nodeText(node: GraphNode, names: ReadonlyMap<Value, string>, options: PrintOptions, indent: string): string {
   const results = node.results.map((r) => `${names.get(r) ?? "%?"}: ${typeText(r.type)}`).join(", ");
   const operands = node.operands.map((v) => names.get(v) ?? "%?").join(", ");
-  const attrs = Object.entries(node.attrs as Attrs)
+  const loc = node.loc === undefined || options.locs === false ? "" : ` loc ${JSON.stringify(node.loc)}`;
+  const regions = node.regions.map((r) => `\n${graphText(r, options, `${indent}  `)}`).join("");
+  return `${results} = ${node.op}${operands && ` ${operands}`}${attrsText(node.attrs, options)}${loc}${regions}`;
+}
+
+/** ` {name=value, …}`, or nothing where there are none. */
+export function attrsText(attrs: object, options: PrintOptions = {}): string {
+  const text = Object.entries(attrs as Attrs)
     .filter(([, v]) => v !== undefined)
     .map(([k, v]) => `${k}=${attrText(v, options)}`)
     .join(", ");
-  const loc = node.loc === undefined || options.locs === false ? "" : ` loc ${JSON.stringify(node.loc)}`;
-  const regions = node.regions.map((r) => `\n${graphText(r, options, `${indent}  `)}`).join("");
-  return `${results} = ${node.op}${operands && ` ${operands}`}${attrs && ` {${attrs}}`}${loc}${regions}`;
+  return text && ` {${text}}`;
 }
 
 // A size called like a word of the grammar is set in parentheses.

@@ -66,3 +66,41 @@ export function chooseTile(lane: Lane["name"], size: ProductSize): Tile {
   const isFloat = lane === "f32" || lane === "f64";
   return isFloat && (size.rowsVary || size.rows >= fused.mr) ? { ...tile, fused } : tile;
 }
+
+/** Rows and vectors of the tiles that are worth a measurement: the two above, and those that some engine may have the registers for. */
+const shapes: readonly (readonly [rows: number, vectors: number])[] = [
+  [4, 2],
+  [2, 4],
+  [5, 2],
+  [3, 2],
+  [8, 1],
+  [2, 2],
+  [1, 8],
+];
+
+/**
+ * All tiles that may be worth a measurement for a product of these sizes, that of `chooseTile` first. Results have the same bits with each,
+ * since all add in the order of K.
+ */
+export function tilesFor(lane: Lane["name"], size: ProductSize): readonly Tile[] {
+  const { fused, ...first } = chooseTile(lane, size);
+  const L = lanes[lane].count;
+  const { rows, rowsVary = false, columns = Number.POSITIVE_INFINITY } = size;
+  const isFew = !rowsVary && rows <= 3;
+  const others = shapes
+    // Bytes of pairs are arranged for eight columns, as many as these two have.
+    .filter(([mr, vectors]) => lane !== "i16pair" || (mr <= 4 && vectors >= 2 && mr * vectors === 8))
+    .filter(([mr, vectors]) => (isFew ? mr <= 2 : mr > 1 && mr * vectors > 4 && (rowsVary || mr <= rows)))
+    .map(([mr, vectors]): Tile => ({ mr, nr: vectors * L }))
+    .filter(({ mr, nr }) => 2 * columns > nr && (mr !== first.mr || nr !== first.nr));
+  const plain = [first, ...others];
+  if (fused === undefined) return plain;
+  const both = plain.map((t): Tile => (t.nr % fused.nr === 0 ? { ...t, fused } : t));
+  return [...both, first, { ...first, fused: { ...fused, mr: 5 } }];
+}
+
+/** The same for kernels whose code is one, whether multiply-adds are fused or not. */
+export function plainTilesFor(lane: Lane["name"], size: ProductSize): readonly Tile[] {
+  const tiles = tilesFor(lane, size).map(({ mr, nr }): Tile => ({ mr, nr }));
+  return tiles.filter(({ mr, nr }, i) => tiles.findIndex((t) => t.mr === mr && t.nr === nr) === i);
+}

@@ -26,8 +26,8 @@ export function lowerFusion(ctx: LowerContext, node: Node<"fusion">, kernels: Ke
   }
   const outside = atOuter(sum, outer);
   const [output] = region.results as readonly [Value, ...Value[]];
+  const kernel = kernels.choose(ctx, outside);
   if (region.results.length === 1) {
-    const kernel = kernels.choose(ctx, outside);
     const matrix = kernel.matrix(output);
     const finish = matrix && epilogueOf(ctx.pool, sum.results[0]!, output, matrix, leaf);
     if (finish !== undefined) {
@@ -39,9 +39,12 @@ export function lowerFusion(ctx: LowerContext, node: Node<"fusion">, kernels: Ke
   }
   // The sums by themselves, then all that follows them in one kernel.
   ctx.use(sum.results);
-  ctx.lower([outside]);
   const after = nodes.filter((n) => n !== sum);
-  lowerPointwise(ctx, node, after, (v) => (v.def === sum ? ctx.leaf(v) : leaf(v)));
+  // A kernel that takes no epilogue leaves it to be computed: that is part of what it costs.
+  ctx.choosingFor(kernel.kind, () => {
+    ctx.lower([outside]);
+    lowerPointwise(ctx, node, after, (v) => (v.def === sum ? ctx.leaf(v) : leaf(v)));
+  });
 }
 
 /** The nodes of the region that are still to be lowered: in one kernel, or one by one where no kernel has their form. */

@@ -10,6 +10,7 @@ import { orderNodes } from "./core/order.js";
 import { sizeOf, stridesOf } from "./core/place.js";
 import type { Leaf } from "./core/point.js";
 import { storedConstants } from "./core/stored.js";
+import type { Tuner } from "./core/tuner.js";
 import { lowerFusion } from "./fusion.js";
 import { lowerGroup } from "./group.js";
 import type { KernelRegistry } from "./registry.js";
@@ -29,6 +30,8 @@ export interface LowerOptions {
   readonly pool?: KernelPool;
   /** The kernels to choose from, which the passes were told of too. Default: all that there are. */
   readonly kernels?: KernelRegistry;
+  /** Chooses among the kernels that serve a node. Default: what is estimated to take least is taken. */
+  readonly tuner?: Tuner;
 }
 
 /**
@@ -41,6 +44,7 @@ export function lowerGraph(graph: Graph, options: LowerOptions = {}): Schedule {
   const ctx = new LowerContext(options.pool ?? new KernelPool(), lower, {
     keeps: options.kept !== undefined,
     stored: storedConstants(graph),
+    tuner: options.tuner,
   });
   const changed = new Set([...(graph.donations?.values() ?? [])].map((i) => graph.params[i]));
   const inputs: ScheduledInput[] = [];

@@ -4,14 +4,16 @@ import { InternalError } from "../../ir/errors.js";
 import type { GraphNode, Value } from "../../ir/graph.js";
 import type { OpName } from "../../ir/ops/index.js";
 import type { KernelFacts } from "../../passes/kernels.js";
+import type { Tile } from "../kernels/choose-tile.js";
 import type { View } from "../schedule.js";
 import type { LowerContext } from "./core/context.js";
 import { type Finish, type KernelRow, plainFinish, type ResultMatrix } from "./core/kernel-row.js";
+import { type Candidate, kindOf } from "./core/tuner.js";
 
 /** A kernel that is to compute a node, and what of its row lowering asks. */
-export interface ChosenKernel {
-  /** Op and name of its row: `conv/winograd`. */
-  readonly name: string;
+export interface ChosenKernel extends Candidate {
+  /** What the tuner calls such nodes, where it chose. */
+  readonly kind?: string;
   /** How its sums lie as a matrix, if they can be stored as `output`. */
   matrix(output: Value): ResultMatrix | undefined;
   /** Adds steps that compute the node into memory of its own. */
@@ -50,40 +52,58 @@ export class KernelRegistry implements KernelFacts {
     return (this.#rows.get(node.op) ?? []).filter((r) => r.serves?.(node as never) ?? true);
   }
 
-  /** All kernels that compute the node, the one of least cost first. */
+  /** All kernels that compute the node, in each of their tiles: the one that is estimated to take least first. */
   candidates(ctx: LowerContext, node: GraphNode): readonly ChosenKernel[] {
+    return this.#byCost(ctx, node).flatMap((row) => {
+      if (row.tiles === undefined) return [chosen(row, node)];
+      return row.tiles(node as never).map((tile) => chosen(row, node, tile));
+    });
+  }
+
+  #byCost(ctx: LowerContext, node: GraphNode): readonly KernelRow<OpName>[] {
     const rows = this.#serving(node);
-    if (rows.length < 2) return rows.map((r) => chosen(r, node));
+    if (rows.length < 2) return rows;
     return rows
       .map((row) => ({ row, cost: row.cost?.(node as never, ctx) ?? 0 }))
       .sort((a, b) => (a.cost < b.cost ? -1 : a.cost > b.cost ? 1 : 0))
-      .map(({ row }) => chosen(row, node));
+      .map(({ row }) => row);
   }
 
-  /** The kernel for the node. */
+  /** The kernel for the node: what the tuner says, if there is one and any choice. */
   choose(ctx: LowerContext, node: GraphNode): ChosenKernel {
-    const [best] = this.candidates(ctx, node);
-    if (best === undefined) throw new InternalError(`no kernel computes ${node.op}`);
-    return best;
+    const all = this.candidates(ctx, node);
+    if (all[0] === undefined) throw new InternalError(`no kernel computes ${node.op}`);
+    if (ctx.tuner === undefined || all.length === 1) return all[0];
+    const kind = kindOf(ctx, node);
+    const kernel = all[ctx.tuner.choose(kind, all)]!;
+    return {
+      ...kernel,
+      kind,
+      lower: (to) => to.choosingFor(kind, () => kernel.lower(to)),
+      store: (to, ...rest) => to.choosingFor(kind, () => kernel.store(to, ...rest)),
+    };
   }
 }
 
-function chosen(row: KernelRow<OpName>, node: GraphNode): ChosenKernel {
+function chosen(row: KernelRow<OpName>, node: GraphNode, tile?: Tile): ChosenKernel {
   const name = `${node.op}/${row.name}`;
   const own = node as never;
+  // Rows that say which tiles they take are given one of them, others none.
+  const its = (tile === undefined ? [] : [tile]) as unknown as [never];
+  const candidate = tile === undefined ? { name } : { name, tile };
   if ("store" in row) {
     const y = node.results[0]!;
     return {
-      name,
+      ...candidate,
       matrix: (output) => row.matrix(own, output),
-      lower: (ctx) => row.store(ctx, own, ctx.result(y), plainFinish(y.type.dtype)),
-      store: (ctx, to, finish) => row.store(ctx, own, to, finish),
+      lower: (ctx) => row.store(ctx, own, ctx.result(y), plainFinish(y.type.dtype), ...its),
+      store: (ctx, to, finish) => row.store(ctx, own, to, finish, ...its),
     };
   }
   return {
-    name,
+    ...candidate,
     matrix: () => undefined,
-    lower: (ctx) => row.lower(ctx, own),
+    lower: (ctx) => row.lower(ctx, own, ...its),
     store: () => {
       throw new InternalError(`${name} takes no epilogue`);
     },

@@ -11,6 +11,15 @@ import type { Tensor } from "../../../ir/tensor.js";
 import type { Buffer, BufferSource, Derived, Limit, Requirement, Step, View } from "../../schedule.js";
 import type { KernelPool } from "./kernel-builder.js";
 import { constantElement, type Leaf } from "./point.js";
+import type { Tuner } from "./tuner.js";
+
+export interface ContextOptions {
+  /** What comes out the same in every run is computed once (plan/prepare.ts). */
+  readonly keeps?: boolean;
+  /** Constants that kernels read as they lie. */
+  readonly stored?: ReadonlySet<Tensor>;
+  readonly tuner?: Tuner | undefined;
+}
 
 export class LowerContext {
   readonly pool: KernelPool;
@@ -36,21 +45,25 @@ export class LowerContext {
   /** Whether values are the same in every run, and what is made of them kept. */
   readonly #kept = new Map<Value, boolean>();
   readonly #keeps: boolean;
+  /** Chooses kernels, if anything does but estimated costs. */
+  readonly tuner: Tuner | undefined;
+  /** The kind of the node whose kernel the tuner chose, while its steps are added. */
+  #chosenFor: string | undefined;
   readonly #stored: ReadonlySet<Tensor>;
 
   /**
-   * `lowerNodes` lowers the nodes of regions, in the given order. `keeps`: what comes out the same in every run is computed once
-   * (plan/prepare.ts). `stored`: constants that kernels read as they lie.
+   * @param lowerNodes lowers the nodes of regions, in the given order
    */
   constructor(
     pool: KernelPool,
     lowerNodes: (ctx: LowerContext, nodes: readonly GraphNode[]) => void,
-    { keeps = false, stored = new Set() }: { readonly keeps?: boolean; readonly stored?: ReadonlySet<Tensor> } = {},
+    { keeps = false, stored = new Set(), tuner }: ContextOptions = {},
   ) {
     this.pool = pool;
     this.#lowerNodes = lowerNodes;
     this.#keeps = keeps;
     this.#stored = stored;
+    this.tuner = tuner;
   }
 
   /** Whether the constant is in the weights region as it is, whatever else is made of it. */
@@ -179,7 +192,20 @@ export class LowerContext {
   }
 
   add(step: Step): void {
-    this.#levels.at(-1)!.push(step);
+    const chosenFor = this.#chosenFor;
+    const isPart = step.kind === "kernel" && chosenFor !== undefined;
+    this.#levels.at(-1)!.push(isPart ? { ...step, chosenFor } : step);
+  }
+
+  /** Marks the kernels that `body` adds as those of nodes of the kind. */
+  choosingFor(kind: string | undefined, body: () => void): void {
+    const outer = this.#chosenFor;
+    this.#chosenFor = kind ?? outer;
+    try {
+      body();
+    } finally {
+      this.#chosenFor = outer;
+    }
   }
 
   get steps(): readonly Step[] {

@@ -7,6 +7,7 @@ import type { Dim } from "../../../ir/dim.js";
 import type { DType } from "../../../ir/dtype.js";
 import type { NodeOf, Value } from "../../../ir/graph.js";
 import type { AttrsOf, OpName } from "../../../ir/ops/index.js";
+import type { Tile } from "../../kernels/choose-tile.js";
 import { type Epilogue, identity } from "../../kernels/epilogue.js";
 import type { Arg, View } from "../../schedule.js";
 import type { LowerContext } from "./context.js";
@@ -45,21 +46,40 @@ interface Row<N extends OpName> {
 
 export type RowNode<N extends OpName> = NodeOf<N, AttrsOf<N>>;
 
+/** What a row is told besides the node: one of its tiles, if it has any. */
+type NoTile = readonly [];
+type OneTile = readonly [tile: Tile];
+
 /** A kernel that takes no epilogue: it gives its results places itself. */
-export interface PlainRow<N extends OpName> extends Row<N> {
-  readonly lower: (ctx: LowerContext, node: RowNode<N>) => void;
+export interface PlainRow<N extends OpName, T extends NoTile | OneTile = NoTile> extends Row<N> {
+  readonly lower: (ctx: LowerContext, node: RowNode<N>, ...tile: T) => void;
 }
 
 /** A kernel of one result whose sums an epilogue may finish before they are stored. */
-export interface SumRow<N extends OpName> extends Row<N> {
+export interface SumRow<N extends OpName, T extends NoTile | OneTile = NoTile> extends Row<N> {
   /** How its result lies as a matrix; undefined where it can't store `output`, computed from its sums, in their place. */
   readonly matrix: (node: RowNode<N>, output: Value) => ResultMatrix | undefined;
   /** Adds the steps that compute the node, finished, into `to`. */
-  readonly store: (ctx: LowerContext, node: RowNode<N>, to: View, finish: Finish) => void;
+  readonly store: (ctx: LowerContext, node: RowNode<N>, to: View, finish: Finish, ...tile: T) => void;
+}
+
+interface Tiled<N extends OpName> {
+  /** Register tiles that the kernel may take for the node, the one estimated fastest first. They decide speed alone: results have the same bits. */
+  readonly tiles: (node: RowNode<N>) => readonly Tile[];
+}
+
+/** A kernel whose code has a register tile, of which there are several to choose from. */
+export type TiledRow<N extends OpName> = Tiled<N> & (PlainRow<N, OneTile> | SumRow<N, OneTile>);
+
+interface Untiled {
+  readonly tiles?: undefined;
 }
 
 /** A kernel of the op N. Where N is a composite, it is kept whole where a row serves it. */
-export type KernelRow<N extends OpName> = PlainRow<N> | SumRow<N>;
+export type KernelRow<N extends OpName> = (Untiled & (PlainRow<N> | SumRow<N>)) | TiledRow<N>;
+
+/** The row, whose functions TypeScript then knows to get a tile. */
+export const tiledRow = <N extends OpName>(row: TiledRow<N>): TiledRow<N> => row;
 
 /** The kernel that serves where no other does: slower than any. */
 export const lastResort = (): number => Number.POSITIVE_INFINITY;

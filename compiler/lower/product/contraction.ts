@@ -1,13 +1,12 @@
 /** dotGeneral as a GEMM: any axes, any dtype. */
 
 import { type Dim, dimBounds, dimMul } from "../../../ir/dim.js";
-import type { DType } from "../../../ir/dtype.js";
 import { InternalError } from "../../../ir/errors.js";
 import type { Value } from "../../../ir/graph.js";
 import { moreStatic } from "../../../ir/infer.js";
 import { freeAxes } from "../../../ir/ops/contraction.js";
 import type { Tensor } from "../../../ir/tensor.js";
-import { chooseTile } from "../../kernels/choose-tile.js";
+import { type Tile, tilesFor } from "../../kernels/choose-tile.js";
 import { gemm, type Rows, rowPanel } from "../../kernels/gemm.js";
 import { packBy, packChunkPanels, packedLength, packPanels } from "../../kernels/pack.js";
 import { packedPairsLength, packPairsKernel } from "../../kernels/pack-pairs.js";
@@ -28,7 +27,9 @@ import { emitRowProduct } from "./rows.js";
 type LaneName = keyof typeof lanes;
 
 /** What sums of products are computed in. */
-function laneOf(a: Value, b: Value, dtype: DType): LaneName {
+function laneOf({ operands, results }: Node<"dotGeneral">): LaneName {
+  const [a, b] = operands as readonly [Value, Value];
+  const { dtype } = results[0]!.type;
   if (dtype === "i32" && a.type.dtype === "i16" && (b.type.dtype === "i16" || isPairedWeight(b))) return "i16pair";
   const register = registerOf(dtype);
   if (register === "mask") throw new InternalError("a product of bool");
@@ -36,18 +37,17 @@ function laneOf(a: Value, b: Value, dtype: DType): LaneName {
 }
 
 /** The product, its result finished by an epilogue, into `to`. */
-function emitDot(ctx: LowerContext, node: Node<"dotGeneral">, to: View, finish: Finish): void {
+function emitDot(ctx: LowerContext, node: Node<"dotGeneral">, to: View, finish: Finish, tile: Tile): void {
   const [a, b] = node.operands as [Value, Value];
   const { batchA, batchB, contractA, contractB } = node.attrs;
   const rolesA: Roles = { batch: batchA, rows: freeAxes(a.type.shape.length, batchA, contractA), columns: contractA };
   const rolesB: Roles = { batch: batchB, rows: contractB, columns: freeAxes(b.type.shape.length, batchB, contractB) };
   const { batch, rows: m, columns: n } = resultMatrix(node);
   const k = sizeOf(contractA.map((axis, i) => moreStatic(a.type.shape[axis]!, b.type.shape[contractB[i]!]!)));
-  const lane = laneOf(a, b, node.results[0]!.type.dtype);
+  const lane = laneOf(node);
   const product = { node, a, b, rolesA, rolesB, sizes: { batch, m, n, k }, to, finish };
   if (lane === "f32" && emitRowProduct(ctx, product)) return;
   const { form, ...left } = ctx.beforeLoops(a, () => leftOf(ctx, a, rolesA, { k, m, n, lane }, node.loc));
-  const tile = chooseTile(lane, productSize(m, n));
   const { nr } = tile;
   const known = typeof n === "number" ? { n } : {};
   const sizes = { k, n, m, batch, nr };
@@ -267,4 +267,14 @@ function resultMatrix(node: Node<"dotGeneral">): ResultMatrix {
   };
 }
 
-export const dotKernels: readonly KernelRow<"dotGeneral">[] = [{ name: "gemm", matrix: resultMatrix, store: emitDot }];
+export const dotKernels: readonly KernelRow<"dotGeneral">[] = [
+  {
+    name: "gemm",
+    matrix: resultMatrix,
+    tiles: (node) => {
+      const { rows, columns } = resultMatrix(node);
+      return tilesFor(laneOf(node), productSize(rows, columns));
+    },
+    store: emitDot,
+  },
+];

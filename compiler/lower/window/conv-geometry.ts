@@ -7,7 +7,7 @@ import { moreStatic } from "../../../ir/infer.js";
 import type { ConvAttrs } from "../../../ir/ops/conv.js";
 import { channelsOf, spatialOf } from "../../../ir/ops/window-geometry.js";
 import type { Tensor } from "../../../ir/tensor.js";
-import { chooseTile, type Tile } from "../../kernels/choose-tile.js";
+import type { ProductSize } from "../../kernels/choose-tile.js";
 import { padKernel } from "../../kernels/pad.js";
 import type { Axes } from "../../kernels/pool.js";
 import type { View } from "../../schedule.js";
@@ -23,10 +23,6 @@ export interface Geometry<L extends LaneName = LaneName> {
   readonly lane: L;
   /** dtype of x. */
   readonly dtype: DType;
-  /** Tiles of the convolution (output pixels by output channels), and of its gradients. */
-  readonly tile: Tile;
-  readonly inputGradTile: Tile;
-  readonly weightGradTile: Tile;
   readonly images: Dim;
   readonly channels: Dim;
   /** Input channels of a group. */
@@ -127,9 +123,9 @@ type Sizes<L extends LaneName> = Pick<
   | "padHigh"
 >;
 
-/** With the runs that a pixel sums, and tiles. */
+/** With the runs that a pixel sums. */
 export function geometryOfSizes<L extends LaneName>(sizes: Sizes<L>): Geometry<L> {
-  const { lane, images, channels, outputs, groups, padded, output, kernel, dilation } = sizes;
+  const { channels, outputs, groups, padded, kernel, dilation } = sizes;
   // Taps of a row lie next to one another where nothing is between them.
   const merged = groups === 1 && dilation[2] === 1;
   const counts: number[] = [];
@@ -147,22 +143,23 @@ export function geometryOfSizes<L extends LaneName>(sizes: Sizes<L>): Geometry<L
     steps.push(0);
   }
   const cPer = dimFloorDiv(channels, groups);
-  const oPer = dimFloorDiv(outputs, groups);
-  const run = merged ? dimMul(channels, kernel[2]) : cPer;
   return {
     ...sizes,
     cPer,
-    oPer,
-    tile: chooseTile(lane, productSize(dimMul(images, sizeOf(output)), oPer)),
-    // Its rows are images, those of the other are elements of the weights.
-    inputGradTile: chooseTile(lane, productSize(images, run)),
-    weightGradTile: chooseTile(lane, productSize(dimMul(sizeOf(kernel), cPer), oPer)),
-    run,
+    oPer: dimFloorDiv(outputs, groups),
+    run: merged ? dimMul(channels, kernel[2]) : cPer,
     runTaps: merged ? kernel[2] : 1,
     counts,
     steps,
   };
 }
+
+/** What is known of the product that the convolution is: output pixels by output channels of a group. */
+export const pixelProduct = (g: Geometry): ProductSize => productSize(dimMul(g.images, sizeOf(g.output)), g.oPer);
+/** Of its input gradient: images by a run. */
+export const inputGradProduct = (g: Geometry): ProductSize => productSize(g.images, g.run);
+/** Of its weight gradient: elements of the weights by output channels of a group. */
+export const weightGradProduct = (g: Geometry): ProductSize => productSize(depthOf(g), g.oPer);
 
 export const taps = (g: Geometry): number => g.kernel[0] * g.kernel[1] * g.kernel[2];
 /** Elements that one output element sums. */

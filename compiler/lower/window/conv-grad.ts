@@ -2,6 +2,7 @@
 
 import { type Dim, dimMul } from "../../../ir/dim.js";
 import type { Value } from "../../../ir/graph.js";
+import { plainTilesFor, type Tile } from "../../kernels/choose-tile.js";
 import { convInputGradient } from "../../kernels/conv-input-grad.js";
 import { convWeightGradient } from "../../kernels/conv-weight-grad.js";
 import { packBy, packedLength } from "../../kernels/pack.js";
@@ -11,6 +12,7 @@ import { type LowerContext, offsetView } from "../core/context.js";
 import { type KernelRow, lastResort, plainFinish } from "../core/kernel-row.js";
 import { addMicroKernel, ceilDiv, viewArg } from "../core/micro-kernel.js";
 import { emitPack } from "../core/pack.js";
+import { perNode } from "../core/per-node.js";
 import { Place } from "../core/place.js";
 import { emitMap, iterate } from "../elementwise/map.js";
 import type { Node } from "../elementwise/structured.js";
@@ -22,6 +24,7 @@ import {
   geometryOf,
   groupLength,
   heightLoop,
+  inputGradProduct,
   isPadded,
   loopsOfSegments,
   padArgs,
@@ -30,24 +33,34 @@ import {
   segmentArgs,
   taps,
   walkArgs,
+  weightGradProduct,
 } from "./conv-geometry.js";
 import { phasesKernel } from "./conv-phases.js";
 import { lowerConvInputGradSimple, lowerConvWeightGradSimple } from "./conv-simple.js";
-import { adjointGeometry, emitWinograd, emitWinogradGrad, fitsWinograd, winogradCost } from "./winograd.js";
+import {
+  adjointGeometry,
+  emitWinograd,
+  emitWinogradGrad,
+  fitsWinograd,
+  winogradCost,
+  winogradGradTilesFor,
+  winogradTilesFor,
+} from "./winograd.js";
 
-const inputGradGeometry = ({ operands: [dy, w], results: [dx], attrs }: Node<"convInputGrad">) =>
-  geometryOf(dx!, w!, dy!, attrs);
+const inputGradGeometry = perNode(({ operands: [dy, w], results: [dx], attrs }: Node<"convInputGrad">) =>
+  geometryOf(dx!, w!, dy!, attrs),
+);
 
-function lowerConvInputGrad(ctx: LowerContext, node: Node<"convInputGrad">): void {
+function lowerConvInputGrad(ctx: LowerContext, node: Node<"convInputGrad">, tile: Tile): void {
   const [dy, w] = node.operands as [Value, Value];
   const dx = node.results[0]!;
   const g = inputGradGeometry(node)!;
-  const weights = gradientWeights(ctx, w, g, node.loc);
+  const weights = gradientWeights(ctx, w, g, tile.nr, node.loc);
   const to = ctx.result(dx);
   const target = isPadded(g) ? ctx.temp(g.lane, paddedShape(g)) : to;
   const kernel = ctx.pool.kernel("convInputGradient", convInputGradient, {
     lane: g.lane,
-    ...g.inputGradTile,
+    ...tile,
     loops: loopsOfSegments(g),
     rows: { loop: heightLoop(g), stride: g.stride[1], dilation: g.dilation[1] },
     ...(typeof g.run === "number" ? { n: g.run } : {}),
@@ -89,9 +102,14 @@ const hasPanels = (w: Value, g: Geometry): boolean =>
   (w.def.op === "constant" && [depthOf(g), g.oPer, g.run].every((d) => typeof d === "number"));
 
 /** Weights [O, …taps, C/g] as panels of [O/g, run] for each group and segment. */
-function gradientWeights(ctx: LowerContext, w: Value, g: Geometry<"f32" | "f64">, loc: string | undefined): View {
+function gradientWeights(
+  ctx: LowerContext,
+  w: Value,
+  g: Geometry<"f32" | "f64">,
+  nr: number,
+  loc: string | undefined,
+): View {
   const { groups, run } = g;
-  const { nr } = g.inputGradTile;
   const k = depthOf(g);
   const segmentCount = taps(g) / g.runTaps;
   const o = g.oPer;
@@ -124,10 +142,11 @@ function turnOf(row: Dim): { readonly turn?: number } {
   return turn === undefined ? {} : { turn };
 }
 
-const weightGradGeometry = ({ operands: [x, dy], results: [dw], attrs }: Node<"convWeightGrad">) =>
-  geometryOf(x!, dw!, dy!, attrs);
+const weightGradGeometry = perNode(({ operands: [x, dy], results: [dw], attrs }: Node<"convWeightGrad">) =>
+  geometryOf(x!, dw!, dy!, attrs),
+);
 
-function lowerConvWeightGrad(ctx: LowerContext, node: Node<"convWeightGrad">): void {
+function lowerConvWeightGrad(ctx: LowerContext, node: Node<"convWeightGrad">, tile: Tile): void {
   const [x, dy] = node.operands as [Value, Value];
   const dw = node.results[0]!;
   const g = weightGradGeometry(node)!;
@@ -135,7 +154,7 @@ function lowerConvWeightGrad(ctx: LowerContext, node: Node<"convWeightGrad">): v
   const sums = ctx.temp(g.lane, [g.groups, k, g.oPer]);
   const kernel = ctx.pool.kernel("convWeightGradient", convWeightGradient, {
     lane: g.lane,
-    ...g.weightGradTile,
+    ...tile,
     loops: loopsOfSegments(g),
     ...turnOf(g.output[2]),
     ...(typeof g.oPer === "number" ? { n: g.oPer } : {}),
@@ -168,11 +187,11 @@ function lowerConvWeightGrad(ctx: LowerContext, node: Node<"convWeightGrad">): v
 }
 
 /** The input gradient as a convolution of the output's gradient, where that suits Winograd's kernel. */
-function adjoint(node: Node<"convInputGrad">) {
+const adjoint = perNode((node: Node<"convInputGrad">) => {
   const g = inputGradGeometry(node);
   const found = g && adjointGeometry(g);
   return found !== undefined && fitsWinograd(found) ? found : undefined;
-}
+});
 
 export const convInputGradKernels: readonly KernelRow<"convInputGrad">[] = [
   phasesKernel,
@@ -180,10 +199,12 @@ export const convInputGradKernels: readonly KernelRow<"convInputGrad">[] = [
     name: "winograd",
     serves: (node) => adjoint(node) !== undefined,
     cost: (node, ctx) => winogradCost(adjoint(node)!, "convolution", ctx.isKept(node.operands[1]!)),
-    lower: (ctx, node) => {
+    tiles: (node) => winogradTilesFor(adjoint(node)!),
+    lower: (ctx, node, tile) => {
       const [dy, w] = node.operands as [Value, Value];
       const dx = node.results[0]!;
-      emitWinograd(ctx, [dy, w], adjoint(node)!, "adjoint", ctx.result(dx), plainFinish(dx.type.dtype), node.loc);
+      const finish = plainFinish(dx.type.dtype);
+      emitWinograd(ctx, [dy, w], adjoint(node)!, "adjoint", ctx.result(dx), finish, tile, node.loc);
     },
   },
   {
@@ -193,6 +214,10 @@ export const convInputGradKernels: readonly KernelRow<"convInputGrad">[] = [
       return g !== undefined && hasPanels(node.operands[1]!, g);
     },
     cost: (node) => inputGradCost(inputGradGeometry(node)!),
+    tiles: (node) => {
+      const g = inputGradGeometry(node)!;
+      return plainTilesFor(g.lane, inputGradProduct(g));
+    },
     lower: lowerConvInputGrad,
   },
   { name: "loops", cost: lastResort, lower: lowerConvInputGradSimple },
@@ -208,15 +233,20 @@ export const convWeightGradKernels: readonly KernelRow<"convWeightGrad">[] = [
     name: "winograd",
     serves: (node) => winogradWeightGrad(node) !== undefined,
     cost: (node) => winogradCost(winogradWeightGrad(node)!, "weights"),
-    lower: (ctx, node) => {
+    tiles: (node) => winogradGradTilesFor(winogradWeightGrad(node)!),
+    lower: (ctx, node, tile) => {
       const [x, dy] = node.operands as [Value, Value];
-      emitWinogradGrad(ctx, [x, dy], winogradWeightGrad(node)!, ctx.result(node.results[0]!), node.loc);
+      emitWinogradGrad(ctx, [x, dy], winogradWeightGrad(node)!, ctx.result(node.results[0]!), tile, node.loc);
     },
   },
   {
     name: "direct",
     serves: (node) => weightGradGeometry(node) !== undefined,
     cost: (node) => directCost(weightGradGeometry(node)!, "weights"),
+    tiles: (node) => {
+      const g = weightGradGeometry(node)!;
+      return plainTilesFor(g.lane, weightGradProduct(g));
+    },
     lower: lowerConvWeightGrad,
   },
   { name: "loops", cost: lastResort, lower: lowerConvWeightGradSimple },

@@ -14,9 +14,8 @@ import { type Geometry, taps } from "./conv-geometry.js";
 export const pairedDepth = (g: Geometry): Dim => dimMul(taps(g) / g.runTaps, dimMul(2, ceilDiv(g.run, 2)));
 
 /** Constant weights [O, …taps, C/g] as pairs for each group, in the order of the kernel's segments. */
-export function pairedConvWeights(ctx: LowerContext, w: Value, g: Geometry): View {
+export function pairedConvWeights(ctx: LowerContext, w: Value, g: Geometry, nr: number): View {
   const { groups, run, runTaps, oPer: n } = g;
-  const { nr } = g.tile;
   if (w.def.op !== "constant" || typeof run !== "number" || typeof n !== "number") {
     throw new InternalError("weights to be packed in pairs are not constant");
   }

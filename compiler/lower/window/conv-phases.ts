@@ -12,16 +12,18 @@
 import { type Dim, dimAdd, dimFloorDiv, dimMax, dimMul } from "../../../ir/dim.js";
 import type { Value } from "../../../ir/graph.js";
 import type { Tensor } from "../../../ir/tensor.js";
+import { plainTilesFor, type Tile } from "../../kernels/choose-tile.js";
 import { interleave } from "../../kernels/interleave.js";
 import { packBy, packedLength } from "../../kernels/pack.js";
 import type { View } from "../../schedule.js";
 import { type LowerContext, offsetView } from "../core/context.js";
 import { type Finish, type KernelRow, plainFinish } from "../core/kernel-row.js";
 import { addMicroKernel, viewArg } from "../core/micro-kernel.js";
+import { perNode } from "../core/per-node.js";
 import type { Node } from "../elementwise/structured.js";
 import { emitDirect } from "./conv.js";
 import { directCost, typicalEdge } from "./conv-cost.js";
-import { floats, type Geometry, geometryOf, geometryOfSizes, paddedInput } from "./conv-geometry.js";
+import { floats, type Geometry, geometryOf, geometryOfSizes, paddedInput, pixelProduct } from "./conv-geometry.js";
 
 type Floats = "f32" | "f64";
 /** Of height and width. */
@@ -73,7 +75,7 @@ function spanOf(g: Geometry, axis: 1 | 2, shift: number, from: number, count: nu
   return { from, count, first, taps: Math.max(...phases.map((p) => p.last)) - first + 1 };
 }
 
-function phasesOf({ operands: [dy, w], results: [dx], attrs }: Node<"convInputGrad">): Phases | undefined {
+const phasesOf = perNode(({ operands: [dy, w], results: [dx], attrs }: Node<"convInputGrad">): Phases | undefined => {
   const g = geometryOf(dx!, w!, dy!, attrs);
   const weights = w!.def.op === "constant" ? w!.def.attrs.value : undefined;
   if (g === undefined || weights === undefined || typeof g.channels !== "number" || typeof g.outputs !== "number")
@@ -118,13 +120,12 @@ function phasesOf({ operands: [dy, w], results: [dx], attrs }: Node<"convInputGr
   );
   const around = { ...parts[0]!.geometry, input: g.output, padLow: [0, ...before] } as const;
   return { forward: g, around, parts, weights, channels, shift, blocks };
-}
+});
 
 /** A part's weights as panels of [taps · O, phases · C]; taps that a phase does not have are 0. */
-function packedWeights(ctx: LowerContext, p: Phases, { spans, geometry }: Part): View {
+function packedWeights(ctx: LowerContext, p: Phases, { spans, geometry }: Part, nr: number): View {
   const { forward: g, weights, channels, shift } = p;
   const [h, v] = spans;
-  const { nr } = geometry.tile;
   const [o, n] = [geometry.channels as number, geometry.outputs as number];
   const k = h.taps * v.taps * o;
   const how = `phases ${h.from} ${v.from} ${g.stride} ${g.padLow} ${shift} ${nr}`;
@@ -150,7 +151,7 @@ function packedWeights(ctx: LowerContext, p: Phases, { spans, geometry }: Part):
   });
 }
 
-function store(ctx: LowerContext, node: Node<"convInputGrad">, to: View, finish: Finish): void {
+function store(ctx: LowerContext, node: Node<"convInputGrad">, to: View, finish: Finish, tile: Tile): void {
   const phases = phasesOf(node)!;
   const { forward: g, around, parts, channels, shift, blocks } = phases;
   const [, sh, sw] = g.stride;
@@ -161,9 +162,12 @@ function store(ctx: LowerContext, node: Node<"convInputGrad">, to: View, finish:
     const [h, v] = part.spans;
     const row = dimMul(around.padLow[1] + h.first, around.padded[2]);
     const from = offsetView(dy, dimMul(dimAdd(row, around.padLow[2] + v.first), around.channels));
-    const panels = { view: packedWeights(ctx, phases, part), k: h.taps * v.taps * (around.channels as number) };
+    const panels = {
+      view: packedWeights(ctx, phases, part, tile.nr),
+      k: h.taps * v.taps * (around.channels as number),
+    };
     const target = offsetView(all, (h.from * sw + v.from) * channels);
-    emitDirect(ctx, from, panels, part.geometry, { view: target, pixel: yPixel }, plainFinish(g.lane), node.loc);
+    emitDirect(ctx, from, panels, part.geometry, { view: target, pixel: yPixel }, plainFinish(g.lane), tile, node.loc);
   }
   addMicroKernel(ctx, {
     kernel: ctx.pool.kernel("interleave", interleave, {
@@ -202,6 +206,11 @@ export const phasesKernel: KernelRow<"convInputGrad"> = {
     // Pixels of few channels are no vectors: what follows is faster over all elements.
     if (output.type.dtype !== g.lane || channels < 4) return undefined;
     return { batch: 1, rows: dimMul(g.images, dimMul(g.input[1], g.input[2])), columns: channels };
+  },
+  // Parts have as many pixels and channels each.
+  tiles: (node) => {
+    const { geometry } = phasesOf(node)!.parts[0]!;
+    return plainTilesFor(geometry.lane, pixelProduct(geometry));
   },
   store,
 };

@@ -6,6 +6,7 @@
 import { type Dim, dimMul } from "../../../ir/dim.js";
 import type { Value } from "../../../ir/graph.js";
 import type { ConvAttrs } from "../../../ir/ops/conv.js";
+import { plainTilesFor, type Tile, tilesFor } from "../../kernels/choose-tile.js";
 import { type ConvSpec, conv } from "../../kernels/conv.js";
 import { gemm } from "../../kernels/gemm.js";
 import { packBy, packedLength } from "../../kernels/pack.js";
@@ -13,9 +14,10 @@ import { byteProduct } from "../../kernels/quads.js";
 import type { View } from "../../schedule.js";
 import type { LowerContext } from "../core/context.js";
 import { elemOf } from "../core/kernel-builder.js";
-import { type Finish, type KernelRow, lastResort, type ResultMatrix } from "../core/kernel-row.js";
+import { type Finish, type KernelRow, lastResort, type ResultMatrix, tiledRow } from "../core/kernel-row.js";
 import { addMicroKernel, ceilDiv, viewArg } from "../core/micro-kernel.js";
 import { emitPack } from "../core/pack.js";
+import { perNode } from "../core/per-node.js";
 import { sizeOf } from "../core/place.js";
 import type { Node } from "../elementwise/structured.js";
 import { byteArgs, isPairedWeight, type ReadyBytes, readyBytes, readyPairs } from "../product/pairs.js";
@@ -31,6 +33,7 @@ import {
   isPadded,
   loopsOfSegments,
   paddedInput,
+  pixelProduct,
   readsBeyond,
   segmentArgs,
   taps,
@@ -38,7 +41,7 @@ import {
 } from "./conv-geometry.js";
 import { pairedConvWeights, pairedDepth } from "./conv-pairs.js";
 import { lowerConvSimple } from "./conv-simple.js";
-import { emitWinograd, fitsWinograd, winogradCost } from "./winograd.js";
+import { emitWinograd, fitsWinograd, winogradCost, winogradTilesFor } from "./winograd.js";
 
 /** Steps of a run in one turn of the inner loop: one that divides it leaves no rest. */
 function turnOf(run: Dim): Pick<ConvSpec, "unroll" | "turns"> {
@@ -52,12 +55,11 @@ function turnOf(run: Dim): Pick<ConvSpec, "unroll" | "turns"> {
 const longestTurn = 10;
 
 /** Weights [O, …taps, C/g] as panels of [K, O/g] for each group. */
-function packedWeights(ctx: LowerContext, w: Value, g: Geometry, loc: string | undefined): View {
+function packedWeights(ctx: LowerContext, w: Value, g: Geometry, nr: number, loc: string | undefined): View {
   const { groups } = g;
-  const { nr } = g.tile;
   const k = depthOf(g);
   const n = g.oPer;
-  if (g.lane === "i16pair") return pairedConvWeights(ctx, w, g);
+  if (g.lane === "i16pair") return pairedConvWeights(ctx, w, g, nr);
   const constant = w.def.op === "constant" ? w.def.attrs.value : undefined;
   if (constant !== undefined && typeof k === "number" && typeof n === "number") {
     const length = packedLength(k, n, nr);
@@ -99,8 +101,9 @@ function panelsOf(
   ctx: LowerContext,
   { operands: [, w], loc }: Node<"conv">,
   g: Geometry,
+  nr: number,
 ): { readonly view: View; readonly k: Dim } {
-  const stored = packedWeights(ctx, w!, g, loc);
+  const stored = packedWeights(ctx, w!, g, nr, loc);
   if (g.lane !== "i16pair") return { view: stored, k: depthOf(g) };
   return { view: readyPairs(ctx, w!, stored, matrixOf(g).rows, loc), k: pairedDepth(g) };
 }
@@ -108,19 +111,24 @@ function panelsOf(
 const knownColumns = (g: Geometry): { readonly n?: number } => (typeof g.oPer === "number" ? { n: g.oPer } : {});
 
 /** The weights of a plain product of bytes, where engines may have an instruction for it. */
-function plainBytes(ctx: LowerContext, { operands, loc }: Node<"conv">, g: Geometry): ReadyBytes | undefined {
+function plainBytes(
+  ctx: LowerContext,
+  { operands, loc }: Node<"conv">,
+  g: Geometry,
+  nr: number,
+): ReadyBytes | undefined {
   const [x, w] = operands as readonly [Value, Value];
-  const { lane, channels: k, oPer: n, tile } = g;
+  const { lane, channels: k, oPer: n } = g;
   if (lane !== "i16pair" || typeof k !== "number" || typeof n !== "number") return undefined;
   const { rows } = matrixOf(g);
-  return readyBytes(ctx, x, w, packedWeights(ctx, w, g, loc), { rows, k, n, nr: tile.nr }, loc);
+  return readyBytes(ctx, x, w, packedWeights(ctx, w, g, nr, loc), { rows, k, n, nr }, loc);
 }
 
-function emitPlain(ctx: LowerContext, node: Node<"conv">, g: Geometry, to: View, finish: Finish): void {
+function emitPlain(ctx: LowerContext, node: Node<"conv">, g: Geometry, to: View, finish: Finish, tile: Tile): void {
   const { rows } = matrixOf(g);
-  const bytes = plainBytes(ctx, node, g);
-  const packed = bytes?.view ?? panelsOf(ctx, node, g).view;
-  const spec = { ...g.tile, epilogue: finish.epilogue, cElem: elemOf[finish.dtype], ...knownColumns(g) };
+  const bytes = plainBytes(ctx, node, g, tile.nr);
+  const packed = bytes?.view ?? panelsOf(ctx, node, g, tile.nr).view;
+  const spec = { ...tile, epilogue: finish.epilogue, cElem: elemOf[finish.dtype], ...knownColumns(g) };
   const kernel = bytes
     ? ctx.pool.kernel("byteProduct", byteProduct, spec)
     : ctx.pool.kernel("gemm", gemm, {
@@ -142,7 +150,7 @@ function emitPlain(ctx: LowerContext, node: Node<"conv">, g: Geometry, to: View,
       k: g.channels,
       aRow: g.channels,
       aColumn: 1,
-      bRow: g.tile.nr,
+      bRow: tile.nr,
       cRow: g.outputs,
       aBatch: 0,
       bBatch: 0,
@@ -162,12 +170,13 @@ export function emitDirect(
   g: Geometry,
   to: { readonly view: View; readonly pixel: Dim },
   finish: Finish,
+  tile: Tile,
   loc: string | undefined,
 ): void {
   const { rows } = matrixOf(g);
   const kernel = ctx.pool.kernel("conv", conv, {
     lane: g.lane,
-    ...g.tile,
+    ...tile,
     loops: loopsOfSegments(g),
     ...turnOf(g.lane === "i16pair" ? ceilDiv(g.run, 2) : g.run),
     epilogue: finish.epilogue,
@@ -186,7 +195,7 @@ export function emitDirect(
       n: g.oPer,
       groups: g.groups,
       xGroup: g.cPer,
-      wGroup: groupLength(k, g.oPer, g.tile.nr),
+      wGroup: groupLength(k, g.oPer, tile.nr),
       yPixel: to.pixel,
       ...walkArgs(g),
       run: g.run,
@@ -197,47 +206,62 @@ export function emitDirect(
   });
 }
 
-const geometry = (node: Node<"conv">): Geometry | undefined =>
-  servedGeometry(node.operands[0]!, node.operands[1]!, node.results[0]!, node.attrs);
+const geometry = perNode((node: Node<"conv">) =>
+  servedGeometry(node.operands[0]!, node.operands[1]!, node.results[0]!, node.attrs),
+);
 
-/** The row of a kernel for some geometries. */
-function row<G extends Geometry>(
-  name: string,
-  only: (g: Geometry) => g is G,
-  store: (ctx: LowerContext, node: Node<"conv">, g: G, to: View, finish: Finish) => void,
-  cost?: (g: G, node: Node<"conv">, ctx: LowerContext) => number,
-): KernelRow<"conv"> {
+/** A kernel for some geometries. */
+interface ConvRow<G extends Geometry> {
+  readonly only: (g: Geometry) => g is G;
+  readonly tiles: (g: G) => readonly Tile[];
+  readonly store: (ctx: LowerContext, node: Node<"conv">, g: G, to: View, finish: Finish, tile: Tile) => void;
+  readonly cost?: (g: G, node: Node<"conv">, ctx: LowerContext) => number;
+}
+
+function row<G extends Geometry>(name: string, { only, tiles, store, cost }: ConvRow<G>): KernelRow<"conv"> {
   const served = (node: Node<"conv">): G | undefined => {
     const g = geometry(node);
     return g !== undefined && only(g) ? g : undefined;
   };
-  return {
+  return tiledRow<"conv">({
     name,
     serves: (node) => served(node) !== undefined,
     matrix: (node) => matrixOf(served(node)!),
-    store: (ctx, node, to, finish) => store(ctx, node, served(node)!, to, finish),
+    tiles: (node) => tiles(served(node)!),
+    store: (ctx, node, to, finish, tile) => store(ctx, node, served(node)!, to, finish, tile),
     ...(cost ? { cost: (node, ctx) => cost(served(node)!, node, ctx) } : {}),
-  };
+  });
 }
 
+const depthwise: KernelRow<"conv"> = {
+  name: "depthwise",
+  serves: (node) => {
+    const g = geometry(node);
+    return g !== undefined && isDepthwise(g);
+  },
+  matrix: (node) => matrixOf(geometry(node)!),
+  store: (ctx, node, to, finish) => emitDepthwise(ctx, node, geometry(node)!, to, finish),
+};
+
 export const convKernels: readonly KernelRow<"conv">[] = [
-  row("depthwise", isDepthwise, emitDepthwise),
-  row("gemm", isPlain, emitPlain),
-  row(
-    "winograd",
-    fitsWinograd,
-    (ctx, { operands: [x, w], loc }, g, to, finish) => emitWinograd(ctx, [x!, w!], g, "forward", to, finish, loc),
-    (g, { operands: [, w] }, ctx) => winogradCost(g, "convolution", ctx.isKept(w!)),
-  ),
-  row(
-    "direct",
-    isAny,
-    (ctx, node, g, to, finish) => {
-      const panels = panelsOf(ctx, node, g);
+  depthwise,
+  row("gemm", { only: isPlain, tiles: (g) => tilesFor(g.lane, pixelProduct(g)), store: emitPlain }),
+  row("winograd", {
+    only: fitsWinograd,
+    tiles: winogradTilesFor,
+    store: (ctx, { operands: [x, w], loc }, g, to, finish, tile) =>
+      emitWinograd(ctx, [x!, w!], g, "forward", to, finish, tile, loc),
+    cost: (g, { operands: [, w] }, ctx) => winogradCost(g, "convolution", ctx.isKept(w!)),
+  }),
+  row("direct", {
+    only: isAny,
+    tiles: (g) => plainTilesFor(g.lane, pixelProduct(g)),
+    store: (ctx, node, g, to, finish, tile) => {
+      const panels = panelsOf(ctx, node, g, tile.nr);
       const x = paddedInput(ctx, node.operands[0]!, g, node.loc);
-      emitDirect(ctx, x, panels, g, { view: to, pixel: g.outputs }, finish, node.loc);
+      emitDirect(ctx, x, panels, g, { view: to, pixel: g.outputs }, finish, tile, node.loc);
     },
-    (g) => directCost(g, "convolution"),
-  ),
+    cost: (g) => directCost(g, "convolution"),
+  }),
   { name: "loops", cost: lastResort, lower: lowerConvSimple },
 ];

@@ -3,7 +3,7 @@
 import { type Dim, dimAdd, dimMul } from "../../../ir/dim.js";
 import type { Value } from "../../../ir/graph.js";
 import { elemBytes } from "../../../ir/loop.js";
-import { chooseTile } from "../../kernels/choose-tile.js";
+import { plainTilesFor, type Tile } from "../../kernels/choose-tile.js";
 import { packBy, packedLength } from "../../kernels/pack.js";
 import {
   winograd,
@@ -81,6 +81,14 @@ export function adjointGeometry(g: Geometry): Geometry | undefined {
   return { ...g, ...sizes, input: g.output, output: g.input, padLow, padHigh };
 }
 
+/** Tiles of its products: of tiles of pixels by output channels. */
+export const winogradTilesFor = (g: Fitting): readonly Tile[] =>
+  plainTilesFor("f32", { rows: winogradTiles, columns: g.outputs });
+
+/** Tiles of the weight gradient's: of output by input channels. */
+export const winogradGradTilesFor = (g: Fitting): readonly Tile[] =>
+  plainTilesFor("f32", { rows: g.outputs, columns: g.channels });
+
 /** How the weights [O, 3, 3, C] serve: as they are, or for the input gradient. */
 type Direction = "forward" | "adjoint";
 
@@ -157,9 +165,9 @@ export function emitWinograd(
   direction: Direction,
   to: View,
   finish: Finish,
+  tile: Tile,
   loc: string | undefined,
 ): void {
-  const tile = chooseTile("f32", { rows: winogradTiles, columns: g.outputs });
   const u = transformedWeights(ctx, w, g, direction, tile.nr, loc);
   const sizes = tiled(ctx, x, g, loc);
   const scratch = elemBytes.f32 * winogradScratch(g.channels, g.outputs);
@@ -193,6 +201,7 @@ export function emitWinogradGrad(
   [x, dy]: readonly [Value, Value],
   g: Fitting,
   to: View,
+  tile: Tile,
   loc: string | undefined,
 ): void {
   const { channels: cin, outputs: cout } = g;
@@ -205,11 +214,7 @@ export function emitWinogradGrad(
   const u = ctx.temp("f32", [splits, winogradPoints, plane]);
   const scratch = elemBytes.f32 * winogradGradScratch(cin, cout);
   addMicroKernel(ctx, {
-    kernel: ctx.pool.kernel("winogradGrad", winogradGrad, {
-      ...chooseTile("f32", { rows: cout, columns: cin }),
-      cin,
-      cout,
-    }),
+    kernel: ctx.pool.kernel("winogradGrad", winogradGrad, { ...tile, cin, cout }),
     chunks: splits,
     args: {
       ...sizes,
