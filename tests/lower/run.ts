@@ -2,6 +2,7 @@
 
 import { assemble } from "../../compiler/assemble.js";
 import { KernelPool } from "../../compiler/lower/core/kernel-builder.js";
+import type { Tuner } from "../../compiler/lower/core/tuner.js";
 import { lowerGraph } from "../../compiler/lower/lower.js";
 import type { KernelRegistry } from "../../compiler/lower/registry.js";
 import { type Graph, paramName } from "../../ir/graph.js";
@@ -27,6 +28,7 @@ export interface RunOptions {
 export interface Runs {
   readonly graph: Graph;
   readonly runs: readonly (readonly Tensor[])[];
+  readonly tuner?: Tuner;
 }
 
 /** Results of each case, in order. */
@@ -46,7 +48,9 @@ export async function runAll(
   if (list.length === 0) return [];
   const pool = new KernelPool();
   const among = options.kernels ? { kernels: options.kernels } : {};
-  const schedules = list.map(({ graph }, i) => lowerGraph({ ...graph, name: `entry${i}` }, { pool, ...among }));
+  const schedules = list.map(({ graph, tuner }, i) =>
+    lowerGraph({ ...graph, name: `entry${i}` }, { pool, ...among, ...(tuner ? { tuner } : {}) }),
+  );
   const threaded = (options.threads ?? 1) > 1;
   const made = assemble(
     schedules,

@@ -214,9 +214,11 @@ export const convInputGradKernels: readonly KernelRow<"convInputGrad">[] = [
       return g !== undefined && hasPanels(node.operands[1]!, g);
     },
     cost: (node) => inputGradCost(inputGradGeometry(node)!),
+    // A pixel of dx sums over taps that lie in several panels, panel by panel: only equal panels give equal bits.
     tiles: (node) => {
       const g = inputGradGeometry(node)!;
-      return plainTilesFor(g.lane, inputGradProduct(g));
+      const tiles = plainTilesFor(g.lane, inputGradProduct(g));
+      return tiles.filter(({ nr }) => nr === tiles[0]!.nr);
     },
     lower: lowerConvInputGrad,
   },
