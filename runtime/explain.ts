@@ -273,7 +273,7 @@ export const words = {
   memory(needed: number, allowed: number, sizes: string): readonly Problem[] {
     const why =
       needed > Math.max(wholeMemory, allowed)
-        ? `more than the ${allowed > wholeMemory ? mebibytes(allowed) : "4 GiB"} of WebAssembly`
+        ? `more than the ${allowed > wholeMemory ? mebibytes(allowed) : "4 GiB"} of WebAssembly, or a tensor of 2^31 elements or more`
         : `${mebibytes(needed)}, ${needed > allowed ? `maxMemoryBytes allows ${mebibytes(allowed)}` : "which the platform does not give"}`;
     const message = `a run${sizes && ` with ${sizes}`} needs ${why}`;
     return [{ where: "memory", message, hint: "use smaller sizes, or raise maxMemoryBytes" }];

@@ -47,8 +47,8 @@ export function planFunction(schedule: Schedule, placement: Placement, table: En
       ]),
     );
   }
-  // A tensor that has too many elements is told as a run that needs too much, which it does in 4 GiB if an element takes 2 bytes or more.
-  for (const count of table.wide ? elementCounts(schedule) : []) {
+  // A tensor that has too many elements is told as a run that needs too much.
+  for (const count of elementCounts(schedule, table.wide)) {
     const scaled = b.mul(table.inDoubles(count), b.f64(table.beyond / tooManyElements));
     statements.push(b.assign(largest, b.binary("pmax", largest, scaled)));
   }

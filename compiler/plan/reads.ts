@@ -144,7 +144,7 @@ export function collectSlots(schedule: Schedule, placement: Placement): Slots {
   const evaluated = [
     placement.end,
     ...schedule.requirements.map((r) => r.value),
-    ...elementCounts(schedule),
+    ...elementCounts(schedule, true),
     ...stages.flatMap((s) => [s.begin, s.end]),
   ];
   for (const d of evaluated) slots.addSymbols(d);
@@ -154,11 +154,17 @@ export function collectSlots(schedule: Schedule, placement: Placement): Slots {
 /** A tensor has fewer elements. */
 export const tooManyElements = 2 ** 31;
 
-/** Numbers of elements that sizes may make too many: kernels count in 32 bits. */
-export function elementCounts(schedule: Schedule): readonly Dim[] {
+/**
+ * Numbers of elements that sizes may make too many before their bytes are: kernels count in 32 bits. Within 4 GiB only bytes can be
+ * so many.
+ *
+ * @param wide whether addresses may have 64 bits
+ */
+export function elementCounts(schedule: Schedule, wide: boolean): readonly Dim[] {
   const found = new Map<string, Dim>();
   forEachStep(schedule.steps, (step) => {
     for (const { view } of usesOf(step)) {
+      if (!wide && dtypeInfo[view.buffer.dtype].bytes > 1) continue;
       const count = productOf(view.buffer.shape);
       if (typeof count === "number" || dimBounds(count).max < tooManyElements) continue;
       if ([...dimSymbols(count).values()].every((s) => s.bound === undefined)) found.set(dimText(count), count);

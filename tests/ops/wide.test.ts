@@ -6,9 +6,10 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
 import { compile } from "../../compiler/compile.js";
+import { broadcastTo } from "../../ir/build.js";
 import { dimSymbol } from "../../ir/dim.js";
 import { graph, param } from "../../ir/graph.js";
-import { exp } from "../../ir/ops/elementwise.js";
+import { add, exp } from "../../ir/ops/elementwise.js";
 import { load } from "../../runtime/index.js";
 import { workerFile } from "../setup/build-worker.js";
 import { allOps } from "./draw.js";
@@ -69,5 +70,30 @@ describe("tensors of 2^31 elements", () => {
     await expect(compile(graph("g", [x], [x], ["y"]), { maxMemoryBytes: 2 ** 34 })).rejects.toThrow(
       /x: a value of type u8\[65536,32768\] has too many elements/,
     );
+  });
+
+  it("are refused by a run whose sizes would make one of bytes, though it fits into 4 GiB", async () => {
+    const [rows, columns] = [dimSymbol("rows"), dimSymbol("columns")];
+    const x = param("x", { dtype: "u8", shape: [rows, 1] });
+    const z = param("z", { dtype: "u8", shape: [1, columns] });
+    const session = await load(
+      await compile(
+        graph("g", [x, z], [add([broadcastTo(x, [rows, columns]), broadcastTo(z, [rows, columns])])], ["y"]),
+        {
+          variants: ["simd128"],
+          maxMemoryBytes: 2 ** 32,
+        },
+      ),
+    );
+    const run = (rows: number, columns: number) =>
+      session.run({
+        x: { dtype: "u8", data: new Uint8Array(rows), shape: [rows, 1] },
+        z: { dtype: "u8", data: new Uint8Array(columns), shape: [1, columns] },
+      });
+    expect((await run(3, 5)).y!.shape).toEqual([3, 5]);
+    await expect(run(2 ** 16, 2 ** 15)).rejects.toThrow(
+      /rows=65536, columns=32768 needs .* or a tensor of 2\^31 elements/,
+    );
+    session.dispose();
   });
 });
