@@ -2,6 +2,7 @@
 import { Complaint, explain } from "./complaint.js";
 import { corrupted } from "./errors.js";
 import { type Manifest, sections, type VariantId, variantIds } from "./format.js";
+import { importModule, isNode } from "./platform.js";
 import { type Bytes, concatBytes, type Stream, streamOf, take } from "./stream.js";
 import { validateManifest } from "./validate.js";
 
@@ -12,6 +13,11 @@ export function plainBytes(bytes: Uint8Array): Bytes {
 
 /** SHA-256, or null where the platform has no WebCrypto (pages that are not a secure context). */
 export async function sha256(bytes: Uint8Array): Promise<Bytes | null> {
+  if (isNode) {
+    const { createHash } = await importModule<typeof import("node:crypto")>("node:crypto");
+    // WebCrypto copies what it hashes. New memory for the copy takes as long as the hash.
+    return new Uint8Array(createHash("sha256").update(bytes).digest());
+  }
   const subtle = globalThis.crypto?.subtle;
   return subtle ? new Uint8Array(await subtle.digest("SHA-256", plainBytes(bytes))) : null;
 }

@@ -2,12 +2,13 @@
 import { checkHash } from "./container.js";
 import { corrupted } from "./errors.js";
 import { type Manifest, weightsPart } from "./format.js";
+import { isNode } from "./platform.js";
 import { dataStart } from "./safetensors.js";
 import { concatBytes, type Stream, take } from "./stream.js";
 import { byteSize } from "./tensor.js";
 
-/** Parts whose hashes are awaited at a time: each is copied for it. */
-const mostPending = 3;
+/** Parts whose hashes are awaited at a time: each is copied for it, but in Node, which hashes them where they lie. */
+const mostPending = isNode ? 0 : 3;
 
 /**
  * Reads the weights file into memory: what entries read as one piece, and tensors of state. Parts are checked while the next ones come,
@@ -60,7 +61,7 @@ export async function fillMemory(
     const { at, end, part, reading } = next;
     const got = await reading;
     if (got < part.length) throw corrupted(`${name} has ${start + at + got} bytes, ${bytes} were written`);
-    // Hashing copies, so the next part is on its way before.
+    // Hashing takes time, so the next part is on its way before.
     next = end < size ? begun(end) : undefined;
     for (const [from, to, length] of end <= weightsBytes ? places.slice(1) : places) {
       const [first, last] = [Math.max(from, at), Math.min(from + length, end)];
