@@ -13,7 +13,7 @@ import {
   variantIds,
 } from "./format.js";
 import { createMemory, Machine, type MachineOptions } from "./machine.js";
-import { importModule, isNode, obstacle, threadObstacle } from "./platform.js";
+import { importModule, isNode, keepFreedMemory, obstacle, threadObstacle } from "./platform.js";
 import type { BinarySource } from "./read.js";
 import { type Report, type RunOptions, Session } from "./session.js";
 import { type OpenArtifact, openArtifact, type Source } from "./source.js";
@@ -152,6 +152,7 @@ async function start(artifact: OpenArtifact, options: LoadOptions): Promise<Sess
   ]);
   signal?.throwIfAborted();
   const machine = await Machine.create(module, manifest, memory, how);
+  keepFreedMemory();
   try {
     signal?.throwIfAborted();
     const report: Report = { variant, threads, notes: inWords, hash: artifact.hash, producer: manifest.producer };

@@ -7,7 +7,7 @@ import { arrayTypes, type DType, type EntryInfo, type TensorInfo, type VariantId
 import type { Machine, Stop } from "./machine.js";
 import type { ProfileRow } from "./profile.js";
 import { HoldsState } from "./state.js";
-import { byteSize, bytesOf, sizeOf, type Tensor, viewOf } from "./tensor.js";
+import { byteSize, bytesOf, sizeOf, type Tensor, type TensorData, viewOf } from "./tensor.js";
 import { checkOptions } from "./validate.js";
 
 /** What was chosen at load, and why not more. */
@@ -267,10 +267,9 @@ function readTensor(machine: Machine, t: TensorInfo, reuse: boolean): Tensor {
   const count = sizeOf(shape);
   const bytes = byteSize(t.dtype, shape);
   const at = machine.address(t, shape.some((d) => d < 0) ? Infinity : bytes);
-  // A slice of shared memory is not shared.
-  const data = reuse
-    ? viewOf(t.dtype, machine.bytes.buffer, at, count)
-    : new arrayTypes[t.dtype](machine.bytes.slice(at, at + bytes).buffer as ArrayBuffer);
+  const view = viewOf(t.dtype, machine.bytes.buffer, at, count);
+  // A copy is not shared. Made from an array its memory is not zeroed before.
+  const data = reuse ? view : new (arrayTypes[t.dtype] as new (from: TensorData) => TensorData)(view);
   return { dtype: t.dtype, shape, data } as Tensor;
 }
 
