@@ -18,12 +18,14 @@ import { type Block, buildFunction } from "../../ir/loop-block.js";
 import { add, divS, fill, fma, load, minS, mul, named, pointer, remS, sub } from "../../ir/loop-build.js";
 import { gemm, type Kernel } from "./gemm.js";
 import { int, ints } from "./tile.js";
-import { bothWays, inputTransform, planeGap, rangeOf, type Six, winogradPoints } from "./winograd.js";
+import { bothWays, inputTransform, planeGap, rangeOf } from "./winograd.js";
+import { type Six, winogradPoints } from "./winograd-forms.js";
 
 const bytes = elemBytes.f32;
 const sqrt2 = Math.SQRT2;
 const lanes = 4;
 const out = 4;
+const points = winogradPoints(out);
 
 export interface WinogradGradSpec {
   /** Channels, multiples of 4. */
@@ -39,7 +41,7 @@ const blockBytes = 640 * 1024;
 
 /** Tiles of a block. */
 const blockTiles = (cin: number, cout: number): number =>
-  Math.min(64, Math.max(8, Math.floor(blockBytes / (winogradPoints * bytes * (cin + cout) * 4)) * 4));
+  Math.min(64, Math.max(8, Math.floor(blockBytes / (points * bytes * (cin + cout) * 4)) * 4));
 
 /** Tiles of a split; the chunk axis of `winogradGrad` has ceil(tiles / splitTiles) values. */
 export const winogradSplitTiles = (cin: number, cout: number): number => {
@@ -49,7 +51,7 @@ export const winogradSplitTiles = (cin: number, cout: number): number => {
 
 /** Elements of the thread's memory. */
 export const winogradGradScratch = (cin: number, cout: number): number =>
-  winogradPoints * (blockTiles(cin, cout) * (cin + cout) + 2 * planeGap);
+  points * (blockTiles(cin, cout) * (cin + cout) + 2 * planeGap);
 
 /** Elements between the 36 matrices of dU. */
 export const winogradGradPlane = (cin: number, cout: number): number => cin * cout + planeGap;
@@ -117,7 +119,7 @@ function gradientTransform(): LoopFunction {
  */
 export function winogradGrad({ cin, cout, mr, nr }: WinogradGradSpec): Kernel {
   const product = gemm({ lane: "f32", a: "columns", b: "rows", mr, nr, n: cin, accumulate: true });
-  const input = inputTransform();
+  const input = inputTransform(out);
   const gradient = gradientTransform();
   const block = blockTiles(cin, cout);
   const split = winogradSplitTiles(cin, cout);
@@ -125,17 +127,17 @@ export function winogradGrad({ cin, cout, mr, nr }: WinogradGradSpec): Kernel {
   const vPlane = block * cin + planeGap;
   const mPlane = block * cout + planeGap;
   const ceil = (size: number, chunk: number) => Math.ceil(size / chunk);
-  const products = winogradPoints * ceil(cout, product.chunkRows) * ceil(cin, product.chunkColumns);
+  const products = points * ceil(cout, product.chunkRows) * ceil(cin, product.chunkColumns);
   const pointers = [pointer("x", "f32"), pointer("dy", "f32"), pointer("u", "f32"), pointer("s", "f32")];
   const sizes = ints("tiles", "tilesH", "tilesW", "xRow", "xImage");
   const params = [int("begin"), int("end"), ...pointers, ...sizes];
   const fn = buildFunction(`f32_winograd_grad_${cin}_${cout}_${mr}x${nr}`, params, undefined, (f) => {
     const { begin, end, x, dy, u, s: v, tiles, tilesH, tilesW, xRow, xImage } = named(params);
-    const m = f.let("m", add(v, vPlane * winogradPoints * bytes));
+    const m = f.let("m", add(v, vPlane * points * bytes));
     const dyRow = f.let("dyRow", mul(tilesW, out * cout));
     f.for("chunk", begin, end, 1, (chunk) => {
-      const sums = f.let("sums", add(u, mul(chunk, winogradPoints * uPlane * bytes)));
-      f.push(fill(sums, 0, winogradPoints * uPlane * bytes));
+      const sums = f.let("sums", add(u, mul(chunk, points * uPlane * bytes)));
+      f.push(fill(sums, 0, points * uPlane * bytes));
       const last = f.let("last", minS(tiles, mul(add(chunk, 1), split)));
       f.for("first", mul(chunk, split), last, block, (first) => {
         const count = f.let("count", minS(sub(last, first), block));
@@ -200,7 +202,7 @@ export function winogradGradWeights(): Kernel {
   const fn = buildFunction("f32_winograd_grad_weights", params, undefined, (f) => {
     const { begin, end, u, dw, splits, cin, plane } = named(params);
     const planeBytes = f.let("planeBytes", mul(plane, bytes));
-    const splitBytes = f.let("splitBytes", mul(planeBytes, winogradPoints));
+    const splitBytes = f.let("splitBytes", mul(planeBytes, points));
     f.for("row", begin, end, 1, (row) => {
       const to = f.let("to", add(dw, mul(mul(row, cin), 9 * bytes)));
       f.for("c", 0, cin, lanes, (c) => {
@@ -215,11 +217,11 @@ export function winogradGradWeights(): Kernel {
           f.assign(from, add(from, planeBytes));
           return sum;
         };
-        const points = rangeOf(winogradPoints).map(point);
+        const all = rangeOf(points).map(point);
         bothWays(
-          (i, j) => points[i * 6 + j]!,
+          (i, j) => all[i * 6 + j]!,
           6,
-          (line) => weightAdjoint(f, line as unknown as Six),
+          (line) => weightAdjoint(f, line as Six),
           (i, values) => {
             for (const [j, t] of values.entries())
               f.store("f32", add(to, mul(add(mul(cin, 3 * i + j), c), bytes)), 0, t);

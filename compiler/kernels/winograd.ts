@@ -1,6 +1,6 @@
 /**
- * 3×3 convolutions of stride 1 with a quarter of the multiplications: Winograd's F(4×4, 3×3) over channels-last tensors
- * (Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2016).
+ * 3×3 convolutions of stride 1 with a quarter of the multiplications, or half of them: Winograd's F(4×4, 3×3) and F(2×2, 3×3)
+ * (`winograd-forms.ts`) over channels-last tensors. With tiles of 4×4:
  *
  *   y = Aᵀ [ (G w Gᵀ) ⊙ (Bᵀ x B) ] A        x: 6×6 pixels of input, w: 3×3 taps, y: 4×4 pixels of output
  *
@@ -10,35 +10,21 @@
  *     M[36] = V[36] · U[36], 36 products of [tiles × cin] by [cin × columns]        @…_gemm…
  *     for each tile: y = epilogue(Aᵀ M A)                                           @…_winograd_output
  *
- * The transforms interpolate at 0, ±√½, ±√2 and ∞. The usual points 0, ±1, ±2 give five times the rounding error of the direct
- * sum, these give twice, for four more multiplications a row.
+ * With tiles of 2×2 it is 16 matrices for 36: U takes less than half of the memory, which is what small images wait for.
  */
 
 import type { Elem, Expr, LoopFunction } from "../../ir/loop.js";
 import { elemBytes } from "../../ir/loop.js";
-import { type Block, buildFunction } from "../../ir/loop-block.js";
-import {
-  add,
-  divS,
-  fma,
-  geS,
-  i32,
-  load,
-  maxS,
-  minS,
-  mul,
-  named,
-  param,
-  pointer,
-  remS,
-  sub,
-} from "../../ir/loop-build.js";
+import { buildFunction } from "../../ir/loop-block.js";
+import { add, divS, geS, i32, load, maxS, minS, mul, named, param, pointer, remS, sub } from "../../ir/loop-build.js";
 import { evenBlocks } from "./columns.js";
 import { type Epilogue, identity } from "./epilogue.js";
 import { gemm, type Kernel } from "./gemm.js";
 import { int, ints } from "./tile.js";
+import { type WinogradEdge, winogradForms, winogradPatch, winogradPoints } from "./winograd-forms.js";
 
 export interface WinogradSpec {
+  readonly edge: WinogradEdge;
   readonly epilogue?: Epilogue;
   /** Storage of y; default f32. */
   readonly yElem?: Elem;
@@ -49,14 +35,8 @@ export interface WinogradSpec {
   readonly nr: number;
 }
 
-/** Tiles of a chunk: enough to use each panel of U several times, and few enough that V and M stay in the cache. */
-export const winogradTiles = 16;
-/** Output pixels along an edge of a tile, and the pixels of input that they need. */
-const out = 4;
-const patch = out + 2;
-export const winogradPoints = patch * patch;
 /**
- * Elements between the matrices of U, of V and of M. A transform touches all 36 at the same place: at distances of a power of two
+ * Elements between the matrices of U, of V and of M. A transform touches all of them at the same place: at distances of a power of two
  * they would compete for one set of the L1 cache.
  */
 export const planeGap = 16;
@@ -69,8 +49,8 @@ function columnsOf(cout: number, nr: number): number {
   return blocks === 1 ? cout : nr * Math.ceil(cout / nr / blocks);
 }
 /** Elements of the thread's memory. */
-export const winogradScratch = (cin: number, cout: number): number =>
-  winogradPoints * (winogradTiles * (cin + cout) + 2 * planeGap);
+export const winogradScratch = (edge: WinogradEdge, cin: number, cout: number): number =>
+  winogradPoints(edge) * (winogradForms[edge].tiles * (cin + cout) + 2 * planeGap);
 /** Elements from one matrix of U to the next, of `length` elements each. */
 export const winogradPlane = (length: number): number => length + planeGap;
 /** Elements of U in a chunk of `winogradWeights`. */
@@ -79,74 +59,25 @@ export const winogradWeightChunk = 4096;
 const bytes = elemBytes.f32;
 const lanes = 4;
 
-/** b = √2; the other points are ±a, a = b/2. */
-const b = Math.SQRT2;
-
-export type Six = readonly [Expr, Expr, Expr, Expr, Expr, Expr];
-
-/** Bᵀ·d of six vectors. */
-function inputRow(f: Block, d: Six): Expr[] {
-  const even = f.let("even", fma(d[2], -2, d[4]));
-  const odd = f.let("odd", mul(fma(d[1], -2, d[3]), b / 2));
-  const even2 = f.let("even", fma(d[2], -0.5, d[4]));
-  const odd2 = f.let("odd", mul(fma(d[1], -0.5, d[3]), b));
-  return [
-    f.let("t", add(fma(d[2], -2.5, d[4]), d[0])),
-    f.let("t", add(even, odd)),
-    f.let("t", sub(even, odd)),
-    f.let("t", add(even2, odd2)),
-    f.let("t", sub(even2, odd2)),
-    f.let("t", add(fma(d[3], -2.5, d[5]), d[1])),
-  ];
-}
-
-/** G·w of three vectors. */
-function weightRow(f: Block, [w0, w1, w2]: readonly [Expr, Expr, Expr]): Expr[] {
-  const near = f.let("near", mul(fma(w2, 0.5, w0), -2 / 3));
-  const nearOdd = f.let("nearOdd", mul(w1, -b / 3));
-  const far = f.let("far", mul(fma(w2, 2, w0), 1 / 6));
-  const farOdd = f.let("farOdd", mul(w1, b / 6));
-  return [
-    w0,
-    f.let("t", add(near, nearOdd)),
-    f.let("t", sub(near, nearOdd)),
-    f.let("t", add(far, farOdd)),
-    f.let("t", sub(far, farOdd)),
-    w2,
-  ];
-}
-
-/** Aᵀ·m of six vectors. */
-function outputRow(f: Block, m: Six): Expr[] {
-  const sum = f.let("sum", add(m[1], m[2]));
-  const difference = f.let("difference", sub(m[1], m[2]));
-  const sum2 = f.let("sum", add(m[3], m[4]));
-  const difference2 = f.let("difference", sub(m[3], m[4]));
-  return [
-    f.let("t", add(add(m[0], sum), sum2)),
-    f.let("t", mul(fma(difference, 0.5, difference2), b)),
-    f.let("t", fma(sum, 0.5, mul(sum2, 2))),
-    f.let("t", add(fma(difference, b / 4, mul(difference2, 2 * b)), m[5])),
-  ];
-}
-
 export const rangeOf = (n: number): readonly number[] => Array.from({ length: n }, (_, i) => i);
 
 /** M·N vectors through `columns` (down the columns) and `rows` (along the rows); `result` takes them row by row. */
 export function bothWays(
   at: (row: number, column: number) => Expr,
   size: number,
-  transform: (line: readonly Expr[]) => Expr[],
+  transform: (line: readonly Expr[]) => readonly Expr[],
   result: (row: number, values: readonly Expr[]) => void,
 ): void {
   const columns = rangeOf(size).map((j) => transform(rangeOf(size).map((i) => at(i, j))));
   for (const i of rangeOf(columns[0]!.length)) result(i, transform(columns.map((c) => c[i]!)));
 }
 
-/** V of one tile: x points to the tile's first pixel, v to its place in the first of the 36 matrices. */
-export function inputTransform(): LoopFunction {
+/** V of one tile: x points to the tile's first pixel, v to its place in the first of the matrices. */
+export function inputTransform(edge: WinogradEdge): LoopFunction {
+  const form = winogradForms[edge];
+  const patch = winogradPatch(edge);
   const params = [pointer("x", "f32"), pointer("v", "f32"), int("channels"), int("xRow"), int("vPlane")];
-  return buildFunction("f32_winograd_input", params, undefined, (f) => {
+  return buildFunction(`${form.name}_input`, params, undefined, (f) => {
     const { x, v, channels, xRow, vPlane } = named(params);
     const rowBytes = f.let("rowBytes", mul(xRow, bytes));
     const pixelBytes = f.let("pixelBytes", mul(channels, bytes));
@@ -159,7 +90,7 @@ export function inputTransform(): LoopFunction {
       bothWays(
         (i, j) => f.let("d", load("f32x4", "f32", j === 0 ? rows[i]! : add(rows[i]!, pixel[j]!), 0)),
         patch,
-        (d) => inputRow(f, d as unknown as Six),
+        (d) => form.input(f, d),
         (_, values) => {
           for (const t of values) {
             f.store("f32", to, 0, t);
@@ -176,8 +107,10 @@ const suffixOf = (epilogue: Epilogue, yElem: Elem): string =>
   `${yElem === "f32" ? "" : `_${yElem}`}${epilogue.name === "" ? "" : `_${epilogue.name}`}`;
 
 /** Some channels of the pixels of one tile: y points to its first pixel; `rows` and `columns` of the result are left from there. */
-function outputTransform(epilogue: Epilogue, yElem: Elem): LoopFunction {
-  const name = `f32_winograd_output${suffixOf(epilogue, yElem)}`;
+function outputTransform(edge: WinogradEdge, epilogue: Epilogue, yElem: Elem): LoopFunction {
+  const form = winogradForms[edge];
+  const patch = winogradPatch(edge);
+  const name = `${form.name}_output${suffixOf(epilogue, yElem)}`;
   const yBytes = elemBytes[yElem];
   const sizes = ints(
     "channel0",
@@ -199,7 +132,7 @@ function outputTransform(epilogue: Epilogue, yElem: Elem): LoopFunction {
     const rowBytes = f.let("rowBytes", mul(yRow, yBytes));
     f.for("c", channel0, channelEnd, lanes, (c) => {
       const from = f.mut("from", add(m, mul(c, bytes)));
-      const all = rangeOf(winogradPoints).map(() => {
+      const all = rangeOf(winogradPoints(edge)).map(() => {
         const vector = f.let("m", load("f32x4", "f32", from, 0));
         f.assign(from, add(from, planeBytes));
         return vector;
@@ -208,7 +141,7 @@ function outputTransform(epilogue: Epilogue, yElem: Elem): LoopFunction {
       bothWays(
         (i, j) => all[i * patch + j]!,
         patch,
-        (line) => outputRow(f, line as unknown as Six),
+        (line) => form.output(f, line),
         (i, values) => {
           const put = (j: number) => {
             const row = add(add(pixel, mul(pixelRow, i)), j);
@@ -233,13 +166,19 @@ function outputTransform(epilogue: Epilogue, yElem: Elem): LoopFunction {
   });
 }
 
+export interface WinogradWeightsSpec {
+  readonly edge: WinogradEdge;
+  readonly flipped?: boolean;
+}
+
 /**
- * U from w[9][length], element by element: both hold panels [panels][cin][NR]; `flipped`: of the taps in reverse. The 36 matrices of U are
+ * U from w[9][length], element by element: both hold panels [panels][cin][NR]; `flipped`: of the taps in reverse. The matrices of U are
  * `winogradPlane(length)` elements apart. Parameters: begin, end, w, u, length (a multiple of 4). The chunk axis has ceil(length / winogradWeightChunk) values.
  */
-export function winogradWeights({ flipped = false }: { readonly flipped?: boolean } = {}): Kernel {
+export function winogradWeights({ edge, flipped = false }: WinogradWeightsSpec): Kernel {
+  const form = winogradForms[edge];
   const params = [int("begin"), int("end"), pointer("w", "f32"), pointer("u", "f32"), int("length")];
-  const fn = buildFunction(`f32_winograd_weights${flipped ? "_flipped" : ""}`, params, undefined, (f) => {
+  const fn = buildFunction(`${form.name}_weights${flipped ? "_flipped" : ""}`, params, undefined, (f) => {
     const { begin, end, w, u, length } = named(params);
     const last = f.let("last", minS(length, mul(end, winogradWeightChunk)));
     const tapBytes = f.let("tapBytes", mul(length, bytes));
@@ -255,7 +194,7 @@ export function winogradWeights({ flipped = false }: { readonly flipped?: boolea
       bothWays(
         (y, x) => taps[flipped ? 8 - y * 3 - x : y * 3 + x]!,
         3,
-        (line) => weightRow(f, line as unknown as readonly [Expr, Expr, Expr]),
+        (line) => form.weights(f, line),
         (_, values) => {
           for (const t of values) {
             f.store("f32", to, 0, t);
@@ -269,33 +208,34 @@ export function winogradWeights({ flipped = false }: { readonly flipped?: boolea
 }
 
 export interface WinogradKernel extends Kernel {
-  /** Parts of the output channels: the chunk axis has ceil(tiles / winogradTiles) times as many values. */
+  /** Parts of the output channels: the chunk axis has ceil(tiles / tiles of a chunk) times as many values. */
   readonly columnBlocks: number;
 }
 
 /**
  * The convolution over chunks of tiles, counted through all images, and of output channels. The padded input reaches to the end of the last
- * tile: 4·tilesH + 2 rows of 4·tilesW + 2 pixels; channels are multiples of 4. `s` is memory of the thread for `winogradScratch` elements.
+ * tile: edge·tilesH + 2 rows of edge·tilesW + 2 pixels; channels are multiples of 4. `s` is memory of the thread for `winogradScratch` elements.
  */
 export function winograd(spec: WinogradSpec): WinogradKernel {
-  const epilogue = spec.epilogue ?? identity;
+  const { edge, epilogue = identity, yElem = "f32" } = spec;
+  const form = winogradForms[edge];
+  const points = winogradPoints(edge);
   const product = gemm({ lane: "f32", a: "rows", b: "packed", mr: spec.mr, nr: spec.nr, n: spec.n });
-  const input = inputTransform();
-  const yElem = spec.yElem ?? "f32";
-  const output = outputTransform(epilogue, yElem);
+  const input = inputTransform(edge);
+  const output = outputTransform(edge, epilogue, yElem);
   const blockColumns = columnsOf(spec.n, spec.nr);
   const columnBlocks = Math.ceil(spec.n / blockColumns);
-  const name = `f32_winograd${suffixOf(epilogue, yElem)}_${spec.mr}x${spec.nr}_n${spec.n}`;
+  const name = `${form.name}${suffixOf(epilogue, yElem)}_${spec.mr}x${spec.nr}_n${spec.n}`;
   const pointers = [pointer("x", "f32"), pointer("u", "f32"), pointer("y", yElem), pointer("s", "f32")];
   const sizes = ints("tiles", "tilesH", "tilesW", "cin", "outH", "outW", "xRow", "xImage", "uPlane");
   const own = [int("begin"), int("end"), ...pointers, ...sizes];
   const fn = buildFunction(name, [...own, ...epilogue.params], undefined, (f) => {
     const { begin, end, x, u, y, s: v, tiles, tilesH, tilesW, cin, outH, outW, xRow, xImage, uPlane } = named(own);
     const extra = named(epilogue.params);
-    const vPlane = f.let("vPlane", add(mul(cin, winogradTiles), planeGap));
-    const mPlane = winogradTiles * spec.n + planeGap;
-    const m = f.let("m", add(v, mul(vPlane, winogradPoints * bytes)));
-    const [, block] = evenBlocks(f, "tile", tiles, winogradTiles, 1);
+    const vPlane = f.let("vPlane", add(mul(cin, form.tiles), planeGap));
+    const mPlane = form.tiles * spec.n + planeGap;
+    const m = f.let("m", add(v, mul(vPlane, points * bytes)));
+    const [, block] = evenBlocks(f, "tile", tiles, form.tiles, 1);
     const blocksEnd = f.let("blocksEnd", divS(add(end, columnBlocks - 1), columnBlocks));
     f.for("tileBlock", divS(begin, columnBlocks), blocksEnd, 1, (tileBlock) => {
       const chunk0 = f.let("chunk0", mul(tileBlock, columnBlocks));
@@ -308,8 +248,8 @@ export function winograd(spec: WinogradSpec): WinogradKernel {
         f.for("t", 0, count, 1, (t) => {
           const tile = f.let("tile", add(first, t));
           const line = f.let("line", divS(tile, tilesW));
-          const column = f.let("column", mul(remS(tile, tilesW), out));
-          const row = f.let("row", mul(remS(line, tilesH), out));
+          const column = f.let("column", mul(remS(tile, tilesW), edge));
+          const row = f.let("row", mul(remS(line, tilesH), edge));
           body(t, f.let("image", divS(line, tilesH)), row, column);
         });
       eachTile((t, image, row, column) => {
@@ -325,7 +265,7 @@ export function winograd(spec: WinogradSpec): WinogradKernel {
       const ofColumns = divS(add(columns, product.chunkColumns - 1), product.chunkColumns);
       f.callNamed(product.fn, {
         begin: 0,
-        end: mul(ofColumns, winogradPoints),
+        end: mul(ofColumns, points),
         a: v,
         b: add(u, mul(mul(column0, cin), bytes)),
         c: add(m, mul(column0, bytes)),

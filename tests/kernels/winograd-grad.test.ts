@@ -3,12 +3,11 @@ import { packBy, packedLength } from "../../compiler/kernels/pack.js";
 import {
   winograd,
   winogradPlane,
-  winogradPoints,
   winogradScratch,
-  winogradTiles,
   winogradWeightChunk,
   winogradWeights,
 } from "../../compiler/kernels/winograd.js";
+import { winogradForms, winogradPoints } from "../../compiler/kernels/winograd-forms.js";
 import {
   winogradGrad,
   winogradGradPlane,
@@ -76,7 +75,7 @@ function checkWeights(sizes: Sizes): void {
   const tiles = images * tilesH * tilesW;
   const splits = Math.ceil(tiles / winogradSplitTiles(cin, cout));
   const plane = winogradGradPlane(cin, cout);
-  const u = arena.f32(splits * winogradPoints * plane).fill(7);
+  const u = arena.f32(splits * winogradPoints(4) * plane).fill(7);
   const scratch = arena.f32(winogradGradScratch(cin, cout));
   const run = arena.instantiate(winogradGrad({ cin, cout, mr, nr }));
   for (let i = splits - 1; i >= 0; i--)
@@ -107,16 +106,16 @@ function checkInput(sizes: Sizes): void {
     const to = taps.subarray(tap * length, (tap + 1) * length) as never;
     packBy(w, cout, cin, nr, (k, n) => (k * cin + n) * 9 + tap, to);
   }
-  const u = arena.f32(winogradPoints * winogradPlane(length));
-  const weights = arena.instantiate(winogradWeights({ flipped: true }));
+  const u = arena.f32(winogradPoints(4) * winogradPlane(length));
+  const weights = arena.instantiate(winogradWeights({ edge: 4, flipped: true }));
   for (let i = Math.ceil(length / winogradWeightChunk) - 1; i >= 0; i--) weights(i, i + 1, taps, u, length);
   const got = arena.f32(dx.length);
-  const scratch = arena.f32(winogradScratch(cout, cin));
+  const scratch = arena.f32(winogradScratch(4, cout, cin));
   const tiles = images * tilesH * tilesW;
   const args = [tiles, tilesH, tilesW, cout, ...output, columns * cout, rows * columns * cout, winogradPlane(length)];
-  const kernel = winograd({ n: cin, mr, nr });
+  const kernel = winograd({ edge: 4, n: cin, mr, nr });
   const run = arena.instantiate(kernel);
-  for (let i = kernel.columnBlocks * Math.ceil(tiles / winogradTiles) - 1; i >= 0; i--)
+  for (let i = kernel.columnBlocks * Math.ceil(tiles / winogradForms[4].tiles) - 1; i >= 0; i--)
     run(i, i + 1, dyView, u, got, scratch, ...args);
   arena.checkGuards();
   expectClose(got, dx, 2 ** -18 * Math.sqrt(9 * cout), JSON.stringify(sizes));

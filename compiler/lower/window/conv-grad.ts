@@ -198,13 +198,13 @@ export const convInputGradKernels: readonly KernelRow<"convInputGrad">[] = [
   {
     name: "winograd",
     serves: (node) => adjoint(node) !== undefined,
-    cost: (node, ctx) => winogradCost(adjoint(node)!, "convolution", ctx.isKept(node.operands[1]!)),
-    tiles: (node) => winogradTilesFor(adjoint(node)!),
+    cost: (node, ctx) => winogradCost(adjoint(node)!, 4, "convolution", ctx.isKept(node.operands[1]!)),
+    tiles: (node) => winogradTilesFor(adjoint(node)!, 4),
     lower: (ctx, node, tile) => {
       const [dy, w] = node.operands as [Value, Value];
       const dx = node.results[0]!;
       const finish = plainFinish(dx.type.dtype);
-      emitWinograd(ctx, [dy, w], adjoint(node)!, "adjoint", ctx.result(dx), finish, tile, node.loc);
+      emitWinograd(ctx, [dy, w], adjoint(node)!, 4, "adjoint", ctx.result(dx), finish, tile, node.loc);
     },
   },
   {
@@ -234,7 +234,7 @@ export const convWeightGradKernels: readonly KernelRow<"convWeightGrad">[] = [
   {
     name: "winograd",
     serves: (node) => winogradWeightGrad(node) !== undefined,
-    cost: (node) => winogradCost(winogradWeightGrad(node)!, "weights"),
+    cost: (node) => winogradCost(winogradWeightGrad(node)!, 4, "weights"),
     tiles: (node) => winogradGradTilesFor(winogradWeightGrad(node)!),
     lower: (ctx, node, tile) => {
       const [x, dy] = node.operands as [Value, Value];

@@ -11,6 +11,7 @@ import { type ConvSpec, conv } from "../../kernels/conv.js";
 import { gemm } from "../../kernels/gemm.js";
 import { packBy, packedLength } from "../../kernels/pack.js";
 import { byteProduct } from "../../kernels/quads.js";
+import type { WinogradEdge } from "../../kernels/winograd-forms.js";
 import type { View } from "../../schedule.js";
 import type { LowerContext } from "../core/context.js";
 import { elemOf } from "../core/kernel-builder.js";
@@ -243,16 +244,20 @@ const depthwise: KernelRow<"conv"> = {
   store: (ctx, node, to, finish) => emitDepthwise(ctx, node, geometry(node)!, to, finish),
 };
 
+const winogradRow = (name: string, edge: WinogradEdge): KernelRow<"conv"> =>
+  row(name, {
+    only: fitsWinograd,
+    tiles: (g) => winogradTilesFor(g, edge),
+    store: (ctx, { operands: [x, w], loc }, g, to, finish, tile) =>
+      emitWinograd(ctx, [x!, w!], g, edge, "forward", to, finish, tile, loc),
+    cost: (g, { operands: [, w] }, ctx) => winogradCost(g, edge, "convolution", ctx.isKept(w!)),
+  });
+
 export const convKernels: readonly KernelRow<"conv">[] = [
   depthwise,
   row("gemm", { only: isPlain, tiles: (g) => tilesFor(g.lane, pixelProduct(g)), store: emitPlain }),
-  row("winograd", {
-    only: fitsWinograd,
-    tiles: winogradTilesFor,
-    store: (ctx, { operands: [x, w], loc }, g, to, finish, tile) =>
-      emitWinograd(ctx, [x!, w!], g, "forward", to, finish, tile, loc),
-    cost: (g, { operands: [, w] }, ctx) => winogradCost(g, "convolution", ctx.isKept(w!)),
-  }),
+  winogradRow("winograd", 4),
+  winogradRow("winograd2", 2),
   row("direct", {
     only: isAny,
     tiles: (g) => plainTilesFor(g.lane, pixelProduct(g)),

@@ -8,12 +8,11 @@ import { packBy, packedLength } from "../../kernels/pack.js";
 import {
   winograd,
   winogradPlane,
-  winogradPoints,
   winogradScratch,
-  winogradTiles,
   winogradWeightChunk,
   winogradWeights,
 } from "../../kernels/winograd.js";
+import { type WinogradEdge, winogradForms, winogradPoints } from "../../kernels/winograd-forms.js";
 import {
   winogradGrad,
   winogradGradPlane,
@@ -34,23 +33,34 @@ import { floats, type Geometry, paddedInput } from "./conv-geometry.js";
 type Fitting = Geometry & { readonly channels: number; readonly outputs: number };
 
 /** Tiles along an edge of the result. */
-const tilesOf = (edge: Dim): Dim => ceilDiv(edge, 4);
+const tilesOf = (size: Dim, edge: WinogradEdge): Dim => ceilDiv(size, edge);
+
+/** Cycles that transforms take in a tile, for a channel of input and for one of output. */
+const transforms: Readonly<Record<WinogradEdge, readonly [input: number, output: number]>> = {
+  2: [28, 22],
+  4: [62, 50],
+};
 
 /**
- * Cycles as measured: the products need 36 multiplications for each pair of channels in a tile, and the transforms about 62 cycles for a
- * channel of input and 50 for one of output. Each chunk of tiles reads the weights, and they are transformed in each run unless they are
- * kept. The weight gradient is transformed at the end; its sums leave the cache. A tenth is added, for what estimates err by.
+ * Cycles as measured: the products need 36 multiplications (tiles of 2×2: 16) for each pair of channels in a tile, and the transforms about
+ * 62 cycles for a channel of input and 50 for one of output. Each chunk of tiles reads the weights, and they are transformed in each run unless
+ * they are kept. The weight gradient is transformed at the end; its sums leave the cache. A tenth is added, for what estimates err by.
  */
-export function winogradCost(g: Geometry, product: Product, isKept = false): number {
+export function winogradCost(g: Geometry, edge: WinogradEdge, product: Product, isKept = false): number {
   const { channels, outputs } = g as Fitting;
   const pairs = channels * outputs;
-  const leavesCache = winogradPoints * elemBytes.f32 * pairs > 2 ** 20;
+  const points = winogradPoints(edge);
+  const leavesCache = points * elemBytes.f32 * pairs > 2 ** 20;
   const [read, transform, sums] = leavesCache ? [35, 55, 110] : [12, 30, 30];
+  const [input, output] = transforms[edge];
   return overImages(g, product, (images) => {
     // Pixels of whole tiles that the result does not have are computed in vain.
-    const tiles = images * Math.ceil(typicalEdge(g.output[1]) / 4) * Math.ceil(typicalEdge(g.output[2]) / 4);
-    const ofPair = product === "weights" ? sums : (isKept ? 0 : transform) + read * Math.ceil(tiles / winogradTiles);
-    return (tiles * (6 * pairs + 62 * channels + 50 * outputs) + ofPair * pairs) / 0.9;
+    const [tilesH, tilesW] = [g.output[1], g.output[2]].map((size) => Math.ceil(typicalEdge(size) / edge));
+    const tiles = images * tilesH! * tilesW!;
+    const chunks = Math.ceil(tiles / winogradForms[edge].tiles);
+    const ofPoints = product === "weights" ? sums : (isKept ? 0 : transform) + read * chunks;
+    const ofPair = (points / 36) * (6 * tiles + ofPoints);
+    return (tiles * (input * channels + output * outputs) + ofPair * pairs) / 0.9;
   });
 }
 
@@ -82,8 +92,8 @@ export function adjointGeometry(g: Geometry): Geometry | undefined {
 }
 
 /** Tiles of its products: of tiles of pixels by output channels. */
-export const winogradTilesFor = (g: Fitting): readonly Tile[] =>
-  plainTilesFor("f32", { rows: winogradTiles, columns: g.outputs });
+export const winogradTilesFor = (g: Fitting, edge: WinogradEdge): readonly Tile[] =>
+  plainTilesFor("f32", { rows: winogradForms[edge].tiles, columns: g.outputs });
 
 /** Tiles of the weight gradient's: of output by input channels. */
 export const winogradGradTilesFor = (g: Fitting): readonly Tile[] =>
@@ -93,13 +103,14 @@ export const winogradGradTilesFor = (g: Fitting): readonly Tile[] =>
 type Direction = "forward" | "adjoint";
 
 /**
- * The weights as panels for each tap, transformed in the run: they would take four times the space in the artefact. `g` is that of the
+ * The weights as panels for each tap, transformed in the run: they would take two or four times the space in the artefact. `g` is that of the
  * convolution computed.
  */
 function transformedWeights(
   ctx: LowerContext,
   w: Value,
   g: Fitting,
+  edge: WinogradEdge,
   direction: Direction,
   nr: number,
   loc: string | undefined,
@@ -130,9 +141,9 @@ function transformedWeights(
         }
       })
     : packed();
-  const u = ctx.temp("f32", [winogradPoints, winogradPlane(length)]);
+  const u = ctx.temp("f32", [winogradPoints(edge), winogradPlane(length)]);
   addMicroKernel(ctx, {
-    kernel: ctx.pool.kernel("winogradWeights", winogradWeights, { flipped: direction === "adjoint" }),
+    kernel: ctx.pool.kernel("winogradWeights", winogradWeights, { edge, flipped: direction === "adjoint" }),
     chunks: Math.ceil(length / winogradWeightChunk),
     args: { w: viewArg(taps, "read"), u: viewArg(u, "write"), length },
     loc,
@@ -141,10 +152,10 @@ function transformedWeights(
 }
 
 /** Numbers of tiles, and the input with its padding to the end of the last. */
-function tiled(ctx: LowerContext, x: Value, g: Fitting, loc: string | undefined) {
+function tiled(ctx: LowerContext, x: Value, g: Fitting, edge: WinogradEdge, loc: string | undefined) {
   const [, outH, outW] = g.output;
-  const [tilesH, tilesW] = [tilesOf(outH), tilesOf(outW)];
-  const reach = (tiles: Dim): Dim => dimAdd(dimMul(tiles, 4), 2);
+  const [tilesH, tilesW] = [tilesOf(outH, edge), tilesOf(outW, edge)];
+  const reach = (tiles: Dim): Dim => dimAdd(dimMul(tiles, edge), 2);
   const padded = [1, reach(tilesH), reach(tilesW)] as const;
   const xRow = dimMul(padded[2], g.channels);
   return {
@@ -162,24 +173,26 @@ export function emitWinograd(
   ctx: LowerContext,
   [x, w]: readonly [Value, Value],
   g: Fitting,
+  edge: WinogradEdge,
   direction: Direction,
   to: View,
   finish: Finish,
   tile: Tile,
   loc: string | undefined,
 ): void {
-  const u = transformedWeights(ctx, w, g, direction, tile.nr, loc);
-  const sizes = tiled(ctx, x, g, loc);
-  const scratch = elemBytes.f32 * winogradScratch(g.channels, g.outputs);
+  const u = transformedWeights(ctx, w, g, edge, direction, tile.nr, loc);
+  const sizes = tiled(ctx, x, g, edge, loc);
+  const scratch = elemBytes.f32 * winogradScratch(edge, g.channels, g.outputs);
   const kernel = ctx.pool.kernel("winograd", winograd, {
     ...tile,
+    edge,
     epilogue: finish.epilogue,
     yElem: elemOf[finish.dtype],
     n: g.outputs,
   });
   addMicroKernel(ctx, {
     kernel,
-    chunks: dimMul(ceilDiv(sizes.tiles, winogradTiles), kernel.columnBlocks),
+    chunks: dimMul(ceilDiv(sizes.tiles, winogradForms[edge].tiles), kernel.columnBlocks),
     args: {
       ...sizes,
       u: viewArg(u, "read"),
@@ -205,13 +218,13 @@ export function emitWinogradGrad(
   loc: string | undefined,
 ): void {
   const { channels: cin, outputs: cout } = g;
-  const sizes = tiled(ctx, x, g, loc);
+  const sizes = tiled(ctx, x, g, 4, loc);
   const whole = [1, dimMul(sizes.tilesH, 4), dimMul(sizes.tilesW, 4)] as const;
   const none = [0, 0, 0] as const;
   const pixels = { ...g, channels: cout, input: g.output, padded: whole, padLow: none, padHigh: none };
   const splits = ceilDiv(sizes.tiles, winogradSplitTiles(cin, cout));
   const plane = winogradGradPlane(cin, cout);
-  const u = ctx.temp("f32", [splits, winogradPoints, plane]);
+  const u = ctx.temp("f32", [splits, winogradPoints(4), plane]);
   const scratch = elemBytes.f32 * winogradGradScratch(cin, cout);
   addMicroKernel(ctx, {
     kernel: ctx.pool.kernel("winogradGrad", winogradGrad, { ...tile, cin, cout }),
