@@ -9,7 +9,7 @@ export const isNode = typeof process !== "undefined" && !!process.versions?.node
  * and dropped by the next collection.
  */
 export function keepFreedMemory(): void {
-  if (gives) new ArrayBuffer(31 * 2 ** 20);
+  if (gives) new ArrayBuffer(3e7);
   gives = false;
 }
 let gives = isNode;

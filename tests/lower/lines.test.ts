@@ -104,4 +104,28 @@ describe("lines", () => {
     });
     await check(cases);
   });
+
+  it("gathers elements along and across lines of lengths around the group that is checked at once", async () => {
+    const next = randomNumbers(11);
+    const cases = [1, 7, 8, 9, 17].flatMap((n) =>
+      (["i32", "i64"] as const).flatMap((dtype) =>
+        // Groups with an index from the back in them are taken one by one.
+        [0, 0.02].flatMap((fromBack) =>
+          [0, 1, 2].map((axis): Case => {
+            const shape = [3, 4, n + 2];
+            const x = f32(shape, (i) => i);
+            const size = shape[axis]!;
+            const numbers = Array.from({ length: 2 * 3 * n }, () => {
+              const index = Math.floor(((next() + 1) / 2) * size) % size;
+              return next() < 2 * fromBack - 1 ? index - size : index;
+            });
+            const data = dtype === "i32" ? Int32Array.from(numbers) : BigInt64Array.from(numbers, BigInt);
+            const at = { dtype, shape: [2, 3, n], data } as Tensor;
+            return { graph: one([x, at], (v, i) => gatherElements([v!, i!], { axis })), feeds: [x, at] };
+          }),
+        ),
+      ),
+    );
+    await check(cases);
+  });
 });

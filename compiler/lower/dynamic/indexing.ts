@@ -3,19 +3,18 @@
  * update.
  */
 
-import { type Dim, dimAdd, dimMul, dimSub, dimText, isStaticDim } from "../../../ir/dim.js";
+import { type Dim, dimAdd, dimBounds, dimFloorDiv, dimMul, dimSub, dimText } from "../../../ir/dim.js";
 import { type DType, dtypeInfo, isFloat } from "../../../ir/dtype.js";
-import { ModelError } from "../../../ir/errors.js";
-import { type GraphNode, type Shape, typeText, type Value } from "../../../ir/graph.js";
+import type { Shape, Value } from "../../../ir/graph.js";
 import type { Expr } from "../../../ir/loop.js";
 import * as B from "../../../ir/loop-build.js";
 import type { ScatterReduction } from "../../../ir/ops/indexing.js";
-import { element } from "../../../ir/tensor.js";
-import type { Limit } from "../../schedule.js";
 import type { LowerContext } from "../core/context.js";
+import { elemOf } from "../core/kernel-builder.js";
 import { sizeOf, stridesOf } from "../core/place.js";
 import { bind, same, settle } from "../elementwise/registers.js";
 import { Kernel, mapKernel, type Node, type Operand } from "../elementwise/structured.js";
+import { allWithin, indexAt, indexWithin, inside, limitOf, narrowed, nearIndex, ofInput } from "./indices.js";
 
 /** A dtype that moves the same bytes without reading anything into them. */
 const rawOf = (d: DType): DType => {
@@ -31,107 +30,6 @@ const rawOf = (d: DType): DType => {
   }
 };
 const raw = (t: Operand): Operand => ({ ...t, dtype: rawOf(t.dtype) });
-
-/** An index: as it lies in memory, within 32 bits, and counted from the front, whose range is not checked yet. */
-interface Index {
-  readonly given: Expr;
-  readonly at: Expr;
-}
-
-/** Clamped while it is wide: wrapping could bring a wild index back into range. */
-function narrowed(k: Kernel, given: Expr): Expr {
-  if (given.type !== "i64") return k.block.let("narrow", given);
-  const wide = k.block.let("given", given);
-  const limit = B.i64(2n ** 31n - 1n);
-  const low = B.select(
-    B.gtS(wide, limit),
-    limit,
-    B.select(B.ltS(wide, B.i64(-(2n ** 31n))), B.i64(-(2n ** 31n)), wide),
-  );
-  return k.block.let("narrow", B.convert("i32.from_i64", low));
-}
-
-function counted(k: Kernel, given: Expr, size: Expr): Index {
-  return { given, at: k.block.let("counted", B.select(B.ltS(given, 0), B.add(given, size), given)) };
-}
-
-const indexAt = (k: Kernel, indices: Operand, at: Expr, size: Expr): Index =>
-  counted(k, narrowed(k, k.loadFlat(indices, at)), size);
-
-/** What the elements of a value are taken from, without arithmetic: itself, or what was reshaped, picked or repeated. */
-function sourceOf(v: Value, through: ReadonlySet<string>): Value {
-  let source = v;
-  while (through.has(source.def.op)) source = (source.def as GraphNode).operands[0]!;
-  return source;
-}
-const moving = new Set(["reshape", "transpose", "broadcast", "slice", "checkIndices"]);
-const movingOrCasting = new Set([...moving, "cast"]);
-
-/** ` of input "tokens"`, where the indices come from one. */
-function ofInput(ctx: LowerContext, indices: Value): string {
-  const source = sourceOf(indices, movingOrCasting);
-  if (source.def.op !== "param" || !ctx.has(source)) return "";
-  const from = ctx.view(source).buffer.source;
-  return from.kind === "input" || from.kind === "state" ? ` of ${from.kind} ${JSON.stringify(from.name)}` : "";
-}
-
-/**
- * The limit that an index outside an axis of x breaks; undefined where the indices are known to lie inside. Throws where they
- * are known not to.
- */
-function limitOf(ctx: LowerContext, node: Indexing, axes: readonly number[]): Limit | undefined {
-  const [x, indices] = node.operands as [Value, Value];
-  if (axes.length === 0) return undefined;
-  const sizes = axes.map((a) => x.type.shape[a]!);
-  const where = node.loc ?? node.op;
-  const place = axes.length === 1 ? `axis ${axes[0]}` : `axes ${axes.join(", ")}`;
-  const hint =
-    sizes.length === 1
-      ? `indices must lie in [-${dimText(sizes[0]!)}, ${dimText(dimSub(sizes[0]!, 1))}]`
-      : "an index into an axis of n elements must lie in [-n, n - 1]";
-  if (indices.def.op === "constant" && sizes.every(isStaticDim)) {
-    const { value } = indices.def.attrs;
-    const outside = Array.from({ length: value.data.length }, (_, i) => i).find((i) => {
-      const size = sizes[i % sizes.length] as number;
-      const index = element(value, i);
-      return index < -size || index >= size;
-    });
-    if (outside === undefined) return undefined;
-    const message = `index ${element(value, outside)} lies outside ${place} of ${typeText(x.type)}`;
-    throw new ModelError({ where, message, hint });
-  }
-  // The gradient of a gather scatters by the same indices.
-  if (sizes.length === 1 && ctx.isChecked(sourceOf(indices, moving), sizes[0]!)) return undefined;
-  return ctx.limit(where, `index {}${ofInput(ctx, indices)} lies outside ${place} of ${typeText(x.type)}`, hint);
-}
-
-type Indexing =
-  | Node<"gather">
-  | Node<"gatherElements">
-  | Node<"gatherND">
-  | Node<"scatterElements">
-  | Node<"scatterND">;
-
-/**
- * The index at a place of `indices`, counted from the front and within an axis of `size` elements. One that lies outside breaks the
- * limit and is clamped, away from the path of the others: indices are compared as wide as they lie.
- */
-function indexWithin(k: Kernel, limit: Limit | undefined, indices: Operand, at: Expr, size: Expr): Expr {
-  const b = k.block;
-  const given = b.let("given", k.loadFlat(indices, at));
-  const wide = given.type === "i64";
-  const limitOfAxis = wide ? B.convert("i64.from_i32S", size) : size;
-  const fromFront = b.let("fromFront", B.add(given, B.and(B.shrS(given, wide ? 63 : 31), limitOfAxis)));
-  const index = b.mut("index", wide ? B.convert("i32.from_i64", fromFront) : fromFront);
-  b.if(B.geU(fromFront, limitOfAxis), () => {
-    const outside = counted(k, narrowed(k, given), size);
-    if (limit) k.builder.breaks(limit, B.not(inside(outside.at, size)), outside.given);
-    b.assign(index, B.maxS(B.minS(outside.at, B.sub(size, 1)), 0));
-  });
-  return index;
-}
-
-const inside = (index: Expr, size: Expr): Expr => B.ltU(index, size);
 
 export function lowerCheckIndices(ctx: LowerContext, node: Node<"checkIndices">): void {
   const [x] = node.operands as [Value];
@@ -181,28 +79,51 @@ export function lowerGather(ctx: LowerContext, node: Node<"gather">): void {
   });
 }
 
+/** Indices that are checked at once. */
+const group = 8;
+
 export function lowerGatherElements(ctx: LowerContext, node: Node<"gatherElements">): void {
   const [x, indices] = node.operands as [Value, Value];
   const y = node.results[0]!;
   const { axis } = node.attrs;
   const size = x.type.shape[axis]!;
   const limit = limitOf(ctx, node, [axis]);
-  mapKernel(ctx, node, `gatherelements_${rawOf(x.type.dtype)}_${indices.type.dtype}`, y.type.shape, 1, (k) => {
+  const name = `gatherelements_${rawOf(x.type.dtype)}_${indices.type.dtype}`;
+  const [outer, last] = [y.type.shape.slice(0, -1), y.type.shape.at(-1)!];
+  const groups = dimFloorDiv(dimAdd(last, group - 1), group);
+  mapKernel(ctx, node, name, [...outer, groups], group, (k) => {
     const xs = raw(k.read(x));
     const is = k.read(indices);
     const ys = raw(k.write(y));
-    return (index) => {
+    return (place) => {
       const n = k.size(size);
-      k.computed(indexWithin(k, limit, is, k.at(is, index), n), (from) => {
-        k.store(
-          ys,
-          index,
-          k.load(
-            xs,
-            index.map((d, a) => (a === axis ? from : d)),
-          ),
+      const b = k.block;
+      const rows = place.slice(0, -1);
+      const first = b.let("first", B.mul(k.e.index(place.at(-1)!), group));
+      const left = b.let("left", B.sub(k.size(last), first));
+      const start = b.let("start", B.add(k.at(is, [...rows, 0]), first));
+      /** The element `offset` places after that at `along` the last axis, which lies at `at` in y. */
+      const take = (at: Expr, offset: number, along: Expr, from: Expr) =>
+        k.computed(along, (i) =>
+          k.computed(from, (f) => {
+            const source = [...rows, i].map((d, a) => (a === axis ? f : d));
+            b.store(elemOf[ys.dtype], ys.pointer, at, k.load(xs, source), offset);
+          }),
         );
-      });
+      const fast = b.mut("fast", B.bool(false));
+      if (dimBounds(last).max >= group)
+        b.if(B.geS(left, group), () => b.assign(fast, allWithin(k, is, start, group, n)));
+      b.if(
+        fast,
+        () => {
+          for (let i = 0; i < group; i++) take(start, i, B.add(first, i), nearIndex(is, start, i));
+        },
+        () =>
+          b.for("i", 0, B.minS(left, group), 1, (i) => {
+            const at = b.let("at", B.add(start, i));
+            take(at, 0, B.add(first, i), indexWithin(k, limit, is, at, n));
+          }),
+      );
     };
   });
 }
