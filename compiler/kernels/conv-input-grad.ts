@@ -51,7 +51,7 @@ import {
 import { segmentParams } from "./conv-walk.js";
 import { identity } from "./epilogue.js";
 import { type Kernel, rowTiles } from "./gemm.js";
-import { int, ints, type Lane, lanes, reduction, storeTile, tileStep, zeroTile } from "./tile.js";
+import { int, ints, type Lane, lanes, reduction, startTile, storeTile, tileStep } from "./tile.js";
 
 export interface ConvGradSpec {
   readonly lane: "f32" | "f64";
@@ -132,7 +132,7 @@ function inputGradientRow(lane: Lane, mr: number, nr: number, width: TileWidth):
     const dyRow = f.mut("dyRow", dy);
     const dxRow = f.mut("dxRow", dx);
     f.for("i", 0, pixels, 1, () => {
-      const acc = zeroTile(f, lane, mr, nv);
+      const acc = startTile(f, lane, mr, nv);
       const a: Expr[] = [];
       for (let r = 0; r < mr; r++) a.push(f.mut(`dy${r}`, r === 0 ? dyRow : add(a[r - 1]!, dyStep)));
       const wAt = f.mut("wAt", w);

@@ -39,7 +39,7 @@ import type { ConvGradSpec } from "./conv-input-grad.js";
 import { segmentParams } from "./conv-walk.js";
 import { identity } from "./epilogue.js";
 import { type Kernel, rowTiles } from "./gemm.js";
-import { int, type Lane, lanes, loadTile, partialVector, reduction, storeTile, tileStep, zeroTile } from "./tile.js";
+import { int, type Lane, lanes, loadTile, partialVector, reduction, startTile, storeTile, tileStep } from "./tile.js";
 
 export interface WeightGradSpec extends ConvGradSpec {
   /** Pixels that one turn of the inner loop takes, where known to divide a row of output pixels. Default 4, with a rest. */
@@ -121,7 +121,7 @@ function weightGradientTile(
     const { dy, dw, first, count, rows, n, dyPixel, columns } = p;
     const { outW, outH, outD, stepW, stepH, stepD, stepImage } = p;
     const exist = existing(lane, width, columns);
-    const acc = zeroTile(f, lane, mr, nv);
+    const acc = startTile(f, lane, mr, nv);
     const dwRows: Expr[] = [dw];
     for (let r = 1; r < mr; r++) dwRows.push(f.let(`dw${r}`, add(dwRows[r - 1]!, mul(n, bytes))));
     const columnOf = (v: number) => firstColumn(lane, width, v);

@@ -38,16 +38,17 @@ import { pixelWalk, segmentLoops, segmentParams, walkParams } from "./conv-walk.
 import { type Epilogue, identity } from "./epilogue.js";
 import { type Kernel, rowTiles } from "./gemm.js";
 import {
+  aheadOfTile,
   columnVector,
   int,
   type Lane,
   lanes,
   reduction,
   splatStep,
+  startTile,
   stepsOf,
   storeTile,
   tileStep,
-  zeroTile,
 } from "./tile.js";
 
 export interface ConvSpec {
@@ -172,13 +173,15 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
     const runBytes = f.let("runBytes", mul(count0, s.nr * wBytes));
     const turnBytes = wholeRuns ? f.let("turnBytes", mul(innerStep, xBytes)) : undefined;
     const yAt = f.mut("yAt", add(y, mul(mul(first, yPixel), yBytes)));
+    const finish = { epilogue: s.epilogue, params: extra, columns: exist, firstColumn: columnOf };
+    const ahead = aheadOfTile(f, nv, finish, column);
     f.for("i", 0, sub(count, mr - 1), mr, (i) => {
       const pixels: Expr[] = [];
       for (let r = 0; r < mr; r++) {
         pixels.push(f.let(`pixel${r}`, walk.at));
         walk.next();
       }
-      const acc = zeroTile(f, lane, mr, nv);
+      const acc = startTile(f, lane, mr, nv, ahead);
       const wSegment = f.mut("wSegment", w);
       segmentLoops(f, wholeRuns ? segments.slice(2) : segments, xBytes, (offset) => {
         const xAt = pixels.map((p, r) => f.mut(`x${r}`, add(p, offset)));
@@ -208,11 +211,9 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
       storeTile(f, lane, acc, {
         elem: s.yElem,
         rowPointer: (r) => rows[r]!,
-        epilogue: s.epilogue,
-        params: extra,
+        ...finish,
+        ahead,
         at: (r) => ({ batch: i32(0), row: add(add(first, i), r), column }),
-        columns: exist,
-        firstColumn: columnOf,
       });
       f.assign(yAt, add(yAt, mul(yPitch, mr)));
     });

@@ -15,7 +15,8 @@
 import { type Elem, type Expr, elemBytes } from "../../ir/loop.js";
 import type { Block } from "../../ir/loop-block.js";
 import { add, binary, constant, i32, load, mul, shuffle } from "../../ir/loop-build.js";
-import { columnsSeen, type DepthwiseRow, depthwiseWalk } from "./depthwise-walk.js";
+import { columnsSeen, depthwiseWalk } from "./depthwise-walk.js";
+import type { Ahead } from "./epilogue.js";
 import type { Kernel } from "./gemm.js";
 import { forChannels, type PoolSpec } from "./pool.js";
 
@@ -44,11 +45,8 @@ function pixelsOfTile(s: PoolSpec): number {
 }
 
 /** Sums of eight channels, four in each. */
-const zeros = (f: Block): readonly Expr[] => halves.map((h) => f.mut(`sum${h}`, constant("i32x4", 0)));
-
-function finishBoth({ finish }: DepthwiseRow, pixel: Expr, c: Expr, sums: readonly Expr[]): void {
-  for (const h of halves) finish(pixel, add(c, 4 * h), sums[h]!);
-}
+const startSums = (f: Block, ahead: readonly (Ahead | undefined)[] = []): readonly Expr[] =>
+  halves.map((h) => f.mut(`sum${h}`, ahead[h]?.start ?? constant("i32x4", 0)));
 
 /** Parameters as of `depthwiseWalk`. */
 export function depthwisePairs(spec: DepthwisePairsSpec): Kernel {
@@ -104,18 +102,19 @@ export function depthwisePairs(spec: DepthwisePairsSpec): Kernel {
               }
             }
           });
-          for (const [p, sum] of acc.entries()) finish(add(pixel, p), c, sum);
+          for (const [p, sum] of acc.entries()) finish(add(pixel, p), c, [sum]);
           return;
         }
-        const acc = Array.from({ length: count }, () => zeros(f));
+        const ahead = halves.map((h) => row.aheadOf(add(c, 4 * h)));
+        const acc = Array.from({ length: count }, () => startSums(f, ahead));
         forRows(start, add(w0, mul(c, wBytes)), (at, wAt) => taps(at, wAt, acc));
-        for (const [p, sums] of acc.entries()) finishBoth(row, add(pixel, p), c, sums);
+        for (const [p, sums] of acc.entries()) finish(add(pixel, p), c, sums, ahead);
       });
     },
     single(row, { k0, k1, at0, wAt0, nextColumn, pixel }) {
       const { f, channels, tapBytes, forRows, finish } = row;
       forChannels(f, lanes, channels, (type, c) => {
-        const sums = type === "i32" ? [f.mut("sum", i32(0))] : zeros(f);
+        const sums = type === "i32" ? [f.mut("sum", i32(0))] : startSums(f);
         forRows(add(at0, mul(c, xBytes)), add(wAt0, mul(c, wBytes)), (at, wAt) => {
           const a = f.mut("a", at);
           const b = f.mut("b", wAt);
@@ -129,8 +128,7 @@ export function depthwisePairs(spec: DepthwisePairsSpec): Kernel {
             f.assign(b, add(b, tapBytes));
           });
         });
-        if (type === "i32") finish(pixel, c, sums[0]!);
-        else finishBoth(row, pixel, c, sums);
+        finish(pixel, c, sums);
       });
     },
   });

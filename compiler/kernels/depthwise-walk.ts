@@ -26,10 +26,10 @@ import {
   select,
   sub,
 } from "../../ir/loop-build.js";
-import { identity } from "./epilogue.js";
+import { type Ahead, identity } from "./epilogue.js";
 import type { Kernel } from "./gemm.js";
 import { firstAtLeast, inBounds, nameOf, type PoolSpec, passedOn, sizes, sizeVariables, tapRange } from "./pool.js";
-import { int, ints } from "./tile.js";
+import { int, ints, narrowed } from "./tile.js";
 
 /** Columns of x, relative to the first pixel's first tap, that PX neighbouring windows see. */
 export function columnsSeen(s: PoolSpec, px: number): readonly number[] {
@@ -48,8 +48,10 @@ export interface DepthwiseRow {
   readonly tapBytes: Expr;
   /** Loops over the rows of taps that exist; the body gets the addresses of column 0 and of the weights. */
   readonly forRows: (atStart: Expr, wStart: Expr, body: (at: Expr, wAt: Expr) => void) => void;
-  /** Stores a sum with the epilogue. */
-  readonly finish: (pixel: Expr, c: Expr, sum: Expr) => void;
+  /** What the epilogue has of the four channels from c on before any pixel. */
+  readonly aheadOf: (c: Expr) => Ahead | undefined;
+  /** Stores a sum, or several of four channels each, with the epilogue; `ahead`: what the sums started with. */
+  readonly finish: (pixel: Expr, c: Expr, sums: readonly Expr[], ahead?: readonly (Ahead | undefined)[]) => void;
 }
 
 /** Neighbouring pixels, all their taps within the row. */
@@ -142,11 +144,19 @@ export function depthwiseWalk({ what, suffix, spec: s, wElem, yElem, px, inner, 
           f.assign(wAt, add(wAt, nextTapPlane));
         });
     };
-    const finish = (pixel: Expr, c: Expr, acc: Expr) => {
-      const value = epilogue.apply(f, acc, { batch: i32(0), row: pixel, column: c }, extra);
-      f.store(yElem, y, add(mul(pixel, channels), c), value);
+    const aheadOf = (c: Expr) => epilogue.ahead?.(f, c, extra);
+    const finish = (pixel: Expr, c: Expr, sums: readonly Expr[], ahead: readonly (Ahead | undefined)[] = []) => {
+      const values = sums.map((x, i) => {
+        const at = { batch: i32(0), row: pixel, column: add(c, 4 * i) };
+        return f.let("finished", epilogue.apply(f, x, at, extra, ahead[i]));
+      });
+      const [first, second] = values as [Expr, Expr?];
+      const both = epilogue.fits && second !== undefined ? narrowed(yElem, first, second) : undefined;
+      const at = f.let("at", add(mul(pixel, channels), c));
+      if (both) f.store(yElem, y, at, both);
+      else for (const [i, x] of values.entries()) f.store(yElem, y, at, x, 4 * i);
     };
-    const row: DepthwiseRow = { f, channels, w0, tapBytes, forRows, finish };
+    const row: DepthwiseRow = { f, channels, w0, tapBytes, forRows, aheadOf, finish };
     const innerAt = (ox: Expr) => {
       const columns = columnsSeen(s, px);
       const steps = new Map(columns.map((column) => [column, f.let("step", mul(pixelBytes, column))]));

@@ -67,7 +67,7 @@ export function depthwise(s: DepthwiseSpec): Kernel {
               f.assign(sum, multiplyAdd(lane, loaded.get(columnOf(p, kx))!, weight, sum));
           }
         });
-        for (const [p, sum] of acc.entries()) finish(add(pixel, p), c, sum);
+        for (const [p, sum] of acc.entries()) finish(add(pixel, p), c, [sum]);
       });
     },
     // Four vectors of channels at once, which are one cache line.
@@ -88,7 +88,7 @@ export function depthwise(s: DepthwiseSpec): Kernel {
             f.assign(b, add(b, tapBytes));
           });
         });
-        for (const [i, sum] of acc.entries()) finish(pixel, add(c, i * lane.count), sum);
+        for (const [i, sum] of acc.entries()) finish(pixel, add(c, i * lane.count), [sum]);
       };
       const line = 4 * lane.count;
       const whole = f.let("wholeLines", and(channels, -line));

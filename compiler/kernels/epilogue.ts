@@ -20,6 +20,13 @@ export interface Position {
   readonly column: Expr;
 }
 
+/** What an epilogue computed of a vector of columns before the rows that it finishes. */
+export interface Ahead {
+  /** What the sum of integers starts at, in place of 0. */
+  readonly start?: Expr;
+  readonly values: readonly Expr[];
+}
+
 export interface Epilogue {
   /** Part of the kernel's name: kernels whose epilogues have equal names are the same function. */
   readonly name: string;
@@ -28,8 +35,14 @@ export interface Epilogue {
   /**
    * Gives what is stored in place of `acc`, which is a vector of consecutive columns starting at `at.column`, or one element.
    * Vector loads of operands along the columns stay in bounds: a vector is only asked for where all its columns exist.
+   * `ahead`: what the member of that name gave for these columns; the sum then started where that says.
    */
-  readonly apply: (b: Block, acc: Expr, at: Position, params: readonly Expr[]) => Expr;
+  readonly apply: (b: Block, acc: Expr, at: Position, params: readonly Expr[], ahead?: Ahead) => Expr;
+  /**
+   * What of it hangs on the columns alone, of a vector of them that starts at `column`: kernels compute it once for many rows. Undefined where
+   * there is nothing of the kind.
+   */
+  readonly ahead?: (b: Block, column: Expr, params: readonly Expr[]) => Ahead;
   /** Whether what it gives lies within the integer type that it is stored as, so that saturating does not change it. */
   readonly fits?: boolean;
 }

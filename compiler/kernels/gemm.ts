@@ -54,6 +54,7 @@ import {
 } from "./columns.js";
 import { type Epilogue, identity } from "./epilogue.js";
 import {
+  aheadOfTile,
   columnVector,
   int,
   type Lane,
@@ -62,10 +63,10 @@ import {
   partialVector,
   reduction,
   splatStep,
+  startTile,
   stepsOf,
   storeTile,
   tileStep,
-  zeroTile,
 } from "./tile.js";
 
 /** How A lies: which of its strides is known to be 1, so that the kernel reads the other one only; or packed. */
@@ -247,13 +248,15 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
     const cRowBytes = f.let("cRowBytes", mul(cRow, cBytes));
     const aTile = f.mut("aTile", a);
     const cTile = f.mut("cTile", c);
+    const finish = { epilogue: s.epilogue, params: extra, columns: exist, firstColumn: columnOf };
+    const ahead = aheadOfTile(f, nv, finish, column);
     f.for("i", 0, sub(rows, mr - 1), mr, (i) => {
       const rowsOfC = () => {
         const at: Expr[] = [cTile];
         for (let r = 1; r < mr; r++) at.push(f.let(`c_${r}`, add(at[r - 1]!, cRowBytes)));
-        return { elem: s.cElem, rowPointer: (r: number) => at[r]!, columns: exist, firstColumn: columnOf };
+        return { ...finish, elem: s.cElem, rowPointer: (r: number) => at[r]! };
       };
-      const acc = zeroTile(f, lane, mr, nv);
+      const acc = startTile(f, lane, mr, nv, ahead);
       if (s.blocked || s.accumulate) f.if(ne(more, 0), () => loadTile(f, lane, acc, rowsOfC()));
       // One pointer per row, or one for all where the rows of A are neighbours.
       const aAt: Expr[] = [];
@@ -287,8 +290,7 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
 
       storeTile(f, lane, acc, {
         ...rowsOfC(),
-        epilogue: s.epilogue,
-        params: extra,
+        ahead,
         at: (r) => ({ batch: batch, row: add(add(row, i), r), column: column }),
       });
       f.assign(aTile, add(aTile, mul(aRowBytes, mr)));

@@ -144,12 +144,18 @@ const rowBytes = ((): LoopFunction => {
 /** Adds what the shift took off the sums, then does the rest. */
 function corrected(rest: Epilogue): Epilogue {
   const sums = pointer("sums", "i32");
+  const taken = (type: Expr["type"], first: Expr, column: Expr): Expr => load(type, "i32", first, column);
   return {
     ...rest,
     name: rest.name === "" ? "shifted" : `shifted_${rest.name}`,
     params: [sums, ...rest.params],
-    apply: (b, acc, at, [first, ...others]) =>
-      rest.apply(b, b.let("sum", add(acc, load(acc.type, "i32", first!, at.column))), at, others),
+    apply: (b, acc, at, [first, ...others], ahead) =>
+      rest.apply(b, ahead ? acc : b.let("sum", add(acc, taken(acc.type, first!, at.column))), at, others, ahead),
+    ahead: (b, column, [first, ...others]) => {
+      const { start, values } = rest.ahead?.(b, column, others) ?? { values: [] };
+      const own = taken("i32x4", first!, column);
+      return { start: b.let("start", start === undefined ? own : add(own, start)), values };
+    },
   };
 }
 

@@ -30,7 +30,7 @@ import {
   splat,
   sub,
 } from "../../ir/loop-build.js";
-import type { Epilogue, Position } from "./epilogue.js";
+import type { Ahead, Epilogue, Position } from "./epilogue.js";
 
 /** What a kernel computes in: a scalar kind and, where SIMD has it, the vector of the same. */
 export interface Lane {
@@ -100,11 +100,26 @@ export const stepsOf = (lane: Lane, k: Expr): Expr =>
 /** MR × NV accumulators, as `mut` variables. */
 export type Accumulators = readonly (readonly Expr[])[];
 
-/** Declares the accumulators, all zero. */
-export function zeroTile(b: Block, lane: Lane, mr: number, nv: number): Accumulators {
+/** Declares the accumulators: zero, or what the epilogue starts the columns at. */
+export function startTile(b: Block, lane: Lane, mr: number, nv: number, ahead: AheadOfTile = []): Accumulators {
   return Array.from({ length: mr }, (_, r) =>
-    Array.from({ length: nv }, (_, v) => b.mut(`acc${r}_${v}`, constant(lane.vector, 0))),
+    Array.from({ length: nv }, (_, v) => b.mut(`acc${r}_${v}`, ahead[v]?.start ?? constant(lane.vector, 0))),
   );
+}
+
+/** What the epilogue has of each vector of a tile's columns before its rows: undefined of a vector that is cut. */
+export type AheadOfTile = readonly (Ahead | undefined)[];
+
+export function aheadOfTile(
+  b: Block,
+  nv: number,
+  { epilogue, params, columns, firstColumn }: Pick<TileOutput, "epilogue" | "params" | "columns" | "firstColumn">,
+  column: Expr,
+): AheadOfTile {
+  const { ahead } = epilogue;
+  if (ahead === undefined) return [];
+  const whole = columns === undefined ? nv : nv - 1;
+  return Array.from({ length: whole }, (_, v) => ahead(b, add(column, firstColumn(v)), params));
 }
 
 /** One step of the reduction: reads NV vectors of B and MR splats of A, and multiplies each with each. */
@@ -187,6 +202,8 @@ export interface TileOutput {
   readonly rowPointer: (row: number) => Expr;
   readonly epilogue: Epilogue;
   readonly params: readonly Expr[];
+  /** What the accumulators started with (`startTile`). */
+  readonly ahead?: AheadOfTile;
   /** Logical place of element (row r, first column of the tile). */
   readonly at: (row: number) => Position;
   /**
@@ -219,7 +236,7 @@ export function loadTile(
 }
 
 /** Two vectors of numbers of a narrow type as one of half the width, where there is an instruction for it. */
-function narrowed(elem: Elem, a: Expr, b: Expr): Expr | undefined {
+export function narrowed(elem: Elem, a: Expr, b: Expr): Expr | undefined {
   if (a.type !== "i32x4") return undefined;
   switch (elem) {
     case "i8":
@@ -236,15 +253,15 @@ function narrowed(elem: Elem, a: Expr, b: Expr): Expr | undefined {
 /** Applies the epilogue to each accumulator and stores it; cut columns go element by element. */
 export function storeTile(b: Block, lane: Lane, acc: Accumulators, out: TileOutput): void {
   const L = lane.count;
-  const finished = (r: number, column: number, x: Expr): Expr => {
+  const finished = (r: number, column: number, x: Expr, ahead?: Ahead): Expr => {
     const sum = out.accumulate ? add(load(x.type, out.elem, out.rowPointer(r), 0, column), x) : x;
-    return b.let("finished", out.epilogue.apply(b, sum, shift(out.at(r), column), out.params));
+    return b.let("finished", out.epilogue.apply(b, sum, shift(out.at(r), column), out.params, ahead));
   };
   const store = (r: number, column: number, value: Expr) => b.store(out.elem, out.rowPointer(r), 0, value, column);
   /** Reads all of what it adds to before it stores anything: vectors may overlap. */
   const whole = (r: number, vectors: readonly Expr[], first: number): void => {
     const columns = vectors.map((_, v) => out.firstColumn(first + v));
-    const values = vectors.map((x, v) => finished(r, columns[v]!, x));
+    const values = vectors.map((x, v) => finished(r, columns[v]!, x, out.ahead?.[first + v]));
     for (let v = 0; v < values.length; v++) {
       const next = columns[v + 1] === columns[v]! + L ? values[v + 1] : undefined;
       const both = out.epilogue.fits && next !== undefined ? narrowed(out.elem, values[v]!, next) : undefined;

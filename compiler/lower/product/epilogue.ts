@@ -8,7 +8,7 @@ import { Block } from "../../../ir/loop-block.js";
 import * as B from "../../../ir/loop-build.js";
 import { printExpr, printStmts } from "../../../ir/loop-print.js";
 import { isVector } from "../../../ir/loop-types.js";
-import type { Epilogue } from "../../kernels/epilogue.js";
+import type { Ahead, Epilogue } from "../../kernels/epilogue.js";
 import { type Access, type Arg, typeOfArg, type View } from "../../schedule.js";
 import { elemOf, type KernelHost, type KernelPool, registerOf } from "../core/kernel-builder.js";
 import type { Finish, ResultMatrix } from "../core/kernel-row.js";
@@ -19,6 +19,7 @@ import { loadsOf } from "../elementwise/in-place.js";
 import { coefficient, freshLoop, variable } from "../elementwise/loops.js";
 import { PointEmitter, vectorOf } from "../elementwise/point-emit.js";
 import { settle } from "../elementwise/registers.js";
+import { earlyParts } from "./early.js";
 
 const [batchLoop, rowLoop, columnLoop] = [freshLoop("batch", 1), freshLoop("row", 1), freshLoop("column", 1)];
 
@@ -67,7 +68,8 @@ export function epilogueOf(
       number: (value) => once(`number ${value}`, "s", { kind: "f32", value }),
     };
   };
-  const emit = (host: KernelHost, acc: Expr, at: readonly Expr[]): Expr => {
+  const early = earlyParts(point, columnLoop.symbol, [batchLoop.symbol, rowLoop.symbol]);
+  const emit = (host: KernelHost, acc: Expr, at: readonly Expr[], ahead?: Ahead): Expr => {
     const e = new PointEmitter(host, new Map(), { symbol: columnLoop.symbol, vector: isVector(acc.type) });
     e.plan([point]);
     let result: Expr = acc;
@@ -75,32 +77,62 @@ export function epilogueOf(
     e.scope(
       symbols.map((s, i) => [s, at[i]!] as const),
       () => {
-        e.give(from, host.block.let("acc", settle(from.type.dtype, acc)));
+        const sum = host.block.let("acc", settle(from.type.dtype, acc));
+        if (ahead?.start !== undefined && early.started) e.set(early.started.sum, sum);
+        else e.give(from, sum);
+        if (ahead) for (const [i, p] of early.parts.entries()) e.set(p, ahead.values[i]!);
         result = e.value(point);
       },
     );
     return result;
   };
+  const emitAhead = (host: KernelHost, column: Expr): Ahead => {
+    const e = new PointEmitter(host, new Map(), { symbol: columnLoop.symbol, vector: true });
+    const { parts, started } = early;
+    e.plan(started ? [...parts, ...started.terms.map((t) => t.point)] : parts);
+    let start: Expr | undefined;
+    let values: readonly Expr[] = [];
+    e.scope([[columnLoop.symbol, column]], () => {
+      const named = (p: Point): Expr => host.block.let("ahead", e.value(p));
+      values = parts.map(named);
+      for (const t of started?.terms ?? []) {
+        const before: Expr = start ?? B.constant("i32x4", 0);
+        start = t.negative
+          ? B.sub(before, e.value(t.point))
+          : start
+            ? B.add(start, e.value(t.point))
+            : e.value(t.point);
+      }
+      if (start !== undefined) start = host.block.let("start", start);
+    });
+    return { values, ...(start === undefined ? {} : { start }) };
+  };
   const trial = new Block();
   const names = ["batch", "row", "column"].map((n) => B.v(n, "i32"));
   const result = emit(collector(trial), B.v("acc_in", vectorOf[register]), names);
-  const code = `${params.map((p) => p.points ?? p.type).join()}\n${printStmts(trial.stmts)}${printExpr(result)}`;
+  const trialAhead = new Block();
+  emitAhead(collector(trialAhead), names[2]!);
+  const types = params.map((p) => p.points ?? p.type).join();
+  const code = `${types}\n${printStmts(trial.stmts)}${printExpr(result)}\n${printStmts(trialAhead.stmts)}`;
   const name = pool.epilogueName(nameOf(point), code);
+  const hostOf = (block: Block, given: readonly Expr[]): KernelHost => {
+    const find = (key: string): Expr => given[known.get(key)!]!;
+    return {
+      block,
+      size: (d) => (d === 0 || d === 1 || d === -1 ? B.i32(d) : find(`dim ${keyOf(d)}`)),
+      pointer: (view, access, elem = elemOf[view.buffer.dtype]) => find(viewKey(view, access, elem)),
+      number: (value) => find(`number ${value}`),
+    };
+  };
   const epilogue: Epilogue = {
     name,
     params,
     // Registers hold numbers of their dtype.
     fits: true,
-    apply: (block, acc, at, given) => {
-      const find = (key: string): Expr => given[known.get(key)!]!;
-      const host: KernelHost = {
-        block,
-        size: (d) => (d === 0 || d === 1 || d === -1 ? B.i32(d) : find(`dim ${keyOf(d)}`)),
-        pointer: (view, access, elem = elemOf[view.buffer.dtype]) => find(viewKey(view, access, elem)),
-        number: (value) => find(`number ${value}`),
-      };
-      return emit(host, acc, [at.batch, at.row, at.column]);
-    },
+    apply: (block, acc, at, given, ahead) => emit(hostOf(block, given), acc, [at.batch, at.row, at.column], ahead),
+    ...(early.parts.length > 0 || early.started
+      ? { ahead: (block, column, given) => emitAhead(hostOf(block, given), column) }
+      : {}),
   };
   const loads = loadsOf([point]);
   const over = args.flatMap((arg, i) => {
