@@ -6,6 +6,7 @@
 import type { Expr, LoopFunction } from "../../ir/loop.js";
 import { type Block, buildFunction } from "../../ir/loop-block.js";
 import * as B from "../../ir/loop-build.js";
+import { type AttentionMask, maskElem, maskedScore, maskSuffix } from "./attention-mask.js";
 import { ints } from "./tile.js";
 
 const bytes = 4;
@@ -16,24 +17,6 @@ const bytes = 4;
 const streams = 4;
 /** Vectors of a value that are summed side by side. */
 const mostVectors = 8;
-
-/** What a mask holds: floats that are added to the scores, or whether a key is seen. */
-export type AttentionMask = "f32" | "bool";
-export const maskElem = { f32: "f32", bool: "u8" } as const;
-export const maskSuffix = (mask: AttentionMask | undefined): string =>
-  mask === undefined ? "" : mask === "f32" ? "_masked" : "_seen";
-
-/** A score under the mask's element at a place. */
-export function maskedScore(score: Expr, mask: Expr, kind: AttentionMask | undefined, at: Expr | number): Expr {
-  switch (kind) {
-    case undefined:
-      return score;
-    case "f32":
-      return B.add(score, B.load("f32", "f32", mask, at));
-    case "bool":
-      return B.select(B.eq(B.load("i32", "u8", mask, at), 0), B.f32(-Infinity), score);
-  }
-}
 
 /** Whether there is such a kernel for heads of these sizes. */
 export const hasRows = (d: number | undefined, e: number | undefined): boolean =>

@@ -8,7 +8,9 @@
  *     Y = Pᵀ · V
  *
  * Weights lie transposed, queries in lanes: the softmax then needs no sums across lanes, and neither keys nor values are packed, as
- * products read K by splats and V in rows. Causal blocks end with their last query's key, which leaves out nearly half of the work.
+ * products read K by splats and V in rows. Causal blocks end with their last query's key, which leaves out nearly half of the work; of
+ * keys under a mask a block takes those from the first to the last that one of its queries sees (attention-mask.ts), so that windows,
+ * padding and causal masks, however they were made, cost what they leave.
  * The gradient takes a whole matrix at a time, computes the weights of each block again, and adds to dK and dV block by block:
  *
  *     G = V · dYᵀ;  dV += P · dY;  S = scale · P ∘ (G − Σ P ∘ G down the columns);  dQ = Sᵀ · K;  dK += S · Q
@@ -19,18 +21,32 @@
 import type { Expr, LoopFunction, LoopParam } from "../../ir/loop.js";
 import { type Block, buildFunction } from "../../ir/loop-block.js";
 import * as B from "../../ir/loop-build.js";
-import { type AttentionMask, attentionRow, hasRows, maskElem, maskedScore, maskSuffix } from "./attention-row.js";
+import {
+  attentionBlock,
+  pointers,
+  rowBytes,
+  softmaxColumns,
+  softmaxGradColumns,
+  transposeRows,
+} from "./attention-block.js";
+import {
+  type AttentionMask,
+  addMask,
+  type KeyRange,
+  maskBytes,
+  maskElem,
+  maskSuffix,
+  seenKeys,
+} from "./attention-mask.js";
+import { attentionRow, hasRows } from "./attention-row.js";
 import { chooseTile } from "./choose-tile.js";
 import { Helpers } from "./columns.js";
 import { type GemmKernel, gemm, type Kernel } from "./gemm.js";
-import { int, ints } from "./tile.js";
+import { ints } from "./tile.js";
 
-export type { AttentionMask };
+export { type AttentionMask, attentionBlock };
 
-/** Queries of a block: lanes of a row of weights. */
-export const attentionBlock = 32;
 const bytes = 4;
-const rowBytes = attentionBlock * bytes;
 
 export interface AttentionSpec {
   readonly causal: boolean;
@@ -52,12 +68,6 @@ const fewQueries = 12;
 /** Elements of memory that a thread works in: transposed queries (and dY), weights (and their cotangents). */
 export const attentionScratch = { forward: { wide: 1, deep: 1 }, gradient: { wide: 2, deep: 2 } } as const;
 
-const maskBytes = (kind: AttentionMask): number => (kind === "bool" ? 1 : bytes);
-
-const single = { type: "f32" } as const;
-const by = { name: "by", ...single } as const;
-const pointers = <const N extends string>(...names: readonly N[]) => names.map((n) => B.pointer(n, "f32"));
-
 /**
  * Parameters after the operands': sizes L, S, D and E, rows of a matrix of keys, the scale, memory to work in, and of each batch axis its size and strides in
  * matrices; of a mask its elements from row to row, and its strides in elements.
@@ -65,7 +75,7 @@ const pointers = <const N extends string>(...names: readonly N[]) => names.map((
 const common = ({ axes, masked, partial }: AttentionSpec): readonly LoopParam[] => [
   ...ints("l", "s", "d", "e"),
   ...(partial ? ints("rows") : []),
-  { name: "scale", ...single },
+  { name: "scale", type: "f32" },
   ...pointers("work"),
   ...(masked ? [B.pointer("mask", maskElem[masked]), ...ints("maskRow")] : []),
   ...Array.from({ length: axes }, (_, i) => [
@@ -73,126 +83,6 @@ const common = ({ axes, masked, partial }: AttentionSpec): readonly LoopParam[] 
     ...(masked ? ints(`maskStep${i}`) : []),
   ]).flat(),
 ];
-
-/** to[column][row] = by · x[row][column], for up to a block of rows; zeros where there are fewer. */
-const transposeRows: LoopFunction = buildFunction(
-  "f32_attention_transpose",
-  [...pointers("x", "to"), ...ints("rows", "columns"), by],
-  undefined,
-  (f, [x, to, rows, columns, factor]) => {
-    f.if(B.ltS(rows!, attentionBlock), () => {
-      f.push(B.fill(to!, 0, B.mul(columns!, rowBytes)));
-    });
-    const row = f.mut("row", x!);
-    f.for("r", 0, rows!, 1, (r) => {
-      const at = f.mut("at", B.add(to!, B.mul(r, bytes)));
-      f.for("c", 0, columns!, 1, (c) => {
-        f.store("f32", at, 0, B.mul(B.load("f32", "f32", row, c), factor!));
-        f.assign(at, B.add(at, rowBytes));
-      });
-      f.assign(row, B.add(row, B.mul(columns!, bytes)));
-    });
-  },
-);
-
-/** Two vectors of lanes at a time, of each row: `body` gets a pointer to the first row's. */
-function laneGroups(f: Block, body: (group: Expr) => void): void {
-  f.for("group", 0, attentionBlock, 8, body);
-}
-
-const halves = [0, 4] as const;
-
-/** Down the columns of p[keys][32]. With `causal`, lane i sees the keys up to `diagonal` + i only. */
-function softmaxColumns(causal: boolean): LoopFunction {
-  const params = [...pointers("p"), ...ints("keys", "diagonal")];
-  const name = causal ? "f32_attention_softmax_causal" : "f32_attention_softmax";
-  return buildFunction(name, params, undefined, (f, [p, keys, diagonal]) => {
-    const end = f.let("end", B.mul(keys!, attentionBlock));
-    laneGroups(f, (group) => {
-      const at = f.let("at", B.add(p!, B.mul(group, bytes)));
-      const read = (row: Expr, h: number) => B.load("f32x4", "f32", at, row, h);
-      const top = halves.map(() => f.mut("top", B.constant("f32x4", -Infinity)));
-      const open = causal ? f.let("open", B.minS(end, B.mul(diagonal!, attentionBlock))) : end;
-      f.for("row", 0, open, attentionBlock, (row) => {
-        for (const [i, h] of halves.entries()) f.assign(top[i]!, B.pmax(top[i]!, read(row, h)));
-      });
-      if (causal) {
-        // The last key that each lane sees, counted in rows' elements.
-        const last = halves.map((h) => {
-          const lanes = { kind: "constVector", type: "i32x4", values: [h, h + 1, h + 2, h + 3] } as const;
-          return f.let("last", B.add(B.add(lanes, B.splat("i32x4", group)), B.splat("i32x4", diagonal!)));
-        });
-        f.for("row", open, end, attentionBlock, (row) => {
-          const key = f.let("key", B.splat("i32x4", B.shrU(row, Math.log2(attentionBlock))));
-          for (const [i, h] of halves.entries()) {
-            const unseen = B.gtS(key, last[i]!);
-            const x = f.let("x", B.select(unseen, B.constant("f32x4", -Infinity), read(row, h)));
-            f.store("f32", at, row, x, h);
-            f.assign(top[i]!, B.pmax(top[i]!, x));
-          }
-        });
-      }
-      const total = halves.map(() => f.mut("total", B.constant("f32x4", 0)));
-      f.for("row", 0, end, attentionBlock, (row) => {
-        for (const [i, h] of halves.entries()) {
-          const e = f.let("e", B.math("exp", B.sub(read(row, h), top[i]!)));
-          f.store("f32", at, row, e, h);
-          f.assign(total[i]!, B.add(total[i]!, e));
-        }
-      });
-      const inverse = total.map((t) => f.let("inverse", B.div(B.constant("f32x4", 1), t)));
-      f.for("row", 0, end, attentionBlock, (row) => {
-        for (const [i, h] of halves.entries()) f.store("f32", at, row, B.mul(read(row, h), inverse[i]!), h);
-      });
-    });
-  });
-}
-
-/** p[keys][32] under mask[count][keys], whose rows are `step` elements apart. */
-const addMask = (kind: AttentionMask): LoopFunction =>
-  buildFunction(
-    `f32_attention_mask${kind === "f32" ? "" : "_bool"}`,
-    [...pointers("p"), B.pointer("mask", maskElem[kind]), ...ints("count", "keys", "step")],
-    undefined,
-    (f, [p, mask, count, keys, step]) => {
-      const row = f.mut("row", mask!);
-      f.for("r", 0, count!, 1, (r) => {
-        const at = f.mut("at", B.add(p!, B.mul(r, bytes)));
-        f.for("key", 0, keys!, 1, (key) => {
-          f.store("f32", at, 0, maskedScore(B.load("f32", "f32", at, 0), row, kind, key));
-          f.assign(at, B.add(at, rowBytes));
-        });
-        f.assign(row, B.add(row, B.mul(step!, maskBytes(kind))));
-      });
-    },
-  );
-
-/** g = by · p ∘ (g − Σ p ∘ g down the columns). */
-const softmaxGradColumns: LoopFunction = buildFunction(
-  "f32_attention_softmax_grad",
-  [...pointers("p", "g"), int("keys"), by],
-  undefined,
-  (f, [p, g, keys, factor]) => {
-    const end = f.let("end", B.mul(keys!, attentionBlock));
-    laneGroups(f, (group) => {
-      const at = f.let("at", B.add(p!, B.mul(group, bytes)));
-      const to = f.let("to", B.add(g!, B.mul(group, bytes)));
-      const weight = (row: Expr, h: number) => B.load("f32x4", "f32", at, row, h);
-      const cotangent = (row: Expr, h: number) => B.load("f32x4", "f32", to, row, h);
-      const mean = halves.map(() => f.mut("mean", B.constant("f32x4", 0)));
-      f.for("row", 0, end, attentionBlock, (row) => {
-        for (const [i, h] of halves.entries()) f.assign(mean[i]!, B.fma(weight(row, h), cotangent(row, h), mean[i]!));
-      });
-      const scale = f.let("scale", B.splat("f32x4", factor!));
-      f.for("row", 0, end, attentionBlock, (row) => {
-        for (const [i, h] of halves.entries()) {
-          const centred = B.sub(cotangent(row, h), mean[i]!);
-          f.store("f32", to, row, B.mul(B.mul(weight(row, h), centred), scale), h);
-        }
-      });
-    });
-  },
-);
 
 /** The products of a kernel, and how they are called. */
 class Products {
@@ -277,30 +167,53 @@ const matrixAt = (f: Block, base: Expr, matrix: Expr, rows: Expr, n: Expr, first
 const suffix = ({ causal, d, e, axes, masked, partial }: AttentionSpec): string =>
   `${causal ? "_causal" : ""}${maskSuffix(masked)}${partial ? "_partial" : ""}_${d ?? "d"}x${e ?? "e"}${axes === 0 ? "" : `_shared${axes}`}`;
 
-/** Weights of the block of queries at `first`, in `weights`: how many queries it has, and how many keys it sees. */
+/** A block of queries, and what it reads. */
+interface QueryBlock {
+  /** Number of the first query. */
+  readonly first: Expr;
+  readonly queries: Expr;
+  readonly keys: Expr;
+  readonly wide: Expr;
+  readonly weights: Expr;
+  /** The queries' rows of the mask. */
+  readonly mask?: Expr;
+}
+
+/** Weights of a block of queries, in `weights`: how many queries it has, and the keys that it sees. */
 function blockWeights(
   f: Block,
   products: Products,
   { causal, masked }: AttentionSpec,
   p: Readonly<Record<string, Expr>>,
-  at: {
-    readonly first: Expr;
-    readonly queries: Expr;
-    readonly keys: Expr;
-    readonly wide: Expr;
-    readonly weights: Expr;
-    readonly mask?: Expr;
-  },
-): { readonly count: Expr; readonly keys: Expr } {
+  at: QueryBlock,
+): { readonly count: Expr; readonly seen: KeyRange; readonly keys: Expr } {
   const count = f.let("count", B.minS(B.sub(p.l!, at.first), attentionBlock));
-  const keys = causal ? f.let("keys", B.minS(p.s!, B.add(at.first, count))) : p.s!;
+  const all = causal ? f.let("keys", B.minS(p.s!, B.add(at.first, count))) : p.s!;
+  const [step, mask] = [p.maskRow!, at.mask!];
+  const seen = masked
+    ? seenKeys(f, masked, (fn) => products.use(fn), {
+        mask,
+        // Rows that are one and the same are looked at once.
+        count: causal ? count : f.let("maskRows", B.select(B.eq(step, 0), B.i32(1), count)),
+        keys: all,
+        step,
+        open: causal ? B.add(at.first, 1) : all,
+      })
+    : { from: B.i32(0), to: all };
+  const keys = f.let("seenKeys", B.sub(seen.to, seen.from));
   f.callNamed(products.use(transposeRows), { x: at.queries, to: at.wide, rows: count, columns: p.d!, by: p.scale! });
-  products.againstBlock(f, keys, p.d!, at.keys, at.wide, at.weights);
-  if (at.mask && masked)
-    f.callNamed(products.use(addMask(masked)), { p: at.weights, mask: at.mask, count, keys, step: p.maskRow! });
-  f.callNamed(products.use(softmaxColumns(causal)), { p: at.weights, keys, diagonal: at.first });
-  return { count, keys };
+  products.againstBlock(f, keys, p.d!, rowAt(at.keys, seen.from, p.d!), at.wide, at.weights);
+  if (masked) {
+    const seenMask = rowAt(mask, seen.from, 1, maskBytes(masked));
+    f.callNamed(products.use(addMask(masked)), { p: at.weights, mask: seenMask, count, keys, step });
+  }
+  const diagonal = B.sub(at.first, seen.from);
+  f.callNamed(products.use(softmaxColumns(causal)), { p: at.weights, keys, diagonal });
+  return { count, seen, keys };
 }
+
+/** Pointer to a row of n elements. */
+const rowAt = (base: Expr, row: Expr, n: Expr | number, size = bytes): Expr => B.add(base, B.mul(B.mul(row, n), size));
 
 /** Parameters by name; sizes of heads are numbers where they are known. */
 function namedOf(params: readonly LoopParam[], { d, e }: AttentionSpec): Readonly<Record<string, Expr>> {
@@ -337,8 +250,8 @@ export function attentionKernel(spec: AttentionSpec): Kernel {
         : undefined;
       const byBlock = () => {
         const at = { first, queries, keys: keysAt, wide: work, weights, ...(mask ? { mask } : {}) };
-        const { count, keys } = blockWeights(f, products, spec, p, at);
-        products.overKeys(f, count, keys, e, weights, values, to);
+        const { count, seen, keys } = blockWeights(f, products, spec, p, at);
+        products.overKeys(f, count, keys, e, weights, rowAt(values, seen.from, e), to);
       };
       if (!hasRows(spec.d, spec.e)) {
         byBlock();
@@ -347,15 +260,20 @@ export function attentionKernel(spec: AttentionSpec): Kernel {
       const few = f.let("few", B.minS(B.sub(l, first), attentionBlock));
       const byRow = () =>
         f.for("row", 0, few, 1, (row) => {
-          const rowOf = (base: Expr, n: Expr, size = bytes) => B.add(base, B.mul(B.mul(row, n), size));
+          const all = causal ? f.let("keys", B.minS(s, B.add(B.add(first, row), 1))) : s;
+          const own = masked ? rowAt(mask!, row, p.maskRow!, maskBytes(masked)) : undefined;
+          const use = (fn: LoopFunction) => products.use(fn);
+          const seen = own
+            ? seenKeys(f, masked!, use, { mask: own, count: B.i32(1), keys: all, step: B.i32(0), open: all })
+            : { from: B.i32(0), to: all };
           f.callNamed(products.use(attentionRow(spec.d!, spec.e!, masked)), {
-            q: rowOf(queries, d),
-            k: keysAt,
-            v: values,
-            y: rowOf(to, e),
+            q: rowAt(queries, row, d),
+            k: rowAt(keysAt, seen.from, d),
+            v: rowAt(values, seen.from, e),
+            y: rowAt(to, row, e),
             work,
-            ...(mask && masked ? { mask: rowOf(mask, p.maskRow!, maskBytes(masked)) } : {}),
-            keys: causal ? B.minS(s, B.add(B.add(first, row), 1)) : s,
+            ...(own ? { mask: rowAt(own, seen.from, 1, maskBytes(masked!)) } : {}),
+            keys: B.sub(seen.to, seen.from),
             scale: p.scale!,
           });
         });

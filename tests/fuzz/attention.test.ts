@@ -1,6 +1,6 @@
 /**
  * Attention and its gradient, by blocks of queries where the kernels do that, against the definition: heads of any size, keys and values that
- * several heads share, masks of all kinds, sizes around the blocks. Threads change no bit.
+ * several heads share, masks of all kinds, those that hide most keys too, sizes around the blocks. Threads change no bit.
  */
 
 import { describe, expect, it } from "vitest";
@@ -16,12 +16,27 @@ import { runCases } from "../lower/run.js";
 import { disagreement } from "../ops/accuracy.js";
 import { fuzzRuns, fuzzSeed } from "./seed.js";
 
-const runs = fuzzRuns("WASMITH_FUZZ_ATTENTION", 24, 200);
+const runs = fuzzRuns("WASMITH_FUZZ_ATTENTION", 32, 200);
 const accuracy = { rtol: 2e-5, atol: 2e-5 } as const;
 
 interface Case {
   readonly graph: Graph;
   readonly feeds: readonly Tensor[];
+}
+
+/** Hides from each row what is not near its own key, by −∞, by the least float as exporters do, or by false; by the least float also whole rows. */
+function hide(random: () => number, mask: Tensor): void {
+  const [rows, keys] = mask.shape.slice(-2) as [number, number];
+  const hidden = mask.dtype === "bool" ? 0 : random() < 0.5 ? -Infinity : -3.4028234663852886e38;
+  const [before, after] = [Math.floor(random() * 12), Math.floor(random() * 12)];
+  for (let at = 0; at < mask.data.length; at++) {
+    const [row, key] = [Math.floor(at / keys) % rows, at % keys];
+    const own = Math.min(row, keys - 1);
+    const isWithin = own - before <= key && key <= own + after;
+    const isNone = Number.isFinite(hidden) && hidden !== 0 && before > after && row % 7 === 3;
+    if (!isWithin || isNone) mask.data[at] = hidden;
+    else if (key === own && mask.dtype === "bool") mask.data[at] = 1;
+  }
 }
 
 function draw(seed: number): Case {
@@ -43,7 +58,8 @@ function draw(seed: number): Case {
   ];
   const kind = chance(0.6) ? undefined : chance(0.5) ? ("f32" as const) : ("bool" as const);
   if (kind !== undefined) shapes.push(chance(0.5) ? [l, s] : [...batch.map(() => 1), chance(0.5) ? 1 : l, s]);
-  const causal = kind === undefined && chance(0.6);
+  const hides = kind !== undefined && chance(0.6);
+  const causal = (kind === undefined || hides) && chance(0.6);
   const params = shapes.map((shape, i) => param("qkvm"[i]!, { dtype: i === 3 ? kind! : "f32", shape }));
   const scale = (chance(0.1) ? -1 : 1) / Math.sqrt(d);
   const y = attention(params, { scale, causal });
@@ -55,7 +71,8 @@ function draw(seed: number): Case {
   const feeds = all.map(({ type: { dtype, shape } }, i) => {
     const t = randomTensor(random, dtype, shape as readonly number[]);
     // Each query sees a key: without one there are NaNs.
-    if (i === 3 && dtype === "bool") for (let at = 0; at < t.data.length; at += s) t.data[at] = 1;
+    if (i === 3 && hides) hide(random, t);
+    else if (i === 3 && dtype === "bool") for (let at = 0; at < t.data.length; at += s) t.data[at] = 1;
     return t;
   });
   return { graph: g, feeds };
