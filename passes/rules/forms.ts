@@ -1,8 +1,9 @@
 /** What recognising rules ask of values, in the form that `simplify` leaves: statistics of rows, polynomials, scaled products. */
 
-import { reshapeTo } from "../../ir/build.js";
+import { permute, reshapeTo } from "../../ir/build.js";
 import { dimEqual } from "../../ir/dim.js";
 import { type Shape, sameShape, type Value } from "../../ir/graph.js";
+import { remake } from "../../ir/graph-rebuild.js";
 import { productOf } from "../../ir/ops/movement.js";
 import { splatOf } from "../pattern.js";
 
@@ -133,6 +134,23 @@ export function scaledForm(v: Value): { readonly c: number; readonly of: Value }
   }
   return { c, of };
 }
+
+/** v as c · of, where constants may also stand before what only moves and repeats elements. */
+export function scaledWithin(v: Value): { readonly c: number; readonly of: Value } {
+  const { c, of } = scaledForm(v);
+  const { def } = of;
+  if (def.op !== "transpose" && def.op !== "reshape" && def.op !== "broadcast") return { c, of };
+  const inner = scaledWithin(def.operands[0]!);
+  if (inner.of === def.operands[0]) return { c, of };
+  const moved = def.op === "transpose" ? permuted(inner.of, def.attrs.perm) : remake(def, [inner.of]).results[0]!;
+  return { c: c * inner.c, of: moved };
+}
+
+/** v with its axes in another order, by one transpose at most. */
+const permuted = (v: Value, perm: readonly number[]): Value =>
+  v.def.op === "transpose" ? permute(v.def.operands[0]!, composed(v.def.attrs.perm, perm)) : permute(v, perm);
+
+const composed = (inner: readonly number[], outer: readonly number[]): readonly number[] => outer.map((a) => inner[a]!);
 
 /** v as c · x · f, in each way that its products allow. */
 export function* productForms(v: Value): Generator<{ readonly c: number; readonly x: Value; readonly f: Value }> {

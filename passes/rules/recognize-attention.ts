@@ -1,6 +1,6 @@
 /** Softmax and attention in the steps that exporters write. */
 
-import { permute, reshapeTo } from "../../ir/build.js";
+import { full, np, permute, reshapeTo, where } from "../../ir/build.js";
 import { dimEqual } from "../../ir/dim.js";
 import { isFloat } from "../../ir/dtype.js";
 import type { Shape, Value } from "../../ir/graph.js";
@@ -8,8 +8,8 @@ import { attention } from "../../ir/ops/attention.js";
 import { freeAxes } from "../../ir/ops/contraction.js";
 import { not } from "../../ir/ops/logic.js";
 import { logSoftmax, softmax } from "../../ir/ops/softmax.js";
-import { any, type NodeNamed, node, op, type Rule, rule } from "../pattern.js";
-import { isSplat, reducedBy, repeated, scaledForm, standsFor } from "./forms.js";
+import { any, type NodeNamed, node, op, type Rule, rule, splatOf } from "../pattern.js";
+import { reducedBy, repeated, scaledForm, scaledWithin, standsFor } from "./forms.js";
 
 /** The reduction of `of` over one axis that v repeats along this axis. */
 function rowwise(v: Value, name: "sum" | "reduceMax", of: Value): number | undefined {
@@ -49,6 +49,7 @@ const softmaxes: readonly Rule[] = [
   }),
 ];
 
+type Scaled = ReturnType<typeof scaledWithin>;
 type Dot = NodeNamed<"dotGeneral">;
 
 /** An operand of the dot as [batch…, free, contracted], if it has one axis each of the last two. */
@@ -71,21 +72,47 @@ function narrow(mask: Value, scores: Shape): Value {
       );
 }
 
-/** Scores and what masks them. */
-function maskedForm(v: Value): { readonly scores: Value; readonly mask?: Value } {
+interface Masked {
+  readonly scores: Value;
+  readonly mask?: Value;
+}
+
+/** Masks of masks that are looked for: positions, what lies ahead, padding. */
+const mostMasks = 4;
+
+/** What scores below this become is no score: exporters write the least float of some dtype, or −∞. */
+const isHiding = (v: Value): boolean => (splatOf(v)?.value ?? 0) <= -1e30;
+
+/** Both masks. Bools say what is kept. */
+function bothMasks(a: Value | undefined, b: Value): Value {
+  if (a === undefined) return b;
+  const [isA, isB] = [a, b].map((m) => m.type.dtype === "bool");
+  if (isA && isB) return np.and(a, b);
+  return isA ? where(a, b, -Infinity) : isB ? where(b, a, -Infinity) : np.add(a, b);
+}
+
+/** Scores that are products, and what masks them; undefined if v is something else. */
+function maskedForm(v: Value, most = mostMasks): Masked | undefined {
   const { def } = v;
-  const isScores = (s: Value) => scaledForm(s).of.def.op === "dotGeneral";
+  if (scaledForm(v).of.def.op === "dotGeneral") return { scores: v };
+  if (most === 0) return undefined;
+  const { shape, dtype } = v.type;
+  const under = (of: Value, mask: () => Value): Masked | undefined => {
+    const inner = maskedForm(of, most - 1);
+    return inner && { scores: inner.scores, mask: bothMasks(inner.mask, mask()) };
+  };
   if (def.op === "add") {
     const [a, b] = def.operands as [Value, Value];
-    if (isScores(a)) return { scores: a, mask: narrow(b, v.type.shape) };
-    if (isScores(b)) return { scores: b, mask: narrow(a, v.type.shape) };
+    return under(a, () => narrow(b, shape)) ?? under(b, () => narrow(a, shape));
   }
-  if (def.op === "select") {
-    const [c, a, b] = def.operands as [Value, Value, Value];
-    if (isSplat(b, Number.NEGATIVE_INFINITY)) return { scores: a, mask: narrow(c, v.type.shape) };
-    if (isSplat(a, Number.NEGATIVE_INFINITY)) return { scores: b, mask: not([narrow(c, v.type.shape)]) };
-  }
-  return { scores: v };
+  if (def.op !== "select") return undefined;
+  const [c, a, b] = def.operands as [Value, Value, Value];
+  const [kept, hidden] = isHiding(b) ? [a, b] : [b, a];
+  if (!isHiding(hidden)) return undefined;
+  const seen = () => (kept === a ? narrow(c, shape) : not([narrow(c, shape)]));
+  // A row of which all is hidden is a row of equals, unless it is of −∞.
+  const by = splatOf(hidden)!.value;
+  return under(kept, () => (by === -Infinity ? seen() : where(seen(), full(dtype, [], 0), by)));
 }
 
 export const attentionRules: readonly Rule[] = [
@@ -94,17 +121,21 @@ export const attentionRules: readonly Rule[] = [
   rule("recognize-attention", op("dotGeneral", [node("softmax", "p"), any("v")], "n"), ({ p, v, n }) => {
     const rank = p.results[0]!.type.shape.length;
     if (p.attrs.axis !== rank - 1 && p.attrs.axis !== -1) return undefined;
-    const { scores, mask } = maskedForm(p.operands[0]!);
-    const { c: scale, of } = scaledForm(scores);
+    const masked = maskedForm(p.operands[0]!);
+    if (masked === undefined) return undefined;
+    const { scores, mask } = masked;
+    const { c, of } = scaledForm(scores);
     const d = of.def;
     if (d.op !== "dotGeneral" || d.attrs.batchA.length !== rank - 2 || !isFloat(of.type.dtype)) return undefined;
     // The weights' axes are batch, rows, keys; the keys are summed over.
     const leading = n.attrs.batchA.every((a, i) => a === i) && n.attrs.batchA.length === rank - 2;
     if (!leading || n.attrs.contractA.join() !== String(rank - 1)) return undefined;
-    const query = rowsOf(d, 0);
-    const key = rowsOf(d, 1);
+    const rows = [rowsOf(d, 0), rowsOf(d, 1)];
     const values = freeAxes(v.type.shape.length, n.attrs.batchB, n.attrs.contractB);
-    if (query === undefined || key === undefined || values.length !== 1) return undefined;
+    if (rows[0] === undefined || rows[1] === undefined || values.length !== 1) return undefined;
+    // Exporters scale the operands as well, each by the root.
+    const [q, k] = rows.map((r) => scaledWithin(r!)) as [Scaled, Scaled];
+    const [scale, query, key] = [c * q.c * k.c, q.of, k.of];
     const value = permute(v, [...n.attrs.batchB, ...n.attrs.contractB, ...values]);
     const sameBatch = [key, value].every((t) =>
       t.type.shape.slice(0, -2).every((size, a) => dimEqual(size, query.type.shape[a]!)),
