@@ -73,8 +73,6 @@ const folded: Readonly<Record<string, Found>> = {
   frcnn_rpn_proposals: { "fold-scale": 1 },
   mlp_bn_dropout: { "fold-scale": 1 },
   resnet18_bn_nodes_op11: { "fold-scale": 20 },
-  transformer_encdec: { "fold-scale": 2 },
-  transformer_encdec_masks_op13: { "fold-scale": 1 },
   vgg11_bn_nodes: { "fold-scale": 8 },
 };
 
