@@ -280,6 +280,10 @@ export const words = {
   },
 
   /** So does what outlives runs. @param allowed undefined where the platform does not give it */
+  worker(why: unknown): readonly Problem[] {
+    const hint = "say where worker.js lies with the option workerUrl, or load with { threads: 1 }";
+    return [{ where: "threads", message: `a worker did not start: ${why}`, hint }];
+  },
   modelMemory(needed: number, allowed?: number): readonly Problem[] {
     return allowed === undefined
       ? [{ where: "memory", message: `the platform does not give ${mebibytes(needed)}` }]

@@ -23,7 +23,7 @@ export {
   type TrainingArtifact,
   type TypedArtifact,
 } from "./load.js";
-export { defaults } from "./pool.js";
+export { defaults } from "./machine.js";
 export type { ProfileRow } from "./profile.js";
 export type { BinarySource } from "./read.js";
 export {

@@ -63,7 +63,8 @@ function dimsOf(
   return dims.map((d) => checked(d, known.get(d.name), wrong));
 }
 
-function checked(dim: DimInfo, size: number | undefined, wrong: Wrong): number {
+/** A size of a dim. @throws what `wrong` makes of it where it is not known or outside its range */
+export function checked(dim: DimInfo, size: number | undefined, wrong: Wrong): number {
   const { name } = dim;
   const range = rangeText(dim);
   if (size === undefined)

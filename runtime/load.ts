@@ -144,11 +144,12 @@ async function start(artifact: OpenArtifact, options: LoadOptions): Promise<Sess
   const maxMemoryBytes = Math.min(options.maxMemoryBytes ?? most, most);
   const how: MachineOptions = { threads, shared, background, maxMemoryBytes, workerUrl };
   const memory = createMemory(manifest, how, create || ((limits) => new WebAssembly.Memory(limits)));
-  // Weights go where they stay while the module is on its way and compiled, and words for notes come.
+  // Weights go where they stay while the module is on its way and compiled, and words for notes and what starts threads come.
   const [module, inWords] = await Promise.all([
     artifact.module(variant),
     notes.length ? import("./explain.js").then((words) => words.inWords(notes)) : notes,
     artifact.weights().then((weights) => fillMemory(memory, manifest, weights)),
+    (threads > 1 || background) && import("./pool.js"),
   ]);
   signal?.throwIfAborted();
   const machine = await Machine.create(module, manifest, memory, how);

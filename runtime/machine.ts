@@ -18,9 +18,15 @@ import {
   wordStop,
 } from "./format.js";
 import { canBlock, yieldToLoop } from "./platform.js";
-import { Pool } from "./pool.js";
+import type { Pool } from "./pool.js";
 import { byteSize } from "./tensor.js";
 import { announce, join, joinLater, poison, type RunFunction, takePoison } from "./thread.js";
+
+/** Settings that hold for all sessions loaded later. */
+export const defaults: {
+  /** Where `worker.js` lies, if not beside the runtime (some bundlers move files). */
+  workerUrl?: URL | string;
+} = {};
 
 export interface MachineOptions {
   readonly threads: number;
@@ -138,9 +144,12 @@ export class Machine {
 
   /** Starts workers for the threads [first, end). */
   async #enlist(first: number, end: number): Promise<void> {
-    const pool = this.#pool ?? new Pool();
+    const pool = this.#pool ?? new (await import("./pool.js")).Pool();
+    const url = this.#options.workerUrl ?? defaults.workerUrl;
     try {
-      await pool.start(this.#module, this.#memory, this.manifest, first, end, this.threads, this.#options.workerUrl);
+      await pool.start(this.#module, this.#memory, this.manifest, first, end, this.threads, url);
+    } catch (why) {
+      throw new Complaint("worker", [why]);
     } finally {
       if (this.#disposed) pool.terminate();
       this.#checkAlive();

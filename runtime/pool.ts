@@ -1,15 +1,11 @@
-/** The worker threads of one session. They hold the module and wait; a job is a few words in shared memory, no message. */
+/**
+ * The worker threads of one session. They hold the module and wait; a job is a few words in shared memory, no message. A module of its own,
+ * which is loaded by sessions with threads.
+ */
 
-import { modelError } from "./errors.js";
 import type { Manifest } from "./format.js";
 import { importModule, isNode } from "./platform.js";
 import type { WorkerStart } from "./thread.js";
-
-/** Settings that hold for all sessions loaded later. */
-export const defaults: {
-  /** Where `worker.js` lies, if not beside the runtime (some bundlers move files). */
-  workerUrl?: URL | string;
-} = {};
 
 /** How long all workers may take to start, in ms. */
 const patience = 30_000;
@@ -26,7 +22,7 @@ export class Pool {
   /** Why a worker that had started is no more; then no run comes to its end. */
   dead: unknown;
 
-  /** Starts workers for the threads [first, end) of `threads`. @throws ModelError when one does not come up. */
+  /** Starts workers for the threads [first, end) of `threads`. When one does not come up, @throws why */
   async start(
     module: WebAssembly.Module,
     memory: WebAssembly.Memory,
@@ -34,38 +30,31 @@ export class Pool {
     first: number,
     end: number,
     threads: number,
-    workerUrl = defaults.workerUrl,
+    workerUrl: URL | string | undefined,
   ): Promise<void> {
-    const failure = (why: unknown): Error =>
-      modelError(
-        "threads",
-        `a worker did not start: ${why}`,
-        "say where worker.js lies with the option workerUrl, or load with { threads: 1 }",
-      );
     let timer: ReturnType<typeof setTimeout> | undefined;
     try {
       await new Promise<void>((resolve, reject) => {
-        const fail = (why: unknown): void => reject(failure(why));
-        timer = setTimeout(fail, patience, `no answer within ${patience / 1000} s`);
+        timer = setTimeout(reject, patience, `no answer within ${patience / 1000} s`);
         let missing = end - first;
         const launch = async (tid: number): Promise<void> => {
           const { worker, listen, unref } = await (isNode ? nodeWorker : webWorker)(workerUrl);
           this.#threads.push(worker);
           const lost = (why: unknown): void => {
             this.dead = why;
-            fail(why);
+            reject(why);
           };
           listen("error", lost);
           listen("exit", (code) => lost(`it exited with code ${code}`));
           listen("message", (error) => {
-            if (error !== null) fail(error);
+            if (error !== null) reject(error);
             // Only now, so that the process stays alive until load has its answer.
             unref?.();
             if (--missing === 0) resolve();
           });
           worker.postMessage({ module, memory, tid, threads, entries: Object.keys(entries) });
         };
-        for (let tid = first; tid < end; tid++) launch(tid).catch(fail);
+        for (let tid = first; tid < end; tid++) launch(tid).catch(reject);
       });
     } catch (error) {
       this.terminate();

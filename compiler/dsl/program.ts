@@ -104,7 +104,7 @@ export interface TypesOf<I extends Inputs, O> {
 /** Names that sessions have for themselves, and `then`, which would make promises of them. */
 export const sessionNames: ReadonlySet<string> = new Set(
   (
-    "report input inputs outputs dims entries run profile memoryBytes dispose state getState setState clearState copyState save " +
+    "report input inputs outputs dims entries run profile warmUp memoryBytes dispose state getState setState clearState copyState save " +
     "restore exportSafetensors loadSafetensors exportOnnx fit learningRate position machine enqueue runScalars write stateOf bytesOf then"
   ).split(" "),
 );

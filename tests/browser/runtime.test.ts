@@ -77,6 +77,24 @@ describe.skipIf(browserObstacle !== null)("the runtime in Chromium", () => {
     await page.close();
   });
 
+  it.each([1, 2])("warms up, with %i threads", async (threads) => {
+    const page = await browser.newPage();
+    await page.goto(isolated.url);
+    const { took, bits } = await runInPage<{ took: number; bits: Answer["bits"] }>(
+      page,
+      `const { load } = await import("/dist/runtime.js");
+       const session = await load("/model/affine.wasm", { threads: arg.threads });
+       const took = await session.warmUp({ dims: { n: arg.x.length / 3 }, maxSeconds: 0.3 });
+       const results = await session.run({ x: Float32Array.from(arg.x) });
+       const bits = Object.fromEntries(Object.entries(results).map(([name, t]) => [name, Array.from(new Uint32Array(t.data.buffer))]));
+       return { took, bits };`,
+      { threads, x },
+    );
+    expect(took).toBeGreaterThan(0);
+    expect(bits).toEqual(expected);
+    await page.close();
+  });
+
   it("runs on one thread where the page is not isolated, and says why", async () => {
     const page = await browser.newPage();
     await page.goto(plain.url);

@@ -89,6 +89,31 @@ describe.each([
     );
   });
 
+  it("warms up on zeros or feeds of any size, and answers as ever", async () => {
+    await withSession(
+      async (session) => {
+        const x = randomX(7);
+        const want = mainExpected(x).y;
+        const took = [
+          await session.warmUp({ maxSeconds: 0.2 }),
+          await session.warmUp({ dims: { n: 7 }, maxSeconds: 0.01 }),
+          await session.warmUp({ feeds: { x }, maxSeconds: 0.01 }),
+        ];
+        for (const ms of took) expect(ms).toBeGreaterThan(0);
+        expect((await session.run({ x })).y?.data).toEqual(want);
+        const aborted = session.warmUp({ maxSeconds: 60, signal: AbortSignal.abort(new Error("enough")) });
+        await expect(aborted).rejects.toThrow("enough");
+        await expect(session.warmUp({ dims: { m: 7 } })).rejects.toThrow(
+          /option dims: .* no dim "m"\n.*its dims are: n/,
+        );
+        await expect(session.warmUp({ dims: { n: -7 } })).rejects.toThrow(/dim "n" is -7, outside its range/);
+        await expect(session.warmUp({ entry: "nope" })).rejects.toThrow(/no entry "nope"/);
+        await expect(session.warmUp({ times: 3 } as never)).rejects.toThrow(/times/);
+      },
+      { threads, background },
+    );
+  });
+
   it("infers a shape from a bare array, returns the outputs asked for, and views where they are wanted", async () => {
     await withSession(
       async (session) => {
@@ -300,6 +325,17 @@ describe("sessions", () => {
     });
     await expect(load(artifact, { threads: 0 })).rejects.toThrow(/option threads: expected "auto" or an integer/);
     for (const s of [threaded, single, relaxed, many]) s.dispose();
+  });
+
+  it("are disposed where a block that uses them ends", async () => {
+    let kept: Session | undefined;
+    {
+      using session = await load(await mainArtifact());
+      kept = session;
+      await session.run({ x: randomX(3) });
+    }
+    expect(kept.memoryBytes).toBe(0);
+    await expect(kept.run({ x: randomX(3) })).rejects.toThrow(/it was disposed/);
   });
 
   it("report a worker that ends while it should run", async () => {

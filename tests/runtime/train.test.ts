@@ -46,6 +46,20 @@ describe.each([1, 2])("a training session with %i threads", (threads) => {
     session.dispose();
   });
 
+  it("warms up its step and its prediction, and learns nothing from it", async () => {
+    const session = await train(threads);
+    const before = session.state.map(({ name }) => session.getState(name));
+    await session.warmUp({ entry: "step", maxSeconds: 0.05 });
+    await session.warmUp({ entry: "step", feeds: { x, y }, maxSeconds: 0.05 });
+    await session.warmUp({ maxSeconds: 0.05 });
+    expect(session.state.map(({ name }) => session.getState(name))).toEqual(before);
+    const want = await train(threads);
+    expect(await session.step({ x, y })).toEqual(await want.step({ x, y }));
+    expect(await session.predict({ x })).toEqual(await want.predict({ x }));
+    session.dispose();
+    want.dispose();
+  });
+
   it("steps, and shows and takes state", async () => {
     const session = await train(threads);
     expect(session).toBeInstanceOf(TrainingSession);
