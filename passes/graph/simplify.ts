@@ -5,6 +5,7 @@ import { arithmeticRules } from "../rules/arithmetic.js";
 import { broadcastRules } from "../rules/broadcast.js";
 import { clampRules } from "../rules/clamps.js";
 import { controlRules } from "../rules/control.js";
+import { dequantizedRules } from "../rules/dequantized.js";
 import { indexingRules } from "../rules/indexing.js";
 import { logicRules } from "../rules/logic.js";
 import { movementRules } from "../rules/movement.js";
@@ -12,6 +13,7 @@ import { reduceRules } from "../rules/reduce.js";
 import { valueRules } from "../rules/values.js";
 
 export const simplify = rewritePass("simplify", [
+  ...dequantizedRules,
   ...movementRules,
   ...broadcastRules,
   ...reduceRules,
