@@ -68,7 +68,9 @@ function scale(b: Block, y: Expr, parts: Scaled): Expr {
  */
 export function exp(b: Block, x: Expr): Expr {
   const parts = expParts(b, b.let("t", B.pmax(B.pmin(x, 89), -176)));
-  return scale(b, b.let("y", B.add(parts.minusOne, 1)), parts);
+  const { low, high } = halves(b, parts, x.type);
+  const factor = b.let("factor", low);
+  return B.mul(B.fma(parts.minusOne, factor, factor), high);
 }
 
 /** 2^k·((1 − 2^-k) + (e^r − 1)), whose difference is exact. */
@@ -81,16 +83,25 @@ export function expm1(b: Block, x: Expr): Expr {
   return B.select(B.eq(x, 0), x, scale(b, y, parts));
 }
 
+/** (e^-r − 1 + r)/−r² for |r| ≤ ln2/2: the terms of `expTail`, whose odd powers change sign. */
+const negatedTail = expTail.map((c, i) => (i % 2 === 0 ? -c : c));
+
 /**
- * e^x over 1 + e^x, both times 2^-h for about half of the exponent of e^x, so that neither overflows and what is subnormal is rounded
- * once. Beyond −105…18 the result is 0 or 1 anyway.
+ * 2^-30 over 2^-30 + 2^-30·e^-x, whose terms neither overflow nor are subnormal for x in −105…18. Beyond it the result is 0 or 1 anyway; what
+ * is subnormal is rounded once, by the division.
  */
 export function sigmoid(b: Block, x: Expr): Expr {
-  const parts = expParts(b, b.let("t", B.pmax(B.pmin(x, 18), -105)));
-  const { half, high } = halves(b, parts, x.type);
-  const e = b.let("e", B.mul(B.add(parts.minusOne, 1), high));
-  const one = powerOfTwo(B.sub(B.broadcast(half.type, 254), half), x.type);
-  return B.div(e, B.add(one, e));
+  const t = b.let("t", B.pmax(B.pmin(x, 18), -105));
+  const bias = 1.5 * 2 ** 23 + 127 - 30;
+  const shifted = b.let("shifted", B.fma(t, -Math.LOG2E, bias));
+  const n = b.let("n", B.sub(shifted, bias));
+  // −x = n·ln 2 − r.
+  const r = b.let("r", B.fma(n, ln2.lo, B.fma(n, ln2.hi, t)));
+  const power = b.let("power", powerOfTwo(bitsOf(shifted), x.type));
+  const m = B.fma(B.mul(r, r), shallowPolynomial(b, r, negatedTail), r);
+  const e = B.sub(power, B.mul(power, m));
+  const one = B.broadcast(x.type, 2 ** -30);
+  return B.div(one, B.add(one, e));
 }
 
 /** (2^f − 1)/f for |f| ≤ ½. */
@@ -112,18 +123,18 @@ const tanhTail = [
   -1.9999998807907104, 1.3333200216293335, -0.6666744947433472, 0.2678331732749939, -0.08888877928256989,
 ];
 
-/** u/(2 − u) for u = 1 − e^-2|x| = (1 − 2^-k) + 2^-k·(1 − e^-2r). Multiples of ½ln 2 up to the third are exact enough, later ones count little. */
+/**
+ * u/(2 − u) for u = 1 − e^-2x = 2^k·(1 − e^-2r) − (2^k − 1). Multiples of ½ln 2 up to the third are exact enough, later ones count little. The
+ * differences are those that keep −0.
+ */
 export function tanh(b: Block, x: Expr): Expr {
-  const bits = b.let("bits", bitsOf(x));
-  const sign = b.let("sign", B.and(bits, B.constant(bits.type, -(2 ** 31))));
-  const t = b.let("t", B.pmin(B.bitcast(x.type, B.xor(bits, sign)), 9.1));
+  const t = b.let("t", B.pmax(B.pmin(x, 9.1), -9.1));
   const shifted = b.let("shifted", B.fma(t, -2 * Math.LOG2E, rounder - 127));
-  const r = b.let("r", B.fma(B.sub(shifted, rounder - 127), Math.LN2 / 2, t));
+  const r = b.let("r", B.sub(t, B.mul(B.sub(shifted, rounder - 127), -Math.LN2 / 2)));
   const power = b.let("power", powerOfTwo(bitsOf(shifted), x.type));
   const m = B.fma(B.mul(r, r), shallowPolynomial(b, r, tanhTail), B.add(r, r));
-  const u = b.let("u", B.fma(power, m, B.sub(B.broadcast(x.type, 1), power)));
-  const y = B.div(u, B.sub(B.broadcast(x.type, 2), u));
-  return B.bitcast(x.type, B.or(bitsOf(y), sign));
+  const u = b.let("u", B.sub(B.mul(power, m), B.sub(power, 1)));
+  return B.div(u, B.sub(B.broadcast(x.type, 2), u));
 }
 
 /** (ln(1 + f) − f + f²/2)/f³ for 1 + f in √½…√2. */
@@ -215,22 +226,23 @@ const slopeCentred: OddQuotient = {
   ],
 };
 
-/** The quotient at x, and at the limit beyond it. */
+/** The quotient at x ≥ −limit, and at the limit beyond it. */
 function oddQuotient(b: Block, x: Expr, { limit, over, under }: OddQuotient): Expr {
-  const t = b.let("t", B.pmax(B.pmin(x, limit), -limit));
+  const t = b.let("t", B.pmin(x, limit));
   const z = b.let("z", B.mul(t, t));
   return B.div(B.mul(t, shallowPolynomial(b, z, over)), shallowPolynomial(b, z, under));
 }
 
 /** x·Φ(x); −∞ ↦ −0. Without exponentials, as results near 0 need no digits: a third of the time. */
 export function gelu(b: Block, x: Expr): Expr {
-  const half = b.let("half", B.pmax(B.pmin(oddQuotient(b, x, normalCentred), 0.5), -0.5));
-  return B.mul(B.pmax(x, -normalCentred.limit), B.add(half, 0.5));
+  const above = b.let("above", B.pmax(x, -normalCentred.limit));
+  const half = b.let("half", B.pmax(B.pmin(oddQuotient(b, above, normalCentred), 0.5), -0.5));
+  return B.mul(above, B.add(half, 0.5));
 }
 
 /** Φ(x) + x·φ(x). */
 export function geluGrad(b: Block, x: Expr): Expr {
-  return B.add(oddQuotient(b, x, slopeCentred), 0.5);
+  return B.add(oddQuotient(b, b.let("above", B.pmax(x, -slopeCentred.limit)), slopeCentred), 0.5);
 }
 
 /** π/2 in parts of 33 bits. */

@@ -17,6 +17,11 @@ export function shallowPolynomial(b: Block, x: Expr, c: readonly number[]): Expr
   let terms: readonly Expr[] = c.map((k) => B.broadcast(x.type, k));
   let power = x;
   while (terms.length > 1) {
+    if (terms.length === 3 && c.length === 5) {
+      // The last coefficient waits for nothing: joined to the pair before it, it needs no further power.
+      const upper = b.let("part", B.fma(terms[2]!, power, terms[1]!));
+      return B.fma(upper, power, terms[0]!);
+    }
     const joined: Expr[] = [];
     for (let i = 0; i < terms.length; i += 2) {
       const [low, high] = [terms[i]!, terms[i + 1]];
