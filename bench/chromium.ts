@@ -4,6 +4,7 @@ import { createReadStream, existsSync, mkdirSync, readFileSync, statSync, writeF
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { basename, dirname, extname, join, normalize } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 import { ModelError } from "../ir/errors.js";
@@ -15,6 +16,8 @@ const here = fileURLToPath(new URL(".", import.meta.url));
 const root = join(here, "..");
 const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
 const patience = 600_000;
+/** A browser that has just started is busy with itself for about so many ms. */
+const settling = 1000;
 
 /** Modules that packages import by name. */
 const importMap = { imports: { "@litertjs/wasm-utils": "/modules/@litertjs/wasm-utils/dist/index.js" } };
@@ -46,7 +49,7 @@ async function serve(folders: Readonly<Record<string, string>>): Promise<{ reado
       return;
     }
     response.setHeader("Content-Length", statSync(file).size);
-    createReadStream(file).pipe(response);
+    createReadStream(file, { highWaterMark: 2 ** 20 }).pipe(response);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`, close: () => server.close() };
@@ -72,6 +75,7 @@ async function inPage(engine: string, model: string, { io }: Sources, job: Job):
     const page = await browser.newPage();
     page.setDefaultTimeout(patience);
     await page.goto(site.url);
+    await setTimeout(settling);
     const given = JSON.stringify({ ...job, engine, model: `/model/${basename(model)}`, io: `/io/${basename(io)}` });
     // As text, since what compiles this file would rewrite the import.
     const result = await page.evaluate<Speed | Omit<Start, "rss">>(

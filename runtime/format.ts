@@ -56,7 +56,7 @@
  */
 
 /** Raised when a reader of the previous version could misread the artefact. */
-export const formatVersion = 6;
+export const formatVersion = 7;
 
 // The control block's i32 words, as indices (byte address / 4). Those from `wordJob` on belong to the runtime.
 
@@ -104,8 +104,8 @@ export const mostPages = 65536;
 export const mostPages64 = 2 ** 18;
 /** Alignment of regions, and of tensors in the weights file. */
 export const alignment = 64;
-/** Bytes of the weights' data section that have a hash of their own. */
-export const weightsPart = 2 ** 22;
+/** Bytes of the weights' data section that have a hash of their own. Engines copy what they hash: memory for more is new each time. */
+export const weightsPart = 2 ** 19;
 
 /** Names of custom sections. */
 export const sections = {

@@ -2,7 +2,7 @@
 
 import { describe, modelError } from "./errors.js";
 import { importModule, isNode } from "./platform.js";
-import { piecewise, type Stream, streamOf } from "./stream.js";
+import { type Bytes, piecewise, type Stream, streamOf } from "./stream.js";
 
 /** Bytes, or where they are: a string is a path in Node and a URL in browsers. */
 export type BinarySource = string | URL | Response | Promise<Response> | ArrayBuffer | Uint8Array;
@@ -70,20 +70,35 @@ async function openResponse(
 ): Promise<Stream> {
   const name = response.url || "response";
   if (!response.ok) throw modelError(name, `the server answered ${response.status} ${response.statusText}`);
-  const reader = response.body?.getReader();
+  const { body } = response;
+  const reader = body && readerOf(body);
+  // Pieces come in the same buffer, one after the other: new memory for each takes as long as reading it.
+  let buffer = new ArrayBuffer(2 ** 19);
   return piecewise(
     base,
     async () => {
-      const next = await reader?.read().catch((cause) => {
+      const next = await reader?.read(new Uint8Array(buffer)).catch((cause) => {
         signal?.throwIfAborted();
         throw modelError(name, `can't be read: ${cause.message}`, undefined, cause);
       });
-      return next?.value;
+      if (next?.value) ({ buffer } = next.value);
+      return next?.done ? undefined : next?.value;
     },
     () => reader?.cancel().catch(() => {}),
   );
 }
 
+/** A reader that fills the buffer which it is given; where the engine or the stream has none, one that gives buffers of its own. */
+function readerOf(body: ReadableStream<Bytes>): {
+  read(view: Bytes): Promise<ReadableStreamReadResult<Bytes>>;
+  cancel(): Promise<void>;
+} {
+  try {
+    return body.getReader({ mode: "byob" });
+  } catch {
+    return body.getReader();
+  }
+}
 /** A string is a path in Node, relative to the working directory, and relative to the page in browsers. */
 export async function resolve(source: string | URL): Promise<URL> {
   if (source instanceof URL) return source;

@@ -8,7 +8,10 @@ import { concatBytes, type Stream, take } from "./stream.js";
 import { byteSize } from "./tensor.js";
 
 /** Parts whose hashes are awaited at a time: each is copied for it, but in Node, which hashes them where they lie. */
-const mostPending = isNode ? 0 : 3;
+const mostPending = isNode ? 0 : 8;
+
+/** Bytes that are read at a time: so many parts. */
+const readAtOnce = 8 * weightsPart;
 
 /**
  * Reads the weights file into memory: what entries read as one piece, and tensors of state. Parts are checked while the next ones come,
@@ -25,10 +28,13 @@ export async function fillMemory(
   const pending: Promise<void>[] = [];
   let wrong: unknown;
   let parts = 0;
-  const check = async (part: Uint8Array): Promise<void> => {
-    const hash = hashes[parts++] ?? "";
-    if (!isTrusted) pending.push(checkHash(name, part, hash).catch((error) => (wrong ??= error)));
-    await settle(mostPending);
+  const check = async (data: Uint8Array, partBytes = weightsPart): Promise<void> => {
+    for (let at = 0; at < data.length; at += partBytes) {
+      const hash = hashes[parts++] ?? "";
+      const part = data.subarray(at, at + partBytes);
+      if (!isTrusted) pending.push(checkHash(name, part, hash).catch((error) => (wrong ??= error)));
+      await settle(mostPending);
+    }
   };
   const settle = async (most: number): Promise<void> => {
     while (pending.length > most) await pending.shift();
@@ -36,7 +42,7 @@ export async function fillMemory(
   };
   const begin = await take(stream, 8);
   const start = begin.length < 8 ? 8 : Math.min(dataStart(begin), Math.max(8, bytes));
-  await check(concatBytes([begin, await take(stream, start - 8)]));
+  await check(concatBytes([begin, await take(stream, start - 8)]), start);
   await settle(0);
   const size = bytes - start;
   const places: (readonly [from: number, to: number, length: number])[] = [[0, weightsOffset, weightsBytes]];
@@ -45,13 +51,13 @@ export async function fillMemory(
   if (places.some(([from, , length]) => from + length > size)) throw corrupted(`${name} is too short`);
   const memory = new Uint8Array(buffer);
   // What is not read to where it stays; two, since one is filled while the other is looked at.
-  const between = [0, 1].map(() => new Uint8Array(Math.min(weightsPart, size)));
+  const between = [0, 1].map(() => new Uint8Array(Math.min(readAtOnce, size)));
   const begun = (at: number) => {
-    const end = Math.min(at + weightsPart, size);
+    const end = Math.min(at + readAtOnce, size);
     const part =
       end <= weightsBytes
         ? memory.subarray(weightsOffset + at, weightsOffset + end)
-        : between[(at / weightsPart) & 1]!.subarray(0, end - at);
+        : between[(at / readAtOnce) & 1]!.subarray(0, end - at);
     const reading = stream.fill(part);
     // It is awaited, unless another part is wrong.
     reading.catch(() => {});
