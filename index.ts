@@ -38,6 +38,14 @@ export { type ExternalData, externalDataIn } from "./compiler/onnx/external-data
 export { type ImportOptions, importOnnx } from "./compiler/onnx/import.js";
 export { readOnnx } from "./compiler/onnx/model.js";
 export type { Program, ProgramState } from "./compiler/program.js";
+export {
+  type LoadSession,
+  type TunableSession,
+  type TuneOptions,
+  type TuneProgress,
+  tune,
+} from "./compiler/tune/tune.js";
+export { readTuning, type TunedChoice, type Tuning } from "./compiler/tune/tuning.js";
 export { version } from "./compiler/version.js";
 export * as build from "./ir/build.js";
 export type { Dim } from "./ir/dim.js";

@@ -21,11 +21,13 @@ import { type Assembled, assemble } from "./assemble.js";
 import { DebugLog } from "./debug.js";
 import { debugSettings } from "./env.js";
 import { KernelPool } from "./lower/core/kernel-builder.js";
+import type { Tuner } from "./lower/core/tuner.js";
 import { lowerGraph } from "./lower/lower.js";
 import { onnxTemplate } from "./onnx/export/template.js";
 import {
   aBoolean,
   aFunction,
+  anObject,
   aString,
   atLeast,
   type Checks,
@@ -39,6 +41,7 @@ import {
 import { defaultPipeline } from "./pipeline.js";
 import { type WeightsPolicy, weightsPolicies } from "./plan/prepare.js";
 import { type Program, type TrainingProgram, type TypedProgram, weightStates } from "./program.js";
+import { readTuning, type Tuning, tunerOf } from "./tune/tuning.js";
 import { version } from "./version.js";
 import { inlinableMath } from "./wasm/math.js";
 import { writeArtifact } from "./write.js";
@@ -65,6 +68,13 @@ export interface CompileOptions {
    * `"auto"`: as much as the weights take, and at least up to 256 MiB.
    */
   readonly weights?: WeightsPolicy;
+  /**
+   * What `tune` measured: which kernels and tiles to take. Default: those that are estimated to be the fastest. Tiles change speed alone;
+   * another kernel (Winograd's in place of a direct convolution) may round otherwise.
+   */
+  readonly tuning?: Tuning;
+  /** Told what of the tuning no kernel serves any more. Default: `console.warn`. */
+  readonly onWarning?: (text: string) => void;
   /** Time that compiling may take. Default 300. */
   readonly maxSeconds?: number;
   /** Names of graph passes to leave out, for finding which one is at fault. */
@@ -84,6 +94,8 @@ export const compileChecks: Checks<CompileOptions> = {
   maxThreads: atLeast(1, 256),
   maxMemoryBytes: atLeast(1),
   weights: oneOf(...weightsPolicies),
+  tuning: anObject,
+  onWarning: aFunction,
   maxSeconds: seconds,
   skipPasses: listOf(oneOf(...defaultPipeline.map((p) => p.name))),
   onEntry: aFunction,
@@ -172,33 +184,37 @@ export async function compile(input: Graph | Program, options: CompileOptions = 
 }
 
 async function compileWith(input: Graph | Program, options: CompileOptions, debug: DebugLog): Promise<Artifact> {
+  const { tuning } = options;
+  const tuner = tuning && tunerOf(readTuning(tuning, "option tuning"), options.onWarning ?? console.warn);
+  return optimized(input, options, debug).build(tuner ? { tuner } : {});
+}
+
+interface BuildOptions {
+  readonly tuner?: Tuner;
+  /** Default: those of the options. */
+  readonly variants?: readonly VariantId[];
+}
+
+/** A program after its graph passes. */
+export interface Optimized {
+  /** The artefact; any number may be built, with kernels that other tuners choose. */
+  build(how: BuildOptions): Promise<Artifact>;
+}
+
+/** Runs the graph passes. */
+export function optimized(input: Graph | Program, options: CompileOptions, debug: DebugLog): Optimized {
   const program: Program = isProgram(input) ? input : { entries: { main: input }, state: [] };
   const names = Object.keys(program.entries);
   if (names.length === 0) throw new ModelError("the program has no entry");
   const name = options.name ?? fileNameOf(isProgram(input) ? "" : input.name);
-  const stages: Record<string, number> = {};
-  const began = performance.now();
-  const timed = <T>(stage: string, work: () => T): T => {
-    const start = performance.now();
-    const result = withinSeconds(options.maxSeconds ?? 300, "compiling the model", work, began);
-    const ms = performance.now() - start;
-    stages[stage] = (stages[stage] ?? 0) + ms;
-    debug.stage(stage, ms);
-    options.onStage?.(stage, ms);
-    return result;
-  };
-
-  const state = new Set(program.state.map((s) => s.name));
-  const caches = new Set(program.state.flatMap((s) => (s.role === "cache" ? [s.name] : [])));
-  const kept = options.weights === "small" ? {} : { kept: weightStates(program) };
+  const passed: Record<string, number> = {};
+  const spent = stopwatch(options, debug);
   const pipeline = defaultPipeline.filter((p) => !options.skipPasses?.includes(p.name));
-  // Shared, so that the names of kernels and epilogues are unique in the module.
-  const pool = new KernelPool();
-  const schedules = names.map((entry) => {
+  const graphs = names.map((entry) => {
     const graph = program.entries[entry]!;
     debug.entry(entry, graph);
     options.onEntry?.(entry, graph);
-    const optimized = timed("passes", () =>
+    const result = spent(passed, "passes", () =>
       runPipeline(pipeline, graph, {
         verify: true,
         onPass: (event) => {
@@ -209,22 +225,56 @@ async function compileWith(input: Graph | Program, options: CompileOptions, debu
         ...(debug.trace ? { trace: debug.trace } : {}),
       }),
     );
-    return timed("lower", () => lowerGraph({ ...optimized, name: entry }, { state, caches, pool, ...kept }));
+    return { ...result, name: entry };
   });
-  const template = program.training?.fit?.predict ? timed("template", () => onnxTemplate(program)) : undefined;
-  const assembled = timed("emit", () =>
-    assemble(schedules, program, {
-      name,
-      variants: options.variants ?? (options.deterministic ? baseline : all),
-      maxThreads: options.maxThreads ?? 16,
-      maxMemoryBytes: memoryLimit(options.maxMemoryBytes ?? 2 ** 31),
-      ...(options.weights ? { weights: options.weights } : {}),
-      optimizeKernel: (fn) => loopPipeline(fn, { passes: kernelPasses }),
-      producer: `wasmith ${version}`,
-      ...(template ? { template } : {}),
-    }),
-  );
-  debug.assembled(assembled);
+  const state = new Set(program.state.map((s) => s.name));
+  const caches = new Set(program.state.flatMap((s) => (s.role === "cache" ? [s.name] : [])));
+  const kept = options.weights === "small" ? {} : { kept: weightStates(program) };
+  return {
+    async build({ tuner, variants }) {
+      const stages = { ...passed };
+      // Shared, so that the names of kernels and epilogues are unique in the module.
+      const pool = new KernelPool();
+      const choice = tuner ? { tuner } : {};
+      const schedules = graphs.map((graph) =>
+        spent(stages, "lower", () => lowerGraph(graph, { state, caches, pool, ...kept, ...choice })),
+      );
+      const template = program.training?.fit?.predict
+        ? spent(stages, "template", () => onnxTemplate(program))
+        : undefined;
+      const assembled = spent(stages, "emit", () =>
+        assemble(schedules, program, {
+          name,
+          variants: variants ?? options.variants ?? (options.deterministic ? baseline : all),
+          maxThreads: options.maxThreads ?? 16,
+          maxMemoryBytes: memoryLimit(options.maxMemoryBytes ?? 2 ** 31),
+          ...(options.weights ? { weights: options.weights } : {}),
+          optimizeKernel: (fn) => loopPipeline(fn, { passes: kernelPasses }),
+          producer: `wasmith ${version}`,
+          ...(template ? { template } : {}),
+        }),
+      );
+      debug.assembled(assembled);
+      return artifactOf(assembled, stages);
+    },
+  };
+}
+
+/** Times stages, whose sum may take as long as the options say. */
+function stopwatch(options: CompileOptions, debug: DebugLog) {
+  const began = performance.now();
+  return <T>(stages: Record<string, number>, stage: string, work: () => T): T => {
+    const start = performance.now();
+    const result = withinSeconds(options.maxSeconds ?? 300, "compiling the model", work, began);
+    const ms = performance.now() - start;
+    stages[stage] = (stages[stage] ?? 0) + ms;
+    debug.stage(stage, ms);
+    options.onStage?.(stage, ms);
+    return result;
+  };
+}
+
+async function artifactOf(assembled: Assembled, stages: Readonly<Record<string, number>>): Promise<Artifact> {
   const parts = await sealArtifact(assembled.draft, assembled.wasm, assembled.weights);
   return {
     manifest: parts.manifest,

@@ -1,7 +1,8 @@
 import { Command } from "commander";
+import { randomFeeds } from "../random-feeds.js";
 import { positive, withCompileFlags } from "./compile.js";
 import { entryOf } from "./entry.js";
-import { randomFeeds, readTensors } from "./feeds.js";
+import { readTensors } from "./feeds.js";
 import { ms, table } from "./format.js";
 import { collectDim, type DimOption } from "./load-model.js";
 import { type OpenFlags, openSession } from "./open.js";

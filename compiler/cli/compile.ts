@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { ModelError } from "../../ir/errors.js";
@@ -8,8 +9,10 @@ import { withCache } from "../cache.js";
 import { compile } from "../compile.js";
 import { type WeightsPolicy, weightsPolicies } from "../plan/prepare.js";
 import type { Program } from "../program.js";
+import { writeWhole } from "../write.js";
 import { bytes, ms, table } from "./format.js";
 import { collectDim, type DimOption, loadModel } from "./load-model.js";
+import { checkTuningFlags, measuredTuning, readTuningFile, type TuningFlags } from "./tuning.js";
 
 export interface CompileFlags {
   readonly name?: string;
@@ -96,26 +99,38 @@ export function compileCommand(): Command {
     )
     .option("-o, --out <path>", "directory and, as its last part, name of the artefact", "dist/")
     .option("--single-file", "everything in one .wasm")
+    .option("--tune", "measure kernels and tiles here, and keep what is faster in NAME.tuning.json beside the artefact")
+    .option("--tune-dim <name=value>", "size of a dim to measure with (default: its least); repeatable", collectDim)
+    .option("--tuning <file>", "take the kernels and tiles that --tune found")
     .option("--json", "report as JSON")
     .action(
       async (
         path: string,
-        flags: CompileFlags & { out: string; dim?: DimOption; cache?: number; singleFile?: boolean; json?: boolean },
+        flags: CompileFlags &
+          TuningFlags & { out: string; dim?: DimOption; cache?: number; singleFile?: boolean; json?: boolean },
       ) => {
         const slash = flags.out.lastIndexOf("/");
         const stem = flags.out.slice(slash + 1).replace(/\.wasm$/, "");
         // Before the work.
         const problem = (flags.name ?? stem) === "" ? undefined : nameProblem(flags.name ?? stem);
         if (problem) throw new ModelError(problem);
+        checkTuningFlags(flags);
+        const stored = flags.tuning === undefined ? undefined : await readTuningFile(flags.tuning);
         const model = await loadModel(path, flags.dim);
         const directory = slash < 0 ? "." : flags.out.slice(0, slash) || "/";
-        const artifact = await compile(
+        const program =
           flags.cache === undefined
             ? model.program
-            : withCache(decoderOf(path, model.program), { length: flags.cache }),
-          compileOptions({ ...flags, ...(stem ? { name: flags.name ?? stem } : {}) }, model.name),
-        );
-        const paths = await artifact.write(directory, { singleFile: flags.singleFile ?? false });
+            : withCache(decoderOf(path, model.program), { length: flags.cache });
+        const options = compileOptions({ ...flags, ...(stem ? { name: flags.name ?? stem } : {}) }, model.name);
+        const tuning = flags.tune ? await measuredTuning(program, options, flags.tuneDim) : stored;
+        const artifact = await compile(program, { ...options, ...(tuning ? { tuning } : {}) });
+        const paths = [...(await artifact.write(directory, { singleFile: flags.singleFile ?? false }))];
+        if (flags.tune) {
+          const file = join(directory, `${options.name}.tuning.json`);
+          await writeWhole(file, new TextEncoder().encode(`${JSON.stringify(tuning, null, 2)}\n`));
+          paths.push(file);
+        }
         const sizes = artifact.manifest.variants.map((v) => ({
           id: v.id,
           bytes: artifact.wasm[v.id]!.length,

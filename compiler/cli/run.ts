@@ -1,9 +1,10 @@
 import { Command } from "commander";
 import { writeSafetensors } from "../../runtime/safetensors.js";
 import { factText } from "../late/facts.js";
+import { randomFeeds } from "../random-feeds.js";
 import { writeWhole } from "../write.js";
 import { integer, positive, withCompileFlags } from "./compile.js";
-import { randomFeeds, readTensors } from "./feeds.js";
+import { readTensors } from "./feeds.js";
 import { collectDim, type DimOption } from "./load-model.js";
 import { type OpenFlags, openSession } from "./open.js";
 import { openRunner, type Tensors } from "./runner.js";

@@ -25,6 +25,9 @@ export interface ChosenKernel extends Candidate {
 /** Kernels by op, in the order in which equals are preferred; ops that are lowered otherwise have words. */
 export type KernelTable = { readonly [N in OpName]?: string | readonly KernelRow<N>[] };
 
+/** Estimates are not wrong by so much. */
+const farFrom = 4;
+
 export class KernelRegistry implements KernelFacts {
   readonly #rows = new Map<string, readonly KernelRow<OpName>[]>();
 
@@ -52,21 +55,24 @@ export class KernelRegistry implements KernelFacts {
     return (this.#rows.get(node.op) ?? []).filter((r) => r.serves?.(node as never) ?? true);
   }
 
-  /** All kernels that compute the node, in each of their tiles: the one that is estimated to take least first. */
+  /** Kernels that may be the fastest for the node, in each of their tiles: the one that is estimated to take least first. */
   candidates(ctx: LowerContext, node: GraphNode): readonly ChosenKernel[] {
-    return this.#byCost(ctx, node).flatMap((row) => {
+    return this.#fast(ctx, node).flatMap((row) => {
       if (row.tiles === undefined) return [chosen(row, node)];
       return row.tiles(node as never).map((tile) => chosen(row, node, tile));
     });
   }
 
-  #byCost(ctx: LowerContext, node: GraphNode): readonly KernelRow<OpName>[] {
+  /** Rows that serve, the one of least cost first, without those that are far more expensive. */
+  #fast(ctx: LowerContext, node: GraphNode): readonly KernelRow<OpName>[] {
     const rows = this.#serving(node);
     if (rows.length < 2) return rows;
-    return rows
+    const costs = rows
       .map((row) => ({ row, cost: row.cost?.(node as never, ctx) ?? 0 }))
-      .sort((a, b) => (a.cost < b.cost ? -1 : a.cost > b.cost ? 1 : 0))
-      .map(({ row }) => row);
+      .sort((a, b) => (a.cost < b.cost ? -1 : a.cost > b.cost ? 1 : 0));
+    const least = costs[0]!.cost;
+    // What costs nothing is taken wherever it serves.
+    return costs.filter(({ cost }, i) => i === 0 || cost < farFrom * least).map(({ row }) => row);
   }
 
   /** The kernel for the node: what the tuner says, if there is one and any choice. */
@@ -75,22 +81,22 @@ export class KernelRegistry implements KernelFacts {
     if (all[0] === undefined) throw new InternalError(`no kernel computes ${node.op}`);
     if (ctx.tuner === undefined || all.length === 1) return all[0];
     const kind = kindOf(ctx, node);
-    const kernel = all[ctx.tuner.choose(kind, all)]!;
+    const best = all[ctx.tuner.choose(kind, all)]!;
     return {
-      ...kernel,
+      ...best,
       kind,
-      lower: (to) => to.choosingFor(kind, () => kernel.lower(to)),
-      store: (to, ...rest) => to.choosingFor(kind, () => kernel.store(to, ...rest)),
+      lower: (to) => to.choosingFor(kind, () => best.lower(to)),
+      store: (to, ...rest) => to.choosingFor(kind, () => best.store(to, ...rest)),
     };
   }
 }
 
 function chosen(row: KernelRow<OpName>, node: GraphNode, tile?: Tile): ChosenKernel {
-  const name = `${node.op}/${row.name}`;
+  const kernel = `${node.op}/${row.name}`;
   const own = node as never;
   // Rows that say which tiles they take are given one of them, others none.
   const its = (tile === undefined ? [] : [tile]) as unknown as [never];
-  const candidate = tile === undefined ? { name } : { name, tile };
+  const candidate = tile === undefined ? { kernel } : { kernel, tile };
   if ("store" in row) {
     const y = node.results[0]!;
     return {
@@ -105,7 +111,7 @@ function chosen(row: KernelRow<OpName>, node: GraphNode, tile?: Tile): ChosenKer
     matrix: () => undefined,
     lower: (ctx) => row.lower(ctx, own, ...its),
     store: () => {
-      throw new InternalError(`${name} takes no epilogue`);
+      throw new InternalError(`${kernel} takes no epilogue`);
     },
   };
 }

@@ -1,10 +1,10 @@
 /** A cache serves feeds by artefacts that fit, compiles what is missing, keeps few, and finds its own again in a store. */
 import { describe, expect, it } from "vitest";
-import { uniform } from "../../compiler/cli/feeds.js";
 import { type ArtifactStore, type CachedArtifact, ModelCache } from "../../compiler/late/cache.js";
 import type { ModelFeeds } from "../../compiler/late/feeds.js";
 import type { GraphProto } from "../../compiler/onnx/proto-types.js";
 import { encodeTensor } from "../../compiler/onnx/tensor.js";
+import { uniform } from "../../compiler/random-feeds.js";
 import { type Tensor, toNumbers } from "../../ir/tensor.js";
 import { node, tensorInfo } from "../onnx/build.js";
 import { bytesOf, f32, i64, iota, plain, runFor } from "./run.js";

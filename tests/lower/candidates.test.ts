@@ -178,13 +178,13 @@ async function problemsOf({ text, graph: given, feeds }: Case, seen: Set<string>
   const want = toNumbers(evaluate(given, feeds)[0]!);
   const scale = Math.max(1, ...want.map(Math.abs));
   const first = new Map<string, readonly number[]>();
-  return candidates.flatMap(({ name, tile }, i) => {
-    seen.add(`${name} ${tile ? `${tile.mr}x${tile.nr}` : ""}`);
+  return candidates.flatMap(({ kernel, tile }, i) => {
+    seen.add(`${kernel} ${tile ? `${tile.mr}x${tile.nr}` : ""}`);
     const got = toNumbers(results[i]![0]![0]!);
-    const same = first.get(name);
-    const of = `${text}: ${name} ${JSON.stringify(tile ?? null)}`;
+    const same = first.get(kernel);
+    const of = `${text}: ${kernel} ${JSON.stringify(tile ?? null)}`;
     if (same === undefined) {
-      first.set(name, got);
+      first.set(kernel, got);
       const worst = Math.max(0, ...want.map((w, k) => Math.abs(w - got[k]!)));
       return got.length === want.length && worst <= 3e-5 * scale ? [] : [`${of} is off by ${worst}`];
     }

@@ -1,10 +1,10 @@
 /** Ops on tables of features and on n-grams, against what their definitions say, written as plain loops. */
 import { describe, expect, it } from "vitest";
-import { uniform } from "../../compiler/cli/feeds.js";
 import { importOnnx } from "../../compiler/onnx/import.js";
 import type { AttributeProto } from "../../compiler/onnx/proto-types.js";
 import { encodeModel } from "../../compiler/onnx/protobuf.js";
 import { encodeTensor } from "../../compiler/onnx/tensor.js";
+import { uniform } from "../../compiler/random-feeds.js";
 import { evaluate } from "../../ir/reference.js";
 import { type Tensor, tensorFrom, toNumbers } from "../../ir/tensor.js";
 import { model, node, tensorInfo } from "./build.js";

@@ -1,8 +1,8 @@
 /** Runs of programs over NaNs, often enough for the engine to change the code, and the bits that they give. */
 
-import { uniform } from "../../compiler/cli/feeds.js";
 import { compile } from "../../compiler/compile.js";
 import { nn, toGraph } from "../../compiler/dsl/index.js";
+import { uniform } from "../../compiler/random-feeds.js";
 import type { Graph } from "../../ir/graph.js";
 import { load, type Tensor, type VariantId } from "../../runtime/index.js";
 

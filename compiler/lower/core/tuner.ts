@@ -8,7 +8,7 @@ import type { LowerContext } from "./context.js";
 /** A kernel that computes a node, in one of its tiles. */
 export interface Candidate {
   /** Op and name of its row: `conv/winograd`. */
-  readonly name: string;
+  readonly kernel: string;
   readonly tile?: Tile;
 }
 
