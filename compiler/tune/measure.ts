@@ -1,6 +1,6 @@
 /** Times of rounds, on whatever engine this runs: sessions come from outside. */
 
-import type { Choice, Round, StepChoices } from "./rounds.js";
+import type { Round, StepChoices } from "./rounds.js";
 
 /** What measuring needs of a session; `load` of wasmith/runtime gives such. */
 export interface TimedSession {
@@ -33,7 +33,6 @@ export interface Found {
 }
 
 export interface MeasureOptions {
-  readonly choices: readonly Choice[];
   readonly feeds: EntryFeeds;
   /** Opens what is compiled without tuning, or with the candidates of a round. */
   readonly open: (round: Round) => Promise<Opened>;

@@ -67,6 +67,8 @@ export interface TuneOptions extends Omit<CompileOptions, "tuning" | "onWarning"
   readonly threads?: number;
   /** What the tuning says of where it was measured. Default: what the engine calls itself. */
   readonly engine?: string;
+  /** How long the sessions of a round run, half of it for the engine to optimise their code. Default 1. */
+  readonly secondsPerRound?: number;
   /** Time that tuning may take. What is not measured by then stays as it is without tuning. Default 300. */
   readonly maxSeconds?: number;
   readonly onProgress?: (progress: TuneProgress) => void;
@@ -81,14 +83,13 @@ const tuneChecks: Checks<TuneOptions> = {
   feeds: recordOf(anObject),
   threads: atLeast(1, 256),
   engine: aString,
+  secondsPerRound: seconds,
   maxSeconds: seconds,
   onProgress: aFunction,
 };
 
 /** Choices whose steps take less of a run than this are not worth rounds. */
 const leastShare = 0.005;
-/** For each session of a round: engines optimise what has run for so long. */
-const patience = { warmUpMs: 500, measureMs: 500 };
 
 /** What the engine calls itself. */
 function engineWords(): string {
@@ -177,8 +178,9 @@ export async function tune(input: Graph | Program, options: TuneOptions): Promis
   const untuned = await open(new Map());
   try {
     const feeds = feedsFor(untuned.session, untuned.steps, options);
-    const how: MeasureOptions = { choices, feeds, open, ...patience };
-    const found = await search(untuned, how, until, options.onProgress);
+    const half = 500 * (options.secondsPerRound ?? 1);
+    const how: MeasureOptions = { feeds, open, warmUpMs: half, measureMs: half };
+    const found = await search(choices, untuned, how, until, options.onProgress);
     const { variant, threads } = untuned.session.report;
     return {
       format: tuningFormat,
@@ -202,6 +204,7 @@ export async function tune(input: Graph | Program, options: TuneOptions): Promis
 const rounded = (ms: number): number => Number(ms.toPrecision(4));
 
 async function search(
+  choices: readonly Choice[],
   untuned: Opened,
   how: MeasureOptions,
   until: number,
@@ -210,7 +213,7 @@ async function search(
   const took = await untunedTimes(untuned, how);
   const total = [...took.values()].reduce((a, b) => a + b, 0);
   const open = new Set([...took].flatMap(([choice, ms]) => (ms > leastShare * total ? [choice] : [])));
-  const rounds = planRounds(how.choices, untuned.steps, open);
+  const rounds = planRounds(choices, untuned.steps, open);
   const found: Found[] = [];
   for (const [i, round] of rounds.entries()) {
     if (performance.now() > until) break;

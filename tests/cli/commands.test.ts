@@ -34,6 +34,13 @@ graph @scores(%x: f32[n,3]) -> f32[n] {
 }
 `;
 
+/** A tile that is not taken without tuning. */
+const choiceOf = (attrs: string) => ({
+  kind: `dotGeneral(f32[n,48], f32[48,40]) -> f32[n,40] ${attrs}`,
+  kernel: "dotGeneral/gemm",
+  tile: { mr: 3, nr: 8, fused: { mr: 6, nr: 8 } },
+});
+
 describe.runIf(existsSync(cli))("wasmith", () => {
   beforeAll(() => {
     folder = mkdtempSync(join(tmpdir(), "wasmith-cli-"));
@@ -143,6 +150,41 @@ describe.runIf(existsSync(cli))("wasmith", () => {
     const wrong = wasmith("verify", "late.onnx", "--io", "io.safetensors");
     expect(wrong.stdout).toMatch(/case 1, output y: /);
     expect(wrong.status).toBe(1);
+  });
+
+  it("tunes on this machine, stores the choices, and compiles with stored ones", { timeout: 300_000 }, () => {
+    const product = "{batchA=[], batchB=[], contractA=[1], contractB=[0]}";
+    writeFileSync(
+      join(folder, "product.graph"),
+      `dim n\ngraph @product(%x: f32[n,48], %w: f32[48,40]) -> f32[n,40] {\n  %0: f32[n,40] = dotGeneral %x, %w ${product}\n  return %0\n}\n`,
+    );
+    const tuned = wasmith("compile", "product.graph", "-o", "tuned/product", "--tune", "--tune-dim", "n=64", "--json");
+    expect(tuned.status, tuned.stderr).toBe(0);
+    expect(tuned.stderr).toMatch(/tuning: round 1 of \d+/);
+    const { paths } = JSON.parse(tuned.stdout) as { paths: string[] };
+    const file = paths.find((p) => p.endsWith("product.tuning.json"))!;
+    const text = readFileSync(join(folder, file), "utf8");
+    expect(JSON.parse(text)).toMatchObject({ format: "wasmith tuning", version: 1, measured: { dims: { n: 64 } } });
+
+    const choice = { ...choiceOf(product), ms: 1, untunedMs: 2 };
+    writeFileSync(join(folder, "stored.json"), JSON.stringify({ ...JSON.parse(text), choices: [choice] }));
+    const stored = wasmith("compile", "product.graph", "-o", "stored/product", "--tuning", "stored.json");
+    expect(stored.stderr).toBe("");
+    expect(wasmith("inspect", "stored/product.wasm", "--stage", "manifest").stdout).toContain("_3x8_");
+
+    writeFileSync(join(folder, "old.json"), JSON.stringify({ ...JSON.parse(text), version: 0 }));
+    for (const [words, ...flags] of [
+      ["give one of them", "--tune", "--tuning", "stored.json"],
+      ["add --tune", "--tune-dim", "n=4"],
+      ["needs one value", "--tune", "--tune-dim", "n=1..4"],
+      ["version 0", "--tuning", "old.json"],
+      ["read as JSON", "--tuning", "product.graph"],
+      ["read as JSON", "--tuning", "absent.json"],
+    ] as const) {
+      const wrong = wasmith("compile", "product.graph", ...flags);
+      expect(wrong.status).toBe(1);
+      expect(wrong.stderr).toContain(words);
+    }
   });
 
   it("says what is wrong, and exits with 1 for a bad model and 2 for bad usage", () => {
