@@ -26,6 +26,8 @@ export function stepChoices(schedules: readonly Schedule[], choices: readonly Ch
     schedules.map(({ name, steps }) => {
       const ofSteps = steps.map((step) => {
         const found = new Set<number>();
+        // What is made once counts in no later run.
+        if (step.kind === "once") return [];
         forEachStep([step], (s) => {
           const index = s.kind === "kernel" && s.chosenFor !== undefined ? indices.get(s.chosenFor) : undefined;
           if (index !== undefined) found.add(index);
