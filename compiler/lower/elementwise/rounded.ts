@@ -70,14 +70,16 @@ export function emitRounded(kernel: KernelHost, x: Expr, { x: point, shift, low,
   const b = kernel.block;
   const number = (value: number): Expr =>
     kernel.number && value !== 0 ? B.broadcast(x.type, kernel.number(value)) : same(x, value);
-  const limited = B.pmin(B.pmax(x, number(low - shift)), number(high - shift));
+  // Where the least number is 0, NaN becomes it: pmax gives its first operand, unless the second is greater.
+  const least = number(low - shift);
+  const limited = B.pmin(low === 0 ? B.pmax(least, x) : B.pmax(x, least), number(high - shift));
   const bits = B.bitcast(x.type === "f32x4" ? "i32x4" : "i32", B.add(limited, same(x, magic)));
   const origin = magicBits - shift;
   const whole = B.sub(
     bits,
     kernel.number ? B.broadcast(bits.type, kernel.size(origin)) : B.constant(bits.type, origin),
   );
-  if (Number.isFinite(magnitudeOf(point))) return whole;
+  if (low === 0 || Number.isFinite(magnitudeOf(point))) return whole;
   const i = bind(b, whole, "whole");
   return B.select(B.eq(x, x), i, B.constant(i.type, 0));
 }
