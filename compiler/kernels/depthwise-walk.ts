@@ -86,6 +86,8 @@ export interface DepthwiseWalk {
   readonly spec: PoolSpec;
   readonly wElem: Elem;
   readonly yElem: Elem;
+  /** Weights of a tap for each channel; default 1. */
+  readonly perTap?: number;
   /** Neighbouring pixels of a tile. */
   readonly px: number;
   readonly inner: (row: DepthwiseRow, pixels: InnerPixels) => void;
@@ -96,9 +98,10 @@ export interface DepthwiseWalk {
  * Parameters: begin, end (rows of output pixels: images · outD · outH), x, w ([taps][channels]), y, sizes as in pool.ts, then the
  * epilogue's, which sees the output pixel counted through all images as row and the channel as column.
  */
-export function depthwiseWalk({ what, suffix, spec: s, wElem, yElem, px, inner, single }: DepthwiseWalk): Kernel {
+export function depthwiseWalk(walk: DepthwiseWalk): Kernel {
+  const { what, suffix, spec: s, wElem, yElem, perTap = 1, px, inner, single } = walk;
   const epilogue = s.epilogue ?? identity;
-  const [xBytes, wBytes] = [elemBytes[s.elem], elemBytes[wElem]];
+  const [xBytes, wBytes] = [elemBytes[s.elem], perTap * elemBytes[wElem]];
   const [, kh, kw] = s.window;
   const [dz, dy, dx] = s.dilations;
   const name = `${nameOf(s, what)}${suffix}_${px}px`;

@@ -35,9 +35,9 @@ export function depthwiseWeights<T extends { readonly length: number; [i: number
   return out;
 }
 
-/** The most pixels, up to 4, whose accumulators, columns and weights V8 can hold in 15 registers. */
-function pixelsOfTile(s: PoolSpec): number {
-  for (let px = 4; px > 1; px--) if (columnsSeen(s, px).length + s.window[2] + px + 1 <= 15) return px;
+/** The most pixels, up to 4, whose accumulators, columns and weights (so many a tap) V8 can hold in 15 registers. */
+export function pixelsOfTile(s: PoolSpec, perTap = 1): number {
+  for (let px = 4; px > 1; px--) if (columnsSeen(s, px).length + perTap * s.window[2] + px + 1 <= 15) return px;
   return 1;
 }
 

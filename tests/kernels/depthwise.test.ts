@@ -1,21 +1,28 @@
 import { describe, it } from "vitest";
+import { channelPairs, channelPairWeights } from "../../compiler/kernels/channel-pairs.js";
 import { depthwise, depthwiseWeights } from "../../compiler/kernels/depthwise.js";
 import { biasColumns, chain, relu } from "../../compiler/kernels/epilogue.js";
 import { type ConvCase, convCase, forEachProduct, outputSize } from "./conv-reference.js";
 import { Arena, expectClose, randomArray } from "./run.js";
 
-function check(c: ConvCase, fused = false): void {
+/** `per`: channels of a group. */
+function check(c: ConvCase, fused = false, per: 1 | 2 = 1): void {
   const out = outputSize(c);
   const taps = c.kernel[0] * c.kernel[1] * c.kernel[2];
   const arena = new Arena(16);
   const x = randomArray(c.images * c.input[0] * c.input[1] * c.input[2] * c.cin, 1);
-  const w = randomArray(c.cin * taps, 2);
+  const w = randomArray(c.cin * taps * per, 2);
   const pixels = c.images * out[0] * out[1] * out[2];
   const bias = arena.f32(randomArray(c.cin, 3));
   const xView = arena.f32(x);
-  const wView = arena.f32(depthwiseWeights(w, c.cin, taps, new Float64Array(w.length)));
+  const [generate, arrange] = per === 1 ? [depthwise, depthwiseWeights] : [channelPairs, channelPairWeights];
+  // Channels-last, as lowering has them: the two of a group lie side by side.
+  const last = w.map(
+    (_, i) => w[(Math.floor(i / (taps * per)) * per + (i % per)) * taps + (Math.floor(i / per) % taps)]!,
+  );
+  const wView = arena.f32(arrange(last, c.cin, taps, new Float64Array(w.length)));
   const y = arena.f32(pixels * c.cin);
-  const kernel = depthwise({
+  const kernel = generate({
     elem: "f32",
     window: c.kernel,
     strides: c.stride,
@@ -37,8 +44,11 @@ function check(c: ConvCase, fused = false): void {
     want.forEach((v, i) => {
       want[i] = Math.max(v + bias[i % c.cin]!, 0);
     });
-  expectClose(y, want, (taps + 4) * 2 ** -22, `${kernel.fn.name} ${JSON.stringify(c)}`);
+  expectClose(y, want, (per * taps + 4) * 2 ** -22, `${kernel.fn.name} ${JSON.stringify(c)}`);
 }
+
+const inPairs = (channels: number, c: Omit<Parameters<typeof convCase>[0], "cin" | "cout" | "groups">): ConvCase =>
+  convCase({ ...c, cin: channels, cout: channels, groups: channels / 2 });
 
 const of = (channels: number, c: Omit<Parameters<typeof convCase>[0], "cin" | "cout" | "groups">): ConvCase =>
   convCase({ ...c, cin: channels, cout: channels, groups: channels });
@@ -63,5 +73,24 @@ describe("depthwise", () => {
     check(of(6, { input: [1, 9, 20], kernel: [1, 3, 3], dilation: [1, 2, 3], padding: [0, 2, 3] }));
     check(of(6, { input: [1, 1, 30], kernel: [1, 1, 9], padding: [0, 0, 4] }));
     check(of(6, { input: [4, 5, 6], kernel: [3, 2, 3], stride: [2, 1, 1], padding: [1, 0, 1] }));
+  });
+});
+
+describe("groups of two channels", () => {
+  it("channel counts around the lanes, widths around the tile", () => {
+    for (const channels of [2, 4, 6, 8, 10])
+      for (const width of [1, 2, 3, 4, 5, 6, 7, 9])
+        check(inPairs(channels, { images: 2, input: [1, 4, width], kernel: [1, 3, 3], padding: [0, 1, 1] }), true, 2);
+  });
+
+  it("windows, strides, dilations, ranks", () => {
+    const cases = [
+      { images: 2, input: [1, 9, 10], kernel: [1, 3, 3], stride: [1, 2, 2], padding: [0, 1, 1] },
+      { images: 2, input: [1, 9, 10], kernel: [1, 5, 5], padding: [0, 2, 2] },
+      { input: [1, 9, 20], kernel: [1, 3, 3], dilation: [1, 2, 3], padding: [0, 2, 3] },
+      { input: [1, 5, 6], kernel: [1, 1, 1] },
+      { input: [4, 5, 6], kernel: [3, 2, 3], stride: [2, 1, 1], padding: [1, 0, 1] },
+    ] as const;
+    for (const c of cases) check(inPairs(6, c), false, 2);
   });
 });

@@ -1,9 +1,12 @@
-/** Depthwise convolution: a group a channel. */
+/** Depthwise convolution: a group a channel. And groups of two channels, which are much the same. */
 
 import { type Dim, dimEqual, dimMul } from "../../../ir/dim.js";
+import { InternalError } from "../../../ir/errors.js";
 import type { Value } from "../../../ir/graph.js";
-import { depthwise } from "../../kernels/depthwise.js";
+import { channelPairs, channelPairWeights } from "../../kernels/channel-pairs.js";
+import { type DepthwiseSpec, depthwise } from "../../kernels/depthwise.js";
 import { depthwisePairs } from "../../kernels/depthwise-pairs.js";
+import type { Kernel } from "../../kernels/gemm.js";
 import type { View } from "../../schedule.js";
 import type { LowerContext } from "../core/context.js";
 import { elemOf } from "../core/kernel-builder.js";
@@ -12,15 +15,47 @@ import { addMicroKernel, viewArg } from "../core/micro-kernel.js";
 import { Place } from "../core/place.js";
 import { emitMap, iterate } from "../elementwise/map.js";
 import type { Node } from "../elementwise/structured.js";
-import { type Geometry, taps } from "./conv-geometry.js";
+import { floats, type Geometry, taps } from "./conv-geometry.js";
 
 export const isDepthwise = (g: Geometry): g is Geometry => g.groups > 1 && g.cPer === 1 && dimEqual(g.oPer, 1);
 
+/** Groups of two channels that give two, by weights that are known. */
+export const isChannelPairs = (g: Geometry, w: Value): g is Geometry<"f32" | "f64"> =>
+  g.groups > 1 && g.cPer === 2 && g.oPer === 2 && g.lane !== "i16pair" && w.def.op === "constant";
+
 export function emitDepthwise(ctx: LowerContext, node: Node<"conv">, g: Geometry, to: View, finish: Finish): void {
-  const [x, w] = node.operands as [Value, Value];
+  const w = node.operands[1]!;
   // [C, …taps, 1] to [taps, C].
   const weights = transposed(ctx, w, [g.outputs, taps(g)], node.loc);
-  const spec = {
+  const spec = specOf(g, finish);
+  const kernel =
+    g.lane === "i16pair"
+      ? ctx.pool.kernel("depthwisePairs", depthwisePairs, { ...spec, wElem: w.type.dtype === "i8" ? "i8" : "i16" })
+      : ctx.pool.kernel("depthwise", depthwise, { ...spec, elem: g.lane });
+  add(ctx, node, g, kernel, weights, to, finish);
+}
+
+export function emitChannelPairs(
+  ctx: LowerContext,
+  node: Node<"conv">,
+  g: Geometry<"f32" | "f64">,
+  to: View,
+  finish: Finish,
+): void {
+  const { def } = node.operands[1]!;
+  if (def.op !== "constant") throw new InternalError("weights of channel pairs are constants");
+  const { value } = def.attrs;
+  const channels = 2 * g.groups;
+  const type = [value.dtype, [taps(g), 2, channels]] as const;
+  const weights = ctx.derived(value, "channel pairs", type, (out) => {
+    channelPairWeights(floats(value), channels, taps(g), floats(out));
+  });
+  const kernel = ctx.pool.kernel("channelPairs", channelPairs, { ...specOf(g, finish), elem: g.lane });
+  add(ctx, node, g, kernel, weights, to, finish);
+}
+
+function specOf(g: Geometry, finish: Finish): Omit<DepthwiseSpec, "elem"> {
+  return {
     yElem: elemOf[finish.dtype],
     window: g.kernel,
     strides: g.stride,
@@ -29,15 +64,22 @@ export function emitDepthwise(ctx: LowerContext, node: Node<"conv">, g: Geometry
     padHigh: g.padHigh,
     epilogue: finish.epilogue,
   };
-  const kernel =
-    g.lane === "i16pair"
-      ? ctx.pool.kernel("depthwisePairs", depthwisePairs, { ...spec, wElem: w.type.dtype === "i8" ? "i8" : "i16" })
-      : ctx.pool.kernel("depthwise", depthwise, { ...spec, elem: g.lane });
+}
+
+function add(
+  ctx: LowerContext,
+  { operands: [x], loc }: Node<"conv">,
+  g: Geometry,
+  kernel: Kernel,
+  weights: View,
+  to: View,
+  finish: Finish,
+): void {
   addMicroKernel(ctx, {
     kernel,
     chunks: dimMul(g.images, dimMul(g.output[0], g.output[1])),
     args: {
-      x: viewArg(ctx.view(x), "read"),
+      x: viewArg(ctx.view(x!), "read"),
       w: viewArg(weights, "read"),
       y: viewArg(to, "write"),
       channels: g.channels,
@@ -49,7 +91,7 @@ export function emitDepthwise(ctx: LowerContext, node: Node<"conv">, g: Geometry
       outW: g.output[2],
     },
     epilogue: finish.args,
-    loc: node.loc,
+    loc,
   });
 }
 

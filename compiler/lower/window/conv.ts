@@ -23,7 +23,7 @@ import { sizeOf } from "../core/place.js";
 import type { Node } from "../elementwise/structured.js";
 import { byteArgs, isPairedWeight, type ReadyBytes, readyBytes, readyPairs } from "../product/pairs.js";
 import { directCost } from "./conv-cost.js";
-import { emitDepthwise, isDepthwise } from "./conv-depthwise.js";
+import { emitChannelPairs, emitDepthwise, isChannelPairs, isDepthwise } from "./conv-depthwise.js";
 import {
   depthOf,
   floats,
@@ -244,6 +244,16 @@ const depthwise: KernelRow<"conv"> = {
   store: (ctx, node, to, finish) => emitDepthwise(ctx, node, geometry(node)!, to, finish),
 };
 
+const channelPairs: KernelRow<"conv"> = {
+  name: "channelPairs",
+  serves: (node) => {
+    const g = geometry(node);
+    return g !== undefined && isChannelPairs(g, node.operands[1]!);
+  },
+  matrix: (node) => matrixOf(geometry(node)!),
+  store: (ctx, node, to, finish) => emitChannelPairs(ctx, node, geometry(node) as Geometry<"f32" | "f64">, to, finish),
+};
+
 const winogradRow = (name: string, edge: WinogradEdge): KernelRow<"conv"> =>
   row(name, {
     only: fitsWinograd,
@@ -255,6 +265,7 @@ const winogradRow = (name: string, edge: WinogradEdge): KernelRow<"conv"> =>
 
 export const convKernels: readonly KernelRow<"conv">[] = [
   depthwise,
+  channelPairs,
   row("gemm", { only: isPlain, tiles: (g) => tilesFor(g.lane, pixelProduct(g)), store: emitPlain }),
   winogradRow("winograd", 4),
   winogradRow("winograd2", 2),
