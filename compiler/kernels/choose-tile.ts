@@ -90,6 +90,7 @@ export function tilesFor(lane: Lane["name"], size: ProductSize): readonly Tile[]
   const others = shapes
     // Bytes of pairs are arranged for eight columns, as many as these two have.
     .filter(([mr, vectors]) => lane !== "i16pair" || (mr <= 4 && vectors >= 2 && mr * vectors === 8))
+    .filter(([, vectors]) => vectors > 1 || columns <= L)
     .filter(([mr, vectors]) => (isFew ? mr <= 2 : mr > 1 && mr * vectors > 4 && (rowsVary || mr <= rows)))
     .map(([mr, vectors]): Tile => ({ mr, nr: vectors * L }))
     .filter(({ mr, nr }) => 2 * columns > nr && (mr !== first.mr || nr !== first.nr));
