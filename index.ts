@@ -1,6 +1,7 @@
 /** wasmith, the compiler: build a model or import one, compile it, write the artefact. The runtime is `wasmith/runtime`. */
 
 export { type CacheOptions, withCache } from "./compiler/cache.js";
+export type { Figures, Goal, SessionOf, TrainModule, TrainRun } from "./compiler/cli/train-types.js";
 export { type Artifact, type CompileOptions, compile } from "./compiler/compile.js";
 export {
   checkpoint,

@@ -1,9 +1,9 @@
-/** The handwritten digits of models/convnet/data, as tensors for LeNet: 32×32 with the 28×28 picture in the middle, normalised. */
+/** The handwritten digits of models/data/digits, as tensors for LeNet: 32×32 with the 28×28 picture in the middle, normalised. */
 
 import { readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 
-const folder = new URL("../models/convnet/data/", import.meta.url);
+const folder = new URL("../models/data/digits/", import.meta.url);
 const unpack = (name) => gunzipSync(readFileSync(new URL(name, folder)));
 
 /** Mean and deviation of MNIST's pixels in [0, 1]. */

@@ -5,6 +5,7 @@ import { readFile } from "node:fs/promises";
 import { extname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { InvalidArgumentError } from "commander";
+import type { Plugin } from "esbuild";
 import { ModelError } from "../../ir/errors.js";
 import type { Graph } from "../../ir/graph.js";
 import { parseGraph } from "../../ir/graph-parse.js";
@@ -33,6 +34,8 @@ export interface LoadedModel {
   readonly program: Program;
   /** Stem of the file, the default name of the artefact. */
   readonly name: string;
+  /** The file itself, where a folder was given. */
+  readonly file: string;
   /** The module's other exports (`dataset`, `validation` for `train`). */
   readonly exports: Readonly<Record<string, unknown>>;
 }
@@ -54,7 +57,7 @@ export async function loadModel(given: string, dims: DimOption = {}): Promise<Lo
     });
   switch (extension) {
     case ".graph":
-      return { program: of(parseGraph(await readFile(path, "utf8"), path)), name, exports: {} };
+      return { program: of(parseGraph(await readFile(path, "utf8"), path)), name, file: path, exports: {} };
     case ".js":
     case ".mjs":
     case ".ts":
@@ -65,8 +68,8 @@ export async function loadModel(given: string, dims: DimOption = {}): Promise<Lo
       >;
       const given = exports.default;
       const value: unknown = given instanceof Function ? await ofUser(path, given as () => unknown) : given;
-      if (isProgram(value)) return { program: value, name, exports };
-      if (isGraph(value)) return { program: of(value), name, exports };
+      if (isProgram(value)) return { program: value, name, file: path, exports };
+      if (isGraph(value)) return { program: of(value), name, file: path, exports };
       throw new ModelError({
         where: path,
         message: "its default export is neither a graph nor a program",
@@ -75,7 +78,7 @@ export async function loadModel(given: string, dims: DimOption = {}): Promise<Lo
     }
     case ".onnx": {
       const graph = importOnnx(await readFile(path), { dims, path, transfer: true });
-      return { program: of(graph), name, exports: {} };
+      return { program: of(graph), name, file: path, exports: {} };
     }
     default:
       throw new ModelError({
@@ -108,6 +111,17 @@ export async function ofUser<T>(where: string, run: () => T | Promise<T>): Promi
   }
 }
 
+/** Files that are bundled know where they were: data lie beside the module that reads them. */
+const ownPlaces: Plugin = {
+  name: "own-places",
+  setup({ onLoad }) {
+    onLoad({ filter: /\.m?[jt]s$/ }, async ({ path }) => ({
+      contents: (await readFile(path, "utf8")).replaceAll("import.meta.url", JSON.stringify(pathToFileURL(path).href)),
+      loader: extname(path).endsWith("ts") ? "ts" : "js",
+    }));
+  },
+};
+
 /** TypeScript goes through esbuild where it is installed: Node 20 does not read it. */
 async function importModule(path: string, typescript: boolean): Promise<unknown> {
   const absolute = resolve(path);
@@ -136,6 +150,7 @@ async function importModule(path: string, typescript: boolean): Promise<unknown>
     platform: "node",
     packages: "external",
     logLevel: "silent",
+    plugins: [ownPlaces],
   });
   try {
     return await import(pathToFileURL(outfile).href);

@@ -1,11 +1,15 @@
 import { existsSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
 import { Command } from "commander";
 import { ModelError } from "../../ir/errors.js";
-import { type Dataset, type FitOptions, load, type TrainingArtifact } from "../../runtime/index.js";
+import { type EpochEvent, type History, load, type TrainingSession } from "../../runtime/index.js";
 import { compile } from "../compile.js";
 import { writeWhole } from "../write.js";
 import { type CompileFlags, compileOptions, integer, positive, withCompileFlags } from "./compile.js";
-import { loadModel, ofUser } from "./load-model.js";
+import { ofUser } from "./load-model.js";
+import { readTrainModule, trainModule } from "./train-module.js";
+import { type Figures, type Goal, goalText, reached, type TrainModule } from "./train-types.js";
 
 interface TrainFlags extends CompileFlags {
   readonly epochs?: number;
@@ -16,6 +20,7 @@ interface TrainFlags extends CompileFlags {
   readonly resume?: boolean;
   readonly report?: string | boolean;
   readonly json?: boolean;
+  readonly show?: string;
 }
 
 export function trainCommand(): Command {
@@ -33,49 +38,42 @@ export function trainCommand(): Command {
     .option("--report <file>", "page with curves, written at the end (default: beside the checkpoint, .html)")
     .option("--no-report", "no page")
     .option("--json", "a line of JSON for each epoch")
+    .option("--show <folder>", "write the pictures and texts that the module makes of what was trained")
     .action(async (path: string, flags: TrainFlags) => {
-      const model = await loadModel(path);
-      const dataset = await given(path, model.exports.dataset);
-      if (!model.program.training || dataset === undefined) {
+      const module = await readTrainModule(path);
+      if (flags.resume && module.train)
         throw new ModelError({
           where: path,
-          message: dataset === undefined ? "it exports no `dataset`" : "its default export is not a training program",
-          hint: "export default trainStep(…), and export const dataset = { x, y } (or a function that returns it)",
+          message: "it trains by a loop of its own, which does not go on from a checkpoint",
+          hint: "leave --resume out",
         });
-      }
-      const validation = await given(path, model.exports.validation);
-      const own = (model.exports.fit ?? {}) as Pick<FitOptions, "epochs" | "batchSize">;
-      const artifact = (await compile(model.program, compileOptions(flags, model.name))) as unknown as TrainingArtifact;
-      const session = await load(artifact, { threads: flags.threads ?? 1 });
+      if (flags.show !== undefined && !module.show)
+        throw new ModelError({
+          where: path,
+          message: "it has nothing to show",
+          hint: "export a function show(session)",
+        });
+      const artifact = await compile(module.program, compileOptions(flags, module.name));
+      const session = await load<TrainingSession>(artifact, { threads: flags.threads ?? 1 });
       if (flags.resume && flags.checkpoint && existsSync(flags.checkpoint)) await session.restore(flags.checkpoint);
       const interrupt = new AbortController();
-      const report = reportPath(flags);
       const stop = () => interrupt.abort(new ModelError("interrupted"));
       process.once("SIGINT", stop);
       try {
-        // Data sets may be generators.
-        await ofUser(path, () =>
-          session.fit(dataset, {
-            epochs: flags.epochs ?? own.epochs,
-            batchSize: flags.batchSize ?? own.batchSize,
-            shuffle: flags.seed,
-            validation,
-            signal: interrupt.signal,
-            callbacks: {
-              onEpoch: async (event) => {
-                if (flags.checkpoint) await session.save(flags.checkpoint);
-                if (flags.json) console.log(JSON.stringify(event));
-                else console.log(epochLine(event));
-              },
-              // While fit still knows where it stands, so that --resume goes on there, or has nothing left to do.
-              onEnd: async ({ history }) => {
-                if (flags.checkpoint) await session.save(flags.checkpoint);
-                if (report !== null && history.length > 0)
-                  await writeWhole(report, new TextEncoder().encode(await history.toHTML(model.name)));
-              },
-            },
-          }),
-        );
+        const { history, figures } = await trainModule(path, module, session, {
+          ...flags,
+          signal: interrupt.signal,
+          onEpoch: (event) => console.log(flags.json ? JSON.stringify(event) : epochLine(event)),
+          saved: async () => {
+            if (flags.checkpoint) await session.save(flags.checkpoint);
+          },
+        });
+        if (Object.keys(figures).length > 0) console.log(flags.json ? JSON.stringify(figures) : figuresLine(figures));
+        if (module.goal) tellGoal(module.goal, figures, flags);
+        const report = reportPath(flags);
+        if (report !== null && history.length > 0)
+          await writeWhole(report, new TextEncoder().encode(await history.toHTML(module.name)));
+        if (flags.show !== undefined) await writeShown(path, module, session, history, flags.show);
       } finally {
         process.removeListener("SIGINT", stop);
         session.dispose();
@@ -89,16 +87,38 @@ function reportPath({ report, checkpoint }: TrainFlags): string | null {
   return report === false || checkpoint === undefined ? null : `${checkpoint.replace(/\.safetensors$/, "")}.html`;
 }
 
-async function given(path: string, value: unknown): Promise<Dataset | undefined> {
-  return (typeof value === "function" ? await ofUser(path, value as () => unknown) : await value) as
-    | Dataset
-    | undefined;
+function tellGoal(goal: Goal, figures: Figures, { json }: TrainFlags): void {
+  const isReached = reached(goal, figures);
+  if (json) console.log(JSON.stringify({ goal, reached: isReached ?? null }));
+  else console.log(`${goalText(goal)}${isReached === false ? ": missed" : ""}`);
 }
 
-function epochLine(event: object): string {
-  const number = (v: unknown): string =>
-    typeof v === "number" ? (Number.isInteger(v) ? String(v) : v.toFixed(4)) : JSON.stringify(v);
-  return Object.entries(event)
-    .map(([k, v]) => `${k} ${number(v)}`)
-    .join("  ");
+async function writeShown(
+  path: string,
+  module: TrainModule,
+  session: TrainingSession,
+  history: History,
+  folder: string,
+): Promise<void> {
+  const shown = await ofUser(path, () => module.show!(session, history));
+  await mkdir(folder, { recursive: true });
+  for (const [name, content] of Object.entries(shown))
+    await writeWhole(join(folder, name), typeof content === "string" ? new TextEncoder().encode(content) : content);
 }
+
+/** An epoch in words: figures of the data learnt from, then those of the validation. */
+function epochLine({ epoch, loss, metrics, validation, seconds, learningRate }: EpochEvent): string {
+  const held = Object.entries({ loss: validation?.loss, ...validation?.metrics });
+  const figures = { loss, ...metrics, ...Object.fromEntries(held.map(([name, v]) => [`validation ${name}`, v])) };
+  const rate = learningRate === null ? [] : [`rate ${figure(learningRate)}`];
+  return [`epoch ${epoch + 1}`, figuresLine(figures), ...rate, `${seconds.toFixed(1)} s`].join("  ");
+}
+
+const figuresLine = (figures: Readonly<Record<string, number | undefined>>): string =>
+  Object.entries(figures)
+    // A loop of the module's own may have no loss.
+    .filter((entry): entry is [string, number] => entry[1] !== undefined && !Number.isNaN(entry[1]))
+    .map(([name, value]) => `${name} ${figure(value)}`)
+    .join("  ");
+
+const figure = (v: number): string => String(Number(v.toPrecision(4)));

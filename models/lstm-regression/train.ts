@@ -1,7 +1,8 @@
 /** Trains the LSTM stack to predict how many bicycles are rented in the next hour: `wasmith train models/lstm-regression`. */
 
-import { losses, metrics, optim, trainStep } from "wasmith";
+import { type Goal, losses, metrics, optim, trainStep } from "wasmith";
 import { dataset, readCsv } from "wasmith/data";
+import type { TrainingSession } from "wasmith/runtime";
 import { LstmStack } from "./model.js";
 
 /** Hours that the model sees, and rows of the table before those that it is measured on. */
@@ -52,6 +53,17 @@ const training = async () => (await hours(0, known)).shuffle({ seed: 1 });
 
 export { training as dataset };
 export const validation = () => hours(known, Infinity);
+
+/** Error in bicycles. */
+export async function measure(session: TrainingSession) {
+  const { metrics } = await session.evaluate(await validation());
+  return { rmse: metrics.rmse! * unit };
+}
+export const goal: Goal = {
+  figure: "rmse",
+  atMost: 55,
+  baseline: { name: "as many as in the last hour", value: 129.4 },
+};
 
 export default trainStep(new LstmStack(2 * width - 1), {
   inputs: { x: ["batch", steps, 2 * width - 1] },

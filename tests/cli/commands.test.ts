@@ -338,4 +338,46 @@ describe.runIf(existsSync(cli))("wasmith", () => {
     wasmith("train", "report.mjs", "--epochs", "3", "--checkpoint", "run.safetensors", "--resume");
     expect(readFileSync(join(folder, "run.safetensors"))).toEqual(checkpoint);
   });
+
+  it("train follows a loop of the module's own, tells its goal and writes what it shows", () => {
+    const from = JSON.stringify(new URL("../../dist/wasmith.js", import.meta.url).href);
+    const own = (...exports: string[]) => `import { build, nn, optim, program } from ${from};
+      const w = nn.Linear(1, 1);
+      export default program({ w }, {
+        learn: { inputs: { x: ["n", 1] }, run: (ctx, { x }) => ({ loss: ctx.minimize(build.mean(build.square(w(ctx, x))), w, optim.SGD({ lr: 0.1 })) }) },
+        size: { run: (ctx) => ({ weight: ctx.value(w.weight) }) },
+      });
+      ${exports.join("\n")}`;
+    const loop = `export const fit = { epochs: 4 };
+      export async function train(session, { epochs, seed, report }) {
+        for (let i = 0; i < epochs; i++) await report({ loss: (await session.learn({ x: new Float32Array([1, 2, seed]) })).loss });
+      }`;
+    const rest = `export const measure = async (session) => ({ weight: Math.abs((await session.run({}, { entry: "size" })).weight.data[0]) });
+      export const goal = { figure: "weight", atMost: 0.5, baseline: { name: "as it was drawn", value: 1 } };
+      export const show = async (session, history) => ({ "curve.svg": await history.toSVG(), "note.txt": "a note" });`;
+    writeFileSync(join(folder, "loop.mjs"), own(loop, rest));
+    const run = wasmith("train", "loop.mjs", "--checkpoint", "loop.safetensors", "--show", "shown");
+    expect(run.stderr).toBe("");
+    expect(run.stdout.match(/^epoch \d {2}loss/gm)).toHaveLength(4);
+    expect(run.stdout).toMatch(/^weight 0\.?\d*\ngoal: at most 0\.5; as it was drawn: 1\n$/m);
+    expect(readdirSync(join(folder, "shown")).sort()).toEqual(["curve.svg", "note.txt"]);
+    expect(existsSync(join(folder, "loop.safetensors"))).toBe(true);
+    const lines = wasmith("train", "loop.mjs", "--epochs", "1", "--json").stdout.trim().split("\n");
+    expect(lines.map((l) => Object.keys(JSON.parse(l) as object)[0])).toEqual(["epoch", "weight", "goal"]);
+    const fails = (name: string, text: string, ...flags: string[]) => {
+      writeFileSync(join(folder, name), text);
+      const { status, stderr } = wasmith("train", name, ...flags);
+      expect(status).not.toBe(0);
+      return stderr;
+    };
+    expect(fails("loop.mjs", own(loop, rest), "--checkpoint", "loop.safetensors", "--resume")).toMatch(
+      /loop of its own/,
+    );
+    expect(fails("bare.mjs", own(loop), "--show", "shown")).toMatch(/nothing to show/);
+    expect(fails("none.mjs", own())).toMatch(/it exports no `dataset`[\s\S]*async function train/);
+    expect(fails("word.mjs", own("export const train = 3;"))).toMatch(
+      /its export train should be a function, and is 3/,
+    );
+    expect(fails("goal.mjs", own(loop, 'export const goal = { figure: "loss" };'))).toMatch(/its export goal is/);
+  });
 });

@@ -91,12 +91,13 @@ export function scaledDotProduct({
   const capped = softcap > 0 ? np.mul(tanh([np.div(raw, softcap)]), softcap) : raw;
   const biased = bias ? np.add(capped, bias) : capped;
   const working = precision ? asType(biased, precision) : biased;
-  const weights = asType(softmaxBeside(working, sink), v.type.dtype);
-  const y = matmul(weights, group(v));
-  const none = guardEmptyRows && bias ? np.eq(amax(bias, -1, { keepDims: true }), Number.NEGATIVE_INFINITY) : undefined;
-  // Of the result, not only of the weights: kernels of attention give no weights.
-  const guarded = (x: Value): Value => (none === undefined ? x : where(none, 0, x));
-  return { y: guarded(y), stages: [raw, capped, biased, guarded(weights)] };
+  let probabilities = softmaxBeside(working, sink);
+  if (guardEmptyRows && bias) {
+    const none = np.eq(amax(bias, -1, { keepDims: true }), Number.NEGATIVE_INFINITY);
+    probabilities = where(broadcastTo(none, [...biased.type.shape.slice(0, -1), 1]), 0, probabilities);
+  }
+  const weights = asType(probabilities, v.type.dtype);
+  return { y: matmul(weights, group(v)), stages: [raw, capped, biased, weights] };
 }
 
 /** 0 where allowed, −∞ elsewhere. */

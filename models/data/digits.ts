@@ -1,0 +1,26 @@
+/** Handwritten digits, 10,000 to learn from and 5,000 to be measured on; see digits/README.md. */
+
+import { dataset, readIdx } from "wasmith/data";
+
+export type Part = "train" | "test";
+
+const read = (part: Part, what: string) => readIdx(new URL(`./digits/${part}-${what}.gz`, import.meta.url));
+
+/** Bytes of all pictures, 28×28 each, and the digits they show. */
+export async function digitBytes(part: Part) {
+  const [images, labels] = await Promise.all([read(part, "images.idx3"), read(part, "labels.idx1")]);
+  return { count: images.shape[0]!, pixels: images.data as Uint8Array, labels };
+}
+
+/** Pictures `x` [1, 28 + 2·margin, …] in u8, with 0 around, and digits `y`. */
+export async function digits(part: Part, { margin = 0 }: { readonly margin?: number } = {}) {
+  const { count, pixels, labels: y } = await digitBytes(part);
+  const side = 28 + 2 * margin;
+  const data = new Uint8Array(count * side * side);
+  for (let row = 0; row < count * 28; row++)
+    data.set(
+      pixels.subarray(row * 28, row * 28 + 28),
+      Math.floor(row / 28) * side * side + ((row % 28) + margin) * side + margin,
+    );
+  return dataset({ x: { dtype: "u8", shape: [count, 1, side, side], data }, y });
+}

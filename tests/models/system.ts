@@ -1,0 +1,33 @@
+/** What tests know of a system of models/: how it is trained in little time, and what is compared after export. */
+
+import { readdirSync } from "node:fs";
+
+export interface Reduced {
+  /** Rounds, in place of the module's own. */
+  readonly epochs: number;
+  /** Samples to learn from, of data sets that can be cut; default: all. */
+  readonly samples?: number;
+  /** What the goal's figure reaches so, from the side of the goal. */
+  readonly reaches: number;
+}
+
+/** How an entry is compared after export, with random values. */
+export interface Exported {
+  readonly entry: string;
+  /** Sizes; default: the least, but at least 3. */
+  readonly dims?: Readonly<Record<string, number>>;
+  /** Least and largest of whole numbers; default [0, 9]. Floats are in [0, 1). */
+  readonly range?: readonly [least: number, largest: number];
+}
+
+export interface System {
+  readonly reduced: Reduced;
+  /** Entries without randomness or new state, which ONNX can express. */
+  readonly exported: readonly Exported[];
+}
+
+/** Folders of models/ with a train.ts. Each is described by a file of its name in tests/models/systems. */
+export const folders = readdirSync(new URL("../../models/", import.meta.url), { withFileTypes: true })
+  .filter((entry) => entry.isDirectory() && entry.name !== "data")
+  .map((entry) => entry.name)
+  .sort();
