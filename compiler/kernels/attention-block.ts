@@ -45,11 +45,18 @@ function laneGroups(f: Block, body: (group: Expr) => void): void {
 
 const halves = [0, 4] as const;
 
-/** Down the columns of p[keys][32]. With `causal`, lane i sees the keys up to `diagonal` + i only. */
-export function softmaxColumns(causal: boolean): LoopFunction {
-  const params = [...pointers("p"), ...ints("keys", "diagonal")];
-  const name = causal ? "f32_attention_softmax_causal" : "f32_attention_softmax";
-  return buildFunction(name, params, undefined, (f, [p, keys, diagonal]) => {
+export interface SoftmaxSpec {
+  /** Lane i sees the keys up to `diagonal` + i only. */
+  readonly causal: boolean;
+  /** Leave the weights undivided: what to multiply by goes to `inverses`[32]. A result of few columns is scaled in less time than many keys. */
+  readonly undivided: boolean;
+}
+
+/** Softmax down the columns of p[keys][32]. */
+export function softmaxColumns({ causal, undivided }: SoftmaxSpec): LoopFunction {
+  const params = [...pointers("p"), ...ints("keys", "diagonal"), ...(undivided ? pointers("inverses") : [])];
+  const name = `f32_attention_softmax${causal ? "_causal" : ""}${undivided ? "_undivided" : ""}`;
+  return buildFunction(name, params, undefined, (f, [p, keys, diagonal, inverses]) => {
     const end = f.let("end", B.mul(keys!, attentionBlock));
     laneGroups(f, (group) => {
       const at = f.let("at", B.add(p!, B.mul(group, bytes)));
@@ -83,13 +90,37 @@ export function softmaxColumns(causal: boolean): LoopFunction {
           f.assign(total[i]!, B.add(total[i]!, e));
         }
       });
-      const inverse = total.map((t) => f.let("inverse", B.div(B.constant("f32x4", 1), t)));
+      // Sums are 1 or more, but for no keys.
+      const inverse = total.map((t) =>
+        f.let("inverse", B.div(B.constant("f32x4", 1), B.pmax(t, B.constant("f32x4", 1)))),
+      );
+      if (undivided) {
+        for (const [i, h] of halves.entries()) f.store("f32", inverses!, group, inverse[i]!, h);
+        return;
+      }
       f.for("row", 0, end, attentionBlock, (row) => {
         for (const [i, h] of halves.entries()) f.store("f32", at, row, B.mul(read(row, h), inverse[i]!), h);
       });
     });
   });
 }
+
+/** y[count][columns] = y · inverses, row by row. */
+export const scaleRows: LoopFunction = buildFunction(
+  "f32_attention_scale",
+  [...pointers("y", "inverses"), ...ints("count", "columns")],
+  undefined,
+  (f, [y, inverses, count, columns]) => {
+    const row = f.mut("row", y!);
+    f.for("r", 0, count!, 1, (r) => {
+      const factor = f.let("factor", B.load("f32", "f32", inverses!, r));
+      f.for("c", 0, columns!, 1, (c) => f.store("f32", row, c, B.mul(B.load("f32", "f32", row, c), factor)), {
+        vectorize: true,
+      });
+      f.assign(row, B.add(row, B.mul(columns!, bytes)));
+    });
+  },
+);
 
 /** g = by · p ∘ (g − Σ p ∘ g down the columns). */
 export const softmaxGradColumns: LoopFunction = buildFunction(

@@ -1,6 +1,6 @@
 /**
- * Attention of single queries, as decoders have them: one row over a long cache. Keys and values are read as they lie, once, and
- * nothing is as large as queries × keys.
+ * Attention of single queries, as decoders have them: one row over a long cache. Keys and values are read as they lie, once for all heads of a
+ * group, and nothing is as large as queries × keys.
  */
 
 import type { Expr, LoopFunction } from "../../ir/loop.js";
@@ -22,85 +22,121 @@ const mostVectors = 8;
 export const hasRows = (d: number | undefined, e: number | undefined): boolean =>
   d !== undefined && e !== undefined && d % 4 === 0 && e % 4 === 0 && d > 0 && e > 0;
 
+/** Keys of each run that several queries are multiplied by in turn: those of all runs, and their values, stay in the L1 cache. */
+const tileKeys = 24;
+
 /**
- * y[e] = softmax(scale · q · kᵀ + mask) · v over `keys` keys. `work` has room for a number of each key;
- * `mask` is of the query's row.
+ * y[g] = softmax(scale · q[g] · kᵀ + mask) · v over `keys` keys, for `group` queries that share keys, values and mask: the heads of a group. These are
+ * read from memory once. Rows of q and y are `qStep` and `yStep` elements apart; `work` has room for a number of each query and key, `inverses` for
+ * one of each query. A query has the same bits in any group.
  */
-export function attentionRow(d: number, e: number, masked: AttentionMask | undefined): LoopFunction {
-  const pointers = ["q", "k", "v", "y", "work"].map((n) => B.pointer(n, "f32"));
+export function attentionRows(d: number, e: number, masked: AttentionMask | undefined): LoopFunction {
+  const pointers = ["q", "k", "v", "y", "work", "inverses"].map((n) => B.pointer(n, "f32"));
   const params = [
     ...pointers,
     ...(masked ? [B.pointer("mask", maskElem[masked])] : []),
-    ...ints("keys"),
+    ...ints("keys", "group", "qStep", "yStep"),
     { name: "scale", type: "f32" } as const,
   ];
-  return buildFunction(`f32_attention_row_${d}x${e}${maskSuffix(masked)}`, params, undefined, (f, given) => {
+  return buildFunction(`f32_attention_rows_${d}x${e}${maskSuffix(masked)}`, params, undefined, (f, given) => {
     const p = Object.fromEntries(params.map((param, i) => [param.name, given[i]!])) as Record<string, Expr>;
-    const { q, k, v, y, work, mask, keys, scale } = p as Record<
-      "q" | "k" | "v" | "y" | "work" | "mask" | "keys" | "scale",
-      Expr
-    >;
-    const top = f.mut("top", B.f32(-Infinity));
+    type Name = "q" | "k" | "v" | "y" | "inverses" | "keys" | "group" | "qStep" | "yStep" | "scale";
+    const { q, k, v, y, inverses, keys, group, qStep, yStep, scale } = p as Record<Name, Expr>;
     const run = f.let("run", B.shrU(keys, Math.log2(streams)));
     const several = f.let("several", B.mul(run, streams));
-    /** Elements from key to key of `count` that go side by side, from a key on. */
-    const walk = (count: number, rowElements: number, base: Expr, from: Expr | number) =>
-      Array.from({ length: count }, (_, i) =>
-        f.mut("row", B.add(base, B.mul(B.mul(i === 0 ? B.add(B.i32(0), from) : B.mul(run, i), rowElements), bytes))),
-      );
-    const advance = (rows: readonly Expr[], rowElements: number) => {
-      for (const row of rows) f.assign(row, B.add(row, rowElements * bytes));
-    };
+    // Alone, a query takes all keys at once.
+    const tile = f.let("tile", B.select(B.eq(group, 1), run, tileKeys));
+    const elementsOn = (base: Expr, elements: Expr): Expr => B.add(base, B.mul(elements, bytes));
+    const workOf = (g: Expr) => f.let("weights", elementsOn(p.work!, B.mul(g, keys)));
+    const forQueries = (body: (g: Expr) => void) => f.for("g", 0, group, 1, body);
+    /** Places of `count` keys that go side by side, a run apart. */
     const places = (count: number, key: Expr) =>
       Array.from({ length: count }, (_, i) => (i === 0 ? key : f.let("place", B.add(key, B.mul(run, i)))));
-    const scores = (count: number, from: Expr | number, to: Expr) => {
-      const rows = walk(count, d, k, from);
+    /** Walks keys in `count` runs; the body gets pointers to their rows. */
+    const walk = (
+      count: number,
+      base: Expr,
+      width: number,
+      from: Expr,
+      to: Expr,
+      body: (rows: readonly Expr[], places: readonly Expr[]) => void,
+    ) => {
+      const rows = places(count, from).map((at) => f.mut("row", elementsOn(base, B.mul(at, width))));
       f.for("key", from, to, 1, (key) => {
-        const sums = rows.map(() => f.mut("sum", B.constant("f32x4", 0)));
-        f.for("c", 0, d, 4, (c) => {
-          const x = f.let("x", B.load("f32x4", "f32", q, c));
-          for (const [i, sum] of sums.entries()) f.assign(sum, B.fma(x, B.load("f32x4", "f32", rows[i]!, c), sum));
-        });
-        for (const [i, at] of places(count, key).entries()) {
-          const product = B.mul(B.reduceLanes("add", sums[i]!), scale);
-          const score = f.let("score", maskedScore(product, mask, masked, at));
-          f.store("f32", work, at, score);
-          f.assign(top, B.max(top, score));
-        }
-        advance(rows, d);
+        body(rows, places(count, key));
+        for (const row of rows) f.assign(row, B.add(row, width * bytes));
       });
     };
-    scores(streams, 0, run);
-    scores(1, several, keys);
-    const inverse = weights(f, work, B.and(keys, -4), keys, top);
-    for (let first = 0; first < e / 4; first += mostVectors) {
-      const count = Math.min(mostVectors, e / 4 - first);
-      const sums = Array.from({ length: count }, () => f.mut("sum", B.constant("f32x4", 0)));
-      const values = (side: number, from: Expr | number, to: Expr) => {
-        const rows = walk(side, e, v, from);
-        f.for("key", from, to, 1, (key) => {
-          for (const [i, at] of places(side, key).entries()) {
-            const weight = f.let("weight", B.loadSplat("f32x4", "f32", work, at));
-            for (const [n, sum] of sums.entries())
-              f.assign(sum, B.fma(weight, B.load("f32x4", "f32", rows[i]!, 0, (first + n) * 4), sum));
+    /** The keys that go side by side, in tiles, and then those behind them. */
+    const overTiles = (body: (count: number, from: Expr, to: Expr) => void) => {
+      const from = f.mut("from", B.i32(0));
+      f.while(B.ltS(from, run), () => {
+        const to = f.let("to", B.minS(run, B.add(from, tile)));
+        body(streams, from, to);
+        f.assign(from, to);
+      });
+      body(1, several, keys);
+    };
+    overTiles((count, from, to) =>
+      forQueries((g) => {
+        const [own, work] = [f.let("query", elementsOn(q, B.mul(g, qStep))), workOf(g)];
+        walk(count, k, d, from, to, (rows, at) => {
+          const sums = rows.map(() => f.mut("sum", B.constant("f32x4", 0)));
+          f.for("c", 0, d, 4, (c) => {
+            const x = f.let("x", B.load("f32x4", "f32", own, c));
+            for (const [i, sum] of sums.entries()) f.assign(sum, B.fma(x, B.load("f32x4", "f32", rows[i]!, c), sum));
+          });
+          for (const [i, sum] of sums.entries()) {
+            const score = B.mul(B.reduceLanes("add", sum), scale);
+            f.store("f32", work, at[i]!, maskedScore(score, p.mask!, masked, at[i]!));
           }
-          advance(rows, e);
         });
-      };
-      values(streams, 0, run);
-      values(1, several, keys);
-      const factor = f.let("factor", B.splat("f32x4", inverse));
-      for (const [i, sum] of sums.entries()) f.store("f32", y, 0, B.mul(sum, factor), (first + i) * 4);
-    }
+      }),
+    );
+    forQueries((g) => {
+      f.push(B.fill(elementsOn(y, B.mul(g, yStep)), 0, B.i32(e * bytes)));
+      f.store("f32", inverses, g, softmaxRow(f, workOf(g), keys));
+    });
+    /** Columns of the result that are summed side by side, as vectors. */
+    const slices = Array.from({ length: Math.ceil(e / 4 / mostVectors) }, (_, i) => {
+      const first = i * mostVectors;
+      return Array.from({ length: Math.min(mostVectors, e / 4 - first) }, (_, n) => 4 * (first + n));
+    });
+    overTiles((count, from, to) =>
+      forQueries((g) => {
+        const [own, work] = [f.let("result", elementsOn(y, B.mul(g, yStep))), workOf(g)];
+        for (const columns of slices) {
+          const sums = columns.map((c) => f.mut("sum", B.load("f32x4", "f32", own, 0, c)));
+          walk(count, v, e, from, to, (rows, at) => {
+            for (const [i, row] of rows.entries()) {
+              const weight = f.let("weight", B.loadSplat("f32x4", "f32", work, at[i]!));
+              for (const [n, sum] of sums.entries())
+                f.assign(sum, B.fma(weight, B.load("f32x4", "f32", row, 0, columns[n]!), sum));
+            }
+          });
+          for (const [n, sum] of sums.entries()) f.store("f32", own, 0, sum, columns[n]!);
+        }
+      }),
+    );
+    forQueries((g) => {
+      const own = f.let("result", elementsOn(y, B.mul(g, yStep)));
+      const factor = f.let("factor", B.loadSplat("f32x4", "f32", inverses, g));
+      f.for("c", 0, e, 4, (c) => f.store("f32", own, c, B.mul(B.load("f32x4", "f32", own, c), factor)));
+    });
   });
 }
 
-/** work = e^(work − top); gives 1 / Σ. */
-function weights(f: Block, work: Expr, several: Expr, keys: Expr, top: Expr): Expr {
+/** work = e^(work − its greatest); gives 1 / Σ. */
+function softmaxRow(f: Block, work: Expr, keys: Expr): Expr {
+  const several = f.let("whole", B.and(keys, -4));
+  const tops = f.mut("tops", B.constant("f32x4", -Infinity));
+  f.for("key", 0, several, 4, (key) => f.assign(tops, B.pmax(tops, B.load("f32x4", "f32", work, key))));
+  const top = f.mut("top", B.reduceLanes("max", tops));
+  f.for("key", several, keys, 1, (key) => f.assign(top, B.max(top, B.load("f32", "f32", work, key))));
+  const all = f.let("all", B.splat("f32x4", top));
   const totals = f.mut("totals", B.constant("f32x4", 0));
-  const tops = f.let("tops", B.splat("f32x4", top));
   f.for("key", 0, several, 4, (key) => {
-    const x = f.let("x", B.math("exp", B.sub(B.load("f32x4", "f32", work, key), tops)));
+    const x = f.let("x", B.math("exp", B.sub(B.load("f32x4", "f32", work, key), all)));
     f.store("f32", work, key, x);
     f.assign(totals, B.add(totals, x));
   });

@@ -4,8 +4,8 @@
  *   for each chunk of (matrix, block of 32 queries):                                 @f32_attention…: begin, end count chunks
  *     T = (scale · Q)ᵀ of the block                                                  [D][32]
  *     P = K · T, keys that the block sees                                            [keys][32]
- *     P = softmax down the columns, masked on the diagonal
- *     Y = Pᵀ · V
+ *     P = softmax down the columns but for the division by Σ P, masked on the diagonal
+ *     Y = Pᵀ · V / Σ P
  *
  * Weights lie transposed, queries in lanes: the softmax then needs no sums across lanes, and neither keys nor values are packed, as
  * products read K by splats and V in rows. Causal blocks end with their last query's key, which leaves out nearly half of the work; of
@@ -25,6 +25,7 @@ import {
   attentionBlock,
   pointers,
   rowBytes,
+  scaleRows,
   softmaxColumns,
   softmaxGradColumns,
   transposeRows,
@@ -38,7 +39,7 @@ import {
   maskSuffix,
   seenKeys,
 } from "./attention-mask.js";
-import { attentionRow, hasRows } from "./attention-row.js";
+import { attentionRows, hasRows } from "./attention-row.js";
 import { chooseTile } from "./choose-tile.js";
 import { Helpers } from "./columns.js";
 import { type GemmKernel, gemm, type Kernel } from "./gemm.js";
@@ -65,8 +66,11 @@ export interface AttentionSpec {
 /** Fewer queries than this are computed one by one, where there is a kernel for it. */
 const fewQueries = 12;
 
-/** Elements of memory that a thread works in: transposed queries (and dY), weights (and their cotangents). */
-export const attentionScratch = { forward: { wide: 1, deep: 1 }, gradient: { wide: 2, deep: 2 } } as const;
+/** Rows of 32 that a thread works in: transposed queries (and dY), weights (and their cotangents), and of each query a number. */
+export const attentionScratch = {
+  forward: { wide: 1, deep: 1, single: 1 },
+  gradient: { wide: 2, deep: 2, single: 0 },
+} as const;
 
 /**
  * Parameters after the operands': sizes L, S, D and E, rows of a matrix of keys, the scale, memory to work in, and of each batch axis its size and strides in
@@ -112,14 +116,27 @@ class Products {
   /** c[keys][32] = rows[keys][n] · columns[n][32] */
   againstBlock(f: Block, keys: Expr, n: Expr, rows: Expr, columns: Expr, c: Expr): void {
     const tile = chooseTile("f32", { rows: attentionBlock, columns: attentionBlock });
-    const kernel = gemm({ lane: "f32", a: "rows", b: "rows", n: attentionBlock, ...tile });
+    const kernel = gemm({
+      lane: "f32",
+      a: "rows",
+      b: "rows",
+      n: attentionBlock,
+      strides: { bRow: attentionBlock },
+      ...tile,
+    });
     const args = { m: keys, n: B.i32(attentionBlock), a: rows, b: columns, c, k: n };
     this.#call(f, kernel, args, { aRow: n });
   }
 
   /** c[count][n] = p[keys][0 … count]ᵀ · rows[keys][n] */
   overKeys(f: Block, count: Expr, keys: Expr, n: Expr, p: Expr, rows: Expr, c: Expr): void {
-    const kernel = gemm({ lane: "f32", a: "columns", b: "rows", ...tileOf(n) });
+    const kernel = gemm({
+      lane: "f32",
+      a: "columns",
+      b: "rows",
+      ...tileOf(n),
+      strides: { aColumn: attentionBlock, ...knownRow(n) },
+    });
     this.#call(f, kernel, { m: count, n, a: p, b: rows, c, k: keys }, { aRow: 1, aColumn: attentionBlock });
   }
 
@@ -131,6 +148,8 @@ class Products {
 }
 
 type Strides = { readonly aRow: Expr | number; readonly aColumn?: number };
+
+const knownRow = (n: Expr): { readonly bRow?: number } => (n.kind === "const" ? { bRow: Number(n.value) } : {});
 
 /** Tile and columns of a product that is n wide. */
 function tileOf(n: Expr): { readonly mr: number; readonly nr: number; readonly n?: number } {
@@ -160,6 +179,25 @@ function partners(
   return [f.let("keyMatrix", key), f.let("valueMatrix", value), f.let("maskAt", mask)];
 }
 
+/** How many matrices, from one on and at most `most`, share its keys, values and mask: they are computed together, where few have to be. */
+function sharers(f: Block, p: Readonly<Record<string, Expr>>, spec: AttentionSpec, matrix: Expr, most: Expr): Expr {
+  const count = f.mut("count", B.i32(1));
+  if (spec.axes === 0) return count;
+  const own = partners(f, p, spec, matrix);
+  const limit = f.let("limit", B.minS(most, attentionBlock));
+  const isLast = f.mut("isLast", B.i32(0));
+  f.while(B.and(B.eq(isLast, 0), B.ltS(count, limit)), () => {
+    const next = partners(f, p, spec, B.add(matrix, count));
+    const isSame = own.map((x, i) => B.eq(x, next[i]!)).reduce((a, b) => B.and(a, b));
+    f.if(
+      isSame,
+      () => f.assign(count, B.add(count, 1)),
+      () => f.assign(isLast, B.i32(1)),
+    );
+  });
+  return count;
+}
+
 /** Pointer to a matrix of `rows` × n, from its row `first` on. */
 const matrixAt = (f: Block, base: Expr, matrix: Expr, rows: Expr, n: Expr, first: Expr = B.i32(0)): Expr =>
   f.let("at", B.add(base, B.mul(B.mul(B.add(B.mul(matrix, rows), first), n), bytes)));
@@ -175,6 +213,8 @@ interface QueryBlock {
   readonly keys: Expr;
   readonly wide: Expr;
   readonly weights: Expr;
+  /** Where the factors of undivided weights go; weights are divided without it. */
+  readonly inverses?: Expr;
   /** The queries' rows of the mask. */
   readonly mask?: Expr;
 }
@@ -208,7 +248,9 @@ function blockWeights(
     f.callNamed(products.use(addMask(masked)), { p: at.weights, mask: seenMask, count, keys, step });
   }
   const diagonal = B.sub(at.first, seen.from);
-  f.callNamed(products.use(softmaxColumns(causal)), { p: at.weights, keys, diagonal });
+  const { weights, inverses } = at;
+  const softmax = softmaxColumns({ causal, undivided: inverses !== undefined });
+  f.callNamed(products.use(softmax), { p: weights, keys, diagonal, ...(inverses ? { inverses } : {}) });
   return { count, seen, keys };
 }
 
@@ -236,8 +278,11 @@ export function attentionKernel(spec: AttentionSpec): Kernel {
     type Name = "q" | "k" | "v" | "y" | "l" | "s" | "d" | "e" | "rows" | "work";
     const { q, k, v, y, l, s, d, e, rows, work } = p as Readonly<Record<Name, Expr>>;
     const blocks = f.let("blocks", B.divS(B.add(l, attentionBlock - 1), attentionBlock));
-    const weights = f.let("weights", B.add(work, B.mul(d, rowBytes)));
-    f.for("chunk", p.begin!, p.end!, 1, (chunk) => {
+    const inverses = f.let("inverses", B.add(work, B.mul(d, rowBytes)));
+    const weights = f.let("weights", B.add(inverses, rowBytes));
+    const chunk = f.mut("chunk", p.begin!);
+    f.while(B.ltS(chunk, p.end!), () => {
+      const group = f.mut("group", B.i32(1));
       const matrix = f.let("matrix", B.divS(chunk, blocks));
       const first = f.let("first", B.mul(B.remS(chunk, blocks), attentionBlock));
       const [keyMatrix, valueMatrix, maskAt] = partners(f, p, spec, matrix);
@@ -249,16 +294,21 @@ export function attentionKernel(spec: AttentionSpec): Kernel {
         ? f.let("maskRows", B.add(p.mask!, B.mul(B.add(maskAt, B.mul(first, p.maskRow!)), maskBytes(masked))))
         : undefined;
       const byBlock = () => {
-        const at = { first, queries, keys: keysAt, wide: work, weights, ...(mask ? { mask } : {}) };
+        const at = { first, queries, keys: keysAt, wide: work, weights, inverses, ...(mask ? { mask } : {}) };
         const { count, seen, keys } = blockWeights(f, products, spec, p, at);
         products.overKeys(f, count, keys, e, weights, rowAt(values, seen.from, e), to);
+        f.callNamed(products.use(scaleRows), { y: to, inverses, count, columns: e });
       };
       if (!hasRows(spec.d, spec.e)) {
         byBlock();
+        f.assign(chunk, B.add(chunk, 1));
         return;
       }
       const few = f.let("few", B.minS(B.sub(l, first), attentionBlock));
-      const byRow = () =>
+      const byRow = () => {
+        // Where there is one block in all, a chunk is a matrix.
+        const most = f.let("most", B.select(B.eq(blocks, 1), B.sub(p.end!, chunk), B.i32(1)));
+        f.assign(group, sharers(f, p, spec, matrix, most));
         f.for("row", 0, few, 1, (row) => {
           const all = causal ? f.let("keys", B.minS(s, B.add(B.add(first, row), 1))) : s;
           const own = masked ? rowAt(mask!, row, p.maskRow!, maskBytes(masked)) : undefined;
@@ -266,18 +316,24 @@ export function attentionKernel(spec: AttentionSpec): Kernel {
           const seen = own
             ? seenKeys(f, masked!, use, { mask: own, count: B.i32(1), keys: all, step: B.i32(0), open: all })
             : { from: B.i32(0), to: all };
-          f.callNamed(products.use(attentionRow(spec.d!, spec.e!, masked)), {
+          f.callNamed(products.use(attentionRows(spec.d!, spec.e!, masked)), {
             q: rowAt(queries, row, d),
             k: rowAt(keysAt, seen.from, d),
             v: rowAt(values, seen.from, e),
             y: rowAt(to, row, e),
-            work,
+            work: weights,
+            inverses,
             ...(own ? { mask: rowAt(own, seen.from, 1, maskBytes(masked!)) } : {}),
             keys: B.sub(seen.to, seen.from),
+            group,
+            qStep: B.mul(l, d),
+            yStep: B.mul(l, e),
             scale: p.scale!,
           });
         });
+      };
       f.if(B.ltS(few, fewQueries), byRow, byBlock);
+      f.assign(chunk, B.add(chunk, group));
     });
   });
   return { fn, helpers: products.list() };

@@ -53,7 +53,6 @@ import {
   tileName,
 } from "./columns.js";
 import { type Epilogue, identity } from "./epilogue.js";
-import { finishing } from "./finish.js";
 import {
   aheadOfTile,
   columnVector,
@@ -105,6 +104,13 @@ export interface GemmSpec {
   readonly fused?: Tile["fused"];
   /** N, where it is known when compiling: tails that can't occur are left out. */
   readonly n?: number;
+  /** Strides that are known when compiling, in elements: a turn of the inner loop then reaches its steps by offsets. */
+  readonly strides?: {
+    /** From column to column of A where its rows are neighbours. */
+    readonly aColumn?: number;
+    /** From row to row of a B in rows. */
+    readonly bRow?: number;
+  };
   /** Add to what C holds, each product in the order of K, instead of starting from zero. */
   readonly accumulate?: boolean;
 }
@@ -121,8 +127,6 @@ export interface GemmKernel extends Kernel {
   readonly chunkColumns: number;
   readonly mr: number;
   readonly nr: number;
-  /** Whether the sums wait in C for the epilogue: C then lies over nothing that the epilogue reads. */
-  readonly finishesApart: boolean;
 }
 
 /** Parameters of every GEMM entry, before those of the epilogue. */
@@ -149,14 +153,14 @@ export function rowTiles(mr: number): readonly number[] {
   return mr === 1 ? [1] : mr <= 3 ? [mr, 1] : [mr, 2, 1];
 }
 
-interface Full extends Required<Omit<GemmSpec, "lane" | "n" | "fused">> {
+interface Full extends Required<Omit<GemmSpec, "lane" | "n" | "fused" | "strides">> {
   readonly lane: Lane;
   readonly n: number | undefined;
   readonly fused: Tile["fused"];
+  readonly aColumn: number | undefined;
+  readonly bRow: number | undefined;
   /** Whether K is taken in blocks, between which the sums wait in C. */
   readonly blocked: boolean;
-  /** Whether all sums of a chunk wait in C until the epilogue comes. */
-  readonly apart: boolean;
 }
 
 function complete(spec: GemmSpec): Full {
@@ -167,7 +171,6 @@ function complete(spec: GemmSpec): Full {
   const epilogue = spec.epilogue ?? identity;
   const cElem = spec.cElem ?? lane.elem;
   const isPlain = epilogue.name === identity.name && cElem === lane.elem;
-  const apart = epilogue.math === true && elemBytes[cElem] === elemBytes[lane.elem];
   const accumulate = spec.accumulate ?? false;
   if (accumulate && !isPlain) throw new InternalError("sums that start in C are the lane's own, and have no epilogue");
   return {
@@ -182,9 +185,10 @@ function complete(spec: GemmSpec): Full {
     cElem,
     n: spec.n,
     fused: spec.fused,
+    aColumn: spec.a === "columns" ? spec.strides?.aColumn : undefined,
+    bRow: spec.b === "rows" ? spec.strides?.bRow : undefined,
     accumulate,
-    blocked: spec.a !== "rows" && (isPlain || apart),
-    apart,
+    blocked: spec.a !== "rows" && isPlain,
   };
 }
 
@@ -195,7 +199,8 @@ const storage = (s: Full): string =>
 
 function stem(s: Full, part = "gemm"): string {
   const epilogue = s.epilogue.name === "" ? "" : `_${s.epilogue.name}`;
-  return `${s.lane.name}_${part}_${s.a}_${s.b}${storage(s)}${s.accumulate ? "_accumulate" : ""}${epilogue}`;
+  const [a, b] = [s.aColumn ?? "", s.bRow ?? ""];
+  return `${s.lane.name}_${part}_${s.a}${a}_${s.b}${b}${storage(s)}${s.accumulate ? "_accumulate" : ""}${epilogue}`;
 }
 
 /** Steps of the reduction in one turn of the inner loop: fewer pointer updates where consecutive A[m, k] are neighbours. */
@@ -270,19 +275,20 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
       for (let r = 0; r < (neighbours ? 1 : mr); r++)
         aAt.push(f.mut(`a_${r}`, r === 0 ? aTile : add(aAt[r - 1]!, aRowBytes)));
       const bAt = f.mut("b_", b);
-      // Neighbours along K are reached by constant offsets and their pointers move once a turn; others move every step.
+      // Steps at known distances are reached by constant offsets, and pointers move once a turn; others move every step.
+      const apartA = s.a === "rows" ? 1 : s.aColumn;
+      const apartB = s.b === "packed" ? s.nr : s.bRow;
       const loadA = (u: number) => (r: number) =>
-        neighbours ? splatStep(lane, s.aElem, aAt[0]!, r) : splatStep(lane, s.aElem, aAt[r]!, s.a === "rows" ? u : 0);
-      const vectorB = (u: number) => (v: number) =>
-        columnVector(lane, s.bElem, bAt, (s.b === "packed" ? u * s.nr : 0) + columnOf(v));
+        splatStep(lane, s.aElem, aAt[neighbours ? 0 : r]!, (neighbours ? r : 0) + u * (apartA ?? 0));
+      const vectorB = (u: number) => (v: number) => columnVector(lane, s.bElem, bAt, u * (apartB ?? 0) + columnOf(v));
       const step = (u: number, loadB = vectorB(u)) => {
         tileStep(f, lane, acc, loadA(u), loadB);
-        if (s.a !== "rows") for (const p of aAt) f.assign(p, add(p, aStep));
-        if (s.b === "rows") f.assign(bAt, add(bAt, bStep));
+        if (apartA === undefined) for (const p of aAt) f.assign(p, add(p, aStep));
+        if (apartB === undefined) f.assign(bAt, add(bAt, bStep));
       };
       const advance = (steps: number) => {
-        if (s.a === "rows") for (const p of aAt) f.assign(p, add(p, steps * aBytes));
-        if (s.b === "packed") f.assign(bAt, add(bAt, steps * s.nr * bBytes));
+        if (apartA !== undefined) for (const p of aAt) f.assign(p, add(p, steps * apartA * aBytes));
+        if (apartB !== undefined) f.assign(bAt, add(bAt, steps * apartB * bBytes));
       };
       if (s.b === "rows" && exist !== undefined) {
         // A vector of the last rows of B may reach beyond the operand: these are read element by element.
@@ -312,8 +318,6 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
  */
 export function gemm(spec: GemmSpec): GemmKernel {
   const s = complete(spec);
-  // What is finished apart is stored as it is summed.
-  const sums: Full = s.apart ? { ...s, epilogue: identity, cElem: s.lane.elem, apart: false } : s;
   const { lane, mr, nr } = s;
   if (chunkColumns % nr !== 0) throw new InternalError(`panels of ${nr} columns do not fill chunks of ${chunkColumns}`);
   const panels = panelsOf(lane, nr, spec.n);
@@ -361,7 +365,7 @@ export function gemm(spec: GemmSpec): GemmKernel {
           const rowsOf = (rowsOfA: Expr, first: Expr, end: Expr) => {
             /** Tiles of `size` rows from row `at` on, in the columns of `tile`, which starts `after` the panel's first. */
             const call = (size: number, tile: TileWidth, after: number, at: Expr, rows: Expr) =>
-              f.callNamed(helpers.use(strip(sums, size, tile)), {
+              f.callNamed(helpers.use(strip(s, size, tile)), {
                 ...p,
                 ...extra,
                 k: count,
@@ -405,18 +409,9 @@ export function gemm(spec: GemmSpec): GemmKernel {
               rowsOf(at, panel, f.let("panelEnd", minS(blockEnd, add(panel, rowPanel))));
             });
         });
-      const finish = () =>
-        coverColumns(f, lane, panels, column0, columnEnd, (width, column, columns) => {
-          const at = add(cAt, mul(column, cBytes));
-          const rows = sub(blockEnd, row0);
-          const tile = sharedWidth(panels, width);
-          const place = { c: at, rows, batch, row: row0, column, columns };
-          f.callNamed(helpers.use(finishing(s, tile)), { ...p, ...extra, ...place });
-        });
       const started = i32(s.accumulate ? 1 : 0);
       if (!s.blocked) {
         tiles(aAt, i32(0), k, started);
-        if (s.apart) finish();
         return;
       }
       const from = f.mut("from", i32(0));
@@ -427,8 +422,7 @@ export function gemm(spec: GemmSpec): GemmKernel {
         tiles(source, from, count, s.accumulate ? started : from);
         f.assign(from, add(from, blockK));
       });
-      if (s.apart) finish();
     });
   });
-  return { fn, helpers: helpers.list(), chunkRows, chunkColumns, mr, nr, finishesApart: s.apart };
+  return { fn, helpers: helpers.list(), chunkRows, chunkColumns, mr, nr };
 }

@@ -44,7 +44,9 @@ function draw(seed: number): Case {
   const upTo = (n: number) => 1 + Math.floor(random() * n);
   const chance = (p: number) => random() < p;
   const batch = Array.from({ length: upTo(3) - 1 }, () => upTo(3));
-  const [l, s] = [chance(0.2) ? upTo(15) : 15 + upTo(70), upTo(80)];
+  const isFew = chance(0.3);
+  const l = isFew ? upTo(15) : 15 + upTo(70);
+  const s = isFew && chance(0.5) ? 90 + upTo(150) : upTo(80);
   const [d, e] = [chance(0.3) ? 16 : upTo(37), chance(0.3) ? 32 : upTo(37)];
   const shared = () => {
     const own = batch.map((n) => (chance(0.3) ? 1 : n));

@@ -181,6 +181,20 @@ describe("gemm f32", () => {
               check({ lane: "f32", a, b, mr, nr }, { m, n, k, batch: k < 300 ? 2 : 1 }, true);
     });
 
+  it("reaches steps at known strides by offsets", () => {
+    for (const a of ["rows", "columns"] as const)
+      for (const [m, n] of [
+        [32, 16],
+        [9, 21],
+        [7, 3],
+      ] as const)
+        for (const k of [0, 1, 7, 8, 9, 300]) {
+          const strides = { aColumn: m, bRow: n };
+          check({ lane: "f32", a, b: "rows", mr: 2, nr: 16, strides }, { m, n, k });
+          check({ lane: "f32", a, b: "rows", mr: 2, nr: 16, strides, n, accumulate: true }, { m, n, k });
+        }
+  });
+
   it("cuts rows and columns into even blocks, of which the last may be empty", () => {
     for (const a of ["rows", "columns", "panels"] as const)
       for (const [m, n] of [

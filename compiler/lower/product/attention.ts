@@ -45,7 +45,8 @@ function sizesOf(
   };
   const [keySteps, valueSteps] = [stepsOf(k), stepsOf(v)];
   const wide = scratch.wide === 2 ? dimAdd(d, e) : d;
-  const elements = dimMul(attentionBlock, dimAdd(wide, dimMul(scratch.deep, s)));
+  const blockRows = dimAdd(dimAdd(wide, dimMul(scratch.deep, s)), scratch.single);
+  const elements = dimMul(attentionBlock, blockRows);
   const axes = isShared ? batch.length : 0;
   const maskStrides = mask ? stridesOf(mask.shape).map((step, a) => (mask.shape[a] === 1 ? 0 : step)) : [];
   const steps = batch.slice(0, axes).map((n, i) => ({
