@@ -43,6 +43,8 @@ export interface Epilogue {
    * there is nothing of the kind.
    */
   readonly ahead?: (b: Block, column: Expr, params: readonly Expr[]) => Ahead;
+  /** Whether it calls functions of the math library, whose constants are many: kernels then finish sums in a loop of their own. */
+  readonly math?: boolean;
   /** Whether what it gives lies within the integer type that it is stored as, so that saturating does not change it. */
   readonly fits?: boolean;
 }

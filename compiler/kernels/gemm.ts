@@ -53,6 +53,7 @@ import {
   tileName,
 } from "./columns.js";
 import { type Epilogue, identity } from "./epilogue.js";
+import { finishing } from "./finish.js";
 import {
   aheadOfTile,
   columnVector,
@@ -127,6 +128,8 @@ export interface GemmKernel extends Kernel {
   readonly chunkColumns: number;
   readonly mr: number;
   readonly nr: number;
+  /** Whether the sums wait in C for the epilogue: C then lies over nothing that the epilogue reads. */
+  readonly finishesApart: boolean;
 }
 
 /** Parameters of every GEMM entry, before those of the epilogue. */
@@ -161,6 +164,8 @@ interface Full extends Required<Omit<GemmSpec, "lane" | "n" | "fused" | "strides
   readonly bRow: number | undefined;
   /** Whether K is taken in blocks, between which the sums wait in C. */
   readonly blocked: boolean;
+  /** Whether all sums of a chunk wait in C until the epilogue comes. */
+  readonly apart: boolean;
 }
 
 function complete(spec: GemmSpec): Full {
@@ -171,6 +176,7 @@ function complete(spec: GemmSpec): Full {
   const epilogue = spec.epilogue ?? identity;
   const cElem = spec.cElem ?? lane.elem;
   const isPlain = epilogue.name === identity.name && cElem === lane.elem;
+  const apart = epilogue.math === true && elemBytes[cElem] === elemBytes[lane.elem];
   const accumulate = spec.accumulate ?? false;
   if (accumulate && !isPlain) throw new InternalError("sums that start in C are the lane's own, and have no epilogue");
   return {
@@ -188,7 +194,8 @@ function complete(spec: GemmSpec): Full {
     aColumn: spec.a === "columns" ? spec.strides?.aColumn : undefined,
     bRow: spec.b === "rows" ? spec.strides?.bRow : undefined,
     accumulate,
-    blocked: spec.a !== "rows" && isPlain,
+    blocked: spec.a !== "rows" && (isPlain || apart),
+    apart,
   };
 }
 
@@ -318,6 +325,8 @@ function strip(s: Full, mr: number, width: TileWidth): LoopFunction {
  */
 export function gemm(spec: GemmSpec): GemmKernel {
   const s = complete(spec);
+  // What is finished apart is stored as it is summed.
+  const sums: Full = s.apart ? { ...s, epilogue: identity, cElem: s.lane.elem, apart: false } : s;
   const { lane, mr, nr } = s;
   if (chunkColumns % nr !== 0) throw new InternalError(`panels of ${nr} columns do not fill chunks of ${chunkColumns}`);
   const panels = panelsOf(lane, nr, spec.n);
@@ -365,7 +374,7 @@ export function gemm(spec: GemmSpec): GemmKernel {
           const rowsOf = (rowsOfA: Expr, first: Expr, end: Expr) => {
             /** Tiles of `size` rows from row `at` on, in the columns of `tile`, which starts `after` the panel's first. */
             const call = (size: number, tile: TileWidth, after: number, at: Expr, rows: Expr) =>
-              f.callNamed(helpers.use(strip(s, size, tile)), {
+              f.callNamed(helpers.use(strip(sums, size, tile)), {
                 ...p,
                 ...extra,
                 k: count,
@@ -409,9 +418,18 @@ export function gemm(spec: GemmSpec): GemmKernel {
               rowsOf(at, panel, f.let("panelEnd", minS(blockEnd, add(panel, rowPanel))));
             });
         });
+      const finish = () =>
+        coverColumns(f, lane, panels, column0, columnEnd, (width, column, columns) => {
+          const at = add(cAt, mul(column, cBytes));
+          const rows = sub(blockEnd, row0);
+          const tile = sharedWidth(panels, width);
+          const place = { c: at, rows, batch, row: row0, column, columns };
+          f.callNamed(helpers.use(finishing(s, tile)), { ...p, ...extra, ...place });
+        });
       const started = i32(s.accumulate ? 1 : 0);
       if (!s.blocked) {
         tiles(aAt, i32(0), k, started);
+        if (s.apart) finish();
         return;
       }
       const from = f.mut("from", i32(0));
@@ -422,7 +440,8 @@ export function gemm(spec: GemmSpec): GemmKernel {
         tiles(source, from, count, s.accumulate ? started : from);
         f.assign(from, add(from, blockK));
       });
+      if (s.apart) finish();
     });
   });
-  return { fn, helpers: helpers.list(), chunkRows, chunkColumns, mr, nr };
+  return { fn, helpers: helpers.list(), chunkRows, chunkColumns, mr, nr, finishesApart: s.apart };
 }

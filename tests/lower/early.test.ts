@@ -7,12 +7,13 @@ import { graph, param, type Value } from "../../ir/graph.js";
 import { constantLike } from "../../ir/ops/constant.js";
 import { dotGeneral } from "../../ir/ops/contraction.js";
 import { conv } from "../../ir/ops/conv.js";
-import { max, min, round } from "../../ir/ops/elementwise.js";
+import { max, min, round, tanh } from "../../ir/ops/elementwise.js";
 import { evaluate } from "../../ir/reference.js";
 import type { Tensor } from "../../ir/tensor.js";
 import { loopPipeline } from "../../passes/loop/pipeline.js";
 import { runPipeline } from "../../passes/pipeline.js";
 import { type Random, randomTensor, seeded } from "../graph/random.js";
+import { disagreement } from "../ops/accuracy.js";
 import { type Case, runCases } from "./run.js";
 
 const attrs = { batchA: [], batchB: [], contractA: [1], contractB: [0] };
@@ -111,6 +112,32 @@ describe("epilogues over integers", () => {
     for (const [i, c] of cases.entries()) {
       const [want] = evaluate(c.graph, c.feeds);
       expect([...got[i]![0]!.data], `seed ${i + 1}`).toEqual([...want!.data]);
+    }
+  });
+});
+
+describe("epilogues with functions of the math library", () => {
+  it("finish sums that wait where the results go, also in blocks of K", async () => {
+    const cases = Array.from({ length: 40 }, (_, seed): Case => {
+      const feeds = new Feeds(seeded(seed + 1));
+      const { random } = feeds;
+      const transposed = random() < 0.5;
+      const [m, n] = [1 + Math.floor(random() * 30), 1 + Math.floor(random() * 80)];
+      const k = 1 + Math.floor(random() * (random() < 0.5 ? 20 : 600));
+      // Whole numbers, so that sums are exact in any order.
+      const whole = (shape: readonly number[]) => asType(feeds.add("i8", shape), pick(random, ["f32", "i32"]));
+      const [a, b] = [whole(transposed ? [k, m] : [m, k]), whole([k, n])];
+      const sums = dotGeneral([asType(a, b.type.dtype), b], { ...attrs, contractA: [transposed ? 0 : 1] });
+      let x = np.mul(asType(sums, "f32"), feeds.add("f32", [1]));
+      if (random() < 0.5) x = np.add(x, feeds.add("f32", [n]));
+      if (random() < 0.5) x = np.add(x, feeds.add("f32", [m, n]));
+      return { graph: graph("g", feeds.params, [tanh([x])], ["y"]), feeds: feeds.tensors };
+    });
+    const lowered = cases.map((c) => ({ ...c, graph: runPipeline(defaultPipeline, c.graph) }));
+    const got = await runCases(lowered, { optimize: loopPipeline });
+    for (const [i, c] of cases.entries()) {
+      const [want] = evaluate(c.graph, c.feeds);
+      expect(disagreement(got[i]![0]!, want!, { ulp: 4 }), `seed ${i + 1}`).toBeUndefined();
     }
   });
 });

@@ -86,7 +86,7 @@ function emitDot(ctx: LowerContext, node: Node<"dotGeneral">, to: View, finish: 
       ...(bytes ? byteArgs(kernel, bytes, k as number) : {}),
     },
     epilogue: finish.args,
-    inPlace: { written: "c", over: finish.over },
+    inPlace: { written: "c", over: kernel.finishesApart ? [] : finish.over },
     loc: node.loc,
   });
 }

@@ -3,11 +3,12 @@
 import { type Dim, dimEqual } from "../../../ir/dim.js";
 import { type DType, dtypeInfo, isFloat, isStorageOnly } from "../../../ir/dtype.js";
 import type { Shape, Value } from "../../../ir/graph.js";
-import type { Elem, Expr, LoopParam } from "../../../ir/loop.js";
+import type { Elem, Expr, LoopParam, Stmt } from "../../../ir/loop.js";
 import { Block } from "../../../ir/loop-block.js";
 import * as B from "../../../ir/loop-build.js";
 import { printExpr, printStmts } from "../../../ir/loop-print.js";
 import { isVector } from "../../../ir/loop-types.js";
+import { visitExprs } from "../../../ir/loop-walk.js";
 import type { Ahead, Epilogue } from "../../kernels/epilogue.js";
 import { type Access, type Arg, typeOfArg, type View } from "../../schedule.js";
 import { elemOf, type KernelHost, type KernelPool, registerOf } from "../core/kernel-builder.js";
@@ -129,6 +130,7 @@ export function epilogueOf(
     params,
     // Registers hold numbers of their dtype.
     fits: true,
+    math: hasMath([...trial.stmts, { kind: "let", name: "result", value: result }]),
     apply: (block, acc, at, given, ahead) => emit(hostOf(block, given), acc, [at.batch, at.row, at.column], ahead),
     ...(early.parts.length > 0 || early.started
       ? { ahead: (block, column, given) => emitAhead(hostOf(block, given), column) }
@@ -141,6 +143,14 @@ export function epilogueOf(
     return own.every((p) => dimEqual(p.at, place.flat)) ? [i] : [];
   });
   return { epilogue, args, over, dtype: to.type.dtype };
+}
+
+function hasMath(body: readonly Stmt[]): boolean {
+  let found = false;
+  visitExprs(body, (e) => {
+    found ||= e.kind === "math";
+  });
+  return found;
 }
 
 const keyOf = (d: Dim): string => (typeof d === "number" ? String(d) : d.key);
