@@ -279,11 +279,13 @@ export const words = {
     return [{ where: "memory", message, hint: "use smaller sizes, or raise maxMemoryBytes" }];
   },
 
-  /** So does what outlives runs. @param allowed undefined where the platform does not give it */
+  /** A thread could not be had. */
   worker(why: unknown): readonly Problem[] {
     const hint = "say where worker.js lies with the option workerUrl, or load with { threads: 1 }";
     return [{ where: "threads", message: `a worker did not start: ${why}`, hint }];
   },
+
+  /** What outlives runs needs more bytes than are allowed or to be had. @param allowed undefined where the platform does not give it */
   modelMemory(needed: number, allowed?: number): readonly Problem[] {
     return allowed === undefined
       ? [{ where: "memory", message: `the platform does not give ${mebibytes(needed)}` }]

@@ -99,6 +99,7 @@ function readerOf(body: ReadableStream<Bytes>): {
     return body.getReader();
   }
 }
+
 /** A string is a path in Node, relative to the working directory, and relative to the page in browsers. */
 export async function resolve(source: string | URL): Promise<URL> {
   if (source instanceof URL) return source;

@@ -58,14 +58,21 @@ async function profileOnce({ session }: Opened, feeds: EntryFeeds, times: Times,
   }
 }
 
-/** Milliseconds of each choice's steps. */
-function ofChoices({ steps }: Opened, times: Times): ReadonlyMap<number, number> {
-  const sums = new Map<number, number>();
+/** Milliseconds of each choice's steps, and of all steps. */
+interface Spent {
+  readonly choices: ReadonlyMap<number, number>;
+  readonly whole: number;
+}
+
+function spentIn({ steps }: Opened, times: Times): Spent {
+  const choices = new Map<number, number>();
+  let whole = 0;
   for (const [entry, rows] of times)
     rows.forEach((ms, i) => {
-      for (const choice of steps[entry]![i] ?? []) sums.set(choice, (sums.get(choice) ?? 0) + ms);
+      whole += ms;
+      for (const choice of steps[entry]![i] ?? []) choices.set(choice, (choices.get(choice) ?? 0) + ms);
     });
-  return sums;
+  return { choices, whole };
 }
 
 /** Times of a session that is warm and of one that is not, run in turn: what slows the machine down slows down both. */
@@ -73,7 +80,7 @@ async function compare(
   a: Opened,
   b: Opened,
   { feeds, warmUpMs, measureMs }: MeasureOptions,
-): Promise<readonly [ReadonlyMap<number, number>, ReadonlyMap<number, number>]> {
+): Promise<readonly [Spent, Spent]> {
   const once = async (o: Opened, times: Times, repeat: number): Promise<number> => {
     const start = performance.now();
     await profileOnce(o, feeds, times, repeat);
@@ -85,7 +92,7 @@ async function compare(
   const [timesA, timesB]: readonly [Times, Times] = [new Map(), new Map()];
   for (let spent = 0, i = 0; spent < 2 * measureMs || i < 3; i++)
     spent += (await once(a, timesA, repeat)) + (await once(b, timesB, repeat));
-  return [ofChoices(a, timesA), ofChoices(b, timesB)];
+  return [spentIn(a, timesA), spentIn(b, timesB)];
 }
 
 /** Milliseconds that each choice takes without tuning. */
@@ -96,7 +103,7 @@ export async function untunedTimes(untuned: Opened, options: MeasureOptions): Pr
     await profileOnce(untuned, options.feeds, times, 1);
     spent += performance.now() - start;
   }
-  return ofChoices(untuned, times);
+  return spentIn(untuned, times).choices;
 }
 
 /** What of a round is clearly faster than without tuning. */
@@ -105,7 +112,7 @@ export async function measureRound(untuned: Opened, round: Round, options: Measu
   try {
     const [before, after] = await compare(untuned, opened, options);
     return [...round].flatMap(([choice, candidate]) => {
-      const [untunedMs, ms] = [before.get(choice) ?? 0, after.get(choice) ?? 0];
+      const [untunedMs, ms] = [before.choices.get(choice) ?? 0, after.choices.get(choice) ?? 0];
       return ms > 0 && ms < (1 - clearGain) * untunedMs ? [{ choice, candidate, ms, untunedMs }] : [];
     });
   } finally {
@@ -123,12 +130,27 @@ export function bestOf(found: readonly Found[]): readonly Found[] {
   return [...best.values()].sort((a, b) => a.choice - b.choice);
 }
 
-/** Those of the candidates that a second measurement, of all of them at once, finds clearly faster again. */
+/** How often a choice has to be clearly faster before it is believed: what else the machine does makes one measurement in some wrong. */
+const confirmations = 3;
+
+/**
+ * Those of the candidates that are clearly faster in each of several measurements with fresh sessions, all of them at once; none, if then
+ * the runs as a whole are no faster.
+ */
 export async function confirmed(
   untuned: Opened,
   found: readonly Found[],
   options: MeasureOptions,
 ): Promise<readonly Found[]> {
-  if (found.length === 0) return [];
-  return measureRound(untuned, new Map(found.map((f) => [f.choice, f.candidate])), options);
+  let left = found;
+  for (let i = 0; i < confirmations && left.length > 0; i++)
+    left = await measureRound(untuned, new Map(left.map((f) => [f.choice, f.candidate])), options);
+  if (left.length === 0) return [];
+  const all = await options.open(new Map(left.map((f) => [f.choice, f.candidate])));
+  try {
+    const [before, after] = await compare(untuned, all, options);
+    return after.whole < before.whole ? left : [];
+  } finally {
+    all.session.dispose();
+  }
 }

@@ -158,8 +158,8 @@ function feedsFor(session: TunableSession, steps: StepChoices, { feeds, dims = {
 }
 
 /**
- * Compiles and times the model with other kernels and tiles in each round, and says what was clearly faster, twice: more than 3 %. What is
- * as fast as without tuning is not among the choices, so noise changes no artefact.
+ * Compiles and times the model with other kernels and tiles in each round, and says what was clearly faster, by more than 3 %, whenever it was
+ * measured. What is as fast as without tuning is not among the choices, so noise changes no artefact.
  *
  * @example
  * const tuning = await tune(model, { load });
