@@ -65,7 +65,9 @@ export type Batched<V> = V extends Tensor | TensorData | number | bigint | boole
     : readonly V[];
 export type Batch<T> = T extends Tensor | TensorData | string | number | bigint | boolean | readonly unknown[]
   ? Batched<T>
-  : { readonly [K in keyof T]: Batched<T[K]> } & { readonly [made: string]: unknown };
+  : Joined<T> & { readonly [made: string]: Joined<T>[keyof T] extends Tensor ? Tensor : unknown };
+/** The fields, and what padding makes beside them. Where all are tensors, a batch can be fed to a session as it is. */
+type Joined<T> = { readonly [K in keyof T]: Batched<T[K]> };
 
 export interface MapOptions {
   /** Lets the function draw random numbers, which hang on this seed, the epoch and the place of the element. */

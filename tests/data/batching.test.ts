@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type Dataset, dataset } from "../../runtime/data/index.js";
-import { load, type Tensor, TrainingSession } from "../../runtime/index.js";
+import { type Feeds, load, type Tensor, TrainingSession } from "../../runtime/index.js";
 import { trainArtifact } from "../runtime/fixture.js";
 
 const range = (n: number): number[] => [...Array(n).keys()];
@@ -26,6 +26,13 @@ describe("batch", () => {
     });
     expect(await first(dataset([1, 2, 3]).batch(2))).toEqual({ dtype: "f32", shape: [2], data: Float32Array.of(1, 2) });
     expect(await first(dataset(["a", "b"]).batch(2))).toEqual(["a", "b"]);
+  });
+
+  it("are what a session takes, by their type too, where all fields are tensors", async () => {
+    const feeds: Feeds = await first(dataset({ x: Float32Array.of(1, 2), y: Int32Array.of(3, 4) }).batch(2));
+    expect(list(feeds.x)).toEqual([1, 2]);
+    const { tag }: { readonly tag: readonly string[] } = await first(dataset([{ tag: "a", n: 1 }]).batch(1));
+    expect(tag).toEqual(["a"]);
   });
 
   it("keeps the dtype of columns, and takes another one where all values fit", async () => {

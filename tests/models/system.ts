@@ -26,8 +26,8 @@ export interface System {
   readonly exported: readonly Exported[];
 }
 
-/** Folders of models/ with a train.ts. Each is described by a file of its name in tests/models/systems. */
+/** Folders of models/ that hold a system. Each is described by a file of its name in tests/models/systems. */
 export const folders = readdirSync(new URL("../../models/", import.meta.url), { withFileTypes: true })
-  .filter((entry) => entry.isDirectory() && entry.name !== "data")
+  .filter((entry) => entry.isDirectory() && !["data", "environments"].includes(entry.name))
   .map((entry) => entry.name)
   .sort();
