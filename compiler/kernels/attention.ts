@@ -42,7 +42,9 @@ import {
 import { attentionRows, hasRows } from "./attention-row.js";
 import { chooseTile } from "./choose-tile.js";
 import { Helpers } from "./columns.js";
-import { type GemmKernel, gemm, type Kernel } from "./gemm.js";
+import { gemm } from "./gemm.js";
+import type { GemmKernel } from "./gemm-spec.js";
+import type { Kernel } from "./kernel.js";
 import { ints } from "./tile.js";
 
 export { type AttentionMask, attentionBlock };

@@ -12,7 +12,7 @@ import { add, constant, load, mul, shuffle, sub, xor } from "../../ir/loop-build
 import { isVector } from "../../ir/loop-types.js";
 import { type DepthwiseSpec, pixelsOfTile } from "./depthwise.js";
 import { depthwiseWalk } from "./depthwise-walk.js";
-import type { Kernel } from "./gemm.js";
+import type { Kernel } from "./kernel.js";
 import { forChannels } from "./pool.js";
 import { lanes, multiplyAdd } from "./tile.js";
 

@@ -50,7 +50,8 @@ import {
 } from "./columns.js";
 import { segmentParams } from "./conv-walk.js";
 import { identity } from "./epilogue.js";
-import { type Kernel, rowTiles } from "./gemm.js";
+import { rowTiles } from "./gemm-spec.js";
+import type { Kernel } from "./kernel.js";
 import { int, ints, type Lane, lanes, reduction, startTile, storeTile, tileStep } from "./tile.js";
 
 export interface ConvGradSpec {

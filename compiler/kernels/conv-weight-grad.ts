@@ -38,7 +38,8 @@ import { coverColumns, existing, firstColumn, Helpers, panelsOf, type TileWidth,
 import type { ConvGradSpec } from "./conv-input-grad.js";
 import { segmentParams } from "./conv-walk.js";
 import { identity } from "./epilogue.js";
-import { type Kernel, rowTiles } from "./gemm.js";
+import { rowTiles } from "./gemm-spec.js";
+import type { Kernel } from "./kernel.js";
 import { int, type Lane, lanes, loadTile, partialVector, reduction, startTile, storeTile, tileStep } from "./tile.js";
 
 export interface WeightGradSpec extends ConvGradSpec {

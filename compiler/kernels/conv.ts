@@ -36,7 +36,8 @@ import {
 } from "./columns.js";
 import { pixelWalk, segmentLoops, segmentParams, walkParams } from "./conv-walk.js";
 import { type Epilogue, identity } from "./epilogue.js";
-import { type Kernel, rowTiles } from "./gemm.js";
+import { rowTiles } from "./gemm-spec.js";
+import type { Kernel } from "./kernel.js";
 import {
   aheadOfTile,
   columnVector,

@@ -17,7 +17,7 @@ import type { Block } from "../../ir/loop-block.js";
 import { add, binary, constant, i32, load, mul, shuffle } from "../../ir/loop-build.js";
 import { columnsSeen, depthwiseWalk } from "./depthwise-walk.js";
 import type { Ahead } from "./epilogue.js";
-import type { Kernel } from "./gemm.js";
+import type { Kernel } from "./kernel.js";
 import { forChannels, type PoolSpec } from "./pool.js";
 
 export type DepthwisePairsSpec = Omit<PoolSpec, "elem"> & {

@@ -27,7 +27,7 @@ import {
   sub,
 } from "../../ir/loop-build.js";
 import { type Ahead, identity } from "./epilogue.js";
-import type { Kernel } from "./gemm.js";
+import type { Kernel } from "./kernel.js";
 import { firstAtLeast, inBounds, nameOf, type PoolSpec, passedOn, sizes, sizeVariables, tapRange } from "./pool.js";
 import { int, ints, narrowed } from "./tile.js";
 

@@ -14,7 +14,7 @@
 import { type Elem, type Expr, elemBytes, type LoopType } from "../../ir/loop.js";
 import { add, and, constant, load, ltS, mul } from "../../ir/loop-build.js";
 import { columnsSeen, depthwiseWalk } from "./depthwise-walk.js";
-import type { Kernel } from "./gemm.js";
+import type { Kernel } from "./kernel.js";
 import { forChannels, type PoolSpec } from "./pool.js";
 import { lanes, multiplyAdd } from "./tile.js";
 

@@ -9,7 +9,7 @@ import { elemBytes } from "../../ir/loop.js";
 import { buildFunction } from "../../ir/loop-block.js";
 import { add, divS, eq, i32, load, mul, named, param, pointer, remS } from "../../ir/loop-build.js";
 import { type Epilogue, identity } from "./epilogue.js";
-import type { Kernel } from "./gemm.js";
+import type { Kernel } from "./kernel.js";
 import { int, ints, lanes } from "./tile.js";
 
 export interface InterleaveSpec {

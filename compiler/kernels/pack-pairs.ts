@@ -10,7 +10,7 @@
 import { elemBytes } from "../../ir/loop.js";
 import { buildFunction } from "../../ir/loop-block.js";
 import { add, and, divS, fill, load, minS, mul, named, pointer, remS, shrU, sub } from "../../ir/loop-build.js";
-import type { Kernel } from "./gemm.js";
+import type { Kernel } from "./kernel.js";
 import { packChunkPanels } from "./pack.js";
 import { int, ints } from "./tile.js";
 

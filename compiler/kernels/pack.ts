@@ -13,7 +13,7 @@ import { elemBytes } from "../../ir/loop.js";
 import { type Block, buildFunction } from "../../ir/loop-block.js";
 import { add, constant, divS, eq, load, minS, mul, named, pointer, remS, shuffle, sub } from "../../ir/loop-build.js";
 import { elemKind } from "../../ir/loop-types.js";
-import type { Kernel } from "./gemm.js";
+import type { Kernel } from "./kernel.js";
 import { int, ints } from "./tile.js";
 
 type Numbers = { readonly length: number; [i: number]: number } | { readonly length: number; [i: number]: bigint };

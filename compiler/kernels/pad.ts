@@ -4,7 +4,7 @@ import type { Elem } from "../../ir/loop.js";
 import { elemBytes } from "../../ir/loop.js";
 import { buildFunction } from "../../ir/loop-block.js";
 import { add, and, copy, divS, fill, geS, ltS, mul, named, pointer, remS, sub } from "../../ir/loop-build.js";
-import type { Kernel } from "./gemm.js";
+import type { Kernel } from "./kernel.js";
 import { int, ints } from "./tile.js";
 
 const sizes = ints("d", "h", "row", "padFront", "padTop", "padLeft", "paddedD", "paddedH", "paddedRow");

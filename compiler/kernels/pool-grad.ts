@@ -24,7 +24,7 @@ import {
   select,
   sub,
 } from "../../ir/loop-build.js";
-import type { Kernel } from "./gemm.js";
+import type { Kernel } from "./kernel.js";
 import {
   firstAtLeast,
   forChannels,

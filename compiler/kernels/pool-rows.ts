@@ -40,7 +40,7 @@ import {
   sub,
 } from "../../ir/loop-build.js";
 import { isVector } from "../../ir/loop-types.js";
-import type { Kernel } from "./gemm.js";
+import type { Kernel } from "./kernel.js";
 import { laneOf, lowest, nameOf, type PoolLane, type PoolSpec, passedOn } from "./pool.js";
 import { int, ints } from "./tile.js";
 

@@ -39,7 +39,7 @@ import {
 } from "../../ir/loop-build.js";
 import { elemKind } from "../../ir/loop-types.js";
 import { type Epilogue, identity } from "./epilogue.js";
-import type { Kernel } from "./gemm.js";
+import type { Kernel } from "./kernel.js";
 import { int, ints } from "./tile.js";
 
 /** Depth, height, width; 1 (0 for padding) for axes that aren't there. */

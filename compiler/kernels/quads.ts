@@ -39,7 +39,9 @@ import {
 } from "../../ir/loop-build.js";
 import { evenBlocks } from "./columns.js";
 import { type Epilogue, identity } from "./epilogue.js";
-import { type GemmKernel, type GemmSpec, gemm, gemmParams, type Kernel } from "./gemm.js";
+import { gemm } from "./gemm.js";
+import { type GemmKernel, type GemmSpec, gemmParams } from "./gemm-spec.js";
+import type { Kernel } from "./kernel.js";
 import { int, ints } from "./tile.js";
 
 /** Columns whose pairs fill a vector. */

@@ -19,7 +19,7 @@ import type { Elem, Expr, LoopParam } from "../../ir/loop.js";
 import { elemBytes } from "../../ir/loop.js";
 import { type Block, buildFunction } from "../../ir/loop-block.js";
 import * as B from "../../ir/loop-build.js";
-import type { Kernel } from "./gemm.js";
+import type { Kernel } from "./kernel.js";
 import { fieldsOf, type PlaneStorage, planesOf, type RowStorageName, rowStorages } from "./row-storage.js";
 import { int, ints } from "./tile.js";
 

@@ -40,7 +40,7 @@ import {
 } from "../../ir/loop-build.js";
 import { evenBlocks, Helpers, panelsOf } from "./columns.js";
 import { type Epilogue, identity } from "./epilogue.js";
-import type { Kernel } from "./gemm.js";
+import type { Kernel } from "./kernel.js";
 import { fewRows } from "./row-arrange.js";
 import { type RowStorageName, rowStorages } from "./row-storage.js";
 import { lane, planeParams, type Strip, stem, strip, type ZeroPoints } from "./row-strip.js";

@@ -31,7 +31,7 @@ import {
   sub,
 } from "../../ir/loop-build.js";
 import { elemKind } from "../../ir/loop-types.js";
-import type { Kernel } from "./gemm.js";
+import type { Kernel } from "./kernel.js";
 import { int, ints } from "./tile.js";
 
 export interface TransposeSpec {

@@ -19,7 +19,8 @@ import { buildFunction } from "../../ir/loop-block.js";
 import { add, divS, geS, i32, load, maxS, minS, mul, named, param, pointer, remS, sub } from "../../ir/loop-build.js";
 import { evenBlocks } from "./columns.js";
 import { type Epilogue, identity } from "./epilogue.js";
-import { gemm, type Kernel } from "./gemm.js";
+import { gemm } from "./gemm.js";
+import type { Kernel } from "./kernel.js";
 import { int, ints } from "./tile.js";
 import { type WinogradEdge, winogradForms, winogradPatch, winogradPoints } from "./winograd-forms.js";
 

@@ -8,7 +8,8 @@ import {
   type Epilogue,
   relu,
 } from "../../compiler/kernels/epilogue.js";
-import { type GemmSpec, gemm, rowPanel } from "../../compiler/kernels/gemm.js";
+import { gemm } from "../../compiler/kernels/gemm.js";
+import { type GemmSpec, rowPanel } from "../../compiler/kernels/gemm-spec.js";
 import { packChunkPanels, packedLength, packKernel, packPanels } from "../../compiler/kernels/pack.js";
 import { lanes } from "../../compiler/kernels/tile.js";
 import { Arena, expectClose, type NumberArray, onEngine, randomArray } from "./run.js";

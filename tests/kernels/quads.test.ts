@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Epilogue } from "../../compiler/kernels/epilogue.js";
-import type { Kernel } from "../../compiler/kernels/gemm.js";
+import type { Kernel } from "../../compiler/kernels/kernel.js";
 import { packedPairsLength, packPairs } from "../../compiler/kernels/pack-pairs.js";
 import { byteProduct, byteProductScratch, readyWeightsKernel } from "../../compiler/kernels/quads.js";
 import { emitModule } from "../../compiler/wasm/emit.js";

@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from "vitest";
 import type { Epilogue } from "../../compiler/kernels/epilogue.js";
-import type { Kernel } from "../../compiler/kernels/gemm.js";
+import type { Kernel } from "../../compiler/kernels/kernel.js";
 import { int } from "../../compiler/kernels/tile.js";
 import type { KernelRow } from "../../compiler/lower/core/kernel-row.js";
 import { addMicroKernel, viewArg } from "../../compiler/lower/core/micro-kernel.js";

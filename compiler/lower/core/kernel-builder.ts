@@ -15,7 +15,7 @@ import { Block } from "../../../ir/loop-block.js";
 import { add, func, i32, maxS, minS, mul, param } from "../../../ir/loop-build.js";
 import { printLoopFunction } from "../../../ir/loop-print.js";
 import { elemKind } from "../../../ir/loop-types.js";
-import type { Kernel } from "../../kernels/gemm.js";
+import type { Kernel } from "../../kernels/kernel.js";
 import { type Access, type Arg, type KernelStep, type Limit, typeOfArg, type View } from "../../schedule.js";
 
 /** How an element of a tensor lies in memory. */

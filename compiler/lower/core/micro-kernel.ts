@@ -4,7 +4,7 @@ import { type Dim, dimAdd, dimBounds, dimFloorDiv } from "../../../ir/dim.js";
 import { InternalError } from "../../../ir/errors.js";
 import type { LoopParam } from "../../../ir/loop.js";
 import type { ProductSize } from "../../kernels/choose-tile.js";
-import type { Kernel } from "../../kernels/gemm.js";
+import type { Kernel } from "../../kernels/kernel.js";
 import type { Access, Arg, View } from "../../schedule.js";
 import type { LowerContext } from "./context.js";
 import { elemOf } from "./kernel-builder.js";

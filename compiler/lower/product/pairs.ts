@@ -5,7 +5,7 @@ import { param, type Value } from "../../../ir/graph.js";
 import { cast } from "../../../ir/ops/cast.js";
 import { elementCount, type Tensor } from "../../../ir/tensor.js";
 import { contentsOf } from "../../../passes/values/index.js";
-import type { GemmKernel } from "../../kernels/gemm.js";
+import type { GemmKernel } from "../../kernels/gemm-spec.js";
 import { packedPairsLength, packPairs } from "../../kernels/pack-pairs.js";
 import { byteProductScratch, readyWeightsKernel } from "../../kernels/quads.js";
 import type { View } from "../../schedule.js";

@@ -6,7 +6,7 @@ import type { Value } from "../../../ir/graph.js";
 import { channelPairs, channelPairWeights } from "../../kernels/channel-pairs.js";
 import { type DepthwiseSpec, depthwise } from "../../kernels/depthwise.js";
 import { depthwisePairs } from "../../kernels/depthwise-pairs.js";
-import type { Kernel } from "../../kernels/gemm.js";
+import type { Kernel } from "../../kernels/kernel.js";
 import type { View } from "../../schedule.js";
 import type { LowerContext } from "../core/context.js";
 import { elemOf } from "../core/kernel-builder.js";

@@ -5,7 +5,7 @@ import type { Value } from "../../../ir/graph.js";
 import { elemBytes } from "../../../ir/loop.js";
 import type { PoolAttrs } from "../../../ir/ops/window.js";
 import { channelsOf, spatialOf } from "../../../ir/ops/window-geometry.js";
-import type { Kernel } from "../../kernels/gemm.js";
+import type { Kernel } from "../../kernels/kernel.js";
 import { type Axes, maxPool, type PoolSpec, windowSum } from "../../kernels/pool.js";
 import { maxPoolGradient, windowSumGradient } from "../../kernels/pool-grad.js";
 import { copiesRows, maxPoolRows, servesRows } from "../../kernels/pool-rows.js";
