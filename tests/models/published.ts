@@ -1,0 +1,22 @@
+/** What tests know of a network at its published size. Files of tests/models/published list them. */
+
+import type { nn } from "../../index.js";
+
+/** A network as PyTorch exported it with its weights, mostly a narrow one (WASMITH_DATA/reference/onnx). */
+export interface Exported {
+  readonly name: string;
+  readonly build: () => nn.Module;
+  /** PyTorch's name of a weight, where the export gives it another. */
+  readonly rename?: (name: string) => string;
+}
+
+export interface Published {
+  readonly name: string;
+  readonly build: () => nn.Module;
+  /** Learnt numbers, PyTorch's count. */
+  readonly parameters: number;
+  /** Shape of a picture, and of the result for one. */
+  readonly input: readonly number[];
+  readonly output: readonly number[];
+  readonly exported?: Exported;
+}
