@@ -14,7 +14,7 @@ import { dotGeneral } from "../../ir/ops/contraction.js";
 import { ops } from "../../ir/ops/index.js";
 import { gather } from "../../ir/ops/indexing.js";
 import { gt } from "../../ir/ops/logic.js";
-import { broadcast, concat, pad, reshape, slice, transpose } from "../../ir/ops/movement.js";
+import { broadcast, concat, pad, productOf, reshape, slice, transpose } from "../../ir/ops/movement.js";
 import { tensorFrom } from "../../ir/tensor.js";
 import { type Random, seeded } from "../graph/random.js";
 
@@ -49,6 +49,9 @@ export interface GrowthOptions {
   /** Products by matrices too. */
   readonly products?: boolean;
 }
+
+/** Products of symbolic sizes could be larger than what compiling allows a run to need. */
+const mostElements = 2 ** 22;
 
 /** Values so far, and the steps that add to them. */
 export class Growth {
@@ -114,7 +117,8 @@ export class Growth {
     const { dtype, shape } = made.value.type;
     // Narrow integers wrap, which is exact, but their bound is that of the type.
     const bound = Math.min(made.bound, narrowInts[dtype] ?? Infinity);
-    if (shape.length <= 5 && bound <= exactUpTo(dtype)) this.known.push({ ...made, bound });
+    const fits = shape.length <= 5 && dimBounds(productOf(shape)).max <= mostElements;
+    if (fits && bound <= exactUpTo(dtype)) this.known.push({ ...made, bound });
   }
 
   #unary(): Known | undefined {
