@@ -24,33 +24,41 @@ const native = "ort-node@node";
 const ms = (x: number | undefined): string => (x === undefined ? "" : x.toFixed(x < 1 ? 3 : x < 100 ? 1 : 0));
 const times = (x: number | undefined): string => (x === undefined ? "" : `${x.toFixed(2)}×`);
 
+/** A column, where anything of it was measured. */
+interface Column {
+  readonly title: string;
+  readonly cell: (row: Row) => string;
+  readonly mean?: string;
+}
+
 function table(rows: readonly Row[], group: Row["group"]): string {
   const list = ranked(
     rows.filter((r) => r.group === group),
     [ours, web],
   );
-  const lines = list.map(({ row, ratio }) =>
-    [
-      row.model,
-      ms(medianOf(row, ours)),
-      ms(medianOf(row, web)),
-      times(ratio),
-      ms(medianOf(row, native)),
-      [answeredOf(row, ours), answeredOf(row, web)].map((x) => (x === undefined ? "" : x.toFixed(0))).join(" / "),
-    ].join(" | "),
-  );
+  const ratios = new Map(list.map(({ row, ratio }) => [row, ratio]));
+  const answered = (row: Row) => [answeredOf(row, ours), answeredOf(row, web)].map((x) => x?.toFixed(0) ?? "");
   const firsts = list.flatMap(({ row }) => ratioOf(row, [ours, web], answeredOf) ?? []);
-  const means = [
-    `**geometric mean of ${list.length}**`,
-    "",
-    "",
-    `**${times(geomean(list.map(({ ratio }) => ratio)))}**`,
-    "",
-    firsts.length === 0 ? "" : times(geomean(firsts)),
+  const columns: readonly Column[] = [
+    { title: groupTitles[group], cell: (row) => row.model, mean: `**geometric mean of ${list.length}**` },
+    { title: "wasmith, ms", cell: (row) => ms(medianOf(row, ours)) },
+    { title: "onnxruntime-web, ms", cell: (row) => ms(medianOf(row, web)) },
+    { title: "", cell: (row) => times(ratios.get(row)), mean: `**${times(geomean([...ratios.values()]))}**` },
+    { title: "native onnxruntime, ms", cell: (row) => ms(medianOf(row, native)) },
+    {
+      title: "load + first answer, ms",
+      cell: (row) => (answered(row).some((x) => x !== "") ? answered(row).join(" / ") : ""),
+      ...(firsts.length > 0 ? { mean: times(geomean(firsts)) } : {}),
+    },
   ];
-  return `| ${groupTitles[group]} | wasmith, ms | onnxruntime-web, ms | | native onnxruntime, ms | load + first answer, ms |
-|---|---|---|---|---|---|
-${[...lines, means.join(" | ")].map((l) => `| ${l} |`).join("\n")}`;
+  const shown = columns.filter(({ cell }) => list.some(({ row }) => cell(row) !== ""));
+  const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
+  return [
+    line(shown.map((c) => c.title)),
+    `|${"---|".repeat(shown.length)}`,
+    ...list.map(({ row }) => line(shown.map((c) => c.cell(row)))),
+    line(shown.map((c) => c.mean ?? "")),
+  ].join("\n");
 }
 
 const [path] = process.argv.slice(2);
