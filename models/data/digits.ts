@@ -25,9 +25,14 @@ export async function digits(part: Part, { margin = 0 }: { readonly margin?: num
   return dataset({ x: { dtype: "u8", shape: [count, 1, side, side], data }, y });
 }
 
+/** Pictures `x` [count, 784] of values in [0, 1]. */
+export async function flatDigits(part: Part) {
+  const { count, pixels } = await digitBytes(part);
+  return { x: { dtype: "f32" as const, shape: [count, 784], data: Float32Array.from(pixels, (p) => p / 255) } };
+}
+
 /** Rows of pixels `x` [784] from 0 to 1, and digits `y` in i32. */
 export async function digitRows(part: Part) {
-  const { count, pixels, labels } = await digitBytes(part);
-  const y = Int32Array.from(labels.data as Uint8Array);
-  return dataset({ x: { dtype: "f32", shape: [count, 784], data: Float32Array.from(pixels, (p) => p / 255) }, y });
+  const [{ x }, { labels }] = await Promise.all([flatDigits(part), digitBytes(part)]);
+  return dataset({ x, y: Int32Array.from(labels.data as Uint8Array) });
 }

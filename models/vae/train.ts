@@ -2,8 +2,9 @@
 
 import { F, type Goal, optim, program, type SessionOf } from "wasmith";
 import { randomOf } from "wasmith/data";
-import { digitBytes, type Part } from "../data/digits.js";
+import { flatDigits } from "../data/digits.js";
 import { grid } from "../pictures.js";
+import { floats } from "../values.js";
 import { freeEnergy, Vae } from "./model.js";
 
 const latent = 20;
@@ -30,14 +31,9 @@ const vaeProgram = program(
 export default vaeProgram;
 type Session = SessionOf<typeof vaeProgram>;
 
-const pictures = async (part: Part) => {
-  const { count, pixels } = await digitBytes(part);
-  return { x: { dtype: "f32" as const, shape: [count, 784], data: Float32Array.from(pixels, (p) => p / 255) } };
-};
-
 export const fit = { epochs: 20, batchSize: 64 };
-export const dataset = () => pictures("train");
-export const validation = () => pictures("test");
+export const dataset = () => flatDigits("train");
+export const validation = () => flatDigits("test");
 export const goal: Goal = {
   figure: "loss",
   atMost: 111,
@@ -48,9 +44,9 @@ export const goal: Goal = {
 export async function show(session: Session) {
   const noise = randomOf(7);
   const random = Float32Array.from({ length: 40 * latent }, () => noise.normal());
-  const { x } = await pictures("test");
+  const { x } = await flatDigits("test");
   const { z } = await session.encode({ x: { ...x, shape: [4, 784], data: x.data.subarray(0, 4 * 784) } });
-  const codes = (z as { data: Float32Array }).data;
+  const codes = floats(z);
   const ways = [0, 2].flatMap((from) =>
     Array.from({ length: 10 }, (_, i) =>
       Array.from(
@@ -62,5 +58,5 @@ export async function show(session: Session) {
   const made = await session.predict({
     z: { dtype: "f32", shape: [60, latent], data: Float32Array.from([...random, ...ways]) },
   });
-  return { "digits.png": grid(made.x!.data as Float32Array, { size: [28, 28], columns: 10 }) };
+  return { "digits.png": grid(floats(made.x), { size: [28, 28], columns: 10 }) };
 }
