@@ -66,7 +66,8 @@ async function measure(name: string): Promise<void> {
   const begin = performance.now();
   const { history, figures } = await trainModule(path, module, session, {
     signal: new AbortController().signal,
-    onEpoch: ({ epoch, loss }) => console.log(`${name}: epoch ${epoch + 1}, loss ${loss.toPrecision(4)}`),
+    onEpoch: ({ epoch, loss }) =>
+      console.log(`${name}: epoch ${epoch + 1}, ${Number.isNaN(loss) ? "" : `loss ${loss.toPrecision(4)}`}`),
   });
   const seconds = (performance.now() - begin) / 1000;
   const shown = (await module.show?.(session, history)) ?? {};
