@@ -111,16 +111,16 @@ export async function ofUser<T>(where: string, run: () => T | Promise<T>): Promi
   }
 }
 
-/** Files that are bundled know where they were: data lie beside the module that reads them. */
-const ownPlaces: Plugin = {
+/** Files that are bundled know where they were: data lie beside the module that reads them. @param filter paths of such files */
+export const ownPlaces = (filter: RegExp): Plugin => ({
   name: "own-places",
   setup({ onLoad }) {
-    onLoad({ filter: /\.m?[jt]s$/ }, async ({ path }) => ({
+    onLoad({ filter }, async ({ path }) => ({
       contents: (await readFile(path, "utf8")).replaceAll("import.meta.url", JSON.stringify(pathToFileURL(path).href)),
       loader: extname(path).endsWith("ts") ? "ts" : "js",
     }));
   },
-};
+});
 
 /** TypeScript goes through esbuild where it is installed: Node 20 does not read it. */
 async function importModule(path: string, typescript: boolean): Promise<unknown> {
@@ -150,7 +150,7 @@ async function importModule(path: string, typescript: boolean): Promise<unknown>
     platform: "node",
     packages: "external",
     logLevel: "silent",
-    plugins: [ownPlaces],
+    plugins: [ownPlaces(/\.m?[jt]s$/)],
   });
   try {
     return await import(pathToFileURL(outfile).href);

@@ -1,7 +1,7 @@
 /** Trains the autoencoder on handwritten digits: `wasmith train models/autoencoder`. */
 
 import { F, type Goal, optim, program, type SessionOf, schedules } from "wasmith";
-import { digitBytes, flatDigits } from "../data/digits.js";
+import { digitBytes, flat, flatDigits } from "../data/digits.js";
 import { grid } from "../pictures.js";
 import { scatter } from "../scatter.js";
 import { floats } from "../values.js";
@@ -41,8 +41,9 @@ export const goal: Goal = {
 
 /** Where the codes of 2,000 digits lie, and digits above what is made of their two numbers. */
 export async function show(session: Session) {
-  const { x } = await flatDigits("test");
-  const { labels } = await digitBytes("test");
+  const bytes = await digitBytes("test");
+  const { labels } = bytes;
+  const { x } = flat(bytes);
   const count = 2000;
   const first = { ...x, shape: [count, 784], data: x.data.subarray(0, count * 784) };
   const codes = floats((await session.encode({ x: first })).code);

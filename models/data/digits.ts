@@ -25,14 +25,16 @@ export async function digits(part: Part, { margin = 0 }: { readonly margin?: num
   return dataset({ x: { dtype: "u8", shape: [count, 1, side, side], data }, y });
 }
 
-/** Pictures `x` [count, 784] of values in [0, 1]. */
-export async function flatDigits(part: Part) {
-  const { count, pixels } = await digitBytes(part);
-  return { x: { dtype: "f32" as const, shape: [count, 784], data: Float32Array.from(pixels, (p) => p / 255) } };
-}
+/** Pictures as rows `x` [count, 784] of values in [0, 1]. */
+export const flat = ({ count, pixels }: { readonly count: number; readonly pixels: Uint8Array }) => ({
+  x: { dtype: "f32" as const, shape: [count, 784], data: Float32Array.from(pixels, (p) => p / 255) },
+});
+
+/** The pictures alone, as rows. */
+export const flatDigits = async (part: Part) => flat(await digitBytes(part));
 
 /** Rows of pixels `x` [784] from 0 to 1, and digits `y` in i32. */
 export async function digitRows(part: Part) {
-  const [{ x }, { labels }] = await Promise.all([flatDigits(part), digitBytes(part)]);
-  return dataset({ x, y: Int32Array.from(labels.data as Uint8Array) });
+  const bytes = await digitBytes(part);
+  return dataset({ ...flat(bytes), y: Int32Array.from(bytes.labels.data as Uint8Array) });
 }

@@ -4,10 +4,11 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { fileURLToPath } from "node:url";
 import { serialize } from "node:v8";
-import { build, type Plugin } from "esbuild";
+import { build } from "esbuild";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { ownPlaces } from "../../compiler/cli/load-model.js";
 import { compile } from "../../index.js";
 import { workerFile } from "../setup/build-worker.js";
 import { type ModelName, modelNames, small } from "./small.js";
@@ -18,17 +19,6 @@ const kills = [3, 5, 4];
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const child = fileURLToPath(new URL(`resume-${process.pid}.mjs`, workerFile));
 let folder: string;
-
-/** Models read their data from where their files are. */
-const withOwnPlaces: Plugin = {
-  name: "own-places",
-  setup(build) {
-    build.onLoad({ filter: /[\\/]models[\\/].*\.ts$/ }, ({ path }) => ({
-      contents: readFileSync(path, "utf8").replaceAll("import.meta.url", JSON.stringify(pathToFileURL(path).href)),
-      loader: "ts",
-    }));
-  },
-};
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "wasmith-resume-"));
@@ -45,7 +35,8 @@ beforeAll(async () => {
       "wasmith/data": join(root, "runtime/data/index.ts"),
     },
     banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' },
-    plugins: [withOwnPlaces],
+    // Models read their data from where their files are; the runtime's own files lie beside the bundle.
+    plugins: [ownPlaces(/[\\/]models[\\/].*\.ts$/)],
     logLevel: "error",
   });
 });
