@@ -16,7 +16,7 @@ const [width, height] = [460, 300];
 const room = { left: 56, right: 12, top: 34, bottom: 82 };
 const colors = ["#2563eb", "#d97706", "#16a34a", "#dc2626", "#7c3aed", "#0891b2", "#667085", "#be185d"];
 const place = (v: number) => v.toFixed(1);
-const escaped = (text: string) => text.replace(/[&<>]/g, (c) => `&#${c.charCodeAt(0)};`);
+export const escaped = (text: string) => text.replace(/[&<>]/g, (c) => `&#${c.charCodeAt(0)};`);
 
 /** Round numbers between low and high, some five of them. */
 function ticks(low: number, high: number): number[] {

@@ -1,5 +1,7 @@
 /** Charts of points as SVG. */
 
+import { escaped } from "./plot.js";
+
 export interface Series {
   readonly name: string;
   /** x and y of each point, one point after the other. */
@@ -40,10 +42,10 @@ export function scatter(title: string, series: readonly Series[], { size = 480, 
     const path = Array.from({ length: points.length / 2 }, (_, i) => at(points, 2 * i)).join("");
     const y = 18 + 18 * s;
     return `<path d="${path}" stroke="${colour}" stroke-width="${2 * dot}" stroke-linecap="round" fill="none" opacity="0.75"/>
-<circle cx="${width + 8}" cy="${y - 4}" r="5" fill="${colour}"/><text x="${width + 18}" y="${y}">${name}</text>`;
+<circle cx="${width + 8}" cy="${y - 4}" r="5" fill="${colour}"/><text x="${width + 18}" y="${y}">${escaped(name)}</text>`;
   });
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width + legend} ${height}" width="${width + legend}" height="${height}" font-family="sans-serif" font-size="13">
-<title>${title}</title>
+<title>${escaped(title)}</title>
 <rect width="100%" height="100%" fill="#fff"/>
 ${parts.join("\n")}
 </svg>
