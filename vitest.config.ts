@@ -49,7 +49,9 @@ export default defineConfig({
         },
       },
     ],
-    setupFiles: ["tests/setup/use-worker.ts"],
+    setupFiles: ["tests/setup/use-worker.ts", "tests/setup/typed-arrays.ts"],
+    // The difference of two tensors takes minutes and gigabytes to write where all of it is different.
+    diff: { truncateThreshold: 2000 },
     testTimeout: 120_000,
     hookTimeout: 120_000,
   },

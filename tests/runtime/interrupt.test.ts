@@ -178,8 +178,12 @@ describe.each(teams)("with $threads threads, in the background: $background", (o
     const x = param("x", { dtype: "f32", shape: [n] });
     const [values] = sort([x], { axis: 0, descending: false });
     const session = await load(await compile(graph("sorted", [x], [values!], ["y"])), options);
-    const error = await settle(session.run({ x: wave(3_000_000) }, { maxSeconds: 0.03 }));
-    expect(error).toMatchObject({ name: "ModelError" });
+    const x3 = wave(3_000_000);
+    // A busy machine may be late once, and the run at its end.
+    const errors: unknown[] = [];
+    while (errors.length < 5 && !errors.some((e) => e instanceof Error))
+      errors.push(await settle(session.run({ x: x3 }, { maxSeconds: 0.03 })));
+    expect(errors.at(-1)).toMatchObject({ name: "ModelError" });
     const { y } = await session.run({ x: Float32Array.of(3, 1, 2) });
     expect(y?.data).toEqual(Float32Array.of(1, 2, 3));
     session.dispose();
