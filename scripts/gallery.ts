@@ -25,6 +25,8 @@ interface Measured {
   /** Of the artefact with its weights and one variant. */
   readonly bytes: number;
   readonly seconds: number;
+  /** Of all threads: what training takes of the machine, whoever else is on it. */
+  readonly processorSeconds?: number;
   readonly figures: Readonly<Record<string, number>>;
   readonly goal: Goal;
   /** Median ms of an entry's runs, while training, measuring and showing. */
@@ -64,12 +66,14 @@ async function measure(name: string): Promise<void> {
   const session = await load<TrainingSession>(artifact, { threads: 2 });
   const times = timed();
   const begin = performance.now();
+  const used = process.cpuUsage();
   const { history, figures } = await trainModule(path, module, session, {
     signal: new AbortController().signal,
     onEpoch: ({ epoch, loss }) =>
       console.log(`${name}: epoch ${epoch + 1}, ${Number.isNaN(loss) ? "" : `loss ${loss.toPrecision(4)}`}`),
   });
   const seconds = (performance.now() - begin) / 1000;
+  const { user, system } = process.cpuUsage(used);
   const shown = (await module.show?.(session, history)) ?? {};
   for (const [file, content] of Object.entries(shown)) writeFileSync(`${path}/${file}`, content);
   const params = session.state.filter((s) => s.role === "param");
@@ -79,6 +83,7 @@ async function measure(name: string): Promise<void> {
     parameters: params.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0),
     bytes: (await artifact.toBytes()).length,
     seconds,
+    processorSeconds: (user + system) / 1e6,
     figures,
     goal: module.goal,
     entries: times(),
@@ -129,7 +134,7 @@ function writeGallery(): void {
     return [rowOf(name, JSON.parse(readFileSync(file, "utf8")) as Measured)];
   });
   const head =
-    "| | | figure | goal and baseline | parameters, artefact | trained in | ms a run |\n|---|---|---|---|---|---|---|";
+    "| | | figure | goal and baseline | parameters, artefact | trained in (processor s) | ms a run |\n|---|---|---|---|---|---|---|";
   const made = `${head}\n${rows.join("\n")}\n`;
   const text = readFileSync(path, "utf8");
   writeFileSync(path, between(text, { document: "models/README.md", script: "scripts/gallery.ts" }, "gallery", made));
@@ -148,7 +153,7 @@ function rowOf(name: string, m: Measured): string {
     `${m.goal.figure} **${number(m.figures[m.goal.figure]!)}**`,
     goalText(m.goal),
     `${count(m.parameters)}, ${size(m.bytes)}`,
-    `${m.seconds.toFixed(0)} s`,
+    `${m.seconds.toFixed(0)} s${m.processorSeconds ? ` (${m.processorSeconds.toFixed(0)})` : ""}`,
     Object.entries(m.entries)
       .map(([entry, { ms }]) => `${entry} ${number(ms)}`)
       .join(", "),
