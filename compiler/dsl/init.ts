@@ -4,14 +4,8 @@ import { ModelError } from "../../ir/errors.js";
 import { elementCount } from "../../ir/tensor.js";
 import type { Random } from "./random.js";
 
-/** Values of a new tensor in row-major order. */
+/** Values of a new tensor in row-major order. What `random.array` gave becomes the tensor's data without being copied. */
 export type Initializer = (shape: readonly number[], random: Random) => ArrayLike<number>;
-
-function fill(shape: readonly number[], next: () => number): Float64Array {
-  const values = new Float64Array(elementCount(shape));
-  for (let i = 0; i < values.length; i++) values[i] = next();
-  return values;
-}
 
 export interface Fans {
   readonly fanIn: number;
@@ -49,32 +43,43 @@ export function gainOf(nonlinearity: Nonlinearity, slope = 0.01): number {
 
 export const constant =
   (value: number): Initializer =>
-  (shape) =>
-    fill(shape, () => value);
+  (shape, random) =>
+    random.array(elementCount(shape)).fill(value);
 export const zeros: Initializer = constant(0);
 export const ones: Initializer = constant(1);
 
 /** Uniform in [low, high). */
 export const uniform =
   (low = 0, high = 1): Initializer =>
-  (shape, random) =>
-    fill(shape, () => low + (high - low) * random.uniform());
+  (shape, random) => {
+    const values = random.array(elementCount(shape));
+    random.fillUniform(values, low, high);
+    return values;
+  };
 
 export const normal =
   (mean = 0, deviation = 1): Initializer =>
-  (shape, random) =>
-    fill(shape, () => mean + deviation * random.normal());
+  (shape, random) => {
+    const values = random.array(elementCount(shape));
+    random.fillNormal(values, mean, deviation);
+    return values;
+  };
 
 /** Normal, redrawn outside [low, high]. */
 export const truncatedNormal =
   (mean = 0, deviation = 1, low = -2, high = 2): Initializer =>
-  (shape, random) =>
-    fill(shape, () => {
-      for (;;) {
-        const v = mean + deviation * random.normal();
-        if (v >= low && v <= high) return v;
-      }
-    });
+  (shape, random) => {
+    const values = random.array(elementCount(shape));
+    const drawn = new Float64Array(Math.min(values.length, 4096));
+    let kept = 0;
+    while (kept < values.length) {
+      // Never more than are needed, so that nothing drawn is lost.
+      const some = drawn.subarray(0, values.length - kept);
+      random.fillNormal(some, mean, deviation);
+      for (const v of some) if (v >= low && v <= high) values[kept++] = v;
+    }
+    return values;
+  };
 
 export interface KaimingOptions {
   readonly mode?: "fanIn" | "fanOut";

@@ -11,7 +11,7 @@ import { ModelError } from "../../ir/errors.js";
 import { type Loc, type Value, withLoc } from "../../ir/graph.js";
 import { choices } from "../../ir/names.js";
 import { castTensor } from "../../ir/ops/cast.js";
-import { type Tensor, tensorFrom } from "../../ir/tensor.js";
+import { elementCount, type Tensor, tensorFrom } from "../../ir/tensor.js";
 import type { Context } from "./context.js";
 import type { Initializer } from "./init.js";
 import { randomOf } from "./random.js";
@@ -244,7 +244,9 @@ export abstract class Module<I extends readonly unknown[] = readonly [Value], O 
 export type Layer = Module<readonly [Value], Value>;
 
 function drawn(v: Variable, seed: number, name: string): Tensor {
-  return tensorFrom(v.dtype, v.shape, v.initializer(v.shape, randomOf(seed, name)));
+  const values = v.initializer(v.shape, randomOf(seed, name, v.dtype === "f32"));
+  const own = v.dtype === "f32" && values instanceof Float32Array && values.length === elementCount(v.shape);
+  return own ? { dtype: v.dtype, shape: v.shape, data: values } : tensorFrom(v.dtype, v.shape, values);
 }
 
 /** Variables and modules among members, arrays and records of them included. */
