@@ -117,6 +117,13 @@ describe("sizes that data decide", () => {
           const regions = F.constant([[0, 1, 1, 5, 3]]);
           return {
             kept: F.nms(ctx, boxes, scores, 0.5),
+            each: F.nonMaxSuppression(
+              ctx,
+              F.stack([boxes, boxes.mul(2)]),
+              F.stack([F.stack([scores, scores.rsub(1)]), F.stack([scores.rsub(1), scores])]),
+              0.5,
+              { scoreThreshold: 0.15, maxPerClass: 2 },
+            ),
             fixed: F.roiAlign(ctx, image, regions, [1, 2], { samplingRatio: 2, aligned: true }),
             adaptive: F.roiAlign(ctx, image, regions, [1, 2], { aligned: true }),
           };
@@ -128,6 +135,15 @@ describe("sizes that data decide", () => {
     const image = Float32Array.from({ length: 64 }, (_, i) => (i % 8) + 10 * Math.floor(i / 8));
     const found = await session.detect({ boxes, scores: Float32Array.of(0.8, 0.9, 0.1, 0.7), image });
     expect(numbers(found.kept)).toEqual([1, 2]);
+    const rows = [
+      [0, 0, 1],
+      [0, 1, 2],
+      [0, 1, 3],
+      [1, 0, 2],
+      [1, 0, 3],
+      [1, 1, 1],
+    ];
+    expect(numbers(found.each)).toEqual(rows.flat());
     // Cells of x from 1 to 3 and 3 to 5, y from 1 to 3; pixel k has its centre at k + ½.
     for (const t of [found.fixed, found.adaptive]) {
       const got = numbers(t);

@@ -43,6 +43,7 @@ const more: readonly (() => unknown)[] = [
   () => F.sliceScatter(x, value("f32", 2, 1), 1, 2),
   () => [F.nonzero(ctx, x), F.unique(ctx, x), F.maskedSelect(ctx, x, x.gt(0))],
   () => F.nms(ctx, value("f32", 5, 4), value("f32", 5), 0.5),
+  () => F.nonMaxSuppression(ctx, value("f32", 2, 5, 4), value("f32", 2, 3, 5), 0.5),
   () => F.roiAlign(ctx, image, value("f32", 3, 5), 2),
   () => [F.randn(ctx, [3]), F.rand(ctx, [3]), F.bernoulli(ctx, x), F.dropout(ctx, x), F.randint(ctx, 0, 9, [2])],
   () =>

@@ -5,7 +5,8 @@ import { type Dim, dimFloorDiv, dimMod } from "../../../ir/dim.js";
 import { ModelError } from "../../../ir/errors.js";
 import { typeText, type Value } from "../../../ir/graph.js";
 import { full, scalarConstant } from "../../../ir/ops/constant.js";
-import { nonMaxSuppression } from "../../../ir/ops/dynamic.js";
+import { nonMaxSuppression as suppressed } from "../../../ir/ops/dynamic.js";
+import { productOf } from "../../../ir/ops/movement.js";
 import { roiAlign as align } from "../../../ir/roi-align.js";
 import { type GridMode, type GridPadding, affineGrid as gridOf, gridSample as sampled } from "../../../ir/sampling.js";
 import { aBoolean, aNumber, atLeast, checked, oneOf } from "../../options.js";
@@ -131,17 +132,38 @@ export function nms(ctx: Context, boxes: Value, scores: Value, iouThreshold: num
     throw new ModelError(
       `nms takes boxes [K, 4] and scores [K], but got ${typeText(boxes.type)} and ${typeText(scores.type)}`,
     );
-  const limits = [scalarConstant("f32", iouThreshold), full("f32", [], -Infinity)];
-  const { made } = contextOf(ctx).findSize("kept", count, (defines) =>
-    nonMaxSuppression(
-      [
-        reshapeTo(boxes, [1, ...shapeOf(boxes)]),
-        reshapeTo(scores, [1, 1, count]),
-        scalarConstant("i64", 2n ** 31n - 1n),
-        ...limits,
-      ],
-      { defines, centerPointBox: false },
-    ),
-  );
-  return takeAt(made, 1, 2);
+  const all = [reshapeTo(boxes, [1, ...shapeOf(boxes)]), reshapeTo(scores, [1, 1, count])] as const;
+  return takeAt(nonMaxSuppression(ctx, ...all, iouThreshold), 1, 2);
+}
+
+export interface NonMaxSuppressionOptions {
+  /** Boxes of higher scores alone are looked at. Default −∞. */
+  readonly scoreThreshold?: number;
+  /** Boxes of each class of each image at most. Default: no limit. */
+  readonly maxPerClass?: number;
+}
+
+/**
+ * `nms` in each image and class: rows (image, class, box), i64 [count, 3], of the boxes [N, K, 4] that overlap no better one of their
+ * class by more than the threshold; scores [N, C, K]. Image by image, class by class, best first. As ONNX's NonMaxSuppression.
+ */
+export function nonMaxSuppression(
+  ctx: Context,
+  boxes: Value,
+  scores: Value,
+  iouThreshold: number,
+  options?: NonMaxSuppressionOptions,
+): Value {
+  const checks = { scoreThreshold: aNumber, maxPerClass: atLeast(0) };
+  const { scoreThreshold = -Infinity, maxPerClass } = checked("nonMaxSuppression", options, checks);
+  const [images, classes, count] = shapeOf(scores);
+  if (rankOf(boxes) !== 3 || rankOf(scores) !== 3)
+    throw new ModelError(
+      `nonMaxSuppression takes boxes [N, K, 4] and scores [N, C, K], but got ${typeText(boxes.type)} and ${typeText(scores.type)}`,
+    );
+  const most = scalarConstant("i64", maxPerClass === undefined ? 2n ** 31n - 1n : BigInt(maxPerClass));
+  const limits = [scalarConstant("f32", iouThreshold), full("f32", [], scoreThreshold)] as const;
+  return contextOf(ctx).findSize("kept", productOf([images!, classes!, count!]), (defines) =>
+    suppressed([boxes, scores, most, ...limits], { defines, centerPointBox: false }),
+  ).made;
 }
