@@ -28,6 +28,6 @@ export interface System {
 
 /** Folders of models/ that hold a system. Each is described by a file of its name in tests/models/systems. */
 export const folders = readdirSync(new URL("../../models/", import.meta.url), { withFileTypes: true })
-  .filter((entry) => entry.isDirectory() && !["data", "environments"].includes(entry.name))
+  .filter((entry) => entry.isDirectory() && !["data", "detection", "environments"].includes(entry.name))
   .map((entry) => entry.name)
   .sort();
