@@ -5,7 +5,7 @@ import { ModelError } from "../ir/errors.js";
 import type { Graph } from "../ir/graph.js";
 import { loopPassesWith, loopPipeline } from "../passes/loop/pipeline.js";
 import { type PassEvent, runPipeline } from "../passes/pipeline.js";
-import { encodeSingleFile, nameProblem, sealArtifact } from "../runtime/encode.js";
+import { encodeSingleFile, encryptSingleFile, gather, nameProblem, sealArtifact } from "../runtime/encode.js";
 import {
   type ArtifactParts,
   type FitInfo,
@@ -44,7 +44,7 @@ import { type Program, type TrainingProgram, type TypedProgram, weightStates } f
 import { readTuning, type Tuning, tunerOf } from "./tune/tuning.js";
 import { version } from "./version.js";
 import { inlinableMath } from "./wasm/math.js";
-import { writeArtifact } from "./write.js";
+import { type WriteOptions, writeArtifact } from "./write.js";
 
 export interface CompileOptions {
   /** Stem of the files and name in the manifest. Default: the graph's name. */
@@ -119,13 +119,13 @@ export interface Artifact extends ArtifactParts {
   readonly stages: Readonly<Record<string, number>>;
   /** Kernels, schedules and memory plans, for inspection. */
   readonly assembled: Assembled;
-  /** Everything in one self-contained `.wasm`. */
-  toBytes(): Promise<Uint8Array>;
+  /** Everything in one self-contained `.wasm`; with a key, encrypted. */
+  toBytes(options?: Pick<WriteOptions, "key">): Promise<Uint8Array>;
   /**
    * Writes `NAME.wasm`, the weights and further variants beside it, `NAME.js` and `NAME.d.ts`; or one file. Replaces an artefact of
    * the same name as a whole. Returns the paths, `NAME.wasm` first.
    */
-  write(directory: string | URL, options?: { readonly singleFile?: boolean }): Promise<readonly string[]>;
+  write(directory: string | URL, options?: WriteOptions): Promise<readonly string[]>;
 }
 
 /** An artefact whose session trains on data sets. */
@@ -285,7 +285,8 @@ async function artifactOf(assembled: Assembled, stages: Readonly<Record<string, 
     },
     stages,
     assembled,
-    toBytes: () => encodeSingleFile(parts),
-    write: (directory, how = {}) => writeArtifact(parts, directory, how.singleFile ?? false),
+    toBytes: async ({ key } = {}) =>
+      key === undefined ? encodeSingleFile(parts) : gather(await encryptSingleFile(parts, key)),
+    write: (directory, options = {}) => writeArtifact(parts, directory, options),
   };
 }

@@ -7,6 +7,10 @@ export interface DebugSettings {
   readonly dump: string | undefined;
 }
 
+/** WASMITH_KEY: the key of encrypted artefacts, for the command line. */
+export const keyVariable = (): string | undefined =>
+  (typeof process === "undefined" ? undefined : process.env.WASMITH_KEY) || undefined;
+
 /** What the environment asks for now. Nothing, where there is no environment (browsers) or DEBUG is not a number. */
 export function debugSettings(): DebugSettings {
   const env = typeof process === "undefined" ? {} : process.env;

@@ -1,5 +1,6 @@
 /** Writes artefacts: the compiler's half of the format, and the inverse of `container.ts`. Not part of the runtime's bundle. */
 import { sha256, toHex } from "./container.js";
+import { type EncryptedFile, encrypted, type ModelKey, moduleLabel } from "./encryption.js";
 import { InternalError, ModelError, modelError, type Problem } from "./errors.js";
 import {
   type ArtifactParts,
@@ -125,6 +126,57 @@ export async function encodeModules(artifact: ArtifactParts): Promise<Map<string
     files.set(file, moduleWith([custom(sections.variant, text(id)), section], moduleOf(artifact, id)));
   }
   return files;
+}
+
+/**
+ * The files of an artefact, encrypted: weights, modules. There is no glue, which would tell inputs and outputs, and names of files say
+ * nothing of what they hold.
+ */
+export async function encryptFiles(artifact: ArtifactParts, key: ModelKey): Promise<Map<string, EncryptedFile>> {
+  const unnamed = withRandomNames(artifact);
+  const { file } = unnamed.manifest.weights;
+  const files = new Map([[file, await encrypted(weightsOf(unnamed), key, file, modelError)]]);
+  for (const [name, bytes] of await encodeModules(unnamed))
+    if (name.endsWith(".wasm")) files.set(name, await encrypted(bytes, key, moduleLabel, modelError));
+  return files;
+}
+
+/** The bytes of an encrypted file. */
+export async function gather({ length, parts }: EncryptedFile): Promise<Bytes> {
+  const bytes = new Uint8Array(length);
+  let at = 0;
+  for await (const part of parts()) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
+}
+
+/** The whole artefact as one encrypted file. */
+export async function encryptSingleFile(artifact: ArtifactParts, key: ModelKey): Promise<EncryptedFile> {
+  return encrypted(await encodeSingleFile(withRandomNames(artifact)), key, moduleLabel, modelError);
+}
+
+/** Weights in parts where there are such. */
+export const weightsOf = (artifact: ArtifactParts): Uint8Array | ByteParts => artifact.weightParts ?? artifact.weights;
+
+/** The same with random digits for the hashes in names of files: who has a model could tell by its hash that this is it. */
+function withRandomNames(artifact: ArtifactParts): ArtifactParts {
+  const { manifest, wasm, weightParts } = artifact;
+  const { name, variants, weights } = manifest;
+  const digits = toHex(crypto.getRandomValues(new Uint8Array(hashDigits / 2)));
+  return {
+    manifest: {
+      ...manifest,
+      variants: variants.map((v, i) => (i === 0 ? v : { ...v, file: `${name}.${digits}.${v.id}.wasm` })),
+      weights: { ...weights, file: `${name}.${digits}.weights` },
+    },
+    wasm,
+    ...(weightParts ? { weightParts } : {}),
+    get weights() {
+      return artifact.weights;
+    },
+  };
 }
 
 /** The whole artefact as one module. */

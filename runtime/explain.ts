@@ -140,6 +140,11 @@ const files: readonly { readonly is: (text: string) => boolean; readonly what: s
     what: "an ONNX model",
     hint: "compile it first: wasmith compile model.onnx, or compile(importOnnx(bytes)) of the package wasmith",
   },
+  {
+    is: begins("wasmith"),
+    what: "an encrypted artefact",
+    hint: "give its key: load(source, { key }), or --key FILE on the command line",
+  },
   { is: (t) => t[8] === "{", what: "a file of weights (safetensors)", hint: "load the .wasm file that lies beside it" },
   { is: (t) => /^\s*[[{]/.test(t), what: "a JSON file", hint: "load the .wasm file of the artefact" },
   {

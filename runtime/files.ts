@@ -4,12 +4,13 @@
  * Everything is written under temporary names that no other writer has, brought to the disk, and renamed. A killed process leaves
  * its temporaries behind; the next writer in the folder removes them.
  */
+import type { EncryptedFile } from "./encryption.js";
 import type { modelError } from "./errors.js";
 import type { ByteParts } from "./format.js";
 import { importModule } from "./platform.js";
 
 type FileSystem = typeof import("node:fs/promises");
-type File = readonly [name: string, bytes: Uint8Array | ByteParts];
+type File = readonly [name: string, bytes: Uint8Array | ByteParts | EncryptedFile];
 
 /** `.wasmith.HOST.PID.RANDOM.tmp` */
 const temporaryName = /^\.wasmith\.([0-9a-f]{8})\.(\d+)\.[0-9a-z]+\.tmp$/;
@@ -49,7 +50,7 @@ async function myPrefix(): Promise<string> {
 async function writeSynced(fs: FileSystem, path: string, bytes: File[1]): Promise<bigint> {
   const file = await fs.open(path, "wx");
   try {
-    for (const part of "parts" in bytes ? bytes.parts() : [bytes]) await file.writeFile(part);
+    for await (const part of "parts" in bytes ? bytes.parts() : [bytes]) await file.writeFile(part);
     await file.sync();
     return (await file.stat({ bigint: true })).ino;
   } finally {

@@ -1,5 +1,6 @@
 /** The runtime: loads artefacts of wasmith and runs them, in Node and in browsers. Holds no compiler. */
 export type { Batches, BatchRequest, BatchSource, Dataset, EpochSource } from "./dataset.js";
+export type { ModelKey } from "./encryption.js";
 export { InternalError, ModelError, type Problem } from "./errors.js";
 export type { Feed, Feeds } from "./feeds.js";
 export type {

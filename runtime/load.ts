@@ -1,5 +1,6 @@
 /** From a stored or just compiled artefact to a session. */
 import { Complaint, explain } from "./complaint.js";
+import type { ModelKey } from "./encryption.js";
 import { describe, modelError } from "./errors.js";
 import type { Measures } from "./fit.js";
 import {
@@ -46,6 +47,8 @@ export interface LoadOptions {
   readonly workerUrl?: URL | string | undefined;
   /** Where the weights are, if not beside or inside the module. */
   readonly weights?: BinarySource | undefined;
+  /** The key of an encrypted artefact. With a key, files that are not encrypted with it are refused. */
+  readonly key?: ModelKey | undefined;
   /** A session whose parameters and buffers are taken, by name: of the program that trained them. */
   readonly weightsFrom?: Session<never, unknown> | undefined;
 }
@@ -115,10 +118,11 @@ async function open(source: Source | Promise<Response>, options: LoadOptions): P
     maxMemoryBytes: "size",
     workerUrl: "any",
     weights: "any",
+    key: "any",
     weightsFrom: "object",
   });
   const { signal } = options;
-  const artifact = await openArtifact(source, options.weights, signal);
+  const artifact = await openArtifact(source, options.weights, options.key, signal);
   try {
     return await start(artifact, options);
   } finally {

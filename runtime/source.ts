@@ -2,6 +2,7 @@
 
 import { Complaint } from "./complaint.js";
 import { checkHash, type ModuleBody, type OpenModule, openCompiled, openModule, plainBytes } from "./container.js";
+import type { ModelKey } from "./encryption.js";
 import { corrupted, modelError } from "./errors.js";
 import type { ArtifactParts, Manifest, VariantId } from "./format.js";
 import { type BinarySource, open } from "./read.js";
@@ -26,18 +27,19 @@ export interface OpenArtifact {
   close(): void;
 }
 
-/** Reads the manifest. @param weights overrides where the weights are. */
+/** Reads the manifest. @param weights overrides where the weights are. @param key of files that are encrypted, each of them */
 export async function openArtifact(
   source: Source,
   weights: BinarySource | undefined,
+  key: ModelKey | undefined,
   signal: AbortSignal | undefined,
 ): Promise<OpenArtifact> {
   const input = await source;
   const streams: Stream[] = [];
-  const opened = async (from: BinarySource): Promise<Stream> => {
+  const opened = async (from: BinarySource, label = ""): Promise<Stream> => {
     const stream = await open(await from, signal);
     streams.push(stream);
-    return stream;
+    return key === undefined ? stream : (await import("./encryption.js")).decrypted(stream, key, label, modelError);
   };
   const close = () => {
     for (const stream of streams) stream.close();
@@ -46,6 +48,7 @@ export async function openArtifact(
     // What the compiler returned a moment ago needs no hashing.
     const parts = isParts(input) ? input : null;
     const compiled = input instanceof WebAssembly.Module ? input : null;
+    if (key !== undefined && (parts || compiled)) throw modelError("option key", "what is loaded is not encrypted");
     const file = parts
       ? openParts(parts)
       : compiled
@@ -58,8 +61,8 @@ export async function openArtifact(
       read ??= file.body();
       return read;
     };
-    const sibling = (name: string): Promise<Stream> => {
-      if (base) return opened(new URL(encodeURIComponent(name), base));
+    const sibling = (name: string, label?: string): Promise<Stream> => {
+      if (base) return opened(new URL(encodeURIComponent(name), base), label);
       throw modelError(
         "artefact",
         `"${name}" is not part of it`,
@@ -93,9 +96,11 @@ export async function openArtifact(
       },
       async weights() {
         const { file: name } = manifest.weights;
-        const own = weights !== undefined ? opened(weights) : whole ? (await body()).weights : sibling(name);
+        const own =
+          weights !== undefined ? opened(weights, name) : whole ? (await body()).weights : sibling(name, name);
         if (!own) throw corrupted(`"${name}" is missing`);
-        return { stream: await own, isTrusted: !!parts && weights === undefined };
+        // What was decrypted is authentic.
+        return { stream: await own, isTrusted: key !== undefined || (!!parts && weights === undefined) };
       },
       close,
     };

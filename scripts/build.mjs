@@ -1,7 +1,7 @@
 /**
  * Builds what is published into dist/:
  *
- * - runtime.js, worker.js, and onnx.js, files.js, fit.js, profile.js, input.js, report.js, svg.js, store.js, wide.js, pool.js, warm-up.js and explain.js (loaded on demand): load and run artefacts, in Node and browsers as they are. No compiler, no dependency, no Node
+ * - runtime.js, worker.js, and onnx.js, files.js, fit.js, profile.js, input.js, report.js, svg.js, store.js, wide.js, pool.js, warm-up.js, encryption.js and explain.js (loaded on demand): load and run artefacts, in Node and browsers as they are. No compiler, no dependency, no Node
  *   builtin that is imported before it is known to run in Node. Together at most `runtimeLimit` minified and gzipped.
  * - wasmith.js, cli.js and the chunk that they share: the compiler. protobufjs and onnx-proto are bundled, so that users
  *   get the one protobufjs that is tested; binaryen stays an ordinary dependency, since it is 10 MB of ready-made code of
@@ -73,6 +73,7 @@ async function buildRuntime() {
     "wide",
     "pool",
     "warm-up",
+    "encryption",
     "explain",
   ];
   const entries = { runtime: "runtime/index.ts", worker: "runtime/worker.ts" };

@@ -13,7 +13,9 @@ const folders = ["ir", "passes", "compiler", "runtime", "models"] as const;
 type Folder = (typeof folders)[number];
 
 /** The artefact format, and how its files are written, as the compiler may use it. */
-const format = ["format", "encode", "container", "stream", "safetensors", "files"].map((name) => `runtime/${name}.ts`);
+const format = ["format", "encode", "container", "stream", "safetensors", "files", "encryption"].map(
+  (name) => `runtime/${name}.ts`,
+);
 
 /** Paths (or their beginnings) that files of a folder may import. */
 const arrows: Readonly<Record<Folder, readonly string[]>> = {

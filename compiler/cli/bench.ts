@@ -4,11 +4,12 @@ import { positive, withCompileFlags } from "./compile.js";
 import { entryOf } from "./entry.js";
 import { readTensors } from "./feeds.js";
 import { ms, table } from "./format.js";
+import { withKeyFlag } from "./key.js";
 import { collectDim, type DimOption } from "./load-model.js";
 import { type OpenFlags, openSession } from "./open.js";
 
 export function benchCommand(): Command {
-  return withCompileFlags(new Command("bench"))
+  return withKeyFlag(withCompileFlags(new Command("bench")))
     .description("time a model or an artefact: load, first run, then the least and median of many runs")
     .argument("<model>", "an artefact's .wasm, or a model to compile")
     .option("--inputs <file>", "safetensors file with the inputs (default: random)")

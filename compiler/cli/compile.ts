@@ -11,6 +11,7 @@ import { type WeightsPolicy, weightsPolicies } from "../plan/prepare.js";
 import type { Program } from "../program.js";
 import { writeWhole } from "../write.js";
 import { bytes, ms, table } from "./format.js";
+import { type EncryptFlags, encryptionKey } from "./key.js";
 import { collectDim, type DimOption, loadModel } from "./load-model.js";
 import { checkTuningFlags, measuredTuning, readTuningFile, type TuningFlags } from "./tuning.js";
 
@@ -99,6 +100,9 @@ export function compileCommand(): Command {
     )
     .option("-o, --out <path>", "directory and, as its last part, name of the artefact", "dist/")
     .option("--single-file", "everything in one .wasm")
+    .option("--encrypt", "encrypt the files by AES-GCM; needs one of the next two, or the variable WASMITH_KEY")
+    .option("--key <file>", "file with the key: 16 or 32 bytes in hex or base64")
+    .option("--new-key <file>", "make a key, and write it to a new file that only you can read")
     .option("--tune", "measure kernels and tiles here, and keep what is faster in NAME.tuning.json beside the artefact")
     .option("--tune-dim <name=value>", "size of a dim to measure with (default: its least); repeatable", collectDim)
     .option("--tuning <file>", "take the kernels and tiles that --tune found")
@@ -107,6 +111,7 @@ export function compileCommand(): Command {
       async (
         path: string,
         flags: CompileFlags &
+          EncryptFlags &
           TuningFlags & { out: string; dim?: DimOption; cache?: number; singleFile?: boolean; json?: boolean },
       ) => {
         const slash = flags.out.lastIndexOf("/");
@@ -116,6 +121,7 @@ export function compileCommand(): Command {
         if (problem) throw new ModelError(problem);
         checkTuningFlags(flags);
         const stored = flags.tuning === undefined ? undefined : await readTuningFile(flags.tuning);
+        const key = await encryptionKey(flags);
         const model = await loadModel(path, flags.dim);
         const directory = slash < 0 ? "." : flags.out.slice(0, slash) || "/";
         const program =
@@ -125,7 +131,9 @@ export function compileCommand(): Command {
         const options = compileOptions({ ...flags, ...(stem ? { name: flags.name ?? stem } : {}) }, model.name);
         const tuning = flags.tune ? await measuredTuning(program, options, flags.tuneDim) : stored;
         const artifact = await compile(program, { ...options, ...(tuning ? { tuning } : {}) });
-        const paths = [...(await artifact.write(directory, { singleFile: flags.singleFile ?? false }))];
+        const paths = [
+          ...(await artifact.write(directory, { singleFile: flags.singleFile ?? false, ...(key ? { key } : {}) })),
+        ];
         if (flags.tune) {
           const file = join(directory, `${options.name}.tuning.json`);
           await writeWhole(file, new TextEncoder().encode(`${JSON.stringify(tuning, null, 2)}\n`));

@@ -4,6 +4,7 @@ import { graphNodes } from "../../ir/graph.js";
 import { printGraph } from "../../ir/graph-print.js";
 import { printLoopModule } from "../../ir/loop-print.js";
 import { openModule } from "../../runtime/container.js";
+import { decrypted, moduleLabel } from "../../runtime/encryption.js";
 import type { EntryInfo, Manifest, TensorInfo } from "../../runtime/format.js";
 import { streamOf } from "../../runtime/stream.js";
 import { type Artifact, compile } from "../compile.js";
@@ -12,20 +13,23 @@ import { coverage, type OpUse } from "../onnx/coverage.js";
 import { readOnnx } from "../onnx/model.js";
 import { planText } from "../plan/text.js";
 import { toWat } from "../wasm/module.js";
+import { modelError } from "../write.js";
 import { type CompileFlags, compileOptions, integer, withCompileFlags } from "./compile.js";
 import { bytes, ms, table } from "./format.js";
+import { type KeyFlags, keyOption, withKeyFlag } from "./key.js";
 import { collectDim, type DimOption, type LoadedModel, loadModel } from "./load-model.js";
 
 const stages = ["summary", "import", "passes", "loop", "wat", "plan", "manifest"] as const;
 type Stage = (typeof stages)[number];
 
-type InspectFlags = CompileFlags & {
-  stage: Stage;
-  elide: number;
-  coverage?: boolean;
-  dim?: DimOption;
-  json?: boolean;
-};
+type InspectFlags = CompileFlags &
+  KeyFlags & {
+    stage: Stage;
+    elide: number;
+    coverage?: boolean;
+    dim?: DimOption;
+    json?: boolean;
+  };
 
 /** Exits with 1 where an op is missing. */
 async function inspectCoverage(path: string, json: boolean): Promise<void> {
@@ -53,7 +57,7 @@ async function inspectCoverage(path: string, json: boolean): Promise<void> {
 }
 
 export function inspectCommand(): Command {
-  return withCompileFlags(new Command("inspect"))
+  return withKeyFlag(withCompileFlags(new Command("inspect")))
     .description("show a model at any stage of compilation, or what an artefact holds")
     .argument("<model>", "a model, or an artefact's .wasm")
     .addOption(new Option("--stage <stage>", "what to show").choices([...stages]).default("summary"))
@@ -63,7 +67,7 @@ export function inspectCommand(): Command {
     .option("--json", "the summary as JSON")
     .action(async (path: string, flags: InspectFlags) => {
       if (flags.coverage) return inspectCoverage(path, flags.json ?? false);
-      if (path.endsWith(".wasm")) return inspectArtifact(path, flags.stage, flags.json ?? false);
+      if (path.endsWith(".wasm")) return inspectArtifact(path, flags);
       const model = await loadModel(path, flags.dim);
       if (flags.stage === "import") {
         for (const g of Object.values(model.program.entries)) console.log(printGraph(g, { elide: flags.elide }));
@@ -73,8 +77,11 @@ export function inspectCommand(): Command {
     });
 }
 
-async function inspectArtifact(path: string, stage: Stage, json: boolean): Promise<void> {
-  const data = new Uint8Array(await readFile(path));
+async function inspectArtifact(path: string, flags: InspectFlags): Promise<void> {
+  const { stage, json = false } = flags;
+  const { key } = await keyOption(path, flags);
+  const stored = new Uint8Array(await readFile(path));
+  const data = key ? await (await decrypted(streamOf(stored), key, moduleLabel, modelError)).rest() : stored;
   const { manifest } = await openModule(streamOf(data));
   if (stage === "wat") console.log(toWat(data));
   else if (stage === "manifest" || json) console.log(JSON.stringify(manifest, null, 2));

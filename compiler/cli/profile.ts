@@ -11,6 +11,7 @@ import { writeWhole } from "../write.js";
 import { compileOptions, positive, withCompileFlags } from "./compile.js";
 import { entryOf } from "./entry.js";
 import { readTensors } from "./feeds.js";
+import { keyOption, withKeyFlag } from "./key.js";
 import { collectDim, type DimOption, loadModel } from "./load-model.js";
 import type { OpenFlags } from "./open.js";
 import { sessionOptions } from "./runner.js";
@@ -30,7 +31,7 @@ interface ProfileFlags extends OpenFlags {
 const warmUp = 10;
 
 export function profileCommand(): Command {
-  return withCompileFlags(new Command("profile"))
+  return withKeyFlag(withCompileFlags(new Command("profile")))
     .description("where the time of a run goes, by kernel and by layer, against what the machine can do")
     .argument("<model>", "a model to compile, or an artefact's .wasm (of which only times are told)")
     .option("--inputs <file>", "safetensors file with the inputs (default: random)")
@@ -44,7 +45,7 @@ export function profileCommand(): Command {
     .option("--html <file>", "write a page with a roofline picture and the layers' times")
     .action(async (path: string, flags: ProfileFlags) => {
       const { source, name, artifact } = await modelOf(path, flags);
-      const session = await load(source, sessionOptions(flags));
+      const session = await load(source, { ...sessionOptions(flags), ...(await keyOption(path, flags)) });
       try {
         const profile = await profileSession(session, name, artifact, flags);
         if (flags.trace) await writeWhole(flags.trace, encoded(JSON.stringify(profileTrace(profile))));

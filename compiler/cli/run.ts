@@ -5,12 +5,13 @@ import { randomFeeds } from "../random-feeds.js";
 import { writeWhole } from "../write.js";
 import { integer, positive, withCompileFlags } from "./compile.js";
 import { readTensors } from "./feeds.js";
+import { withKeyFlag } from "./key.js";
 import { collectDim, type DimOption } from "./load-model.js";
 import { type OpenFlags, openSession } from "./open.js";
 import { openRunner, type Tensors } from "./runner.js";
 
 export function runCommand(): Command {
-  return withCompileFlags(new Command("run"))
+  return withKeyFlag(withCompileFlags(new Command("run")))
     .description("run a model or an artefact once and print or store its outputs")
     .argument("<model>", "an artefact's .wasm, or a model to compile")
     .option("--inputs <file>", "safetensors file with a tensor for each input")

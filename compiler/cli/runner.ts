@@ -13,11 +13,12 @@ import type { ModelFeed, ModelFeeds } from "../late/feeds.js";
 import type { OnnxModel, OnnxType } from "../onnx/model.js";
 import { type CompileFlags, compileOptions } from "./compile.js";
 import { asStored } from "./feeds.js";
+import { type KeyFlags, keyOption } from "./key.js";
 import { type DimOption, loadModel } from "./load-model.js";
 
 export type Tensors = Readonly<Record<string, Tensor>>;
 
-export interface RunnerFlags extends CompileFlags {
+export interface RunnerFlags extends CompileFlags, KeyFlags {
   readonly threads?: number;
 }
 
@@ -42,7 +43,8 @@ export const sessionOptions = (flags: RunnerFlags) => ({
 
 /** @param dims ranges or values of an ONNX file's named dims */
 export async function openRunner(path: string, flags: RunnerFlags, dims: DimOption = {}): Promise<Runner> {
-  if (path.endsWith(".wasm")) return runnerOf(await load(path, sessionOptions(flags)));
+  const key = await keyOption(path, flags);
+  if (path.endsWith(".wasm")) return runnerOf(await load(path, { ...sessionOptions(flags), ...key }));
   if (path.endsWith(".onnx")) return lateRunner(path, flags, dims);
   const model = await loadModel(path);
   const { main } = model.program.entries;

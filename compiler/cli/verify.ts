@@ -15,6 +15,7 @@ import { compareTensors, type Difference, describeDifference, largestOf } from "
 import { type CompileFlags, compileOptions, positive, tolerance, withCompileFlags } from "./compile.js";
 import { type Divergence, describeDivergence, findDivergence } from "./divergence.js";
 import { asStored, readTensors } from "./feeds.js";
+import { withKeyFlag } from "./key.js";
 import { collectDim, type DimOption } from "./load-model.js";
 import { type Bound, openRunner, type Runner, sessionOptions, type Tensors } from "./runner.js";
 
@@ -126,7 +127,7 @@ async function runCases(
 }
 
 export function verifyCommand(): Command {
-  return withCompileFlags(new Command("verify"))
+  return withKeyFlag(withCompileFlags(new Command("verify")))
     .description("compare a model's outputs with recorded ones, and find the first node that diverges")
     .argument("<model>", ".onnx, .graph, .js, .mjs or .ts file, or an artefact's .wasm")
     .requiredOption("--io <file>", "safetensors file with tensors named caseK.in.NAME and caseK.out.NAME")

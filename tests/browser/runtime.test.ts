@@ -2,7 +2,7 @@ import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { exportOnnx } from "../../compiler/onnx/export/export.js";
 import { parseGraph } from "../../ir/graph-parse.js";
-import { encodeFiles, encodeSingleFile } from "../../runtime/encode.js";
+import { encodeFiles, encodeSingleFile, encryptFiles, gather } from "../../runtime/encode.js";
 import type { ArtifactParts } from "../../runtime/format.js";
 import { load, type Report, type Results, type TrainingSession } from "../../runtime/index.js";
 import { mainArtifact, trainArtifact } from "../runtime/fixture.js";
@@ -75,6 +75,63 @@ describe.skipIf(browserObstacle !== null)("the runtime in Chromium", () => {
       expect(bits).toEqual(expected);
     }
     await page.close();
+  });
+
+  it("decrypts an artefact, and refuses it without its key", async () => {
+    const key = Array.from({ length: 32 }, (_, i) => i);
+    const files = new Map<string, Uint8Array>();
+    for (const [name, file] of await encryptFiles(artifact, Uint8Array.from(key)))
+      files.set(`/model/${name}`, await gather(file));
+    const site = await serve({ files });
+    const page = await browser.newPage();
+    await page.goto(site.url);
+    const told = await runInPage<{ bits: number[]; errors: string[] }>(
+      page,
+      `
+      const { load } = await import("/dist/runtime.js");
+      const bytes = Uint8Array.from(arg.key);
+      const key = await crypto.subtle.importKey("raw", bytes, "AES-GCM", false, ["decrypt"]);
+      const session = await load("/model/affine.wasm", { key, threads: 2 });
+      const { y } = await session.run({ x: Float32Array.from(arg.x) });
+      session.dispose();
+      const errors = [];
+      // Several chunks, of which one is changed.
+      const { encrypted, decrypted } = await import("/dist/encryption.js");
+      const plain = Uint8Array.from({ length: 5 * 2 ** 19 + 3 }, (_, i) => i >> 9);
+      const problem = (where, message) => new Error(message);
+      const parts = [];
+      for await (const part of (await encrypted(plain, bytes, "", problem)).parts()) parts.push(part.slice());
+      const file = new Uint8Array(await new Blob(parts).arrayBuffer());
+      const streamOf = (bytes) => {
+        let at = 0;
+        return {
+          base: null,
+          async fill(target) {
+            const part = bytes.subarray(at, (at += target.length));
+            target.set(part);
+            return part.length;
+          },
+          close() {},
+        };
+      };
+      const rest = async () => (await decrypted(streamOf(file), bytes, "", problem)).rest();
+      const again = await rest();
+      if (again.length !== plain.length || again.some((b, i) => b !== plain[i])) errors.push("other bytes");
+      file[file.length - 2] ^= 1;
+      await rest().catch((error) => errors.push(error.message));
+      for (const options of [{}, { key: bytes.map((b) => b ^ 1) }])
+        await load("/model/affine.wasm", options).catch((error) => errors.push(error.message));
+      return { bits: Array.from(new Uint32Array(y.data.buffer)), errors };`,
+      { key, x },
+    );
+    expect(told.bits).toEqual(expected.y);
+    expect(told.errors).toEqual([
+      "encrypted, and changed since, in chunk 5 of 6",
+      expect.stringContaining("but an encrypted artefact"),
+      expect.stringContaining("the key is not that of this file"),
+    ]);
+    await page.close();
+    site.close();
   });
 
   it.each([1, 2])("warms up, with %i threads", async (threads) => {

@@ -1,7 +1,7 @@
 /** The built command line, as a user runs it: output, files, exit codes. */
 
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -74,6 +74,31 @@ describe.runIf(existsSync(cli))("wasmith", () => {
       expect(wasmith("compile", "scores.graph", "-o", out, "--single-file").status).toBe(0);
     expect(read("a/m.wasm").equals(read("b/m.wasm"))).toBe(true);
     expect(read("a/m.wasm").length).toBeGreaterThan(0);
+  });
+
+  it("encrypts what it compiles, with a key that it makes or is given", () => {
+    const compiled = wasmith("compile", "scores.graph", "-o", "secret/m", "--encrypt", "--new-key", "m.key");
+    expect(compiled.stderr).toBe("");
+    expect(statSync(join(folder, "m.key")).mode & 0o777).toBe(0o600);
+    expect(compiled.stdout + compiled.stderr).not.toContain(readFileSync(join(folder, "m.key"), "utf8").trim());
+    const run = (...more: string[]) => wasmith("run", "secret/m.wasm", "--random", "1", "--dim", "n=2", ...more);
+    expect(run("--key", "m.key").stdout).toBe(wasmith("run", "scores.graph", "--random", "1", "--dim", "n=2").stdout);
+    expect(run()).toMatchObject({ status: 1, stderr: expect.stringContaining("an encrypted artefact") });
+    expect(run("--key", "scores.graph").stderr).toMatch(/scores\.graph: expected a key of 16 or 32 bytes/);
+    expect(wasmith("inspect", "secret/m.wasm", "--key", "m.key").stdout).toMatch(/dim n in/);
+
+    process.env.WASMITH_KEY = Buffer.alloc(16, 5).toString("base64");
+    expect(run().stderr).toMatch(/the key is not that of this file/);
+    expect(wasmith("compile", "scores.graph", "-o", "secret/m", "--single-file", "--encrypt").status).toBe(0);
+    expect(run().status).toBe(0);
+    delete process.env.WASMITH_KEY;
+
+    const refused = (...flags: string[]) => wasmith("compile", "scores.graph", "-o", "secret/n", ...flags).stderr;
+    expect(refused("--encrypt")).toMatch(/there is no key\n {2}→ --new-key FILE makes one/);
+    expect(refused("--encrypt", "--new-key", "m.key")).toMatch(/it is there already/);
+    expect(refused("--encrypt", "--key", "missing.key")).toMatch(/missing\.key: can't be read/);
+    expect(refused("--key", "m.key")).toMatch(/nothing is encrypted/);
+    expect(existsSync(join(folder, "secret/n.wasm"))).toBe(false);
   });
 
   it("runs passes alone on the text form", () => {

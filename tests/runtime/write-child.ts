@@ -9,7 +9,7 @@ const artifacts = deserialize(readFileSync(file!)) as ArtifactParts[];
 process.stdout.write("ready\n");
 for (let i = 0; i < Number(count); i++) {
   try {
-    await writeArtifact(artifacts[i % artifacts.length]!, folder!, false);
+    await writeArtifact(artifacts[i % artifacts.length]!, folder!, {});
     process.stdout.write(`${i}\n`);
   } catch (error) {
     process.stdout.write(`${error}\n`);

@@ -108,19 +108,19 @@ describe("an artefact that replaces another", () => {
   it("leaves nothing of it, and nothing else is touched", async () => {
     const own = "affine.0123456789abcdef.notes";
     writeFileSync(join(folder, own), "");
-    const paths = await writeArtifact(old, folder, false);
+    const paths = await writeArtifact(old, folder, {});
     expect(paths[0]).toBe(join(folder, "affine.wasm"));
     expect(readdirSync(folder).sort()).toEqual([...paths.map((p) => p.slice(folder.length + 1)), own].sort());
-    await writeArtifact(next, pathToFileURL(`${folder}/`), false);
+    await writeArtifact(next, pathToFileURL(`${folder}/`), {});
     rmSync(join(folder, own));
     expectOnly(next);
     expect(await expectWhole()).toBe(next);
-    await writeArtifact(old, folder, true);
+    await writeArtifact(old, folder, { singleFile: true });
     expect(readdirSync(folder).sort()).toEqual(["affine.d.ts", "affine.js", "affine.wasm"]);
   });
 
   it(`is there as a whole, it or the other, whenever the writer is killed (${kills} times)`, async () => {
-    await writeArtifact(old, folder, false);
+    await writeArtifact(old, folder, {});
     const seen = new Set<ArtifactParts>();
     for (let i = 0; i < kills; i++) {
       const child = startWriter(1000);
@@ -133,24 +133,24 @@ describe("an artefact that replaces another", () => {
     }
     expect(seen.size).toBe(2);
     // What the killed ones left is gone after the next write.
-    await writeArtifact(next, folder, false);
+    await writeArtifact(next, folder, {});
     expectOnly(next);
   });
 
   it("is whole when several write at once, in one process and in others", async () => {
     const children = [startWriter(20), startWriter(20)];
     const ends = children.map(ended);
-    const writes = Array.from({ length: 10 }, (_, i) => writeArtifact(i % 2 ? old : next, folder, false));
+    const writes = Array.from({ length: 10 }, (_, i) => writeArtifact(i % 2 ? old : next, folder, {}));
     await Promise.all([...writes, ...ends]);
     await expectWhole();
-    await writeArtifact(old, folder, false);
+    await writeArtifact(old, folder, {});
     expectOnly(old);
   });
 });
 
 describe("a disk that does not take it", () => {
   it("gives a ModelError, and what was there stays", async () => {
-    await writeArtifact(old, folder, false);
+    await writeArtifact(old, folder, {});
     // 1000 blocks of 1 KiB: less than the weights.
     const child = startWriter(1, ["bash", "-c", 'trap "" XFSZ; ulimit -f 1000; exec "$@"', "bash"]);
     expect(await saidBy(child)).toMatch(
@@ -159,12 +159,12 @@ describe("a disk that does not take it", () => {
     expectOnly(old);
 
     writeFileSync(join(folder, "file"), "");
-    await expect(writeArtifact(old, join(folder, "file"), false)).rejects.toThrow(/file: can't be made: .*→ /s);
-    await expect(writeArtifact(old, join(folder, "file/sub"), false)).rejects.toThrow(/can't be made: .*→ /s);
+    await expect(writeArtifact(old, join(folder, "file"), {})).rejects.toThrow(/file: can't be made: .*→ /s);
+    await expect(writeArtifact(old, join(folder, "file/sub"), {})).rejects.toThrow(/can't be made: .*→ /s);
     mkdirSync(join(folder, "taken"));
     await expect(writeWhole(join(folder, "taken"), Uint8Array.of(1))).rejects.toThrow(/taken: can't be written: .*→ /s);
     await expect(writeWhole(join(folder, "no/where"), Uint8Array.of(1))).rejects.toThrow(/its folder does not exist/);
-    await expect(writeArtifact(old, join(folder, "x".repeat(4000)), false)).rejects.toThrow(
+    await expect(writeArtifact(old, join(folder, "x".repeat(4000)), {})).rejects.toThrow(
       /too long for the file system/,
     );
     expect(readdirSync(folder).filter((name) => name.endsWith(".tmp"))).toEqual([]);
@@ -220,7 +220,7 @@ describe("names of artefacts", () => {
     "%s works",
     async (name) => {
       const artifact = await mainArtifact({ name });
-      const paths = await writeArtifact(artifact, folder, false);
+      const paths = await writeArtifact(artifact, folder, {});
       const session = await load(paths[0]!, { threads: 2 });
       expect((await session.run({ x: Float32Array.of(1, 2, 3) })).y!.data[0]).toBe(3);
       session.dispose();
