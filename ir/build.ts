@@ -7,6 +7,7 @@ import { describe } from "./describe.js";
 import {
   type Dim,
   dimAdd,
+  dimEqual,
   dimFloorDiv,
   dimMax,
   dimMin,
@@ -165,8 +166,14 @@ export function reshapeTo(x: Value, shape: readonly Dim[]): Value {
   requireShape(shape);
   const open = shape.indexOf(-1);
   if (open < 0) return sameShape(shapeOf(x), shape) ? x : reshape([x], { shape });
-  const rest = productOf(shape.filter((_, i) => i !== open));
-  const total = productOf(shapeOf(x));
+  // Sizes on both sides cancel, whatever they are: [n − 1, 8] divides into [n − 1, 4, ?].
+  const own = [...shapeOf(x)];
+  const others = shape.filter((d, i) => {
+    const same = d === 0 ? -1 : own.findIndex((size) => dimEqual(size, d));
+    if (i !== open && same >= 0) own.splice(same, 1);
+    return i !== open && same < 0;
+  });
+  const [total, rest] = [productOf(own), productOf(others)];
   if (rest === 0 || dimMod(total, rest) !== 0) {
     const wanted = shape.map((d) => (d === -1 ? "?" : dimText(d)));
     throw new ModelError(`${typeText(x.type)} does not divide into [${wanted}]`);

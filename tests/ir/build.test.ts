@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import * as b from "../../ir/build.js";
-import { dimSymbol } from "../../ir/dim.js";
+import { dimSub, dimSymbol } from "../../ir/dim.js";
 import { graph, param, shapeText, type Value } from "../../ir/graph.js";
 import { constant } from "../../ir/ops/constant.js";
 import { evaluate } from "../../ir/reference.js";
@@ -45,6 +45,14 @@ describe("shape helpers", () => {
     expect(shapeText(b.squeeze(range(1, 2, 1)).type.shape)).toBe("[2]");
     expect(() => b.squeeze(range(2, 3), 0)).toThrow("only size 1");
     expect(shapeText(b.moveAxis(range(2, 3, 4), 0, -1).type.shape)).toBe("[3,4,2]");
+  });
+  it("cancel sizes that a reshape keeps, sums too, but for 0", () => {
+    const n = dimSymbol("n");
+    const x = param("x", { dtype: "f32", shape: [dimSymbol("m"), dimSub(n, 1), 8] });
+    expect(shapeText(b.reshapeTo(x, [...x.type.shape.slice(0, 2), 4, -1]).type.shape)).toBe("[m,n - 1,4,2]");
+    expect(shapeText(b.reshapeTo(x, [dimSub(n, 1), -1]).type.shape)).toBe("[n - 1,8*m]");
+    expect(() => b.reshapeTo(x, [dimSub(n, 1), 3, -1])).toThrow("does not divide into [n - 1,3,?]");
+    expect(() => b.reshapeTo(range(0, 4), [0, -1])).toThrow("does not divide into [0,?]");
   });
   it("cut, join and repeat", () => {
     expect(b.split(range(6), 0, [1, 2, 3]).map(run)).toEqual([[0], [1, 2], [3, 4, 5]]);
