@@ -24,6 +24,7 @@ export function attentionMap(
   const [width, height] = [left + columns.length * side + 60, top + rows.length * side + 10];
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}">`,
+    `<title>${escaped(`Attention of ${rows.join(" ")} to ${columns.join(" ")}`)}</title>`,
     `<rect width="100%" height="100%" fill="#fff"/><g font-family="sans-serif" font-size="15">`,
     ...cells,
     ...across,
