@@ -61,6 +61,9 @@ export function anchorGrid(
   return F.reshape(F.constant(Float32Array.from(corners)), -1, 4);
 }
 
+/** Boxes less wide or high, in pixels, are none. */
+const thinnest = 1e-3;
+
 export interface DetectionOptions {
   /** Boxes that overlap a better one of their class by more than this are left out. Default 0.5. */
   readonly iou?: number;
@@ -72,7 +75,8 @@ export interface DetectionOptions {
 
 /**
  * The best boxes of each picture, none of which overlaps a better one of its class: [N, most, 6] of (x1, y1, x2, y2, score, class), of
- * score 0 where there are no more. @param boxes [N, K, 4] @param scores [N, C, K]
+ * score 0 where there are no more.
+ * @param boxes [N, K, 4], or [N, C, K, 4] where each class has boxes of its own @param scores [N, C, K]
  */
 export function detections(
   ctx: nn.Context,
@@ -80,12 +84,19 @@ export function detections(
   scores: Value,
   { iou = 0.5, score = 0.05, most = 20 }: DetectionOptions = {},
 ): Value {
-  const kept = F.nonMaxSuppression(ctx, boxes, scores, iou, { scoreThreshold: score });
+  const own = boxes.type.shape.length === 4;
+  const thick = centred(boxes)[1].amin([-1]).ge(thinnest);
+  const likely = F.where(own ? thick : thick.unsqueeze(1), scores, 0);
+  // Boxes of each class are those of a picture of its own.
+  const [places, by] = own ? [boxes.flatten(0, 1), likely.flatten(0, 1).unsqueeze(1)] : [boxes, likely];
+  const kept = F.nonMaxSuppression(ctx, places, by, iou, { scoreThreshold: score });
   const ones = F.onesLike(kept.select(1, 0), "f32");
-  const best = scores.mul(F.scatterND(F.zerosLike(scores), kept, ones));
+  const best = F.scatterND(F.zerosLike(by), kept, ones).reshape(scores.type.shape).mul(scores);
   const [top, index] = F.topK(best.flatten(1), most);
   const count = F.size(scores, 2);
-  const corners = F.takeAlongDim(boxes, F.remainder(index, count).unsqueeze(2), 1);
+  const corners = own
+    ? F.takeAlongDim(boxes.flatten(1, 2), index.unsqueeze(2), 1)
+    : F.takeAlongDim(boxes, F.remainder(index, count).unsqueeze(2), 1);
   const label = F.cast(F.floorDivide(index, count), "f32");
   return F.cat([corners, top.unsqueeze(2), label.unsqueeze(2)], 2);
 }
