@@ -5,89 +5,26 @@
  */
 
 import { nn, type Value } from "wasmith";
+import { BasicBlock, Bottleneck, conv, type Norm } from "./blocks.js";
 
-const conv = (from: number, to: number, kernel: number, stride = 1) =>
-  nn.Conv2d(from, to, kernel, {
-    stride,
-    padding: kernel >> 1,
-    bias: false,
-    weightInit: nn.init.kaimingNormal({ mode: "fanOut" }),
-  });
-
-/** What makes a block's input fit its output, where they differ in size or channels. */
-const shortcut = (from: number, to: number, stride: number) =>
-  from === to && stride === 1 ? undefined : nn.sequential(conv(from, to, 1, stride), nn.BatchNorm2d(to));
-
-/** Two convolutions of 3×3. */
-export class BasicBlock extends nn.Module {
-  static readonly expansion: number = 1;
-  readonly conv1: nn.Layer;
-  readonly bn1: nn.Layer;
-  readonly conv2: nn.Layer;
-  readonly bn2: nn.Layer;
-  readonly downsample: nn.Layer | undefined;
-
-  constructor(from: number, width: number, stride: number) {
-    super();
-    this.conv1 = conv(from, width, 3, stride);
-    this.bn1 = nn.BatchNorm2d(width);
-    this.conv2 = conv(width, width, 3);
-    this.bn2 = nn.BatchNorm2d(width);
-    this.downsample = shortcut(from, width, stride);
-  }
-
-  forward(ctx: nn.Context, x: Value): Value {
-    const h = this.bn1(ctx, this.conv1(ctx, x)).relu();
-    const y = this.bn2(ctx, this.conv2(ctx, h));
-    return y.add(this.downsample ? this.downsample(ctx, x) : x).relu();
-  }
-}
-
-/** 1×1 to few channels, 3×3 among them, 1×1 to four times as many. */
-export class Bottleneck extends nn.Module {
-  static readonly expansion: number = 4;
-  readonly conv1: nn.Layer;
-  readonly bn1: nn.Layer;
-  readonly conv2: nn.Layer;
-  readonly bn2: nn.Layer;
-  readonly conv3: nn.Layer;
-  readonly bn3: nn.Layer;
-  readonly downsample: nn.Layer | undefined;
-
-  constructor(from: number, width: number, stride: number) {
-    super();
-    const to = width * Bottleneck.expansion;
-    this.conv1 = conv(from, width, 1);
-    this.bn1 = nn.BatchNorm2d(width);
-    this.conv2 = conv(width, width, 3, stride);
-    this.bn2 = nn.BatchNorm2d(width);
-    this.conv3 = conv(width, to, 1);
-    this.bn3 = nn.BatchNorm2d(to);
-    this.downsample = shortcut(from, to, stride);
-  }
-
-  forward(ctx: nn.Context, x: Value): Value {
-    const narrow = this.bn1(ctx, this.conv1(ctx, x)).relu();
-    const h = this.bn2(ctx, this.conv2(ctx, narrow)).relu();
-    const y = this.bn3(ctx, this.conv3(ctx, h));
-    return y.add(this.downsample ? this.downsample(ctx, x) : x).relu();
-  }
-}
-
-export interface ResNetOptions {
+export interface TrunkOptions {
   readonly block?: typeof BasicBlock | typeof Bottleneck;
   /** Blocks of each of the four stages. */
   readonly depths?: readonly [number, number, number, number];
-  readonly classes?: number;
   /** Channels of pictures. */
   readonly inputs?: number;
   /** Channels of the first stage, which double from stage to stage. */
   readonly width?: number;
   /** For small pictures: 3×3 without a stride in front. */
   readonly small?: boolean;
+  readonly norm?: Norm;
 }
 
-export class ResNet extends nn.Module {
+/** Maps of strides 4, 8, 16 and 32. */
+export type Maps = readonly [Value, Value, Value, Value];
+
+/** All but the last layer. */
+abstract class Stages<O> extends nn.Module<readonly [x: Value], O> {
   readonly conv1: nn.Layer;
   readonly bn1: nn.Layer;
   readonly maxpool: nn.Layer;
@@ -95,42 +32,56 @@ export class ResNet extends nn.Module {
   readonly layer2: nn.Layer;
   readonly layer3: nn.Layer;
   readonly layer4: nn.Layer;
-  readonly fc: nn.Layer;
+  /** Channels of the four maps. */
+  readonly channels: readonly number[];
 
   constructor({
     block: Block = BasicBlock,
     depths = [2, 2, 2, 2],
-    classes = 1000,
     inputs = 3,
     width = 64,
     small = false,
-  }: ResNetOptions = {}) {
+    norm = nn.BatchNorm2d,
+  }: TrunkOptions) {
     super();
-    let from = width;
+    this.channels = depths.map((_, stage) => (width << stage) * Block.expansion);
     const stage = (index: 0 | 1 | 2 | 3) =>
       nn.sequential(
         ...Array.from({ length: depths[index] }, (_, i) => {
-          const block = new Block(from, width << index, i === 0 && index > 0 ? 2 : 1);
-          from = (width << index) * Block.expansion;
-          return block;
+          const from = i > 0 ? this.channels[index]! : index > 0 ? this.channels[index - 1]! : width;
+          return new Block(from, width << index, i === 0 && index > 0 ? 2 : 1, norm);
         }),
       );
     this.conv1 = small ? conv(inputs, width, 3) : conv(inputs, width, 7, 2);
-    this.bn1 = nn.BatchNorm2d(width);
+    this.bn1 = norm(width);
     this.maxpool = nn.MaxPool2d(3, { stride: 2, padding: 1 });
     this.layer1 = stage(0);
     this.layer2 = stage(1);
     this.layer3 = stage(2);
     this.layer4 = stage(3);
-    this.fc = nn.Linear(from, classes);
   }
 
-  /** The four maps that detectors and segmentation build on: strides 4, 8, 16 and 32. */
-  stages(ctx: nn.Context, x: Value): readonly [Value, Value, Value, Value] {
+  stages(ctx: nn.Context, x: Value): Maps {
     const c1 = this.layer1(ctx, this.maxpool(ctx, this.bn1(ctx, this.conv1(ctx, x)).relu()));
     const c2 = this.layer2(ctx, c1);
     const c3 = this.layer3(ctx, c2);
     return [c1, c2, c3, this.layer4(ctx, c3)];
+  }
+}
+
+/** What detectors and segmentation build on: x → its four maps. */
+export class ResNetTrunk extends Stages<Maps> {
+  forward(ctx: nn.Context, x: Value): Maps {
+    return this.stages(ctx, x);
+  }
+}
+
+export class ResNet extends Stages<Value> {
+  readonly fc: nn.Layer;
+
+  constructor({ classes = 1000, ...trunk }: TrunkOptions & { readonly classes?: number } = {}) {
+    super(trunk);
+    this.fc = nn.Linear(this.channels[3]!, classes);
   }
 
   forward(ctx: nn.Context, x: Value): Value {
@@ -139,4 +90,6 @@ export class ResNet extends nn.Module {
 }
 
 export const resnet18 = () => new ResNet();
-export const resnet50 = () => new ResNet({ block: Bottleneck, depths: [3, 4, 6, 3] });
+/** Blocks of ResNet-50. */
+export const fifty = { block: Bottleneck, depths: [3, 4, 6, 3] } as const;
+export const resnet50 = () => new ResNet(fifty);
