@@ -29,6 +29,13 @@ export {
   trainStep,
   vjp,
 } from "./compiler/dsl/index.js";
+export { type Explainable, type ExplainableOptions, explainable } from "./compiler/explain/explainable.js";
+export {
+  Explainer,
+  type IntegratedGradientsOptions,
+  type SmoothGradOptions,
+  type TargetOptions,
+} from "./compiler/explain/explainer.js";
 export type { BoundTensor, ModelValue } from "./compiler/late/binding.js";
 export { type ArtifactStore, type CachedArtifact, ModelCache, type ModelCacheOptions } from "./compiler/late/cache.js";
 export { compileFor, type LateArtifact, type LateBinding, type LateOptions } from "./compiler/late/compile-for.js";

@@ -7,6 +7,7 @@ import { version } from "../version.js";
 import { benchCommand } from "./bench.js";
 import { compileCommand } from "./compile.js";
 import { dumpCommand } from "./dump.js";
+import { explainCommand } from "./explain.js";
 import { exportCommand } from "./export.js";
 import { inspectCommand } from "./inspect.js";
 import { optCommand } from "./opt.js";
@@ -32,6 +33,7 @@ for (const command of [
   verifyCommand,
   inspectCommand,
   exportCommand,
+  explainCommand,
   trainCommand,
   benchCommand,
   profileCommand,

@@ -5,6 +5,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, w
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { decode, encode } from "fast-png";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { GraphProto, ValueInfoProto } from "../../compiler/onnx/proto-types.js";
 import { encodeModel } from "../../compiler/onnx/protobuf.js";
@@ -74,6 +75,40 @@ describe.runIf(existsSync(cli))("wasmith", () => {
       expect(wasmith("compile", "scores.graph", "-o", out, "--single-file").status).toBe(0);
     expect(read("a/m.wasm").equals(read("b/m.wasm"))).toBe(true);
     expect(read("a/m.wasm").length).toBeGreaterThan(0);
+  });
+
+  it("explains what a model of pictures saw", () => {
+    // Class 0 likes the left half, class 1 the right one.
+    const text = `graph @halves(%x: f32[1,1,2,2]) -> f32[1,2] {
+  %0: f32[1,1,2,2] = transpose %x {perm=[0,1,3,2]}
+  %1: f32[1,2,2] = reshape %0 {shape=[1,2,2]}
+  %2: f32[1,2] = sum %1 {axes=[2], keepDims=false}
+  return %2
+}
+`;
+    writeFileSync(join(folder, "halves.graph"), text);
+    const png = encode({ width: 2, height: 2, data: Uint8Array.of(255, 0, 255, 0), channels: 1, depth: 8 });
+    writeFileSync(join(folder, "left.png"), png);
+    const { stdout, stderr } = wasmith("explain", "halves.graph", "--input", "left.png", "-o", "why", "--json");
+    expect(stderr).toBe("");
+    const told = JSON.parse(stdout) as { target: number; scores: { score: number }[]; paths: string[] };
+    expect(told.target).toBe(0);
+    expect(told.scores.map((s) => s.score)).toEqual([2, 0]);
+    expect(told.paths.map((p) => p.replace(/^.*[\\/]/, ""))).toEqual([
+      "left.saliency.png",
+      "left.smooth-grad.png",
+      "left.integrated-gradients.png",
+    ]);
+    // Red on the left, grey on the right.
+    const { width, height, data } = decode(readFileSync(join(folder, told.paths[2]!)));
+    const pixel = (x: number) => Array.from(data.subarray((64 * width + x) * 3, (64 * width + x) * 3 + 3));
+    expect([width, height]).toEqual([256, 256]);
+    expect(pixel(2)).toEqual([230, 40, 30]);
+    expect(pixel(253)).toEqual([110, 110, 110]);
+    expect(wasmith("explain", "halves.graph", "--input", "left.png", "--method", "grad-cam").stderr).toMatch(
+      /gradCam: the model has no convolution/,
+    );
+    expect(wasmith("explain", "scores.graph", "--input", "left.png").stderr).toMatch(/is not that of pictures/);
   });
 
   it("encrypts what it compiles, with a key that it makes or is given", () => {
