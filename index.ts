@@ -45,6 +45,13 @@ export { type ExportOptions, exportOnnx } from "./compiler/onnx/export/export.js
 export { type ExternalData, externalDataIn } from "./compiler/onnx/external-data.js";
 export { type ImportOptions, importOnnx } from "./compiler/onnx/import.js";
 export { readOnnx } from "./compiler/onnx/model.js";
+export {
+  type NoiseOptions,
+  noiseFor,
+  type PrivacyOptions,
+  type PrivacySpent,
+  privacySpent,
+} from "./compiler/privacy/accountant.js";
 export type { Program, ProgramState } from "./compiler/program.js";
 export {
   type LoadSession,
