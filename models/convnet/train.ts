@@ -6,9 +6,9 @@ import { digits } from "../data/digits.js";
 import { convNet } from "./model.js";
 
 /** Pictures 28×28 in the middle of 32×32. */
-const margin = 2;
+export const margin = 2;
 /** Mean 0 and deviation 1 over all pixels. */
-const scale = normalize({ mean: 0.1307, std: 0.3081 });
+export const scale = normalize({ mean: 0.1307, std: 0.3081 });
 const moved = augment("x", [shift({ x: 2, y: 2 }), rotate(15), scale]);
 
 export const fit = { epochs: 40, batchSize: 32 };
@@ -18,7 +18,7 @@ export { training as dataset };
 export const goal: Goal = {
   figure: "accuracy",
   atLeast: 0.985,
-  baseline: { name: "softmax regression on pixels", value: 0.9 },
+  baseline: { name: "softmax regression on pixels", value: 0.879 },
 };
 
 /** Updates in all epochs: 10,000 pictures. */

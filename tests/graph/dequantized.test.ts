@@ -1,8 +1,9 @@
 /** What moves dequantised weights moves the integers, to the same bits: random shapes, types, axes and blocks. */
 
 import { describe, expect, it } from "vitest";
+import { F } from "../../compiler/dsl/index.js";
 import { defaultPipeline } from "../../compiler/pipeline.js";
-import { type GraphNode, graph, param, type Value } from "../../ir/graph.js";
+import { type Graph, type GraphNode, graph, graphNodes, param, type Value } from "../../ir/graph.js";
 import { constant } from "../../ir/ops/constant.js";
 import { gather } from "../../ir/ops/indexing.js";
 import { concat, reshape, slice, transpose } from "../../ir/ops/movement.js";
@@ -13,6 +14,7 @@ import { simplify } from "../../passes/graph/simplify.js";
 import { loopPipeline } from "../../passes/loop/pipeline.js";
 import { runPipeline } from "../../passes/pipeline.js";
 import { runCases } from "../lower/run.js";
+import { compareTensors } from "../onnx/compare.js";
 import { type Random, randomTensor, seeded } from "./random.js";
 
 const pick = <T>(random: Random, list: readonly T[]): T => list[Math.floor(random() * list.length)]!;
@@ -120,4 +122,22 @@ describe("moving dequantised weights", () => {
     expect(def.op).toBe("dequantize");
     expect(def.operands[0]!.type).toEqual({ dtype: "u8", shape: [3, 32] });
   });
+});
+
+const opsOf = (g: Graph): readonly string[] => [...graphNodes(g)].flatMap((n) => [n.op, ...n.regions.flatMap(opsOf)]);
+
+it.each([8, 4, 2])("products read weights of %i bits that F.dequantize makes as they are stored", (bits) => {
+  const random = seeded(bits);
+  const levels = randomTensor(random, bits === 8 ? "i8" : "u8", [100, (784 * bits) / 8], [0, bits === 8 ? 127 : 255]);
+  const scale = randomTensor(random, "f32", [100, 1], [0.01, 0.1]);
+  const options = bits === 8 ? {} : { bits, zero: F.constant(2 ** (bits - 1), "u8") };
+  const x = param("x", { dtype: "f32", shape: [1, 784] });
+  const weights = F.dequantize(F.constant(levels), F.constant(scale), options);
+  const made = runPipeline(defaultPipeline, graph("g", [x], [F.linear(x, weights)], ["y"]));
+  expect(opsOf(made)).toContain("weightProduct");
+  const feeds = [randomTensor(random, "f32", [1, 784], [-1, 1])];
+  const dense = F.linear(x, F.constant(evaluate(graph("w", [], [weights], ["w"]), [])[0]!));
+  const [want] = evaluate(graph("dense", [x], [dense], ["y"]), feeds);
+  const [got] = evaluate(made, feeds);
+  expect(compareTensors(got!, want!, { rtol: 1e-4, atol: 1e-3 })).toBeUndefined();
 });

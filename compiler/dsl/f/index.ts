@@ -21,6 +21,7 @@ export * from "./math.js";
 export * from "./norm.js";
 export * from "./pool.js";
 export * from "./product.js";
+export * from "./quantized.js";
 export * from "./random.js";
 export * from "./recurrent.js";
 export * from "./reduce.js";
