@@ -4,6 +4,12 @@ import type { Tensor } from "wasmith/runtime";
 
 type Output = Tensor | number | undefined;
 
+/** The tensor of an entry's output. */
+export function tensorOf(output: Output): Tensor {
+  if (typeof output === "object") return output;
+  throw new TypeError(`a tensor was expected, the output is ${output ?? "not there"}`);
+}
+
 /** The floats of an entry's output. */
 export function floats(output: Output): Float32Array {
   if (typeof output === "number") return Float32Array.of(output);

@@ -1,6 +1,6 @@
 /**
- * Trains the systems of models/ and writes what came out: models/NAME/measured.json with the figures, the pictures that the system shows,
- * and the gallery of models/README.md.
+ * Trains the systems of models/ and writes what came out: models/NAME/measured.json with the figures, the pictures and tables that the system
+ * shows, and the gallery of models/README.md.
  *
  *     npx tsx scripts/gallery.ts            # all of them: each in a process of its own, one after the other
  *     npx tsx scripts/gallery.ts vae dqn    # these
@@ -75,7 +75,9 @@ async function measure(name: string): Promise<void> {
   const seconds = (performance.now() - begin) / 1000;
   const { user, system } = process.cpuUsage(used);
   const shown = (await module.show?.(session, history)) ?? {};
-  for (const [file, content] of Object.entries(shown)) writeFileSync(`${path}/${file}`, content);
+  for (const [file, content] of Object.entries(shown))
+    if (file.endsWith(".md")) writeTable(name, file, content);
+    else writeFileSync(`${path}/${file}`, content);
   const params = session.state.filter((s) => s.role === "param");
   const measured: Measured = {
     date: new Date().toISOString().slice(0, 10),
@@ -94,6 +96,13 @@ async function measure(name: string): Promise<void> {
   console.log(
     `${name}: ${JSON.stringify(figures)}; ${goalText(module.goal)}${reached(module.goal, figures) ? "" : ": MISSED"}`,
   );
+}
+
+/** What a system shows in Markdown stands between marks of its README. */
+function writeTable(name: string, file: string, content: string | Uint8Array): void {
+  const path = `${models}${name}/README.md`;
+  const of = { document: `models/${name}/README.md`, script: "scripts/gallery.ts" };
+  writeFileSync(path, between(readFileSync(path, "utf8"), of, file, String(content)));
 }
 
 /** Times all runs from now on. @returns what gives the medians by entry */
