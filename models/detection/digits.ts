@@ -59,7 +59,7 @@ export async function measure(session: Detector) {
   };
 }
 
-/** Scenes with what is found in them with a score of 0.25 or more: green where class and place are right. */
+/** Scenes with what is found in them with a score of 0.25 or more, better boxes above others: green where class and place are right. */
 export async function show(session: Detector) {
   const { x, boxes } = await unseen(20);
   const there = boxesOf(boxes.data, most);
@@ -67,6 +67,7 @@ export async function show(session: Detector) {
     pixels: x.data.subarray(i * side * side, (i + 1) * side * side),
     boxes: all
       .filter((box) => box.score >= 0.25)
+      .sort((a, b) => a.score - b.score)
       .map((box) => ({
         ...box,
         right: there[i]!.some((t) => t.label === box.label && intersectionOverUnion(t.corners, box.corners) >= 0.5),
