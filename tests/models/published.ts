@@ -6,7 +6,7 @@ import type { nn } from "../../index.js";
 export interface Exported {
   readonly name: string;
   readonly build: () => nn.Module;
-  /** PyTorch's name of a weight, where the export gives it another. */
+  /** The network's name of a weight, where the export gives it another. */
   readonly rename?: (name: string) => string;
 }
 
@@ -18,5 +18,5 @@ export interface Published {
   /** Shape of a picture, and of the result for one. */
   readonly input: readonly number[];
   readonly output: readonly number[];
-  readonly exported?: Exported;
+  readonly exported?: readonly Exported[];
 }

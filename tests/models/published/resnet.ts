@@ -9,12 +9,14 @@ export default [
     build: resnet18,
     parameters: 11_689_512,
     ...picture,
-    exported: {
-      name: "resnet18_bn_nodes_op11",
-      build: () => new ResNet({ width: 8, classes: 10 }),
-      // The export has all blocks in one list.
-      rename: (name) => name.replace(/^layers\.(\d)/, (_, i) => `layer${1 + (i >> 1)}.${i & 1}`),
-    },
+    exported: [
+      {
+        name: "resnet18_bn_nodes_op11",
+        build: () => new ResNet({ width: 8, classes: 10 }),
+        // The export has all blocks in one list.
+        rename: (name) => name.replace(/^layers\.(\d)/, (_, i) => `layer${1 + (i >> 1)}.${i & 1}`),
+      },
+    ],
   },
   { name: "ResNet-50", build: resnet50, parameters: 25_557_032, ...picture },
 ] satisfies readonly Published[];
