@@ -56,17 +56,18 @@ describe.skipIf(!hasData)("PyTorch's numbers from PyTorch's weights", () => {
     net.loadState(new Map(weights));
 
     const { inputs, outputs, cases } = readJson<{
-      readonly inputs: readonly { readonly dims: readonly (string | number)[] }[];
-      readonly outputs: readonly { readonly rtol: number; readonly atol: number }[];
+      readonly inputs: readonly { readonly name: string; readonly dims: readonly (string | number)[] }[];
+      readonly outputs: readonly { readonly name: string; readonly rtol: number; readonly atol: number }[];
       readonly cases: readonly { readonly name: string }[];
     }>(join(place, "meta.json"));
     const io = readTensors(join(place, "io.safetensors"));
-    const graph = toGraph(net, { inputs: { input: inputs[0]!.dims } });
+    const [input, output] = [inputs[0]!, outputs[0]!];
+    const graph = toGraph(net, { inputs: { [input.name]: input.dims }, outputs: [output.name] });
     const session = await load(await compile(graph, { variants: ["simd128"] }), { threads: 1 });
     for (const { name: given } of cases) {
-      const got = await session.run({ input: io.get(`${given}.in.input`)! as Feed });
-      const { rtol, atol } = outputs[0]!;
-      expect(disagreement(got.output!, io.get(`${given}.out.output`)!, rtol, atol), given).toBeUndefined();
+      const got = await session.run({ [input.name]: io.get(`${given}.in.${input.name}`)! as Feed });
+      const want = io.get(`${given}.out.${output.name}`)!;
+      expect(disagreement(got[output.name]!, want, output.rtol, output.atol), given).toBeUndefined();
     }
     session.dispose();
   });
