@@ -8,10 +8,7 @@ export default [
     parameters: 3_576_704,
     input: [100, 1, 1],
     output: [3, 64, 64],
-    exported: {
-      name: "dcgan_generator",
-      build: () => generator({ latent: 20, widths: [32, 16, 8], channels: 3 }),
-    },
+    exported: [{ name: "dcgan_generator", build: () => generator({ latent: 20, widths: [32, 16, 8], channels: 3 }) }],
   },
   {
     name: "DCGAN's discriminator",
