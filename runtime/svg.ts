@@ -35,10 +35,15 @@ function ticks(low: number, high: number, whole: boolean): number[] {
   return Array.from({ length: count }, (_, i) => (Math.ceil(low / step - 1e-9) + i) * step);
 }
 
+/** Differences that are less are none: steps between marks would vanish beside the values, or in themselves. */
+const [leastPart, least] = [1e-9, 1e-300];
+
 /** Least and largest, apart from one another. */
 function rangeOf(values: readonly number[]): readonly [number, number] {
   const [low, high] = [Math.min(...values), Math.max(...values)];
-  const apart = low === high ? Math.abs(low) / 2 || 0.5 : 0;
+  const size = Math.max(Math.abs(low), Math.abs(high));
+  if (high - low > Math.max(leastPart * size, least)) return [low, high];
+  const apart = size > least ? size / 2 : 0.5;
   return [low - apart, high + apart];
 }
 

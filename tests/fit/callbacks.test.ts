@@ -295,7 +295,7 @@ describe("the history", () => {
   it("draws itself as an SVG, whatever the values are", async () => {
     const value = fc.oneof(
       fc.double({ min: -1e6, max: 1e6, noNaN: true }),
-      fc.constantFrom(0, NaN, Infinity, 1e-30, 5),
+      fc.constantFrom(0, NaN, Infinity, 1e-30, 5, 5 + 1e-15, 5e-324),
     );
     const epochs = fc.array(fc.tuple(value, value), { minLength: 1, maxLength: 80 });
     await fc.assert(
@@ -327,7 +327,10 @@ describe("the history", () => {
           expect(Number(y)).toSatisfy((v: number) => v >= 36 && v <= 220);
         }
       }),
-      { numRuns: 60, examples: [[[[Infinity, 0]]], [[[NaN, NaN]]], [[[0, Infinity]]]] },
+      {
+        numRuns: 60,
+        examples: [[[[Infinity, 0]]], [[[NaN, NaN]]], [[[0, Infinity]]], [[[0, 5e-324]]], [[[5, 5 + 1e-15]]]],
+      },
     );
   });
 
