@@ -3,6 +3,7 @@
 import { augment, dataset, normalize, readIdx } from "wasmith/data";
 import type { TrainingSession } from "wasmith/runtime";
 import { grid } from "../pictures.js";
+import { argMax } from "../values.js";
 
 export const articles = [
   "T-shirt",
@@ -39,6 +40,17 @@ export const updatesAnEpoch = (batchSize: number) => Math.ceil(10_000 / batchSiz
 
 /** What a network is compared with: one linear layer, 20 epochs of Adam at 0.001 with batches of 64. */
 export const linear = { name: "softmax regression on pixels", value: 0.833 };
+
+/** Share of the test's pictures that a classifier names rightly. */
+export async function accuracy(session: Pick<TrainingSession, "predict">) {
+  let [right, count] = [0, 0];
+  for await (const { x, y } of (await validation()).batch(500)) {
+    const logits = (await session.predict({ x })).output!.data as Float32Array;
+    right += argMax(logits, 10).filter((article, i) => article === Number(y.data[i])).length;
+    count += x.shape[0]!;
+  }
+  return { accuracy: right / count };
+}
 
 /** For each article a row: the ten test pictures of it to which a classifier gives the least probability. */
 export async function hardest(session: TrainingSession) {

@@ -8,16 +8,17 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
+import type { GraphProto } from "../../compiler/onnx/proto-types.js";
 import { decodeModel } from "../../compiler/onnx/protobuf.js";
 import { decodeTensor } from "../../compiler/onnx/tensor.js";
-import { compile, toGraph } from "../../index.js";
+import { compile, type nn, toGraph } from "../../index.js";
 import { dimSubstitute } from "../../ir/dim.js";
-import { zeros } from "../../ir/tensor.js";
+import { type Tensor, zeros } from "../../ir/tensor.js";
 import type { Feed } from "../../runtime/feeds.js";
 import { load } from "../../runtime/index.js";
 import { dataFolder, disagreement, hasData, readJson, readTensors } from "../nn/reference-data.js";
 import { toTensor } from "../onnx/compare.js";
-import type { Published } from "./published.js";
+import type { Exported, Published } from "./published.js";
 
 const folder = new URL("published/", import.meta.url);
 const networks = await Promise.all(
@@ -43,17 +44,10 @@ const exported = networks.flatMap((row) => row.exported ?? []);
 if (!hasData) console.warn("PyTorch's numbers are not compared: WASMITH_DATA/reference is not there");
 
 describe.skipIf(!hasData)("PyTorch's numbers from PyTorch's weights", () => {
-  it.each(exported)("$name", async ({ name, build, rename = (given) => given }) => {
-    const place = join(dataFolder, "reference/onnx", name);
-    const { initializer = [] } = decodeModel(readFileSync(join(place, "model.onnx"))).graph!;
-    const net = build();
-    const known = net.variables();
-    // Beside the weights, a file has constants of the exporter's own.
-    const weights = initializer.flatMap((t) => {
-      const own = rename(t.name!);
-      return known.has(own) ? [[own, toTensor(decodeTensor(t, own))] as const] : [];
-    });
-    net.loadState(new Map(weights));
+  it.each(exported)("$name", async (row) => {
+    const place = join(dataFolder, "reference/onnx", row.name);
+    const net = row.build();
+    net.loadState(weightsOf(net, decodeModel(readFileSync(join(place, "model.onnx"))).graph!, row));
 
     const { inputs, outputs, cases } = readJson<{
       readonly inputs: readonly { readonly name: string; readonly dims: readonly (string | number)[] }[];
@@ -72,6 +66,34 @@ describe.skipIf(!hasData)("PyTorch's numbers from PyTorch's weights", () => {
     session.dispose();
   });
 });
+
+/** Weights of an export by the names that the network has. */
+function weightsOf(
+  net: nn.Module,
+  { initializer = [], node: nodes = [] }: GraphProto,
+  { rename = (given) => given, folded }: Exported,
+): Map<string, Tensor> {
+  const given = new Map(initializer.map((t) => [t.name!, toTensor(decodeTensor(t, t.name!))]));
+  const known = net.variables();
+  // Beside the weights, a file has constants of the exporter's own.
+  const weights = new Map(
+    [...given].map(([name, t]) => [rename(name), t] as const).filter(([name]) => known.has(name)),
+  );
+  if (folded === undefined) return weights;
+  for (const { opType, input = [], output = [] } of nodes) {
+    if (opType !== "Conv") continue;
+    // "/a/a.0/conv/Conv_output_0" is a.0.conv.
+    const scopes = output[0]!.split("/").slice(1, -1);
+    const path = rename(scopes.filter((s, i) => !scopes[i + 1]?.startsWith(`${s}.`)).join("."));
+    const [, weight, bias] = input.map((name) => given.get(name));
+    // What is left of the norm is the sum.
+    const norm = path.replace(/conv$/, "bn");
+    const all = (value: number) => ({ ...bias!, data: new Float32Array(bias!.data.length).fill(value) });
+    weights.set(`${path}.weight`, weight!).set(`${norm}.bias`, bias!).set(`${norm}.weight`, all(1));
+    weights.set(`${norm}.running_mean`, all(0)).set(`${norm}.running_var`, all(1 - folded));
+  }
+  return weights;
+}
 
 interface Cost {
   readonly shapes: readonly (readonly number[])[];

@@ -6,8 +6,10 @@ import type { nn } from "../../index.js";
 export interface Exported {
   readonly name: string;
   readonly build: () => nn.Module;
-  /** The network's name of a weight, where the export gives it another. */
+  /** The network's name of a weight, or of a folded convolution, where the export gives it another. */
   readonly rename?: (name: string) => string;
+  /** The epsilon of norms that the exporter joined with the convolutions before them. */
+  readonly folded?: number;
 }
 
 export interface Published {
