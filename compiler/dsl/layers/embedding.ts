@@ -45,9 +45,10 @@ function table(
   { weightInit: init = normal(), sparse }: { readonly weightInit?: Initializer | undefined; readonly sparse: boolean },
 ): Variable {
   const made = parameter([count, size], (shape, random) => {
-    const values = Float64Array.from(init(shape, random));
-    if (padding !== undefined) values.fill(0, padding * size, (padding + 1) * size);
-    return values;
+    const drawn = init(shape, random);
+    if (padding === undefined) return drawn;
+    const values = drawn instanceof Float32Array ? drawn.slice() : Float64Array.from(drawn);
+    return values.fill(0, padding * size, (padding + 1) * size);
   });
   made.sparse = sparse;
   return made;
