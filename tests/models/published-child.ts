@@ -4,12 +4,13 @@
  */
 import { compile, toGraph } from "../../index.js";
 import { zeros } from "../../ir/tensor.js";
+import type { Feed } from "../../runtime/feeds.js";
 import { load } from "../../runtime/index.js";
 import type { Published } from "./published.js";
 
 const [file, name] = process.argv.slice(2) as [string, string];
 const { default: rows } = (await import(`./published/${file}.ts`)) as { readonly default: readonly Published[] };
-const { build, input } = rows.find((row) => row.name === name)!;
+const { build, input, dtype = "f32" } = rows.find((row) => row.name === name)!;
 
 /** CPU time of all threads of the process, which a busy machine does not inflate. */
 async function seconds<T>(run: () => T | Promise<T>): Promise<[T, number]> {
@@ -25,13 +26,11 @@ for (const [i, v] of [...net.variables().values()].entries()) {
   v.value = zeros(v.dtype, v.shape);
   (v.value.data as Float32Array).fill(1e-3 * (i + 1));
 }
-const [graph, trace] = await seconds(() => toGraph(net, { inputs: { x: ["batch", ...input] } }));
+const [graph, trace] = await seconds(() => toGraph(net, { inputs: { x: { dtype, shape: ["batch", ...input] } } }));
 const [artifact, compiling] = await seconds(() => compile(graph, { variants: ["simd128"] }));
 const peakBytes = process.resourceUsage().maxRSS * 1024;
 const [session, loading] = await seconds(() => load(artifact, { threads: 1 }));
-const [outputs, run] = await seconds(() =>
-  session.run({ x: { dtype: "f32", shape: [1, ...input], data: new Float32Array(input.reduce((a, b) => a * b, 1)) } }),
-);
+const [outputs, run] = await seconds(() => session.run({ x: zeros(dtype, [1, ...input]) as Feed }));
 session.dispose();
 const [, initialize] = await seconds(() => net.initialize(1));
 console.log(

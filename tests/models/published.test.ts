@@ -29,16 +29,19 @@ const networks = await Promise.all(
   }),
 ).then((all) => all.flat());
 
-it.each(networks)("$name has PyTorch's parameters and shapes", ({ build, parameters, input, output }) => {
-  const net = build();
-  expect(net.parameterCount()).toBe(parameters);
-  // Zeros take no time to draw, and shapes do not depend on them.
-  net.loadState(new Map([...net.variables()].map(([name, { dtype, shape }]) => [name, zeros(dtype, shape)])));
-  const graph = toGraph(net, { inputs: { x: ["batch", ...input] } });
-  const [result, ...more] = graph.results.map((r) => r.type.shape);
-  expect(more).toEqual([]);
-  expect(result!.map((d) => dimSubstitute(d, () => 2))).toEqual([2, ...output]);
-});
+it.each(networks)(
+  "$name has PyTorch's parameters and shapes",
+  ({ build, parameters, input, dtype = "f32", output }) => {
+    const net = build();
+    expect(net.parameterCount()).toBe(parameters);
+    // Zeros take no time to draw, and shapes do not depend on them.
+    net.loadState(new Map([...net.variables()].map(([name, { dtype, shape }]) => [name, zeros(dtype, shape)])));
+    const graph = toGraph(net, { inputs: { x: { dtype, shape: ["batch", ...input] } } });
+    const [result, ...more] = graph.results.map((r) => r.type.shape);
+    expect(more).toEqual([]);
+    expect(result!.map((d) => dimSubstitute(d, () => 2))).toEqual([2, ...output]);
+  },
+);
 
 const exported = networks.flatMap((row) => row.exported ?? []);
 if (!hasData) console.warn("PyTorch's numbers are not compared: WASMITH_DATA/reference is not there");

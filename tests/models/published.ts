@@ -17,8 +17,10 @@ export interface Published {
   readonly build: () => nn.Module;
   /** Learnt numbers, PyTorch's count. */
   readonly parameters: number;
-  /** Shape of a picture, and of the result for one. */
+  /** Shape of a picture (or of what else it takes), and of the result for one. */
   readonly input: readonly number[];
+  /** Of the input. Default: f32. */
+  readonly dtype?: "f32" | "i64";
   readonly output: readonly number[];
   readonly exported?: readonly Exported[];
 }
