@@ -40,19 +40,9 @@ class Words extends nn.Module<readonly [states: Value, embedding: Value]> {
   }
 }
 
-/** States of a text's tokens [batch, words, features], and their mean [batch, features]: what the text is about. */
-function reading(ctx: nn.Context, bert: Bert, tokens: Value) {
-  const mask = tokens.ne(0);
-  const { states } = bert(ctx, tokens, { mask });
-  const counts = mask.cast("f32").unsqueeze(-1);
-  const summary = states
-    .mul(counts)
-    .sum([1])
-    .div(counts.sum([1]));
-  return { states, summary };
-}
+const reading = (ctx: nn.Context, bert: Bert, tokens: Value) => bert(ctx, tokens, { mask: tokens.ne(0) });
 
-/** Tells the intent. What the summaries of all texts have in common is taken off by the norm. */
+/** Tells the intent from what the first token makes of the text. What all texts have in common is taken off by the norm. */
 class Classifier extends nn.Module<readonly [tokens: Value]> {
   readonly bert: Bert;
   readonly head: nn.Layer;
@@ -64,11 +54,11 @@ class Classifier extends nn.Module<readonly [tokens: Value]> {
   }
 
   forward(ctx: nn.Context, tokens: Value): Value {
-    return this.head(ctx, reading(ctx, this.bert, tokens).summary);
+    return this.head(ctx, reading(ctx, this.bert, tokens).pooled);
   }
 }
 
-/** What tells words that are left out, and what tells all words of a text from its summary. */
+/** What tells words that are left out, and what tells all words of a text from its first token. */
 const words = new Words();
 const topics = new Words();
 /** The network that reads all questions first, and the same without. */
@@ -88,7 +78,7 @@ function leaveOut(ctx: nn.Context, tokens: Value): { readonly read: Value; reado
   };
 }
 
-/** Loss of all words of the texts, told from summaries: the paper's task that teaches to sum up needs texts of several sentences. */
+/** Loss of all words of the texts, told from their first tokens: the paper's task that teaches to sum up needs texts of several sentences. */
 function topicLoss(logits: Value, tokens: Value): Value {
   const isWord = tokens.ge(firstWord).cast("f32");
   const likelihood = F.logSoftmax(logits).gather(1, tokens.cast("i64"));
@@ -113,10 +103,10 @@ const bert = program(
       inputs: text,
       run(ctx, { tokens }) {
         const { read, missing } = leaveOut(ctx, tokens);
-        const { states, summary } = reading(ctx, taught.bert, read);
+        const { states, pooled } = reading(ctx, taught.bert, read);
         const loss = {
           words: F.crossEntropy(words(ctx, states, embedding(ctx)).transpose(), missing),
-          topics: topicLoss(topics(ctx, summary, embedding(ctx)), tokens),
+          topics: topicLoss(topics(ctx, pooled, embedding(ctx)), tokens),
         };
         const learnt = [words, topics, taught.bert];
         ctx.minimize(loss.words.add(loss.topics), learnt, adam.pretrain, {
