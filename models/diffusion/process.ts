@@ -23,11 +23,14 @@ export interface Sampling {
 
 /** What is learnt and drawn with a net, under a schedule of noise. */
 export class Diffusion {
+  private readonly net: UNet;
+  private readonly kept: readonly number[];
+
   /** @param kept share of a picture's variance that is left after each step */
-  constructor(
-    private readonly net: UNet,
-    private readonly kept: readonly number[],
-  ) {}
+  constructor(net: UNet, kept: readonly number[]) {
+    this.net = net;
+    this.kept = kept;
+  }
 
   /**
    * Mean squared error of the velocity signal·ε − noise·x, which tells picture x and noise ε equally well however much there is of either
