@@ -10,6 +10,7 @@ import { chromium } from "playwright-core";
 import { ModelError } from "../ir/errors.js";
 import { type Engine, installed, type Job, own, type Sources, Unsupported } from "./engines.js";
 import { tfliteOf } from "./models/tflite.js";
+import { peakMemory } from "./peak-memory.mjs";
 import type { Speed, Start } from "./results.js";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
@@ -53,12 +54,6 @@ async function serve(folders: Readonly<Record<string, string>>): Promise<{ reado
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`, close: () => server.close() };
-}
-
-/** Most memory, in bytes, that a process has had. */
-function peakMemory(pid: number): number {
-  const kilobytes = /^VmHWM:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
-  return Number(kilobytes) * 1024;
 }
 
 async function inPage(engine: string, model: string, { io }: Sources, job: Job): Promise<Speed | Start> {

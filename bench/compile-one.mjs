@@ -5,6 +5,7 @@
  */
 import { readFileSync } from "node:fs";
 import { compile, importOnnx, withCache } from "../dist/wasmith.js";
+import { peakMemory } from "./peak-memory.mjs";
 
 const [path, variants = "all", out, cache] = process.argv.slice(2);
 const before = process.cpuUsage();
@@ -25,8 +26,7 @@ console.log(
     importMs: imported - start,
     compileMs: end - imported,
     stages: artifact.stages,
-    // maxRSS is in KiB.
-    peakBytes: process.resourceUsage().maxRSS * 1024,
+    peakBytes: peakMemory(),
     wasmBytes: Object.values(artifact.wasm)[0].byteLength,
   }),
 );

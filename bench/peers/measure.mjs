@@ -3,6 +3,7 @@
  * the file or artefact, io: recorded inputs and outputs, what: "start" | "speed", threads, warmUpMs, ms }. Prints one line of JSON.
  */
 import { readFileSync } from "node:fs";
+import { peakMemory } from "../peak-memory.mjs";
 import { parseCases } from "./tensors.mjs";
 import { measureSpeed, measureStart } from "./timing.mjs";
 
@@ -17,7 +18,7 @@ export async function measure(open) {
   const opened = () => open(job.model, job.threads);
   const result =
     job.what === "start"
-      ? { ...(await measureStart(opened, cases)), rss: process.resourceUsage().maxRSS * 1024 }
+      ? { ...(await measureStart(opened, cases)), rss: peakMemory() }
       : await measureSpeed(await opened(), cases, job);
   console.log(JSON.stringify(result));
   process.exit(0);

@@ -1,11 +1,13 @@
 /**
  * Builds, compiles, loads and runs a network at its published size in a process of its own, and prints what it took as JSON:
- * `published-child FILE NAME`. Then draws its weights from a seed.
+ * `published-child FILE NAME`. Then draws its weights from a seed. It runs bundled, with the built package as "wasmith": what runs
+ * TypeScript takes a gigabyte to read the compiler.
  */
-import { compile, toGraph } from "../../index.js";
+
+import { compile, toGraph } from "wasmith";
+import { type Feed, load } from "wasmith/runtime";
+import { peakMemory } from "../../bench/peak-memory.mjs";
 import { zeros } from "../../ir/tensor.js";
-import type { Feed } from "../../runtime/feeds.js";
-import { load } from "../../runtime/index.js";
 import type { Published } from "./published.js";
 
 const [file, name] = process.argv.slice(2) as [string, string];
@@ -28,7 +30,7 @@ for (const [i, v] of [...net.variables().values()].entries()) {
 }
 const [graph, trace] = await seconds(() => toGraph(net, { inputs: { x: { dtype, shape: ["batch", ...input] } } }));
 const [artifact, compiling] = await seconds(() => compile(graph, { variants: ["simd128"] }));
-const peakBytes = process.resourceUsage().maxRSS * 1024;
+const peakBytes = peakMemory();
 const [session, loading] = await seconds(() => load(artifact, { threads: 1 }));
 const [outputs, run] = await seconds(() => session.run({ x: zeros(dtype, [1, ...input]) as Feed }));
 session.dispose();

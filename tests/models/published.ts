@@ -1,6 +1,6 @@
 /** What tests know of a network at its published size. Files of tests/models/published list them. */
 
-import type { nn } from "../../index.js";
+import type { nn } from "wasmith";
 
 /** A network as PyTorch exported it with its weights, mostly a narrow one (WASMITH_DATA/reference/onnx). */
 export interface Exported {

@@ -1,4 +1,4 @@
-import { nn } from "../../../index.js";
+import { nn } from "wasmith";
 import { Bert, base } from "../../../models/bert/model.js";
 import type { Published } from "../published.js";
 

@@ -1,4 +1,4 @@
-import { nn } from "../../../index.js";
+import { nn } from "wasmith";
 import { type Branches, conv, Inception } from "../../../models/googlenet/blocks.js";
 import { GoogLeNet } from "../../../models/googlenet/model.js";
 import type { Published } from "../published.js";

@@ -1,0 +1,1 @@
+export function peakMemory(pid?: number | "self"): number;
