@@ -83,6 +83,10 @@ function weightsOf(
   const weights = new Map(
     [...given].map(([name, t]) => [rename(name), t] as const).filter(([name]) => known.has(name)),
   );
+  // Some have an axis for the batch in front.
+  for (const [name, { shape, ...t }] of weights)
+    if (shape[0] === 1 && shape.length > known.get(name)!.shape.length)
+      weights.set(name, { ...t, shape: shape.slice(1) });
   if (folded === undefined) return weights;
   for (const { opType, input = [], output = [] } of nodes) {
     if (opType !== "Conv") continue;
