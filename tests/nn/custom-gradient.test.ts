@@ -135,8 +135,11 @@ describe("customVjp", () => {
   });
 });
 
-it("reverseGradient changes the gradient only, also of the gradient", () => {
-  const y = F.reverseGradient(x, 0.5).square();
+it.each([
+  ["a number", 0.5],
+  ["a value", F.full([], 0.5)],
+] as const)("reverseGradient changes the gradient only, also of the gradient: by %s", (_, scale) => {
+  const y = F.reverseGradient(x, scale).square();
   const first = gradient(y)[0]!;
   expect(run([y, first, gradient(first)[0]!])).toEqual([
     toNumbers(feeds[0]!).map((v) => v * v),

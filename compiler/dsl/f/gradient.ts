@@ -15,8 +15,9 @@ export const stopGradient = (x: Value): Value => ops.stopGradient([x]);
 export const detach = (x: Value): Value => ops.stopGradient([x]);
 /** x itself; its gradient is multiplied by a factor. */
 export const scaleGradient = (x: Value, factor: number): Value => ops.scaleGradient([x], { factor });
-/** x itself; its gradient is multiplied by −scale. https://arxiv.org/abs/1505.07818 */
-export const reverseGradient = (x: Value, scale = 1): Value => ops.scaleGradient([x], { factor: -scale });
+/** x itself; its gradient is multiplied by −scale, which may be a scalar Value that training ramps up. https://arxiv.org/abs/1505.07818 */
+export const reverseGradient = (x: Value, scale: number | Value = 1): Value =>
+  typeof scale === "number" ? ops.scaleGradient([x], { factor: -scale }) : reversedBy(x, scale);
 
 /** What a gradient of a function may use: what went in and what came out. */
 export interface Saved<I extends readonly Value[], O> {
@@ -63,6 +64,11 @@ export function customVjp<I extends readonly Value[], O extends Structure>(
     return rebuilt(form!, results);
   };
 }
+
+const reversedBy = customVjp(
+  (x: Value, _scale: Value) => x,
+  ({ inputs: [, scale] }, dx) => [dx!.mul(scale.neg()), undefined],
+);
 
 /** Cotangents as backward gave them, each of its input's type. */
 function fitted(given: Value | readonly (Value | undefined)[], inputs: readonly Value[]): readonly Value[] {
