@@ -108,8 +108,8 @@ export async function measure(session: Session, count = 5_000) {
   return { accuracy, without, bound, closed: (accuracy - without) / (bound - without), onSource };
 }
 
-/** Both domains, and what the networks read in the other one. */
-export async function show(session: Session) {
+/** Digits in both domains. */
+export async function show() {
   const { textured, plain: white } = await domains("test", { to: 20, seed: 3 });
   return {
     "domains.png": grid(Float32Array.from([...white, ...textured]), { size: [28, 28], columns: 10 }),
