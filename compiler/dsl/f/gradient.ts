@@ -67,7 +67,7 @@ export function customVjp<I extends readonly Value[], O extends Structure>(
 
 const reversedBy = customVjp(
   (x: Value, _scale: Value) => x,
-  ({ inputs: [, scale] }, dx) => [dx!.mul(scale.neg()), undefined],
+  ({ inputs: [, scale] }, dx) => [dx!.mul(scale.neg().cast(dx!.type.dtype)), undefined],
 );
 
 /** Cotangents as backward gave them, each of its input's type. */
