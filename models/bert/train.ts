@@ -40,9 +40,19 @@ class Words extends nn.Module<readonly [states: Value, embedding: Value]> {
   }
 }
 
-const reading = (ctx: nn.Context, bert: Bert, tokens: Value) => bert(ctx, tokens, { mask: tokens.ne(0) });
+/** States of a text's tokens [batch, words, features], and their mean [batch, features]: what the text is about. */
+function reading(ctx: nn.Context, bert: Bert, tokens: Value) {
+  const mask = tokens.ne(0);
+  const { states } = bert(ctx, tokens, { mask });
+  const counts = mask.cast("f32").unsqueeze(-1);
+  const summary = states
+    .mul(counts)
+    .sum([1])
+    .div(counts.sum([1]));
+  return { states, summary };
+}
 
-/** Tells the intent from what the first token makes of the text. What all texts have in common is taken off by the norm. */
+/** Tells the intent. What the summaries of all texts have in common is taken off by the norm. */
 class Classifier extends nn.Module<readonly [tokens: Value]> {
   readonly bert: Bert;
   readonly head: nn.Layer;
@@ -54,11 +64,11 @@ class Classifier extends nn.Module<readonly [tokens: Value]> {
   }
 
   forward(ctx: nn.Context, tokens: Value): Value {
-    return this.head(ctx, reading(ctx, this.bert, tokens).pooled);
+    return this.head(ctx, reading(ctx, this.bert, tokens).summary);
   }
 }
 
-/** What tells words that are left out, and what tells all words of a text from its first token. */
+/** What tells words that are left out, and what tells all words of a text from its summary. */
 const words = new Words();
 const topics = new Words();
 /** The network that reads all questions first, and the same without. */
@@ -78,7 +88,7 @@ function leaveOut(ctx: nn.Context, tokens: Value): { readonly read: Value; reado
   };
 }
 
-/** Loss of all words of the texts, told from their first tokens: the paper's task that teaches to sum up needs texts of several sentences. */
+/** Loss of all words of the texts, told from summaries: the paper's task that teaches to sum up needs texts of several sentences. */
 function topicLoss(logits: Value, tokens: Value): Value {
   const isWord = tokens.ge(firstWord).cast("f32");
   const likelihood = F.logSoftmax(logits).gather(1, tokens.cast("i64"));
@@ -103,10 +113,10 @@ const bert = program(
       inputs: text,
       run(ctx, { tokens }) {
         const { read, missing } = leaveOut(ctx, tokens);
-        const { states, pooled } = reading(ctx, taught.bert, read);
+        const { states, summary } = reading(ctx, taught.bert, read);
         const loss = {
           words: F.crossEntropy(words(ctx, states, embedding(ctx)).transpose(), missing),
-          topics: topicLoss(topics(ctx, pooled, embedding(ctx)), tokens),
+          topics: topicLoss(topics(ctx, summary, embedding(ctx)), tokens),
         };
         const learnt = [words, topics, taught.bert];
         ctx.minimize(loss.words.add(loss.topics), learnt, adam.pretrain, {
@@ -148,7 +158,7 @@ type Session = SessionOf<typeof bert>;
 export const goal: Goal = {
   figure: "accuracy",
   atLeast: 0.73,
-  baseline: { name: "the same network without pre-training", value: 0.644 },
+  baseline: { name: "the same network without pre-training", value: 0.665 },
 };
 
 /** First of all questions, without their intents, for some epochs; then of the few that have one. */
