@@ -2,8 +2,8 @@
 
 import { ModelError } from "../../ir/errors.js";
 import { elementCount, type Tensor, tensor } from "../../ir/tensor.js";
+import { randomOf } from "../dsl/random.js";
 import { aFunction, aNumber, atLeast, type Checks, checked } from "../options.js";
-import { uniform } from "../random-feeds.js";
 import { type Explainable, names } from "./explainable.js";
 
 type Tensors = Readonly<Record<string, Tensor>>;
@@ -81,8 +81,10 @@ export class Explainer {
     const { target, samples = 25, noise = 0.15, seed = 0 } = checked("smoothGrad", options, smoothChecks);
     const x = this.#explained(feeds);
     const [low, high] = x.data.reduce(([a, b], v) => [Math.min(a, v), Math.max(b, v)], [Infinity, -Infinity]);
-    const random = normal(seed);
-    return this.#meanGradient(feeds, target, samples, () => x.data.map((v) => v + noise * (high - low) * random()));
+    const random = randomOf(seed, "smoothGrad");
+    return this.#meanGradient(feeds, target, samples, () =>
+      x.data.map((v) => v + noise * (high - low) * random.normal()),
+    );
   }
 
   /**
@@ -136,7 +138,9 @@ export class Explainer {
 
   /** 1 at the class, 0 elsewhere, of the scores' shape. */
   async #target(feeds: Tensors, target: number): Promise<Tensor> {
-    const { shape } = await this.scores(feeds);
+    const sizes = this.#model.graph.params.at(-1)!.type.shape;
+    const isKnown = sizes.every((d) => typeof d === "number");
+    const shape = isKnown ? sizes : (await this.scores(feeds)).shape;
     const classes = classCount(shape);
     if (target >= classes)
       throw new ModelError({ where: "option target", message: `there are ${classes} classes, and ${target} is none` });
@@ -194,10 +198,4 @@ function weighed(layer: Tensor, values: Float32Array, gradient: Float32Array, ch
     [n, height, width],
     map.map((v) => Math.max(0, v)),
   );
-}
-
-/** Standard normal numbers, by Box and Muller. */
-function normal(seed: number): () => number {
-  const random = uniform(seed);
-  return () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
 }
