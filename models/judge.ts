@@ -3,7 +3,7 @@
  * what it sees in digits. As Heusel et al., 2017 (https://arxiv.org/abs/1706.08500) do with photographs.
  */
 
-import { compile, F, nn, optim, program, type SessionOf } from "wasmith";
+import { compile, F, type Goal, nn, optim, program, type SessionOf } from "wasmith";
 import { dataset, randomOf } from "wasmith/data";
 import { load, type Tensor } from "wasmith/runtime";
 import { smallDigits } from "./data/digits.js";
@@ -67,6 +67,21 @@ export class Judge {
     this.session.dispose();
   }
 }
+
+/** Fréchet distance of pictures that were made from the digits that generators learn from. */
+export async function frechet(made: Pictures): Promise<number> {
+  const judge = await Judge.trained();
+  const distance = await judge.distance(made, (await smallDigits("train")).x);
+  judge.dispose();
+  return distance;
+}
+
+/** Half of the baseline's, which dcgan/baseline.ts computes. */
+export const frechetGoal: Goal = {
+  figure: "frechet",
+  atMost: 0.235,
+  baseline: { name: "a normal distribution of pixels for each digit", value: 0.471 },
+};
 
 /**
  * The baseline: pictures drawn, for each digit, from the normal distribution with the means and covariances of all pixels: sums of the deviations

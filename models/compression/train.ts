@@ -4,6 +4,7 @@ import { F, type Goal, optim, program, type SessionOf, type TrainRun, type Value
 import { augment, normalize, shift } from "wasmith/data";
 import type { Tensor } from "wasmith/runtime";
 import { digits } from "../data/digits.js";
+import { membership } from "../membership.js";
 import { floats, numbers, tensorOf } from "../values.js";
 import { distillation, Perceptron, Pruned, Rounding, rounded, stored } from "./model.js";
 import { type Pictures, type Row, rowOf, tableOf } from "./table.js";
@@ -212,13 +213,6 @@ const rowsOnce = (session: Session) => {
   return rows;
 };
 
-/** How often a loss is below one of the others: 0.5 where losses tell nothing. */
-function below(losses: Float32Array, others: Float32Array): number {
-  let count = 0;
-  for (const a of losses) for (const b of others) count += a < b ? 1 : a === b ? 0.5 : 0;
-  return count / losses.length / others.length;
-}
-
 export async function measure(session: Session) {
   const [, teacher, , , rounded2, ternary, , pruned8, alone, student, student8] = await rowsOnce(session);
   // Who guesses which digits the teacher has seen, by their losses, is right so often.
@@ -237,8 +231,8 @@ export async function measure(session: Session) {
     pruned8: pruned8!.accuracy,
     alone: alone!.accuracy,
     student: student!.accuracy,
-    teacherTells: below(floats(seen.teacher), floats(others.teacher)),
-    studentTells: below(floats(seen.student), floats(others.student)),
+    teacherTells: membership(floats(seen.teacher), floats(others.teacher)),
+    studentTells: membership(floats(seen.student), floats(others.student)),
   };
 }
 

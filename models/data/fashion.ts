@@ -1,5 +1,6 @@
 /** Articles of clothing, 10,000 to learn from and 2,000 to be measured on; see fashion/README.md. */
 
+import { losses, metrics, type nn, optim, schedules, trainStep } from "wasmith";
 import { augment, dataset, normalize, readIdx } from "wasmith/data";
 import type { TrainingSession } from "wasmith/runtime";
 import { grid } from "../pictures.js";
@@ -34,6 +35,17 @@ const scale = normalize({ mean, std });
 /** To learn from, in another order in each epoch. */
 export const training = async () => (await fashion("train")).shuffle({ seed: 1 }).map(augment("x", [scale]));
 export const validation = async () => (await fashion("test")).map(augment("x", [scale]));
+
+/** A training of a network that gives scores of articles [batch, 10] for pictures. */
+export const classifier = (net: nn.Layer, { epochs, batchSize }: { epochs: number; batchSize: number }) =>
+  trainStep(net, {
+    inputs: { x: ["batch", 1, 28, 28] },
+    targets: { y: { dtype: "i64", shape: ["batch"] } },
+    loss: losses.crossEntropy(),
+    optimizer: optim.Adam(),
+    schedule: schedules.warmupCosine(2e-3, 50, epochs * updatesAnEpoch(batchSize)),
+    metrics: { accuracy: metrics.accuracy() },
+  });
 
 /** Batches in an epoch. */
 export const updatesAnEpoch = (batchSize: number) => Math.ceil(10_000 / batchSize);

@@ -18,7 +18,7 @@ const places = Array.from({ length: enlarged }, (_, i) => {
  * The first 1,437 digits are to learn from, the others to be measured on: `x` [count, 1, 28, 28] from 0 to 1, and the digits `y`. Of those to
  * learn from, `every` one of so many, so that few are of as many people as all.
  */
-export async function smallDigits(part: "train" | "test", { every = 1 }: { readonly every?: number } = {}) {
+export async function scannedDigits(part: "train" | "test", { every = 1 }: { readonly every?: number } = {}) {
   const table = await readCsv(new URL("./digits-8x8/digits.csv.gz", import.meta.url), { header: false });
   const rows = part === "train" ? table.slice(0, 1437).filter((_, i) => i % every === 0) : table.slice(1437);
   const data = new Float32Array(rows.length * side * side);

@@ -1,9 +1,9 @@
 /** Trains generator and discriminator on handwritten digits of 16×16 pixels: `wasmith train models/dcgan`. */
 
-import { F, type Goal, optim, program, type SessionOf, schedules, type TrainRun, type Value } from "wasmith";
+import { F, optim, program, type SessionOf, schedules, type TrainRun, type Value } from "wasmith";
 import { dataset, randomOf } from "wasmith/data";
 import { smallDigits } from "../data/digits.js";
-import { Judge } from "../judge.js";
+import { frechet } from "../judge.js";
 import { grid } from "../pictures.js";
 import { floats, numbers } from "../values.js";
 import { discriminator, generator, small } from "./model.js";
@@ -93,19 +93,8 @@ async function generated(session: Session, count: number, seed: number) {
   return { dtype: "f32" as const, shape: [count, 1, 16, 16], data: floats(x) };
 }
 
-export async function measure(session: Session) {
-  const judge = await Judge.trained();
-  const { x } = await smallDigits("train");
-  const frechet = await judge.distance(await generated(session, 2000, 1), x);
-  judge.dispose();
-  return { frechet };
-}
-
-export const goal: Goal = {
-  figure: "frechet",
-  atMost: 0.235,
-  baseline: { name: "a normal distribution of pixels for each digit", value: 0.471 },
-};
+export { frechetGoal as goal } from "../judge.js";
+export const measure = async (session: Session) => ({ frechet: await frechet(await generated(session, 2000, 1)) });
 
 export async function show(session: Session) {
   const { data } = await generated(session, 60, 7);

@@ -1,9 +1,9 @@
 /** Trains a diffusion model on handwritten digits of 16×16 pixels: `wasmith train models/diffusion`. */
 
-import { type Goal, optim, program, type SessionOf, schedules, type TrainRun } from "wasmith";
+import { optim, program, type SessionOf, schedules, type TrainRun } from "wasmith";
 import { dataset, randomOf } from "wasmith/data";
 import { smallDigits } from "../data/digits.js";
-import { Judge } from "../judge.js";
+import { frechet } from "../judge.js";
 import { grid } from "../pictures.js";
 import { floats, numbers } from "../values.js";
 import { UNet } from "./model.js";
@@ -84,20 +84,10 @@ function begin(count: number, seed: number) {
 }
 
 export async function measure(session: Session) {
-  const judge = await Judge.trained();
   const start = begin(1000, 1);
-  const made = { ...start.noise, data: floats((await session.ddim(start)).x) };
-  const { x: digits } = await smallDigits("train");
-  const frechet = await judge.distance(made, digits);
-  judge.dispose();
-  return { frechet };
+  return { frechet: await frechet({ ...start.noise, data: floats((await session.ddim(start)).x) }) };
 }
-
-export const goal: Goal = {
-  figure: "frechet",
-  atMost: 0.235,
-  baseline: { name: "a normal distribution of pixels for each digit", value: 0.471 },
-};
+export { frechetGoal as goal } from "../judge.js";
 
 /** Digits made by 25 steps; digits made by all 100; and how a 2, 3, 5 and 8 came out of noise. */
 export async function show(session: Session) {

@@ -13,6 +13,7 @@ import {
 } from "wasmith";
 import { randomOf } from "wasmith/data";
 import { digitBytes, flat } from "../data/digits.js";
+import { membership } from "../membership.js";
 import { argMax, floats, numbers } from "../values.js";
 import { Classifier, privateGradients } from "./model.js";
 
@@ -97,18 +98,3 @@ export const goal: Goal = {
   atLeast: 0.893,
   baseline: { name: "a linear model with the same privacy", value: 0.866 },
 };
-
-/**
- * How often an attacker who guesses that the digit with the smaller loss was learnt from is right, of one that was and one that was not:
- * 0.5 is chance. Yeom et al., "Privacy risk in machine learning", 2018.
- */
-function membership(seen: Float32Array, unseen: Float32Array): number {
-  const sorted = Float32Array.from(unseen).sort();
-  let right = 0;
-  let larger = 0;
-  for (const loss of Float32Array.from(seen).sort()) {
-    while (larger < sorted.length && sorted[larger]! <= loss) larger++;
-    right += sorted.length - larger;
-  }
-  return right / (seen.length * unseen.length);
-}

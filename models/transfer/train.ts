@@ -3,7 +3,7 @@
 import { type Goal, losses, nn, optim, program, type SessionOf, type TrainRun } from "wasmith";
 import { dataset } from "wasmith/data";
 import type { History } from "wasmith/runtime";
-import { smallDigits } from "../data/small-digits.js";
+import { scannedDigits } from "../data/scanned-digits.js";
 import { argMax, floats, numbers } from "../values.js";
 import { freshTrunk, importedTrunk, Transfer } from "./model.js";
 
@@ -62,7 +62,7 @@ export const goal: Goal = {
 
 export async function train(session: Session, { epochs, seed, report }: TrainRun) {
   // 103 of 1,437.
-  const known = dataset(await smallDigits("train", { every: 14 }));
+  const known = dataset(await scannedDigits("train", { every: 14 }));
   const batches = known.shuffle({ seed }).batch(20);
   for (let epoch = 0; epoch < epochs; epoch++) {
     let [sum, steps] = [0, 0];
@@ -76,7 +76,7 @@ export async function train(session: Session, { epochs, seed, report }: TrainRun
 
 /** Shares of the other digits that are named rightly. */
 export async function measure(session: Session) {
-  const { x, y } = await smallDigits("test");
+  const { x, y } = await scannedDigits("test");
   const said = await session.predict({ x });
   const share = (name: Name) => argMax(floats(said[name]), 10).filter((digit, i) => digit === y[i]).length / y.length;
   return { frozen: share("frozen"), unfrozen: share("unfrozen"), fresh: share("fresh"), linear: share("linear") };
