@@ -1,6 +1,6 @@
 /** What tests know of a system of models/: how it is trained in little time, and what is compared after export. */
 
-import { readdirSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 
 export interface Reduced {
   /** Rounds, in place of the module's own. */
@@ -26,8 +26,10 @@ export interface System {
   readonly exported: readonly Exported[];
 }
 
-/** Folders of models/ that hold a system. Each is described by a file of its name in tests/models/systems. */
-export const folders = readdirSync(new URL("../../models/", import.meta.url), { withFileTypes: true })
-  .filter((entry) => entry.isDirectory() && !["data", "detection", "environments"].includes(entry.name))
+const models = new URL("../../models/", import.meta.url);
+
+/** Folders of models/ that hold a system, which is what has a `train.ts`. Each is described by a file of its name in tests/models/systems. */
+export const folders = readdirSync(models, { withFileTypes: true })
+  .filter((entry) => entry.isDirectory() && existsSync(new URL(`${entry.name}/train.ts`, models)))
   .map((entry) => entry.name)
   .sort();
