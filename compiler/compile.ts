@@ -1,6 +1,6 @@
 /** The whole pipeline, top to bottom: program → passes → lowering → plan → modules. */
 
-import { withinSeconds } from "../ir/deadline.js";
+import { now, withinSeconds } from "../ir/deadline.js";
 import { ModelError } from "../ir/errors.js";
 import type { Graph } from "../ir/graph.js";
 import { loopPassesWith, loopPipeline } from "../passes/loop/pipeline.js";
@@ -75,7 +75,7 @@ export interface CompileOptions {
   readonly tuning?: Tuning;
   /** Told what of the tuning no kernel serves any more. Default: `console.warn`. */
   readonly onWarning?: (text: string) => void;
-  /** Time that compiling may take. Default 300. */
+  /** Time that compiling may take, of the processor where the host tells it (Node, Bun, Deno). Default 300. */
   readonly maxSeconds?: number;
   /** Names of graph passes to leave out, for finding which one is at fault. */
   readonly skipPasses?: readonly string[];
@@ -262,7 +262,7 @@ export function optimized(input: Graph | Program, options: CompileOptions, debug
 
 /** Times stages, whose sum may take as long as the options say. */
 function stopwatch(options: CompileOptions, debug: DebugLog) {
-  const began = performance.now();
+  const began = now();
   return <T>(stages: Record<string, number>, stage: string, work: () => T): T => {
     const start = performance.now();
     const result = withinSeconds(options.maxSeconds ?? 300, "compiling the model", work, began);

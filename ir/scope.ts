@@ -9,8 +9,8 @@ import type { GraphNode, Loc, Value } from "./graph.js";
 import type { Assumption } from "./infer.js";
 
 export interface Deadline {
-  /** Of performance.now(). */
-  readonly end: number;
+  /** When the time began, on the clock and in processor time. */
+  readonly start: { readonly clock: number; readonly processor: number };
   readonly what: string;
   readonly seconds: number;
 }

@@ -1,13 +1,14 @@
 /** Cuts data sets into batches. A module of its own, which is loaded by those who train or evaluate. */
 import type { Complaint } from "./complaint.js";
+import { dtypeOfArray, elementsOf, isNumeric, numbersOf } from "./convert.js";
 import { describe, type modelError } from "./errors.js";
 import type { Feed, Feeds, readFeed } from "./feeds.js";
 import { arrayTypes, type DType, type EntryInfo, type TensorInfo } from "./format.js";
 import { epochSeed, permutation } from "./order.js";
-import { signature, sizeOf, type Tensor, type TensorData } from "./tensor.js";
+import { holds, signature, sizeOf, type Tensor, type TensorData } from "./tensor.js";
 
 /**
- * All samples in arrays, by input name; batches made by the caller: an iterable, or for more than one epoch a function that
+ * All samples in arrays, by input name, where inputs of one number a sample (labels) take any dtype whose numbers theirs holds; batches made by the caller: an iterable, or for more than one epoch a function that
  * returns one; or a data set that makes the batches of any epoch from any place on (`dataset` of wasmith/data).
  *
  * Arrays are cut along the axis whose size the model's signature calls as the batch (axis 0 where the batch has a fixed size). An
@@ -235,7 +236,7 @@ function readChecked(
 function columnOf(tools: Tools, input: TensorInfo, axis: number, feed: Feed | undefined): Column {
   const where = `input "${input.name}"`;
   const all = { ...input, shape: input.shape.map((d, i) => (i === axis ? { dim: "samples", slot: 0 } : d)) };
-  const { array: data, shape: given } = readChecked(tools, all, feed);
+  const { array: data, shape: given } = readChecked(tools, all, asNumbers(tools, input, feed));
   const sample = input.shape.map((d, i) => {
     if (i === axis) return 1;
     if (given) return given[i]!;
@@ -250,4 +251,22 @@ function columnOf(tools: Tools, input: TensorInfo, axis: number, feed: Feed | un
   if (!Number.isInteger(samples))
     throw tools.modelError(where, `expected ${signature(all)}, got ${data.length} elements`);
   return { input, data, axis, row: sizeOf(sample.slice(axis)), shape: withSize(sample, axis, samples) };
+}
+
+/** Numbers, one a sample, in the dtype of the input; all else as it is. @throws ModelError where the dtype does not hold one of them */
+function asNumbers(
+  { modelError }: Tools,
+  { name, dtype, shape: of }: TensorInfo,
+  feed: Feed | undefined,
+): Feed | undefined {
+  if (of.length !== 1 || typeof feed !== "object" || feed === null) return feed;
+  const [from, data, shape] = ArrayBuffer.isView(feed)
+    ? [dtypeOfArray(feed), feed]
+    : [feed.dtype, feed.data, feed.shape];
+  if (from === undefined || from === dtype || (shape === undefined && holds(dtype, data))) return feed;
+  if (!isNumeric(from) || !isNumeric(dtype) || !holds(from, data)) return feed;
+  const numbers = numbersOf(from, data);
+  const elements = elementsOf(dtype, numbers);
+  if (typeof elements !== "number") return shape ? ({ dtype, shape, data: elements } as Tensor) : elements;
+  throw modelError(`input "${name}"`, `${numbers[elements]} at index ${elements} is no ${dtype}`);
 }

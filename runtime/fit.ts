@@ -200,11 +200,18 @@ export class Fit {
   /** What events hold. */
   #names(validated: boolean): string[] {
     const { metrics, evaluate, streamed } = this.#host.info;
-    const all = [...new Set(["loss", ...metrics, ...(streamed?.metrics ?? [])])];
+    const more = streamed?.metrics ?? [];
+    const all = [...new Set(["loss", ...metrics, ...more])];
     if (!validated || evaluate === null) return all;
-    const given = this.#host.entries[evaluate]!.outputs.map((o) => o.name);
-    const isMeasured = (name: string) => !metrics.includes(name) || given.includes(name);
-    return [...all, ...all.filter(isMeasured).map((name) => `validation.${name}`)];
+    const held = new Set(["loss", ...this.#measured(evaluate).slice(1), ...more]);
+    return [...all, ...[...held].map((name) => `validation.${name}`)];
+  }
+
+  /** Scalars of an entry that measures, the loss first. What is of gradients, `step` alone can tell; others, such an entry alone. */
+  #measured(entry: string): readonly string[] {
+    const { loss } = this.#host.info;
+    const scalars = this.#host.entries[entry]!.outputs.filter((o) => o.dtype === "f32" && o.shape.length === 0);
+    return [loss, ...scalars.flatMap(({ name }) => (name === loss ? [] : [name]))];
   }
 
   /** Where a restored checkpoint stood, unless the caller says where to begin. */
@@ -245,9 +252,7 @@ export class Fit {
         "the artefact has no entry for it",
         "compile the training step with evaluation",
       );
-    // What is of gradients, `step` alone can tell.
-    const outputs = host.entries[name]!.outputs.map((o) => o.name);
-    const scalars = this.#scalars.filter((scalar) => outputs.includes(scalar));
+    const scalars = this.#measured(name);
     const mean = new Mean(scalars.length);
     host.clearMetrics();
     const which = { batchSize, seed: null, epoch: 0, from: 0, asked };

@@ -76,7 +76,8 @@ export abstract class HoldsState {
 
   /**
    * Copies state to that of other names: `copyState("online.", "target.")` copies `online.fc.weight` to `target.fc.weight`. Or takes
-   * it from another session: all that has the same name (and begins with `prefix`), which must be of the same types.
+   * it from another session: all that has the same name (and begins with `prefix`). What both have must be of the same types; what only
+   * one of them has stays as it is.
    */
   copyState(from: string, to: string): void;
   copyState(from: HoldsState, options?: PartOptions): void;
@@ -86,7 +87,7 @@ export abstract class HoldsState {
     const there = new Set(source.state.map((s) => s.name));
     const pairs = this.#part(prefix).flatMap(([rest, s]): (readonly [string, StateInfo])[] => {
       const name = typeof from === "string" ? begin + rest : s.name;
-      return there.has(name) || typeof from === "string" ? [[name, s]] : [];
+      return there.has(name) ? [[name, s]] : [];
     });
     if (!pairs.length) throw nothing("copyState");
     // All are read before any is written.

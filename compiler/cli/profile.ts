@@ -14,6 +14,7 @@ import { readTensors } from "./feeds.js";
 import { keyOption, withKeyFlag } from "./key.js";
 import { collectDim, type DimOption, loadModel } from "./load-model.js";
 import type { OpenFlags } from "./open.js";
+import { countsOf } from "./repeat.js";
 import { sessionOptions } from "./runner.js";
 
 interface ProfileFlags extends OpenFlags {
@@ -85,10 +86,12 @@ async function profileSession(
   const { variant, threads } = session.report;
   const hardware = measureHardware(variant.startsWith("relaxed") ? "relaxed" : "simd128");
   const times: number[] = [];
+  const again = countsOf(session);
   for (let i = 0; i < warmUp + flags.repeat; i++) {
     const start = performance.now();
     await session.run(feeds as never, { reuse: true, entry });
     if (i >= warmUp) times.push(performance.now() - start);
+    again();
   }
   times.sort((a, b) => a - b);
   const rows = await session.profile(feeds as never, { entry, repeat: flags.repeat });

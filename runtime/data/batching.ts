@@ -1,11 +1,13 @@
 /** Stages that make batches. */
+
+import { dtypeOfArray } from "../convert.js";
 import type { BatchRequest } from "../dataset.js";
 import { describe, modelError } from "../errors.js";
 import type { DType } from "../format.js";
 import type { Tensor } from "../tensor.js";
 import { type Collation, collate, type Padding, type Paddings, paddingChecks } from "./collate.js";
 import { checkOptions, isRecord } from "./options.js";
-import { dtypeOfArray, isTensor } from "./roots.js";
+import { isTensor } from "./roots.js";
 import { type Awaitable, type Hints, indexed, isPromise, replayed, type Stage, streamed } from "./stage.js";
 
 /** What batches are made of. */

@@ -1,18 +1,10 @@
 /** Makes batches: values of several elements in one tensor, padded where their lengths differ. */
+import { dtypeOfArray, elementsOf, numbersOf } from "../convert.js";
 import { describe, modelError } from "../errors.js";
 import { arrayTypes, type DType } from "../format.js";
-import {
-  fromBFloat16,
-  fromFloat16,
-  holds,
-  sizeOf,
-  type Tensor,
-  type TensorData,
-  toBFloat16,
-  toFloat16,
-} from "../tensor.js";
+import { holds, sizeOf, type Tensor, type TensorData } from "../tensor.js";
 import { aBoolean, aCount, aNumber, aString, type Checks, either, isRecord, oneOf } from "./options.js";
-import { dtypeOfArray, isTensor } from "./roots.js";
+import { isTensor } from "./roots.js";
 import type { Hints } from "./stage.js";
 
 /** How the values of a field, whose first axis differs in length, are made equally long. */
@@ -164,43 +156,19 @@ function rowOf(field: string, value: unknown, i: number, asked: DType | undefine
 /** @throws ModelError where the dtype does not hold an element; floats round */
 function converted(field: string, row: Row, dtype: DType): Row {
   if (row.dtype === dtype) return row;
-  const { data } = row;
-  const numbers =
-    row.dtype === "f16"
-      ? fromFloat16(data as Uint16Array)
-      : row.dtype === "bf16"
-        ? fromBFloat16(data as Uint16Array)
-        : data;
-  return { ...row, dtype, data: fromNumbers(field, dtype, Array.from(numbers as ArrayLike<number | bigint>)) };
+  return { ...row, dtype, data: fromNumbers(field, dtype, numbersOf(row.dtype, row.data)) };
 }
 
 /** @throws ModelError where a value is not a number that the dtype holds; floats round */
-export function fromNumbers(field: string, dtype: DType, values: readonly unknown[]): TensorData {
-  const wrong = (i: number): never => {
-    const hint = `name another: dtypes: { ${field || "…"}: "f32" }`;
-    throw modelError(placeOf(field), `${describe(values[i])} (number ${i} of the batch) is no ${dtype}`, hint);
-  };
-  const numbers = values.map((v, i) =>
-    typeof v === "number" || typeof v === "bigint" ? v : typeof v === "boolean" ? Number(v) : wrong(i),
+export function fromNumbers(field: string, dtype: DType, values: ArrayLike<unknown>): TensorData {
+  const elements = elementsOf(dtype, values);
+  if (typeof elements !== "number") return elements;
+  const hint = `name another: dtypes: { ${field || "…"}: "f32" }`;
+  throw modelError(
+    placeOf(field),
+    `${describe(values[elements])} (number ${elements} of the batch) is no ${dtype}`,
+    hint,
   );
-  if (dtype === "f16" || dtype === "bf16") {
-    const floats = numbers.map(Number);
-    return dtype === "f16" ? toFloat16(floats) : toBFloat16(floats);
-  }
-  const out = new arrayTypes[dtype](numbers.length);
-  const wide = out instanceof BigInt64Array || out instanceof BigUint64Array;
-  for (const [i, v] of numbers.entries()) {
-    if (wide) {
-      if (typeof v === "number" && !Number.isSafeInteger(v)) wrong(i);
-      out[i] = BigInt(v);
-      if (out[i] !== BigInt(v)) wrong(i);
-    } else {
-      (out as Float64Array)[i] = Number(v);
-      const isFloat = dtype === "f32" || dtype === "f64";
-      if (!isFloat && (out[i] !== Number(v) || (dtype === "bool" && Number(v) > 1))) wrong(i);
-    }
-  }
-  return out;
 }
 
 function stack(field: string, rows: readonly Row[], axis: number, padding: Padding | undefined, how: Collation): Made {

@@ -1,4 +1,5 @@
 /** Where elements come from: arrays, records of arrays and tensors, iterables, streams, functions that return them. */
+import { dtypeOfArray, isPlain } from "../convert.js";
 import { describe, modelError } from "../errors.js";
 import { arrayTypes, type DType } from "../format.js";
 import { sizeOf, type Tensor, type TensorData } from "../tensor.js";
@@ -10,35 +11,12 @@ export type Column = readonly unknown[] | TensorData | Tensor;
 /** Anything to go through, in every epoch anew. */
 export type Stream<T> = Iterable<T> | AsyncIterable<T> | ReadableStream<T>;
 
-/** dtypes whose elements are shown as plain values; those of the others are bit patterns, and stay tensors. */
-const plain: ReadonlySet<string> = new Set<DType>([
-  "f32",
-  "f64",
-  "i8",
-  "u8",
-  "i16",
-  "u16",
-  "i32",
-  "u32",
-  "i64",
-  "u64",
-  "bool",
-]);
-
 export function isTensor(value: unknown): value is Tensor {
   if (!isRecord(value)) return false;
   const { dtype, shape, data } = value;
   return (
     typeof dtype === "string" && Object.hasOwn(arrayTypes, dtype) && Array.isArray(shape) && ArrayBuffer.isView(data)
   );
-}
-
-/** The dtype of a bare typed array; f16, bf16, bool and others that share an array type are told apart by tensors only. */
-export function dtypeOfArray(data: unknown): DType | undefined {
-  // Not the constructor's name: a Buffer of Node is a Uint8Array.
-  const name = ArrayBuffer.isView(data) ? (data as TensorData)[Symbol.toStringTag] : undefined;
-  if ((name as string) === "Uint8ClampedArray") return "u8";
-  return (Object.keys(arrayTypes) as DType[]).find((d) => plain.has(d) && arrayTypes[d].name === name);
 }
 
 interface Rows {
@@ -64,7 +42,7 @@ function tensorRows(where: string, { dtype, shape, data }: Tensor, axis: number)
   const length = shape[axis];
   if (length === undefined) throw modelError(where, `${dtype}[${shape}] has no axis ${axis} to take elements from`);
   const rest = shape.filter((_, i) => i !== axis);
-  if (rest.length === 0 && plain.has(dtype))
+  if (rest.length === 0 && isPlain(dtype))
     return { length, dtype, row: dtype === "bool" ? (i) => data[i] === 1 : (i) => data[i] };
   const inner = sizeOf(shape.slice(axis + 1));
   const outer = sizeOf(shape.slice(0, axis));

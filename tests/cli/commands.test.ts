@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { decode, encode } from "fast-png";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { llama, llamaTiny } from "../../bench/models/llama.js";
 import type { GraphProto, ValueInfoProto } from "../../compiler/onnx/proto-types.js";
 import { encodeModel } from "../../compiler/onnx/protobuf.js";
 import type { DType } from "../../ir/dtype.js";
@@ -354,6 +355,26 @@ describe.runIf(existsSync(cli))("wasmith", () => {
     expect(artifact.stdout).toContain("only the time is told");
     expect(artifact.status).toBe(0);
     expect(wasmith("profile", "scores.graph", "--entry", "nope").stderr).toContain("there are: main");
+  });
+
+  it("times a decoder that keeps its caches, whose room one run fills", () => {
+    writeFileSync(join(folder, "decoder.onnx"), llama(llamaTiny, 1));
+    const tokens = (name: string, value: (i: number) => number) => {
+      const data = new Uint8Array(BigInt64Array.from({ length: 6 }, (_, i) => BigInt(value(i))).buffer);
+      return { name, dtype: "i64", shape: [1, 6], data } as const;
+    };
+    const inputs = [tokens("input_ids", (i) => i), tokens("attention_mask", () => 1), tokens("position_ids", (i) => i)];
+    writeFileSync(join(folder, "tokens.safetensors"), writeSafetensors(inputs));
+    const variant = ["--variants", "simd128"];
+    expect(wasmith("compile", "decoder.onnx", "--cache", "8", ...variant, "-o", "caching").stderr).toBe("");
+    for (const [command, ...flags] of [
+      ["profile", "--repeat", "3"],
+      ["bench", "--runs", "3", "--profile"],
+    ] as const) {
+      const { status, stderr } = wasmith(command, "caching.wasm", ...flags, "--inputs", "tokens.safetensors");
+      expect(stderr).toBe("");
+      expect(status).toBe(0);
+    }
   });
 
   it("train writes a report beside the checkpoint, and bench times the step", () => {

@@ -107,7 +107,24 @@ describe("a program", () => {
     expect(numbers(session.getState("a"))).toEqual([0, 0]);
     session.copyState("online.", "average.");
     expect(weights()[2]).toEqual(o);
+    expect(() => session.copyState("onlin.", "target.")).toThrow("copyState: no state here takes any of it");
     expect(() => session.clearState("cache.")).toThrow(/no state begins with "cache\."/);
+    session.dispose();
+  });
+
+  it("copies what two modules share where the target has more", async () => {
+    const p = program(
+      {
+        small: nn.sequential({ fc: nn.Linear(2, 2) }),
+        large: nn.sequential({ fc: nn.Linear(2, 2), head: nn.Linear(2, 1) }),
+      },
+      { get: { inputs: {}, run: (ctx) => ({ one: F.add(uniform(ctx, [1]), 0) }) } },
+    );
+    const session = await load(await compile(p, compiled));
+    const head = numbers(session.getState("large.head.weight"));
+    session.copyState("small.", "large.");
+    expect(numbers(session.getState("large.fc.weight"))).toEqual(numbers(session.getState("small.fc.weight")));
+    expect(numbers(session.getState("large.head.weight"))).toEqual(head);
     session.dispose();
   });
 
