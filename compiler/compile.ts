@@ -40,6 +40,7 @@ import {
 } from "./options.js";
 import { defaultPipeline } from "./pipeline.js";
 import { type WeightsPolicy, weightsPolicies } from "./plan/prepare.js";
+import { type PresetName, presetNames, presets, presetVariants } from "./presets.js";
 import { type Program, type TrainingProgram, type TypedProgram, weightStates } from "./program.js";
 import { readTuning, type Tuning, tunerOf } from "./tune/tuning.js";
 import { version } from "./version.js";
@@ -54,6 +55,11 @@ export interface CompileOptions {
    * the engine supports.
    */
   readonly variants?: readonly VariantId[];
+  /**
+   * Makes what a kind of host needs, where `variants` does not say it: `"web"` for browsers (all four), `"node"` for Node, Bun and Deno (the two
+   * with threads), `"edge"` for hosts that take one compiled module (relaxed SIMD without threads; `write` makes a single file).
+   */
+  readonly preset?: PresetName;
   /** Only the baseline, whose results are bit-identical on every engine. */
   readonly deterministic?: boolean;
   /** Most threads that a session may use (default 16). */
@@ -90,6 +96,7 @@ export interface CompileOptions {
 export const compileChecks: Checks<CompileOptions> = {
   name: aString,
   variants: someOf(variantIds),
+  preset: oneOf(...presetNames),
   deterministic: aBoolean,
   maxThreads: atLeast(1, 256),
   maxMemoryBytes: atLeast(1),
@@ -122,7 +129,7 @@ export interface Artifact extends ArtifactParts {
   /** Everything in one self-contained `.wasm`; with a key, encrypted. */
   toBytes(options?: Pick<WriteOptions, "key">): Promise<Uint8Array>;
   /**
-   * Writes `NAME.wasm`, the weights and further variants beside it, `NAME.js` and `NAME.d.ts`; or one file. Replaces an artefact of
+   * Writes `NAME.wasm`, the weights and further variants beside it (or all in one), and the glue `NAME.js` with its types `NAME.d.ts`. Replaces an artefact of
    * the same name as a whole. Returns the paths, `NAME.wasm` first.
    */
   write(directory: string | URL, options?: WriteOptions): Promise<readonly string[]>;
@@ -145,9 +152,6 @@ const memoryLimit = (bytes: number): number =>
   bytes <= memory32 ? Math.min(bytes, memory32 - pageBytes) : Math.min(bytes, mostPages64 * pageBytes);
 
 const kernelPasses = loopPassesWith(inlinableMath);
-
-const baseline: readonly VariantId[] = ["simd128", "simd128-threads"];
-const all: readonly VariantId[] = [...baseline, "relaxed", "relaxed-threads"];
 
 function isProgram(input: Graph | Program): input is Program {
   const given: unknown = input;
@@ -245,7 +249,8 @@ export function optimized(input: Graph | Program, options: CompileOptions, debug
       const assembled = spent(stages, "emit", () =>
         assemble(schedules, program, {
           name,
-          variants: variants ?? options.variants ?? (options.deterministic ? baseline : all),
+          variants:
+            variants ?? options.variants ?? presetVariants(options.preset ?? "web", options.deterministic ?? false),
           maxThreads: options.maxThreads ?? 16,
           maxMemoryBytes: memoryLimit(options.maxMemoryBytes ?? 2 ** 31),
           ...(options.weights ? { weights: options.weights } : {}),
@@ -255,7 +260,7 @@ export function optimized(input: Graph | Program, options: CompileOptions, debug
         }),
       );
       debug.assembled(assembled);
-      return artifactOf(assembled, stages);
+      return artifactOf(assembled, stages, options.preset ? presets[options.preset].write : {});
     },
   };
 }
@@ -274,7 +279,11 @@ function stopwatch(options: CompileOptions, debug: DebugLog) {
   };
 }
 
-async function artifactOf(assembled: Assembled, stages: Readonly<Record<string, number>>): Promise<Artifact> {
+async function artifactOf(
+  assembled: Assembled,
+  stages: Readonly<Record<string, number>>,
+  how: WriteOptions,
+): Promise<Artifact> {
   const parts = await sealArtifact(assembled.draft, assembled.wasm, assembled.weights);
   return {
     manifest: parts.manifest,
@@ -287,6 +296,6 @@ async function artifactOf(assembled: Assembled, stages: Readonly<Record<string, 
     assembled,
     toBytes: async ({ key } = {}) =>
       key === undefined ? encodeSingleFile(parts) : gather(await encryptSingleFile(parts, key)),
-    write: (directory, options = {}) => writeArtifact(parts, directory, options),
+    write: (directory, options = {}) => writeArtifact(parts, directory, { ...how, ...options }),
   };
 }

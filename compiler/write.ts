@@ -2,6 +2,7 @@
 
 import { ModelError } from "../ir/errors.js";
 import {
+  encodeGlue,
   encodeModules,
   encodeSingleFile,
   encryptFiles,
@@ -12,16 +13,35 @@ import {
 import type { EncryptedFile, ModelKey } from "../runtime/encryption.js";
 import { diskError, writeTogether, writeWhole as writeWholeFile } from "../runtime/files.js";
 import type { ArtifactParts, ByteParts } from "../runtime/format.js";
+import { aBoolean, anything, type Checks, checkOptions } from "./options.js";
+import { version } from "./version.js";
+
+/** What the build writes beside the runtime: names of its files, `runtime.js` last. */
+const runtimeList = "runtime-files.json";
 
 type FileToWrite = readonly [name: string, bytes: Uint8Array | ByteParts | EncryptedFile];
 
 /** How an artefact is written. */
 export interface WriteOptions {
-  /** All in one `.wasm`. Default false. */
+  /** All in one `.wasm`, beside the glue. Default false. */
   readonly singleFile?: boolean;
+  /** Copies the runtime beside the artefact, for pages and workers without a bundler: the glue imports it from there. Default false. */
+  readonly standalone?: boolean;
+  /**
+   * The glue imports the module compiled (`import module from "./NAME.wasm?module"`), as hosts demand that compile none at run time. Only
+   * with `singleFile`. Default false, or true with the preset `"edge"`.
+   */
+  readonly importModule?: boolean;
   /** Encrypts all of it by AES-GCM; `load` needs the same key. There is then no glue beside it. */
   readonly key?: ModelKey;
 }
+
+const writeChecks: Checks<WriteOptions> = {
+  singleFile: aBoolean,
+  standalone: aBoolean,
+  importModule: aBoolean,
+  key: anything,
+};
 
 /** For modules of the runtime that are told which error to make. */
 export const modelError = (where: string, message: string, hint?: string, cause?: unknown): ModelError =>
@@ -39,20 +59,56 @@ export async function writeArtifact(
   directory: string | URL,
   options: WriteOptions,
 ): Promise<readonly string[]> {
+  checkOptions("write", options, writeChecks);
+  if (options.importModule && !options.singleFile)
+    throw new ModelError({
+      where: "option importModule",
+      message: "a compiled module holds neither other variants nor the weights",
+      hint: "add singleFile: true",
+    });
   const { name } = parts.manifest;
-  const files = await filesOf(parts, options);
   const { fileURLToPath } = await import("node:url");
   const folder = directory instanceof URL ? fileURLToPath(directory) : directory;
+  const runtime = options.standalone ? await writeRuntime(folder, options) : undefined;
+  const files = await filesOf(parts, options, runtime);
   return (await writeAll(folder, files, (file) => isPartOf(name, file))).reverse();
 }
 
-async function filesOf(parts: ArtifactParts, { singleFile = false, key }: WriteOptions): Promise<FileToWrite[]> {
+async function filesOf(
+  parts: ArtifactParts,
+  { singleFile = false, importModule = false, key }: WriteOptions,
+  runtime: string | undefined,
+): Promise<FileToWrite[]> {
   const { name, weights } = parts.manifest;
   if (key !== undefined)
     return singleFile ? [[`${name}.wasm`, await encryptSingleFile(parts, key)]] : [...(await encryptFiles(parts, key))];
+  const glue = { runtime, singleFile, importModule };
   return singleFile
-    ? [[`${name}.wasm`, await encodeSingleFile(parts)]]
-    : [[weights.file, weightsOf(parts)], ...(await encodeModules(parts))];
+    ? [...encodeGlue(parts, glue), [`${name}.wasm`, await encodeSingleFile(parts)]]
+    : [[weights.file, weightsOf(parts)], ...(await encodeModules(parts, glue))];
+}
+
+/** Copies the runtime as it was built into a folder of its own. @returns how glue imports it */
+async function writeRuntime(folder: string, { key }: WriteOptions): Promise<string> {
+  if (key !== undefined)
+    throw new ModelError({
+      where: "option standalone",
+      message: "an encrypted artefact has no glue, which would import the runtime",
+      hint: "leave it out, and load the artefact with the runtime and the key",
+    });
+  const { createRequire } = await import("node:module");
+  const { readFile } = await import("node:fs/promises");
+  const { dirname, join } = await import("node:path");
+  const built = dirname(createRequire(import.meta.url).resolve("wasmith/runtime"));
+  const list = await readFile(join(built, runtimeList), "utf8").catch((cause) => {
+    throw diskError(join(built, runtimeList), "read", cause, modelError);
+  });
+  const names: readonly string[] = JSON.parse(list);
+  const files = await Promise.all(names.map(async (name) => [name, await readFile(join(built, name))] as const));
+  // Versions of the runtime lie side by side, as artefacts that need them do.
+  const own = `wasmith-${version}`;
+  await writeAll(join(folder, own), files);
+  return `./${own}/runtime.js`;
 }
 
 /**

@@ -13,7 +13,7 @@ import {
   variantIds,
   weightsPart,
 } from "./format.js";
-import { glueDeclarations, glueModule } from "./glue.js";
+import { type GlueOptions, glueDeclarations, glueModule } from "./glue.js";
 import { dataStart } from "./safetensors.js";
 import { type Bytes, concatBytes } from "./stream.js";
 import { validateManifest } from "./validate.js";
@@ -114,14 +114,19 @@ export async function encodeFiles(artifact: ArtifactParts): Promise<Map<string, 
   return new Map([[artifact.manifest.weights.file, artifact.weights], ...(await encodeModules(artifact))]);
 }
 
+/** The typed glue. */
+export function encodeGlue({ manifest }: ArtifactParts, options?: GlueOptions): Map<string, Uint8Array> {
+  return new Map([
+    [`${manifest.name}.d.ts`, text(glueDeclarations(manifest))],
+    [`${manifest.name}.js`, text(glueModule(manifest, options))],
+  ]);
+}
+
 /** Those without the weights. */
-export async function encodeModules(artifact: ArtifactParts): Promise<Map<string, Uint8Array>> {
+export async function encodeModules(artifact: ArtifactParts, glue?: GlueOptions): Promise<Map<string, Uint8Array>> {
   const { manifest } = artifact;
   const section = await encodeManifest(manifest);
-  const files = new Map<string, Uint8Array>([
-    [`${manifest.name}.d.ts`, text(glueDeclarations(manifest))],
-    [`${manifest.name}.js`, text(glueModule(manifest))],
-  ]);
+  const files = encodeGlue(artifact, glue);
   for (const { id, file } of [...manifest.variants].reverse()) {
     files.set(file, moduleWith([custom(sections.variant, text(id)), section], moduleOf(artifact, id)));
   }

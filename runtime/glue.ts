@@ -3,14 +3,41 @@
 import { arrayTypes, type EntryInfo, type Manifest, type TensorInfo } from "./format.js";
 import { signature } from "./tensor.js";
 
-export function glueModule(manifest: Manifest): string {
-  return `// Written by ${oneLine(manifest.producer)}. Loads the artefact that lies beside this file.
-import { load as loadArtifact } from "wasmith/runtime";
+/** How glue reaches the runtime and the artefact. */
+export interface GlueOptions {
+  /** Specifier of the runtime. Default: the package's, which bundlers and Node resolve. */
+  readonly runtime?: string | undefined;
+  /** The artefact is one file. Default false. */
+  readonly singleFile?: boolean | undefined;
+  /** The module is imported compiled, as hosts demand that compile none at run time. Only of a single file. Default false. */
+  readonly importModule?: boolean | undefined;
+}
 
-const url = new URL(${JSON.stringify(`./${encodeURIComponent(manifest.variants[0]!.file)}`)}, import.meta.url);
-
+/**
+ * Bundlers take along the files that are named by `new URL("./literal", import.meta.url)`, and rename them; so each stands there, and the
+ * runtime is told where it has come to lie.
+ */
+export function glueModule(manifest: Manifest, options: GlueOptions = {}): string {
+  const { runtime = "wasmith/runtime", singleFile, importModule } = options;
+  const { producer, variants, weights } = manifest;
+  const named = (file: string): string => JSON.stringify(`./${encodeURIComponent(file)}`);
+  const urlOf = (file: string): string => `new URL(${named(file)}, import.meta.url)`;
+  const first = variants[0]!.file;
+  const files = [
+    ...variants.map(({ id, file }) => `  ${JSON.stringify(id)}: ${urlOf(file)},\n`),
+    `  weights: ${urlOf(weights.file)},\n`,
+  ];
+  const source = importModule ? "module" : singleFile ? urlOf(first) : "{ files }";
+  const before = importModule
+    ? `import module from ${JSON.stringify(`./${first}?module`)};\n`
+    : singleFile
+      ? ""
+      : `\nconst files = {\n${files.join("")}};\n`;
+  return `// Written by ${oneLine(producer)}. Loads the artefact that lies beside this file.
+import { load as loadArtifact } from ${JSON.stringify(runtime)};
+${before}
 export function load(options) {
-  return loadArtifact(url, options);
+  return loadArtifact(${source}, options);
 }
 `;
 }

@@ -121,29 +121,29 @@ async function open(source: Source | Promise<Response>, options: LoadOptions): P
     key: "any",
     weightsFrom: "object",
   });
-  const { signal } = options;
-  const artifact = await openArtifact(source, options.weights, options.key, signal);
+  const asked = await countThreads(options.threads ?? 1);
+  const artifact = await openArtifact(source, options, async (ids) =>
+    chooseVariant(ids, ids, asked, options, [], await obstacles(ids)),
+  );
   try {
-    return await start(artifact, options);
+    return await start(artifact, asked, options);
   } finally {
     artifact.close();
   }
 }
 
-async function start(artifact: OpenArtifact, options: LoadOptions): Promise<Session> {
+async function start(artifact: OpenArtifact, asked: number, options: LoadOptions): Promise<Session> {
   const { signal, workerUrl } = options;
   const { manifest } = artifact;
   const notes: string[] = artifact.unchecked === null ? [] : [artifact.unchecked];
-  const asked = await countThreads(options.threads ?? 1);
+  const listed = manifest.variants.map((v) => v.id);
   const wanted = Math.min(asked, manifest.memory.maxThreads);
   if (wanted < asked) notes.push(`${wanted} threads instead of ${asked}: the artefact was compiled for no more`);
-  const wide = manifest.variants.some((v) => isWide(v.id)) ? await import("./wide.js") : null;
-  const whyNot: WhyNot = (id) => obstacle(id) ?? wide?.wideObstacle(id) ?? null;
-  const variant = chooseVariant(artifact, wanted, options, notes, whyNot);
+  const variant = chooseVariant(listed, artifact.variants, wanted, options, notes, await obstacles(listed));
   const shared = variant.endsWith("threads");
   const background = shared && (options.background ?? false);
   const threads = shared ? wanted : 1;
-  const create = isWide(variant) && wide?.wideMemory;
+  const create = isWide(variant) && (await import("./wide.js")).wideMemory;
   const most = (create ? manifest.memory.maxPages : mostPages) * pageBytes;
   const maxMemoryBytes = Math.min(options.maxMemoryBytes ?? most, most);
   const how: MachineOptions = { threads, shared, background, maxMemoryBytes, workerUrl };
@@ -189,9 +189,15 @@ async function countThreads(threads: number | "auto"): Promise<number> {
 /** Why the engine can't run a variant, or null. */
 type WhyNot = (id: VariantId) => string | null;
 
-/** The fastest variant that the engine runs; notes say why a faster one was passed over. */
+async function obstacles(ids: readonly VariantId[]): Promise<WhyNot> {
+  const wide = ids.some(isWide) ? await import("./wide.js") : null;
+  return (id) => obstacle(id) ?? wide?.wideObstacle(id) ?? null;
+}
+
+/** The fastest variant that the engine runs of those that can be had; notes say why a faster one was passed over. */
 function chooseVariant(
-  { manifest, variants }: OpenArtifact,
+  listed: readonly VariantId[],
+  variants: readonly VariantId[],
   threads: number,
   options: LoadOptions,
   notes: string[],
@@ -218,7 +224,6 @@ function chooseVariant(
   const rank = (id: VariantId): number =>
     (isWide(id) === wide ? 4 : 0) + (id.endsWith("threads") === team ? 2 : 0) + (id.startsWith("relaxed") ? 1 : 0);
   const order = [...variantIds].sort((a, b) => rank(b) - rank(a));
-  const listed = manifest.variants.map((v) => v.id);
   for (const id of order) {
     const why = deterministic && id.startsWith("relaxed") ? "deterministic: true" : whyNot(id);
     if (variants.includes(id) && why === null) {

@@ -74,7 +74,9 @@ async function nodeWorker(
 ): Promise<{ worker: Thread; listen: Listen; unref?: () => void }> {
   const { Worker } = await importModule<typeof import("node:worker_threads")>("node:worker_threads");
   // Options of the process (--input-type, loaders) are not meant for the worker.
-  const worker = new Worker(new URL(url ?? "./worker.js", import.meta.url), { execArgv: [] });
+  // Bundlers look for exactly the second expression, and shall not for the first.
+  const file = url ? new URL(url, String(import.meta.url)) : new URL("./worker.js", import.meta.url);
+  const worker = new Worker(file, { execArgv: [] });
   return { worker, listen: (event, listener) => worker.on(event, listener), unref: () => worker.unref() };
 }
 

@@ -24,6 +24,7 @@ export async function open(source: Exclude<BinarySource, Promise<Response>>, sig
     throw modelError(String(source), "not a valid address", undefined, cause);
   }
   if (isNode && url.protocol === "file:") return openFile(url, String(source), signal);
+  if (url.protocol === "data:") return streamOf((await import("./data-url.js")).decodeDataUrl(url));
   try {
     return await openResponse(await fetch(url, signal ? { signal } : {}), signal, url);
   } catch (error) {

@@ -4,12 +4,20 @@ import { Complaint } from "./complaint.js";
 import { checkHash, type ModuleBody, type OpenModule, openCompiled, openModule, plainBytes } from "./container.js";
 import type { ModelKey } from "./encryption.js";
 import { corrupted, modelError } from "./errors.js";
-import type { ArtifactParts, Manifest, VariantId } from "./format.js";
+import { type ArtifactParts, type Manifest, type VariantId, variantIds } from "./format.js";
 import { type BinarySource, open } from "./read.js";
 import { type Stream, streamOf } from "./stream.js";
 import { validateManifest } from "./validate.js";
 
-export type Source = BinarySource | WebAssembly.Module | ArtifactParts;
+export type Source = BinarySource | WebAssembly.Module | ArtifactParts | ArtifactFiles;
+
+/**
+ * Where each file of an artefact is, whatever its name has become (bundlers rename files). Only the variant that is run is fetched, at the
+ * same time as the weights.
+ */
+export interface ArtifactFiles {
+  readonly files: { readonly [file in VariantId | "weights"]?: BinarySource };
+}
 
 /** An artefact whose parts are fetched when asked for. */
 export interface OpenArtifact {
@@ -27,21 +35,32 @@ export interface OpenArtifact {
   close(): void;
 }
 
-/** Reads the manifest. @param weights overrides where the weights are. @param key of files that are encrypted, each of them */
+/** What is asked of a source. */
+export interface OpenOptions {
+  /** Overrides where the weights are. */
+  readonly weights?: BinarySource | undefined;
+  /** Of files that are encrypted, each of them. */
+  readonly key?: ModelKey | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Reads the manifest. @param choose the variant that is probably wanted, where files are given */
 export async function openArtifact(
   source: Source,
-  weights: BinarySource | undefined,
-  key: ModelKey | undefined,
-  signal: AbortSignal | undefined,
+  { weights: apart, key, signal }: OpenOptions,
+  choose: (ids: readonly VariantId[]) => Promise<VariantId>,
 ): Promise<OpenArtifact> {
   const input = await source;
   const streams: Stream[] = [];
+  let isClosed = false;
   const opened = async (from: BinarySource, label = ""): Promise<Stream> => {
     const stream = await open(await from, signal);
     streams.push(stream);
+    if (isClosed) close();
     return key === undefined ? stream : (await import("./encryption.js")).decrypted(stream, key, label, modelError);
   };
   const close = () => {
+    isClosed = true;
     for (const stream of streams) stream.close();
   };
   try {
@@ -49,13 +68,18 @@ export async function openArtifact(
     const parts = isParts(input) ? input : null;
     const compiled = input instanceof WebAssembly.Module ? input : null;
     if (key !== undefined && (parts || compiled)) throw modelError("option key", "what is loaded is not encrypted");
-    const file = parts
-      ? openParts(parts)
-      : compiled
-        ? await openCompiled(compiled)
-        : await openModule(await opened(input as BinarySource));
+    const files = isFiles(input) ? input.files : null;
+    const module = files ? files[await choose(variantIds.filter((id) => files[id]))]! : (input as BinarySource);
+    const fetched = parts || compiled ? null : opened(module);
+    const weightsFrom = apart ?? files?.weights;
+    // Those of an encrypted artefact are opened by the name that its manifest gives them.
+    const early = files && weightsFrom && key === undefined ? opened(weightsFrom) : null;
+    // It is awaited, unless something else is wrong.
+    early?.catch(() => {});
+    const opening = fetched && (await fetched);
+    const file = parts ? openParts(parts) : compiled ? await openCompiled(compiled) : await openModule(opening!);
     const { manifest, hash, variant: first, whole } = file;
-    const base = streams[0]?.base;
+    const base = opening?.base;
     let read: Promise<ModuleBody> | undefined;
     const body = () => {
       read ??= file.body();
@@ -76,7 +100,7 @@ export async function openArtifact(
       unchecked: !parts && (compiled || !globalThis.crypto?.subtle) ? unchecked : null,
       variants: manifest.variants
         .map((v) => v.id)
-        .filter((id) => (parts ? parts.wasm[id] : base || whole || id === first)),
+        .filter((id) => (parts ? parts.wasm[id] : whole || id === first || (files ? files[id] : base))),
       async module(id) {
         if (compiled && id === first) return compiled;
         const { file: name, hash: expected } = manifest.variants.find((v) => v.id === id)!;
@@ -86,8 +110,8 @@ export async function openArtifact(
           wasm = own.modules[id] ?? own.wasm;
         } else {
           // The rest of what was opened is another variant.
-          close();
-          const other = await openModule(await sibling(name));
+          opening?.close();
+          const other = await openModule(await (files ? opened(files[id]!) : sibling(name)));
           if (other.hash !== hash) throw corrupted(`"${name}" belongs to another artefact`);
           ({ wasm } = await other.body());
         }
@@ -97,10 +121,10 @@ export async function openArtifact(
       async weights() {
         const { file: name } = manifest.weights;
         const own =
-          weights !== undefined ? opened(weights, name) : whole ? (await body()).weights : sibling(name, name);
+          early ?? (weightsFrom ? opened(weightsFrom, name) : whole ? (await body()).weights : sibling(name, name));
         if (!own) throw corrupted(`"${name}" is missing`);
         // What was decrypted is authentic.
-        return { stream: await own, isTrusted: key !== undefined || (!!parts && weights === undefined) };
+        return { stream: await own, isTrusted: key !== undefined || (!!parts && weightsFrom === undefined) };
       },
       close,
     };
@@ -127,6 +151,9 @@ async function compileModule(wasm: Uint8Array, file: string): Promise<WebAssembl
     throw new Complaint("engine", [file, error as Error], error);
   }
 }
+
+const isFiles = (source: unknown): source is ArtifactFiles =>
+  typeof source === "object" && source !== null && "files" in source;
 
 const isParts = (source: unknown): source is ArtifactParts =>
   typeof source === "object" && source !== null && "manifest" in source && "wasm" in source;

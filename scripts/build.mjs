@@ -1,7 +1,7 @@
 /**
  * Builds what is published into dist/:
  *
- * - runtime.js, worker.js, and onnx.js, files.js, fit.js, profile.js, input.js, report.js, svg.js, store.js, wide.js, pool.js, warm-up.js, encryption.js and explain.js (loaded on demand): load and run artefacts, in Node and browsers as they are. No compiler, no dependency, no Node
+ * - runtime.js, worker.js, and onnx.js, files.js, fit.js, profile.js, input.js, report.js, svg.js, store.js, wide.js, pool.js, warm-up.js, encryption.js, data-url.js and explain.js (loaded on demand): load and run artefacts, in Node and browsers as they are. No compiler, no dependency, no Node
  *   builtin that is imported before it is known to run in Node. Together at most `runtimeLimit` minified and gzipped.
  * - wasmith.js, cli.js and the chunk that they share: the compiler. protobufjs and onnx-proto are bundled, so that users
  *   get the one protobufjs that is tested; binaryen stays an ordinary dependency, since it is 10 MB of ready-made code of
@@ -74,6 +74,7 @@ async function buildRuntime() {
     "pool",
     "warm-up",
     "encryption",
+    "data-url",
     "explain",
   ];
   const entries = { runtime: "runtime/index.ts", worker: "runtime/worker.ts" };
@@ -93,6 +94,9 @@ async function buildRuntime() {
     });
     writeFileSync(`${root}/${path}`, withMarkedImports(code));
   }
+  // What is copied beside artefacts for pages without a bundler. Who finds runtime.js finds the others.
+  const names = ["worker", ...onDemand, "runtime"].map((name) => `${name}.js`);
+  writeFileSync(`${root}/dist/runtime-files.json`, `${JSON.stringify(names)}\n`);
   return result;
 }
 

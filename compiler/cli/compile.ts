@@ -8,6 +8,7 @@ import { type VariantId, variantIds } from "../../runtime/format.js";
 import { withCache } from "../cache.js";
 import { compile } from "../compile.js";
 import { type WeightsPolicy, weightsPolicies } from "../plan/prepare.js";
+import { type PresetName, presetNames } from "../presets.js";
 import type { Program } from "../program.js";
 import { writeWhole } from "../write.js";
 import { bytes, ms, table } from "./format.js";
@@ -19,6 +20,7 @@ export interface CompileFlags {
   readonly name?: string;
   readonly deterministic?: boolean;
   readonly variants?: readonly VariantId[];
+  readonly preset?: PresetName;
   readonly maxThreads?: number;
   readonly maxMemory?: number;
   readonly keep?: WeightsPolicy;
@@ -57,6 +59,7 @@ export function withCompileFlags(command: Command): Command {
     .option("--name <name>", "stem of the files (default: the model's)")
     .option("--deterministic", "only the baseline variants, bit-identical everywhere")
     .option("--variants <list>", `comma-separated, of ${variantIds.join(", ")}`, variantList)
+    .addOption(new Option("--preset <host>", "variants and form for a kind of host").choices(presetNames))
     .option("--max-threads <n>", "most threads a session may use", positive)
     .option("--max-memory <bytes>", "limit of a run's memory", positive)
     .addOption(
@@ -71,6 +74,7 @@ export function compileOptions(flags: CompileFlags, name: string) {
     name: flags.name ?? name,
     ...(flags.deterministic ? { deterministic: true } : {}),
     ...(flags.variants ? { variants: flags.variants } : {}),
+    ...(flags.preset ? { preset: flags.preset } : {}),
     ...(flags.maxThreads ? { maxThreads: flags.maxThreads } : {}),
     ...(flags.keep ? { weights: flags.keep } : {}),
     ...(flags.maxMemory ? { maxMemoryBytes: flags.maxMemory } : {}),
@@ -99,7 +103,8 @@ export function compileCommand(): Command {
       positive,
     )
     .option("-o, --out <path>", "directory and, as its last part, name of the artefact", "dist/")
-    .option("--single-file", "everything in one .wasm")
+    .option("--single-file", "everything in one .wasm, beside the glue")
+    .option("--standalone", "copy the runtime beside it, for pages without a bundler")
     .option("--encrypt", "encrypt the files by AES-GCM; needs one of the next two, or the variable WASMITH_KEY")
     .option("--key <file>", "file with the key: 16 or 32 bytes in hex or base64")
     .option("--new-key <file>", "make a key, and write it to a new file that only you can read")
@@ -112,7 +117,14 @@ export function compileCommand(): Command {
         path: string,
         flags: CompileFlags &
           EncryptFlags &
-          TuningFlags & { out: string; dim?: DimOption; cache?: number; singleFile?: boolean; json?: boolean },
+          TuningFlags & {
+            out: string;
+            dim?: DimOption;
+            cache?: number;
+            singleFile?: boolean;
+            standalone?: boolean;
+            json?: boolean;
+          },
       ) => {
         const slash = flags.out.lastIndexOf("/");
         const stem = flags.out.slice(slash + 1).replace(/\.wasm$/, "");
@@ -132,7 +144,11 @@ export function compileCommand(): Command {
         const tuning = flags.tune ? await measuredTuning(program, options, flags.tuneDim) : stored;
         const artifact = await compile(program, { ...options, ...(tuning ? { tuning } : {}) });
         const paths = [
-          ...(await artifact.write(directory, { singleFile: flags.singleFile ?? false, ...(key ? { key } : {}) })),
+          ...(await artifact.write(directory, {
+            ...(flags.singleFile ? { singleFile: true } : {}),
+            ...(flags.standalone ? { standalone: true } : {}),
+            ...(key ? { key } : {}),
+          })),
         ];
         if (flags.tune) {
           const file = join(directory, `${options.name}.tuning.json`);

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openModule } from "../../runtime/container.js";
 import { contentHash, encodeFiles, encodeSingleFile, sealArtifact } from "../../runtime/encode.js";
 import { type ArtifactParts, formatVersion, type Manifest } from "../../runtime/format.js";
+import { glueModule } from "../../runtime/glue.js";
 import { load, type Source } from "../../runtime/index.js";
 import { streamOf } from "../../runtime/stream.js";
 import { validateManifest } from "../../runtime/validate.js";
@@ -77,6 +78,38 @@ describe("an artefact", () => {
       server.close();
     }
     await expect(load(`${base}/affine.wasm`)).rejects.toThrow(/affine\.wasm: can't be fetched/);
+  });
+
+  it("fetches the variant that it runs and the weights, at once, where it is told all files", async () => {
+    const [narrow, team] = artifact.manifest.variants.map((v) => join(folder, v.file));
+    const weights = join(folder, artifact.manifest.weights.file);
+    const asked: string[] = [];
+    const waiting: (() => void)[] = [];
+    const server = createServer((request, response) => {
+      asked.push(request.url!.slice(1));
+      // No answer comes before both are asked for.
+      waiting.push(() => readFile(join(folder, request.url!)).then((bytes) => response.end(bytes)));
+      if (waiting.length === 2) for (const answer of waiting) answer();
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const base = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+    const urlOf = (path: string): URL => new URL(base + relative(folder, path));
+    try {
+      const files = { simd128: urlOf(narrow!), "simd128-threads": urlOf(team!), weights: urlOf(weights) };
+      await expectToRun({ files }, { threads: 2 });
+      expect(asked.sort()).toEqual([relative(folder, weights), relative(folder, team!)].sort());
+    } finally {
+      server.close();
+    }
+    await expectToRun({ files: { simd128: await readFile(narrow!), weights: artifact.weights } });
+    await expectToRun({ files: { simd128: narrow, weights: "nothing" } }, { weights });
+    await expectToRun({ files: { "simd128-threads": single } }, { threads: 1 });
+    const session = await load({ files: { simd128: narrow, weights } }, { threads: 2 });
+    expect(session.report.notes[0]).toMatch(/"simd128-threads" is not used: its file is not part of what was loaded/);
+    session.dispose();
+    await expect(load({ files: { weights } })).rejects.toThrow(/no variant can run here/);
+    await expect(load({ files: { simd128: weights, weights } })).rejects.toThrow(/but a file of weights/);
+    await expect(load({ files: { simd128: narrow, weights: "nothing" } })).rejects.toThrow(/nothing: can't be read/);
   });
 
   it("says what is missing", async () => {
@@ -178,7 +211,16 @@ describe("an artefact", () => {
   it("has glue that loads it and types that say what goes in", async () => {
     const files = await encodeFiles(artifact);
     const text = (name: string): string => new TextDecoder().decode(files.get(name));
-    expect(text("affine.js")).toContain(`new URL("./affine.wasm", import.meta.url)`);
+    // Each file as bundlers look for it.
+    const { variants, weights } = artifact.manifest;
+    for (const [id, file] of [...variants.map((v) => [v.id, v.file]), ["weights", weights.file]])
+      expect(text("affine.js")).toMatch(new RegExp(`"?${id}"?: new URL\\("./${file}", import.meta.url\\)`));
+    const single = glueModule(artifact.manifest, { singleFile: true, runtime: "./runtime.js" });
+    expect(single).toMatch(
+      /from "\.\/runtime\.js";[\s\S]*loadArtifact\(new URL\("\.\/affine\.wasm", import\.meta\.url\), options\)/,
+    );
+    const compiled = glueModule(artifact.manifest, { singleFile: true, importModule: true });
+    expect(compiled).toMatch(/import module from "\.\/affine\.wasm\?module";[\s\S]*loadArtifact\(module, options\)/);
     expect(text("affine.d.ts")).toContain(
       `/** f32[n, 3] */\n  readonly "x": Tensor<"f32", Float32Array, readonly [number, 3]> | Float32Array;`,
     );

@@ -1,0 +1,3 @@
+import { build } from "vite";
+
+await build({ root: process.cwd(), logLevel: "warn", build: { outDir: "out" } });
