@@ -34,7 +34,7 @@ export default defineConfig({
         test: {
           name: "tests",
           include: ["tests/**/*.test.ts"],
-          exclude: relaxed,
+          exclude: [...relaxed, "**/node_modules/**"],
           // Threads share one process, so the wasm code caches and binaryen are loaded once per worker.
           pool: "threads",
         },

@@ -8,10 +8,13 @@
  *   its own that a bundle would only copy, and so do the small packages of the command line.
  * - data.js and the chunks that it loads when they are needed (decoders, readers): wasmith/data. Its packages are bundled too.
  * - callbacks.js: wasmith/callbacks, what watches training.
+ * - ort.js: wasmith/ort, with the runtime beside it; ort-compiler.js and ort-worker.js share the compiler's chunk, and are loaded where a
+ *   model is to be compiled.
  * - THIRD-PARTY-NOTICES.txt: names and licences of the packages whose code is in these files.
  * - types/: declarations.
  */
 import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -101,7 +104,12 @@ async function buildRuntime() {
 }
 
 function buildCompiler() {
-  const all = { wasmith: "index.ts", cli: "compiler/cli/main.ts" };
+  const all = {
+    wasmith: "index.ts",
+    cli: "compiler/cli/main.ts",
+    "ort-compiler": "ort/ort-compiler.ts",
+    "ort-worker": "ort/ort-worker.ts",
+  };
   const entries = Object.entries(all).filter(([name, file]) => {
     if (existsSync(`${root}/${file}`)) return true;
     console.log(`dist/${name}.js is left out: there is no ${file} yet`);
@@ -141,6 +149,38 @@ async function buildCallbacks() {
   });
   const path = `${root}/dist/callbacks.js`;
   writeFileSync(path, withMarkedImports(readFileSync(path, "utf8")));
+  return result;
+}
+
+/** What is a file of its own here, beside which workers lie. */
+const runtimeBeside = {
+  name: "runtime-beside",
+  /** @param {import("esbuild").PluginBuild} build */
+  setup(build) {
+    build.onResolve({ filter: /^\.\.\/runtime\/(index|files)\.js$/ }, ({ path }) => ({
+      path: path.endsWith("files.js") ? "./files.js" : "./runtime.js",
+      external: true,
+    }));
+    build.onResolve({ filter: /^\.\/ort-compiler\.js$/ }, ({ path }) => ({ path, external: true }));
+  },
+};
+
+/** @param compiler what the compiler was built to, by which artefacts of other builds are told apart */
+async function buildOrt({ metafile }) {
+  const hash = createHash("sha256");
+  for (const path of Object.keys(metafile.outputs).sort()) hash.update(readFileSync(`${root}/${path}`));
+  const result = await build({
+    ...common,
+    entryPoints: { ort: "ort/index.ts" },
+    splitting: true,
+    chunkNames: "ort-[name]-[hash]",
+    platform: "neutral",
+    external: ["node:*"],
+    plugins: [runtimeBeside],
+    define: { WASMITH_BUILD: JSON.stringify(hash.digest("hex").slice(0, 16)) },
+  });
+  for (const path of Object.keys(result.metafile.outputs))
+    writeFileSync(`${root}/${path}`, withMarkedImports(readFileSync(`${root}/${path}`, "utf8")));
   return result;
 }
 
@@ -215,7 +255,8 @@ function report(outputs) {
 }
 
 rmSync(`${root}/dist`, { recursive: true, force: true });
-const results = await Promise.all([buildRuntime(), buildCompiler(), buildData(), buildCallbacks()]);
+const compiler = buildCompiler();
+const results = await Promise.all([buildRuntime(), compiler, buildData(), buildCallbacks(), compiler.then(buildOrt)]);
 finishCommandLine();
 notice(results.flatMap((r) => r?.metafile ?? []));
 declare();

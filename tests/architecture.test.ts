@@ -1,5 +1,5 @@
 /**
- * The arrows of docs/ARCHITECTURE: models → compiler → passes → ir, and compiler → runtime's artefact format. Also: who may
+ * The arrows of docs/ARCHITECTURE: models → compiler → passes → ir, ort → compiler and runtime, and compiler → runtime's artefact format. Also: who may
  * use which package, that the environment is read in one place, and that ir/ and passes/ are typed throughout.
  */
 import { spawnSync } from "node:child_process";
@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import { expect, it } from "vitest";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const folders = ["ir", "passes", "compiler", "runtime", "models"] as const;
+const folders = ["ir", "passes", "compiler", "runtime", "ort", "models"] as const;
 type Folder = (typeof folders)[number];
 
 /** The artefact format, and how its files are written, as the compiler may use it. */
@@ -23,6 +23,7 @@ const arrows: Readonly<Record<Folder, readonly string[]>> = {
   passes: ["passes/", "ir/"],
   compiler: ["compiler/", "passes/", "ir/", ...format],
   runtime: ["runtime/"],
+  ort: ["ort/", "compiler/", "ir/", "runtime/"],
   models: ["models/", "compiler/", "passes/", "ir/"],
 };
 

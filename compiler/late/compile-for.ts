@@ -7,7 +7,7 @@
  * stays dynamic. What was fixed stands in the manifest.
  */
 
-import { ModelError, type Need } from "../../ir/errors.js";
+import { ModelError, type Need, type Problem } from "../../ir/errors.js";
 import type { Graph } from "../../ir/graph.js";
 import type { Tensor } from "../../ir/tensor.js";
 import type { FixedFact, Manifest, OutputForm, Specialization } from "../../runtime/format.js";
@@ -125,6 +125,37 @@ export async function specialize(model: OnnxModel, feeds: FlatFeeds, options: La
     return { ...artifact, ...bindingOf(model, artifact.manifest, options), graph };
   }
 }
+
+/**
+ * Compiles a model that is read already for whatever feeds come: sizes stay as open as the file has them. Undefined where it is no program
+ * until feeds say more about its inputs.
+ *
+ * @throws ModelError where no feeds could help
+ */
+export async function compileAhead(model: OnnxModel, options: LateOptions): Promise<LateArtifact | undefined> {
+  let imported: ReturnType<typeof importModel>;
+  try {
+    imported = importModel(model, options);
+  } catch (error) {
+    if (error instanceof ModelError && error.problems.some(canFeedsHelp)) return undefined;
+    throw error;
+  }
+  const { graph, outputs, openSizes, foundSizes } = imported;
+  const forms = outputs.map(({ name, structure }) => ({ name, form: formOf(structure, graph.resultNames) }));
+  const program = { entries: { main: graph }, state: [], specialization: { fixed: [], outputs: forms } };
+  try {
+    const name = options.name ?? fileNameOf(graph.name);
+    const artifact = await compile(program, { ...pick(options, compileChecks), name });
+    return { ...artifact, ...bindingOf(model, artifact.manifest, options), graph };
+  } catch (error) {
+    // As where feeds are there: what can't be compiled for all sizes may be compiled for theirs.
+    if (error instanceof ModelError && openSizes.size + foundSizes.length > 0) return undefined;
+    throw error;
+  }
+}
+
+const canFeedsHelp = ({ needs = [], sizes = [], unless = [] }: Problem): boolean =>
+  needs.length + sizes.length + unless.length > 0;
 
 /** The binding of an artefact of a model. */
 export function bindingOf(model: OnnxModel, manifest: Manifest, options: ImportOptions): LateBinding {

@@ -1,0 +1,32 @@
+/** Where compiled models are kept: a folder in Node, Cache Storage in pages. */
+
+import type { BinarySource } from "../runtime/read.js";
+
+/** Files by names such as `KEY/index.json`. Each is replaced as a whole, so that readers and writers at the same time do not disturb one another. */
+export interface Store {
+  /** The bytes of a small file; undefined where there is none. */
+  read(name: string): Promise<Uint8Array | undefined>;
+  /** What `load` takes; undefined where there is none. Marks the file as used now. */
+  open(name: string): Promise<BinarySource | undefined>;
+  /** Writes a file, and removes those not used for longest as far as all take more than the limit. */
+  write(name: string, bytes: Uint8Array): Promise<void>;
+  remove(name: string): Promise<void>;
+}
+
+interface Used {
+  readonly name: string;
+  readonly bytes: number;
+  /** Greater is later. */
+  readonly used: number;
+}
+
+/** Names of the files that have to go, so that the rest takes no more than the limit. @param kept is not among them */
+export function evicted(files: readonly Used[], limit: number, kept: string): readonly string[] {
+  let left = limit;
+  const gone: string[] = [];
+  for (const file of [...files].sort((a, b) => b.used - a.used)) {
+    left -= file.bytes;
+    if (left < 0 && file.name !== kept) gone.push(file.name);
+  }
+  return gone;
+}
