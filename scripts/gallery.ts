@@ -2,6 +2,7 @@
  * Trains the systems of models/ and writes what came out: models/NAME/measured.json with the figures, the pictures and tables that the system
  * shows, and the gallery of models/README.md.
  *
+ *     npm run build
  *     npx tsx scripts/gallery.ts            # all of them: each in a process of its own, one after the other
  *     npx tsx scripts/gallery.ts vae dqn    # these
  *     npx tsx scripts/gallery.ts --table    # none: the gallery of what was measured before
@@ -62,8 +63,10 @@ async function measure(name: string): Promise<void> {
   const path = `${models}${name}`;
   const module = await readTrainModule(path);
   if (!module.goal) throw new Error(`${name} has no goal`);
-  const artifact = await compile(module.program, { variants: ["simd128"], name });
-  const session = await load<TrainingSession>(artifact, { threads: 2 });
+  const artifact = await compile(module.program, { variants: ["simd128-threads"], name });
+  // Threads run what `npm run build` made.
+  const workerUrl = new URL("../dist/worker.js", import.meta.url);
+  const session = await load<TrainingSession>(artifact, { threads: 2, workerUrl });
   const times = timed();
   const begin = performance.now();
   const used = process.cpuUsage();

@@ -32,7 +32,11 @@ export function trainCommand(): Command {
     .option("--epochs <n>", "passes over the data set (default: what the module's `fit` says, or 1)", positive)
     .option("--batch-size <n>", "samples a step", positive)
     .option("--seed <n>", "seed of the order of samples in arrays (default: 0)", integer)
-    .option("--threads <n>", "threads", positive)
+    .option(
+      "--threads <n>",
+      "threads (default: one for each core, at most 8; what is trained does not depend on it)",
+      positive,
+    )
     .option("--checkpoint <file>", "save weights and optimiser state here after each epoch and on interruption")
     .option("--resume", "go on from the checkpoint if it is there")
     .option("--report <file>", "page with curves, written at the end (default: beside the checkpoint, .html)")
@@ -54,7 +58,7 @@ export function trainCommand(): Command {
           hint: "export a function show(session)",
         });
       const artifact = await compile(module.program, compileOptions(flags, module.name));
-      const session = await load<TrainingSession>(artifact, { threads: flags.threads ?? 1 });
+      const session = await load<TrainingSession>(artifact, { threads: flags.threads ?? "auto" });
       if (flags.resume && flags.checkpoint && existsSync(flags.checkpoint)) await session.restore(flags.checkpoint);
       const interrupt = new AbortController();
       const stop = () => interrupt.abort(new ModelError("interrupted"));
