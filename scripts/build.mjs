@@ -5,13 +5,15 @@
  *   builtin that is imported before it is known to run in Node. Together at most `runtimeLimit` minified and gzipped.
  * - wasmith.js, cli.js and the chunk that they share: the compiler. protobufjs and onnx-proto are bundled, so that users
  *   get the one protobufjs that is tested; binaryen stays an ordinary dependency, since it is 10 MB of ready-made code of
- *   its own that a bundle would only copy, and so do the small packages of the command line.
+ *   its own that a bundle would only copy. cli-packages.js: the small packages of the command line.
  * - data.js and the chunks that it loads when they are needed (decoders, readers): wasmith/data. Its packages are bundled too.
  * - callbacks.js: wasmith/callbacks, what watches training.
  * - ort.js: wasmith/ort, with the runtime beside it; ort-compiler.js and ort-worker.js share the compiler's chunk, and are loaded where a
  *   model is to be compiled.
  * - THIRD-PARTY-NOTICES.txt: names and licences of the packages whose code is in these files.
  * - types/: declarations.
+ *
+ * And packages/runtime/dist/, the package wasmith-runtime.
  */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -21,6 +23,8 @@ import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 import { minify } from "terser";
+import { buildCommandLinePackages, fromCommandLinePackages } from "./command-line-packages.mjs";
+import { buildRuntimePackage } from "./runtime-package.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const runtimeLimit = 15 * 1024;
@@ -124,7 +128,8 @@ function buildCompiler() {
     platform: "neutral",
     mainFields: ["module", "main"],
     conditions: ["import", "default"],
-    external: ["node:*", "binaryen", "cli-progress", "commander", "picocolors", "esbuild"],
+    external: ["node:*", "binaryen", "cli-progress", "esbuild"],
+    plugins: [fromCommandLinePackages],
     keepNames: true,
   });
 }
@@ -256,8 +261,16 @@ function report(outputs) {
 
 rmSync(`${root}/dist`, { recursive: true, force: true });
 const compiler = buildCompiler();
-const results = await Promise.all([buildRuntime(), compiler, buildData(), buildCallbacks(), compiler.then(buildOrt)]);
+const results = await Promise.all([
+  buildRuntime(),
+  compiler,
+  buildCommandLinePackages(common, root),
+  buildData(),
+  buildCallbacks(),
+  compiler.then(buildOrt),
+]);
 finishCommandLine();
 notice(results.flatMap((r) => r?.metafile ?? []));
 declare();
+buildRuntimePackage(root);
 if (!report(Object.assign({}, ...results.map((r) => r?.metafile.outputs)))) process.exitCode = 1;
