@@ -8,8 +8,9 @@ import { load, type Session } from "../runtime/index.js";
 import type { BinarySource } from "../runtime/read.js";
 import { type CompileWhere, compileModel } from "./compile.js";
 import type { CompiledArtifact, CompiledModel, ModelFace } from "./face.js";
-import { type Entry, hashOf, type Library } from "./library.js";
-import { type ModelSource, siblingBytes } from "./model-file.js";
+import { hashOf } from "./hash.js";
+import type { Entry, Library } from "./library.js";
+import type { ModelSource } from "./model-file.js";
 import type { CompileJob } from "./ort-compiler.js";
 
 /** A loaded artefact. */
@@ -22,6 +23,10 @@ export interface Ready {
 
 export interface ArtifactsOptions extends Pick<CompileJob, "external" | "dims" | "variants"> {
   readonly source: ModelSource;
+  /** SHA-256 of the model's file, where what is compiled is kept. */
+  readonly digest: string | undefined;
+  /** SHA-256 of a file beside the model. */
+  readonly digestOf: (name: string) => Promise<string | undefined>;
   readonly library: Library;
   readonly where: CompileWhere;
   readonly threads: number;
@@ -44,7 +49,6 @@ export class Artifacts {
   /** The last used is last. */
   private loaded: readonly Loaded[] = [];
   private queue: Promise<unknown> = Promise.resolve();
-  private readonly digests = new Map<string, Promise<string | undefined>>();
   private isDisposed = false;
 
   constructor(options: ArtifactsOptions) {
@@ -118,13 +122,19 @@ export class Artifacts {
   // ------------------------------------------------------------------------------------------------ making
 
   private async compile(feeds: ModelFeeds | undefined): Promise<CompiledModel> {
-    const { source, where, external, dims, variants } = this.options;
+    const { source, digest, where, external, dims, variants } = this.options;
     const model = await source.bytes();
+    if (digest !== undefined && source.path !== undefined && (await hashOf(model)) !== digest)
+      throw new ModelError({
+        where: source.path,
+        message: "the file has changed since the session was created",
+        hint: "create another session",
+      });
     return compileModel({ model, path: source.path, external, dims, variants, feeds }, where);
   }
 
   private async add(face: ModelFace, names: readonly string[], artifact: CompiledArtifact): Promise<Loaded> {
-    const digests = await Promise.all(names.map(async (name) => [name, await this.digestOf(name)] as const));
+    const digests = await Promise.all(names.map(async (name) => [name, await this.options.digestOf(name)] as const));
     const files = Object.fromEntries(digests.map(([name, digest]) => [name, digest ?? ""]));
     await this.timed("store", () => this.options.library.add(face, { ...artifact, files }));
     return this.load(artifact.bytes, artifact);
@@ -132,9 +142,8 @@ export class Artifacts {
 
   /** Loads what was kept; undefined where it is of other weights, gone, or damaged. */
   private async restore(entry: Entry): Promise<Loaded | undefined> {
-    for (const [name, digest] of Object.entries(entry.files))
-      if ((await this.digestOf(name)) !== digest) return undefined;
-    const { library } = this.options;
+    const { library, digestOf } = this.options;
+    for (const [name, digest] of Object.entries(entry.files)) if ((await digestOf(name)) !== digest) return undefined;
     const source = await library.open(entry);
     if (source === undefined) return undefined;
     try {
@@ -166,14 +175,6 @@ export class Artifacts {
       l.session.dispose();
       return false;
     });
-  }
-
-  private digestOf(name: string): Promise<string | undefined> {
-    const known = this.digests.get(name);
-    if (known) return known;
-    const made = siblingBytes(this.options.source.path!, name).then(hashOf, () => undefined);
-    this.digests.set(name, made);
-    return made;
   }
 
   private async timed<T>(stage: string, work: () => Promise<T>): Promise<T> {

@@ -7,13 +7,14 @@ import { importModule, isNode, obstacle, threadObstacle } from "../runtime/platf
 import { Artifacts } from "./artifacts.js";
 import { build } from "./build.js";
 import type { CompileWhere } from "./compile.js";
-import { env } from "./env.js";
+import { env, warn } from "./env.js";
 import { faceOfSession } from "./face.js";
 import { aheadEngine, Handler, lateEngine } from "./handler.js";
-import { hashOf, Library } from "./library.js";
+import { hashOf } from "./hash.js";
+import { Library } from "./library.js";
 import { artifactBeside, externalFiles, modelSource } from "./model-file.js";
 import { type ModelFile, type SessionOptions, sessionOptions, type WasmithOptions } from "./options.js";
-import type { Store } from "./store.js";
+import { forgiving, noStore, type Store } from "./store.js";
 
 /** @throws ModelError where the options are wrong, or the model can't be read or compiled */
 export async function createHandler(file: ModelFile, given?: SessionOptions): Promise<Handler> {
@@ -27,15 +28,30 @@ export async function createHandler(file: ModelFile, given?: SessionOptions): Pr
 
   const began = performance.now();
   const where: CompileWhere = { ...env.wasmith, ...defined(wasmith) };
-  const [model, external] = await Promise.all([source.bytes(), externalFiles(options.externalData)]);
+  const external = await externalFiles(options.externalData);
   const dims = options.freeDimensionOverrides ?? {};
   const variants = [variantFor(threads, wasmith)];
-  const key = await keyOf([model, ...Object.values(external)], [build, variants, sorted(dims), Object.keys(external)]);
+  const store = await storeFor(wasmith.cache ?? env.wasmith.cache);
+  const digest = store && (await source.digest(store));
+  const parts =
+    digest === undefined ? undefined : [digest, ...(await Promise.all(Object.values(external).map(hashOf)))];
+  const key = parts && (await keyOf([build, variants, sorted(dims), Object.keys(external), parts]));
+  const library = key === undefined ? new Library(noStore, "") : new Library(store!, key);
+  const digestOf = async (name: string) => (key === undefined ? undefined : source.siblingDigest(name, store!));
   where.onProgress?.({ stage: "read", milliseconds: performance.now() - began });
-  const store = key === undefined ? undefined : await storeFor(wasmith.cache ?? env.wasmith.cache);
-  const library = new Library(store, key ?? "");
   const most = wasmith.maxArtifacts ?? 4;
-  const artifacts = new Artifacts({ source, external, dims, variants, threads, library, where, most });
+  const artifacts = new Artifacts({
+    source,
+    digest,
+    digestOf,
+    external,
+    dims,
+    variants,
+    threads,
+    library,
+    where,
+    most,
+  });
   return new Handler(lateEngine(await artifacts.prepare(), artifacts), isProfiling);
 }
 
@@ -75,19 +91,21 @@ function variantFor(threads: number, { deterministic = false }: WasmithOptions):
   return threads > 1 ? `${base}-threads` : base;
 }
 
-/** Undefined where the host can't hash. */
-async function keyOf(parts: readonly Uint8Array[], options: readonly unknown[]): Promise<string | undefined> {
-  const digests = await Promise.all(parts.map(hashOf));
-  return hashOf(new TextEncoder().encode(JSON.stringify([...options, ...digests])));
-}
+const keyOf = (parts: readonly unknown[]): Promise<string | undefined> =>
+  hashOf(new TextEncoder().encode(JSON.stringify(parts)));
 
+/** Undefined where nothing is to be kept, or the host has no place for it. */
 async function storeFor(cache: boolean | string): Promise<Store | undefined> {
   if (cache === false) return undefined;
+  const tell = (error: unknown): void => warn("compiled models can't be kept, and are compiled each time", error);
   const limit = env.wasmith.maxCacheBytes;
-  if (isNode) {
-    const { folderStore } = await import("./folder-store.js");
-    return folderStore(cache === true ? undefined : cache, limit);
+  try {
+    const store = isNode
+      ? await (await import("./folder-store.js")).folderStore(cache === true ? undefined : cache, limit)
+      : await (await import("./cache-storage.js")).cacheStorage(limit);
+    return store && forgiving(store, tell);
+  } catch (error) {
+    tell(error);
+    return undefined;
   }
-  const { cacheStorage } = await import("./cache-storage.js");
-  return cacheStorage(limit);
 }

@@ -1,10 +1,9 @@
 /** The compiled forms of one model in a store: an index of what each serves, and the files. */
 
-import { sha256, toHex } from "../runtime/container.js";
 import type { BinarySource } from "../runtime/read.js";
 import { concatBytes } from "../runtime/stream.js";
-import { warn } from "./env.js";
 import type { CompiledArtifact, ModelFace } from "./face.js";
+import { hashOf } from "./hash.js";
 import type { Store } from "./store.js";
 
 /** A compiled form: what it serves, and what it was made of beside the model. */
@@ -25,42 +24,23 @@ const MOST = 16;
 /** Of a SHA-256 in hex, which an index begins with. */
 const DIGITS = 64;
 
-/** SHA-256 in hex; undefined where the host can't hash. */
-export async function hashOf(bytes: Uint8Array): Promise<string | undefined> {
-  const digest = await sha256(bytes);
-  return digest ? toHex(digest) : undefined;
-}
-
-/**
- * Failures of the store cost no more than compiling again: they are told as warnings.
- */
 export class Library {
-  private readonly store: Store | undefined;
+  private readonly store: Store;
   private readonly key: string;
   private index: Index | undefined;
 
   /** @param key equal for the same model, options and version */
-  constructor(store: Store | undefined, key: string) {
+  constructor(store: Store, key: string) {
     this.store = store;
     this.key = key;
-  }
-
-  private async attempt<T>(what: string, use: (store: Store) => Promise<T>): Promise<T | undefined> {
-    if (!this.store) return undefined;
-    try {
-      return await use(this.store);
-    } catch (error) {
-      warn(`compiled models can't be ${what}, so that they are compiled again`, error);
-      return undefined;
-    }
   }
 
   private get indexName(): string {
     return `${this.key}/index.json`;
   }
 
-  private async readIndex(store: Store): Promise<Index | undefined> {
-    const bytes = await store.read(this.indexName);
+  private async readIndex(): Promise<Index | undefined> {
+    const bytes = await this.store.read(this.indexName);
     if (!bytes) return undefined;
     const json = bytes.subarray(DIGITS);
     // Cut short by a crash, or damaged: as if there were none.
@@ -68,15 +48,15 @@ export class Library {
     return JSON.parse(new TextDecoder().decode(json)) as Index;
   }
 
-  private async writeIndex(store: Store, index: Index): Promise<void> {
+  private async writeIndex(index: Index): Promise<void> {
     this.index = index;
     const json = new TextEncoder().encode(JSON.stringify(index));
-    await store.write(this.indexName, concatBytes([new TextEncoder().encode(await hashOf(json)), json]));
+    await this.store.write(this.indexName, concatBytes([new TextEncoder().encode(await hashOf(json)), json]));
   }
 
   /** What is known of the model; undefined where it has not been compiled yet. */
   async face(): Promise<ModelFace | undefined> {
-    this.index = await this.attempt("read", (store) => this.readIndex(store));
+    this.index = await this.readIndex();
     return this.index?.face;
   }
 
@@ -86,32 +66,27 @@ export class Library {
   }
 
   /** What `load` takes; undefined where somebody removed it. */
-  async open({ file }: Entry): Promise<BinarySource | undefined> {
-    return this.attempt("read", (store) => store.open(`${this.key}/${file}`));
+  open({ file }: Entry): Promise<BinarySource | undefined> {
+    return this.store.open(`${this.key}/${file}`);
   }
 
   /** Remembers the model, and a compiled form of it. */
   async add(face: ModelFace, made?: CompiledArtifact & Pick<Entry, "files">): Promise<void> {
-    await this.attempt("kept", async (store) => {
-      // Another process may have added to it meanwhile.
-      const before = (await this.readIndex(store))?.entries ?? [];
-      if (!made) return this.writeIndex(store, { face, entries: before });
-      const { bytes, terms, outputs, files } = made;
-      const file = `${await hashOf(bytes)}.wasm`;
-      await store.write(`${this.key}/${file}`, bytes);
-      const entries = [...before.filter((e) => e.file !== file), { file, terms, outputs, files }];
-      await this.writeIndex(store, { face, entries: entries.slice(-MOST) });
-      for (const gone of entries.slice(0, -MOST)) await store.remove(`${this.key}/${gone.file}`);
-    });
+    // Another process may have added to it meanwhile.
+    const before = (await this.readIndex())?.entries ?? [];
+    if (!made) return this.writeIndex({ face, entries: before });
+    const { bytes, terms, outputs, files } = made;
+    const file = `${await hashOf(bytes)}.wasm`;
+    await this.store.write(`${this.key}/${file}`, bytes);
+    const entries = [...before.filter((e) => e.file !== file), { file, terms, outputs, files }];
+    await this.writeIndex({ face, entries: entries.slice(-MOST) });
+    for (const gone of entries.slice(0, -MOST)) await this.store.remove(`${this.key}/${gone.file}`);
   }
 
   /** Removes a compiled form that can't be loaded. */
   async drop(entry: Entry): Promise<void> {
-    await this.attempt("removed", async (store) => {
-      const index = (await this.readIndex(store)) ?? this.index;
-      if (index)
-        await this.writeIndex(store, { ...index, entries: index.entries.filter((e) => e.file !== entry.file) });
-      await store.remove(`${this.key}/${entry.file}`);
-    });
+    const index = (await this.readIndex()) ?? this.index;
+    if (index) await this.writeIndex({ ...index, entries: index.entries.filter((e) => e.file !== entry.file) });
+    await this.store.remove(`${this.key}/${entry.file}`);
   }
 }

@@ -2,13 +2,19 @@
 
 import { describe } from "../ir/describe.js";
 import { ModelError } from "../ir/errors.js";
-import { importModule, isNode } from "../runtime/platform.js";
+import { importModule } from "../runtime/platform.js";
 import { read, resolve } from "../runtime/read.js";
+import { hashOf } from "./hash.js";
 import type { ExternalFile, ModelFile } from "./options.js";
+import type { Store } from "./store.js";
 
 /** A model whose bytes can be read again. */
 export interface ModelSource {
   bytes(): Promise<Uint8Array>;
+  /** SHA-256 of the bytes in hex; undefined where the host can't hash. @param store remembers digests of files */
+  digest(store: Store): Promise<string | undefined>;
+  /** The same of a file beside the model; undefined where it can't be read. */
+  siblingDigest(name: string, store: Store): Promise<string | undefined>;
   /** Where it is; undefined for bytes. */
   readonly url: URL | undefined;
   /** Its path in Node, beside which weights may lie. */
@@ -25,18 +31,32 @@ async function bytesOf(file: ModelFile): Promise<Uint8Array> {
 
 /** @throws ModelError where a path or address is none */
 export async function modelSource(file: ModelFile): Promise<ModelSource> {
+  const alone = { path: undefined, siblingDigest: async () => undefined };
   if (!isAddress(file)) {
     // Kept for feeds that the model must be compiled anew for.
     const bytes = await bytesOf(file);
-    return { bytes: async () => bytes, url: undefined, path: undefined };
+    return { bytes: async () => bytes, digest: () => hashOf(bytes), url: undefined, ...alone };
   }
   const url = await resolve(file);
   if (url.protocol !== "file:") {
-    const bytes = read(url);
-    return { bytes: () => bytes, url, path: undefined };
+    let fetched: Promise<Uint8Array> | undefined;
+    const bytes = (): Promise<Uint8Array> => {
+      fetched ??= read(url);
+      return fetched;
+    };
+    return { bytes, digest: async () => hashOf(await bytes()), url, ...alone };
   }
   const { fileURLToPath } = await importModule<typeof import("node:url")>("node:url");
-  return { bytes: () => read(url), url, path: fileURLToPath(url) };
+  const path = fileURLToPath(url);
+  const { fileDigest } = await import("./file-digest.js");
+  const { dirname, join } = await importModule<typeof import("node:path")>("node:path");
+  return {
+    bytes: () => read(url),
+    digest: (store) => fileDigest(path, store),
+    siblingDigest: (name, store) => fileDigest(join(dirname(path), name), store).catch(() => undefined),
+    url,
+    path,
+  };
 }
 
 /** The bytes of files of weights, by the names that the model has for them. */
@@ -66,11 +86,4 @@ export async function artifactBeside({ url }: ModelSource): Promise<URL | Respon
   if (isThere) return response;
   await response.body?.cancel();
   return undefined;
-}
-
-/** SHA-256 of a file beside the model. */
-export async function siblingBytes(path: string, location: string): Promise<Uint8Array> {
-  const { dirname, join } = await importModule<typeof import("node:path")>("node:path");
-  if (!isNode) throw new ModelError("there are no files here");
-  return read(join(dirname(path), location));
 }

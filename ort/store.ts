@@ -13,6 +13,34 @@ export interface Store {
   remove(name: string): Promise<void>;
 }
 
+/** Keeps nothing. */
+export const noStore: Store = {
+  read: async () => undefined,
+  open: async () => undefined,
+  write: async () => {},
+  remove: async () => {},
+};
+
+/** The store, whose failures cost no more than what it would have saved: the first one is told. */
+export function forgiving(store: Store, tell: (error: unknown) => void): Store {
+  let isTold = false;
+  const attempt = async <T>(use: () => Promise<T>): Promise<T | undefined> => {
+    try {
+      return await use();
+    } catch (error) {
+      if (!isTold) tell(error);
+      isTold = true;
+      return undefined;
+    }
+  };
+  return {
+    read: (name) => attempt(() => store.read(name)),
+    open: (name) => attempt(() => store.open(name)),
+    write: (name, bytes) => attempt(() => store.write(name, bytes)),
+    remove: (name) => attempt(() => store.remove(name)),
+  };
+}
+
 interface Used {
   readonly name: string;
   readonly bytes: number;

@@ -1,6 +1,6 @@
 /** Between the values of a model and the tensors of an artefact that was specialised to feeds. */
 
-import { dimSymbol, dimSymbols, evaluateDim } from "../../ir/dim.js";
+import { type Dim, dimSymbol, dimSymbols, evaluateDim } from "../../ir/dim.js";
 import { parseDim } from "../../ir/dim-parse.js";
 import type { DType } from "../../ir/dtype.js";
 import { ModelError } from "../../ir/errors.js";
@@ -71,7 +71,8 @@ export function serves(terms: Terms, feeds: FlatFeeds): boolean {
   const { fixed } = terms;
   if (!fixed.every((fact) => holds(fact, feeds))) return false;
   if (feeds.overridden.some((name) => !fixed.some((f) => f.what === "present" && f.input === name))) return false;
-  return sizesOf(terms, feeds) !== undefined && brokenSymbols(terms, feeds).length === 0;
+  const sizes = sizesOf(terms, feeds);
+  return sizes !== undefined && terms.relations.every((relation) => isTrue(relation, sizes));
 }
 
 /** The sizes of named dims; undefined if inputs are missing, or of other types or sizes. */
@@ -98,15 +99,34 @@ function sizesOf({ inputs, dims }: Terms, feeds: FlatFeeds): ReadonlyMap<string,
 export function brokenSymbols(terms: Terms, feeds: FlatFeeds): readonly string[] {
   const sizes = sizesOf(terms, feeds);
   if (!sizes) return [];
-  const broken = new Set<string>();
-  for (const { value, must } of terms.relations) {
-    const d = parseDim(value, (name) => dimSymbol(name, { min: 0 }));
-    const names = [...dimSymbols(d).keys()];
-    if (names.some((name) => !sizes.has(name))) continue;
-    const actual = evaluateDim(d, sizes);
-    if (must === "be zero" ? actual !== 0 : actual < 0) for (const name of names) broken.add(name);
-  }
-  return [...broken];
+  const broken = terms.relations.filter((relation) => !isTrue(relation, sizes));
+  return [...new Set(broken.flatMap((relation) => parsed(relation).names))];
+}
+
+interface ParsedRelation {
+  readonly value: Dim;
+  /** Of the sizes in it. */
+  readonly names: readonly string[];
+}
+
+/** Relations are asked in every run. */
+const relations = new WeakMap<SizeRelation, ParsedRelation>();
+
+function parsed(relation: SizeRelation): ParsedRelation {
+  const known = relations.get(relation);
+  if (known) return known;
+  const value = parseDim(relation.value, (name) => dimSymbol(name, { min: 0 }));
+  const made = { value, names: [...dimSymbols(value).keys()] };
+  relations.set(relation, made);
+  return made;
+}
+
+/** Whether it holds, as far as its sizes are known. */
+function isTrue(relation: SizeRelation, sizes: ReadonlyMap<string, number>): boolean {
+  const { value, names } = parsed(relation);
+  if (names.some((name) => !sizes.has(name))) return true;
+  const actual = evaluateDim(value, sizes);
+  return relation.must === "be zero" ? actual === 0 : actual >= 0;
 }
 
 /** The inputs of the artefact's entry, out of feeds that it serves. */

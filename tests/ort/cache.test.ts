@@ -78,6 +78,35 @@ describe("a model", () => {
     expect(await run(path, {}, "y")).toEqual({ values: [2, 4, 6, 5, 7, 9], compiled: false });
   });
 
+  it("is not read where its file is as it was, and read where it is not", async () => {
+    const path = join(folder, "model.onnx");
+    const old = new Date(2020, 1, 1);
+    writeFileSync(path, twoOutputs());
+    utimesSync(path, old, old);
+    await run(path);
+    const remembered = files().filter((name) => name.includes("digests"));
+    expect(remembered).toHaveLength(1);
+    expect(await run(path)).toEqual({ values: [6, 15], compiled: false });
+    // As long and as old, but another one: ReduceSum has become ReduceMax.
+    const bytes = Buffer.from(twoOutputs());
+    bytes.write("ReduceMax", bytes.indexOf("ReduceSum"));
+    writeFileSync(path, bytes);
+    utimesSync(path, old, old);
+    expect(await run(path)).toEqual({ values: [3, 6], compiled: true });
+    writeFileSync(remembered[0]!, "{");
+    expect(await run(path)).toEqual({ values: [3, 6], compiled: false });
+  });
+
+  it("whose file changes under a session is refused", async () => {
+    const path = join(folder, "model.onnx");
+    writeFileSync(path, reshape());
+    const session = await InferenceSession.create(path);
+    writeFileSync(path, twoOutputs());
+    const feeds = { x: new Tensor("float32", [1, 2], [2]), shape: new Tensor("int64", [2n, 1n], [2]) };
+    await expect(session.run(feeds)).rejects.toThrow("the file has changed since the session was created");
+    await session.release();
+  });
+
   it("that feeds decide is kept for each of them", async () => {
     const dims = async (...shape: number[]) => {
       let compiled = false;
