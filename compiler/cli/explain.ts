@@ -24,6 +24,7 @@ import {
   readPicture,
   resized,
 } from "./picture.js";
+import { numbers, withPixelFlags } from "./pixel-flags.js";
 
 const methods = ["saliency", "smooth-grad", "integrated-gradients", "grad-cam", "attention"] as const;
 type Method = (typeof methods)[number];
@@ -42,18 +43,6 @@ interface ExplainFlags extends PixelOptions {
   readonly json?: boolean;
 }
 
-function numbers(text: string): readonly number[] {
-  const list = text.split(",").map((t) => (t.trim() === "" ? Number.NaN : Number(t)));
-  if (!list.every(Number.isFinite)) throw new InvalidArgumentError("write numbers with commas between them");
-  return list;
-}
-
-function pair(text: string): readonly number[] {
-  const list = numbers(text);
-  if (list.length !== 2) throw new InvalidArgumentError("write what black and white become, as in 0,255");
-  return list;
-}
-
 function number(text: string): number {
   const [x, ...more] = numbers(text);
   if (more.length > 0) throw new InvalidArgumentError("give one number");
@@ -61,15 +50,12 @@ function number(text: string): number {
 }
 
 export function explainCommand(): Command {
-  return new Command("explain")
+  return withPixelFlags(new Command("explain"))
     .description("draw what a model of pictures looked at: saliency, integrated gradients, Grad-CAM …")
     .argument("<model>", ".onnx, .graph, .js, .mjs or .ts file of one graph")
     .requiredOption("--input <picture>", "a PNG or JPEG file; it is brought to the model's size")
     .addOption(new Option("--method <names...>", "which to draw (default: all that the model has)").choices(methods))
     .option("--target <class>", "the class that is explained (default: that of the highest score)", integer)
-    .option("--range <black,white>", "numbers for black and white (default: 0,1)", pair)
-    .option("--mean <list>", "subtracted then: one number, or one for each channel", numbers)
-    .option("--std <list>", "divides then", numbers)
     .option("--baseline <x>", "what integrated gradients begin at (default: what black is)", number)
     .option("--steps <n>", "points of integrated gradients", positive, 32)
     .option("--samples <n>", "noisy pictures of SmoothGrad", positive, 25)

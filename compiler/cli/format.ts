@@ -10,6 +10,9 @@ export function ms(t: number): string {
   return t < 1 ? `${(t * 1000).toFixed(0)} µs` : t < 100 ? `${t.toFixed(2)} ms` : `${t.toFixed(0)} ms`;
 }
 
+/** Five digits, which is what f32 sums are good for. */
+export const number = (v: number): string => String(Number(v.toPrecision(5)));
+
 /** Columns aligned with spaces; numbers to the right. */
 export function table(rows: readonly (readonly string[])[]): string {
   const widths = rows.reduce<number[]>((w, row) => row.map((cell, i) => Math.max(w[i] ?? 0, cell.length)), []);

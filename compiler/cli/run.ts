@@ -1,68 +1,58 @@
-import { Command } from "commander";
-import { writeSafetensors } from "../../runtime/safetensors.js";
+import { Command, InvalidArgumentError } from "commander";
+import { ModelError } from "../../ir/errors.js";
 import { factText } from "../late/facts.js";
 import { randomFeeds } from "../random-feeds.js";
-import { writeWhole } from "../write.js";
 import { integer, positive, withCompileFlags } from "./compile.js";
-import { readTensors } from "./feeds.js";
+import { entryOf } from "./entry.js";
+import { givenTensors, type InputFlags, type InputSpec, withInputFlags } from "./inputs.js";
 import { withKeyFlag } from "./key.js";
 import { collectDim, type DimOption } from "./load-model.js";
 import { type OpenFlags, openSession } from "./open.js";
+import { asJson, inWords, type OutputFlags, withOutputFlags, writeOutputs } from "./outputs.js";
+import { withPixelFlags } from "./pixel-flags.js";
 import { openRunner, type Tensors } from "./runner.js";
 
 export function runCommand(): Command {
-  return withKeyFlag(withCompileFlags(new Command("run")))
+  const command = withInputFlags(new Command("run"))
     .description("run a model or an artefact once and print or store its outputs")
     .argument("<model>", "an artefact's .wasm, or a model to compile")
-    .option("--inputs <file>", "safetensors file with a tensor for each input")
-    .option("--random <seed>", "random inputs instead", integer)
+    .option("--random [seed]", "random values for inputs that are not given (seed: 0)", seed)
     .option("--dim <name=value>", "size of a dim for random inputs, or of an ONNX file's dim; repeatable", collectDim)
-    .option("--threads <n>", "threads", positive)
-    .option("-o, --out <file>", "write the outputs to a safetensors file")
+    .option("--entry <name>", "which entry, of a program with several (a training step learns)")
+    .option("--threads <n>", "threads", positive);
+  return withKeyFlag(withCompileFlags(withPixelFlags(withOutputFlags(command))))
     .option("--json", "print the outputs as JSON")
     .action(async (path: string, flags: RunFlags) => {
-      const outputs = flags.inputs ? await runWith(path, flags, flags.inputs) : await runRandom(path, flags);
-      if (flags.out) {
-        const tensors = Object.entries(outputs).map(([name, t]) => ({
-          name,
-          dtype: t.dtype,
-          shape: t.shape,
-          data: new Uint8Array(t.data.buffer, t.data.byteOffset, t.data.byteLength),
-        }));
-        await writeWhole(flags.out, writeSafetensors(tensors));
-      }
-      if (flags.json) {
-        const plain = Object.entries(outputs).map(([name, t]) => [
-          name,
-          {
-            dtype: t.dtype,
-            shape: t.shape,
-            data: Array.from(t.data as ArrayLike<number | bigint>, (v) => (typeof v === "bigint" ? v.toString() : v)),
-          },
-        ]);
-        console.log(JSON.stringify(Object.fromEntries(plain)));
-      } else {
-        for (const [name, t] of Object.entries(outputs)) {
-          const values = Array.from({ length: Math.min(8, t.data.length) }, (_, i) => String(t.data[i]));
-          console.log(`${name}: ${t.dtype}[${t.shape}] ${values.join(" ")}${t.data.length > 8 ? " …" : ""}`);
-        }
+      const outputs = flags.random === undefined ? await runWith(path, flags) : await runRandom(path, flags);
+      const paths = await writeOutputs(flags, outputs);
+      if (flags.json) console.log(JSON.stringify(asJson(outputs)));
+      else {
+        console.log(inWords(outputs));
+        for (const p of paths) console.log(p);
       }
     });
 }
 
-interface RunFlags extends OpenFlags {
-  readonly inputs?: string;
-  readonly random?: number;
+interface RunFlags extends OpenFlags, InputFlags, Omit<OutputFlags, "range"> {
+  /** True: without a seed. */
+  readonly random?: number | true;
   readonly dim?: DimOption;
-  readonly out?: string;
+  readonly entry?: string;
   readonly json?: boolean;
 }
 
 /** An ONNX file is compiled for the inputs; what they decided is told beside the output. */
-async function runWith(path: string, flags: RunFlags, inputs: string): Promise<Tensors> {
+async function runWith(path: string, flags: RunFlags): Promise<Tensors> {
   const runner = await openRunner(path, flags, flags.dim);
   try {
-    const { outputs, bound } = await runner.run(await readTensors(inputs));
+    const given = await givenTensors(flags, runner.inputs, runner.specOf);
+    if (Object.keys(given).length === 0 && runner.inputs.length > 0)
+      throw new ModelError({
+        where: path,
+        message: `no input is given; it takes ${runner.inputs.map(specText).join(", ")}`,
+        hint: "--input NAME=FILE gives one, --inputs FILE all of them, --random random ones",
+      });
+    const { outputs, bound } = await runner.run(given);
     for (const fact of bound.fixed) console.error(`compiled for these inputs: ${factText(fact)}`);
     return outputs;
   } finally {
@@ -70,11 +60,35 @@ async function runWith(path: string, flags: RunFlags, inputs: string): Promise<T
   }
 }
 
+const specText = ({ name, dtype, shape }: InputSpec): string =>
+  `${name}${dtype === undefined ? "" : `: ${dtype}`}${shape === undefined ? "" : `[${shape.map((d) => d ?? "?").join(", ")}]`}`;
+
+/** Sizes that given inputs have where the model has a name. */
+const dimsShown = (inputs: readonly InputSpec[], given: Tensors): DimOption =>
+  Object.fromEntries(
+    inputs.flatMap(({ name, shape = [] }) =>
+      shape.flatMap((d, axis) =>
+        typeof d === "string" && given[name] ? [[d, given[name].shape[axis]!] as const] : [],
+      ),
+    ),
+  );
+
+function seed(text: string): number {
+  try {
+    return integer(text);
+  } catch {
+    throw new InvalidArgumentError("give a whole number, or nothing; the model's name goes before it");
+  }
+}
+
 async function runRandom(path: string, flags: RunFlags): Promise<Tensors> {
   const session = await openSession(path, flags);
   try {
-    const feeds = randomFeeds(session.inputs, flags.dim ?? {}, flags.random ?? 0);
-    return (await session.run(feeds as never)) as Tensors;
+    const { name: entry, inputs } = entryOf(session, flags.entry);
+    const given = await givenTensors(flags, inputs, (name) => inputs.find((i) => i.name === name));
+    const dims = { ...dimsShown(inputs, given), ...flags.dim };
+    const random = randomFeeds(inputs, dims, flags.random === true ? 0 : flags.random!);
+    return (await session.run({ ...random, ...given } as never, { entry })) as Tensors;
   } finally {
     session.dispose();
   }

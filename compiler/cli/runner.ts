@@ -12,7 +12,9 @@ import { type CachedArtifact, ModelCache } from "../late/cache.js";
 import type { ModelFeed, ModelFeeds } from "../late/feeds.js";
 import type { OnnxModel, OnnxType } from "../onnx/model.js";
 import { type CompileFlags, compileOptions } from "./compile.js";
+import { entryOf } from "./entry.js";
 import { asStored } from "./feeds.js";
+import type { InputSpec } from "./inputs.js";
 import { type KeyFlags, keyOption } from "./key.js";
 import { type DimOption, loadModel } from "./load-model.js";
 
@@ -20,6 +22,7 @@ export type Tensors = Readonly<Record<string, Tensor>>;
 
 export interface RunnerFlags extends CompileFlags, KeyFlags {
   readonly threads?: number;
+  readonly entry?: string;
 }
 
 /** What is run for given tensors: a graph, if it is not an artefact's, and its own inputs. */
@@ -31,6 +34,9 @@ export interface Bound {
 }
 
 export interface Runner {
+  readonly inputs: readonly InputSpec[];
+  /** An input, or item of a sequence, by name. */
+  specOf(name: string): InputSpec | undefined;
   /** Runs once. Items of a sequence `s` are `s.0`, `s.1` … among inputs and outputs; tensors that are no inputs are left aside. */
   run(tensors: Tensors): Promise<{ readonly outputs: Tensors; readonly bound: Bound }>;
   dispose(): void;
@@ -44,25 +50,29 @@ export const sessionOptions = (flags: RunnerFlags) => ({
 /** @param dims ranges or values of an ONNX file's named dims */
 export async function openRunner(path: string, flags: RunnerFlags, dims: DimOption = {}): Promise<Runner> {
   const key = await keyOption(path, flags);
-  if (path.endsWith(".wasm")) return runnerOf(await load(path, { ...sessionOptions(flags), ...key }));
-  if (path.endsWith(".onnx")) return lateRunner(path, flags, dims);
+  if (path.endsWith(".wasm"))
+    return runnerOf(await load(path, { ...sessionOptions(flags), ...key }), undefined, flags.entry);
+  if (path.endsWith(".onnx") && flags.entry === undefined) return lateRunner(path, flags, dims);
   const model = await loadModel(path);
   const { main } = model.program.entries;
   const artifact = await compile(model.program, compileOptions(flags, model.name));
-  return runnerOf(await load(artifact, sessionOptions(flags)), main);
+  return runnerOf(await load(artifact, sessionOptions(flags)), main, flags.entry);
 }
 
-function runnerOf(session: Session, graph?: Graph): Runner {
+function runnerOf(session: Session, graph?: Graph, asked?: string): Runner {
+  const { name: entry, inputs } = entryOf(session, asked);
   return {
+    inputs,
+    specOf: (name) => inputs.find((i) => i.name === name),
     async run(tensors) {
       const feeds = Object.fromEntries(
-        session.inputs.map(({ name, dtype }) => {
+        inputs.map(({ name, dtype }) => {
           if (Object.hasOwn(tensors, name)) return [name, asStored(tensors[name]!, dtype)];
           const given = Object.keys(tensors).join(", ") || "none";
           throw new ModelError({ where: `input "${name}"`, message: "missing", hint: `given: ${given}` });
         }),
       );
-      const outputs = (await session.run(feeds as never)) as Tensors;
+      const outputs = (await session.run(feeds as never, { entry })) as Tensors;
       return { outputs, bound: { graph, feeds, fixed: [] } };
     },
     dispose: () => session.dispose(),
@@ -82,7 +92,21 @@ async function lateRunner(path: string, flags: RunnerFlags, dims: DimOption): Pr
     path,
     onEvict: dispose,
   });
+  const inputs = [...cache.model.graph.inputs, ...(cache.model.graph.overridable ?? [])];
+  const typeNamed = (wanted: string): OnnxType | undefined => {
+    const found = inputs.find((i) => i.name === wanted);
+    if (found) return found.type;
+    const item = /^(.+)\.\d+$/.exec(wanted);
+    const list = item ? typeNamed(item[1]!) : undefined;
+    return list?.kind === "sequence" ? list.element : undefined;
+  };
+  const specOf = (wanted: string): InputSpec | undefined => {
+    const type = typeNamed(wanted);
+    return type && specOfType(wanted, type);
+  };
   return {
+    inputs: cache.model.graph.inputs.map((i) => specOf(i.name) ?? { name: i.name, dtype: undefined, shape: undefined }),
+    specOf,
     async run(tensors) {
       const given = feedsOf(cache.model, tensors);
       const artifact = await cache.artifactFor(given);
@@ -94,6 +118,12 @@ async function lateRunner(path: string, flags: RunnerFlags, dims: DimOption): Pr
     },
     dispose: () => cache.dispose(),
   };
+}
+
+function specOfType(name: string, type: OnnxType): InputSpec {
+  if (type.kind === "optional") return specOfType(name, type.element);
+  if (type.kind !== "tensor") return { name, dtype: undefined, shape: undefined };
+  return { name, dtype: type.dtype === "string" ? undefined : type.dtype, shape: type.shape };
 }
 
 /** The model's feeds out of tensors by name. */
