@@ -62,6 +62,7 @@ export {
 } from "./compiler/tune/tune.js";
 export { readTuning, type TunedChoice, type Tuning } from "./compiler/tune/tuning.js";
 export { version } from "./compiler/version.js";
+export { type GivenWeights, inferenceGraph, withWeights } from "./compiler/weights-given.js";
 export * as build from "./ir/build.js";
 export type { Dim } from "./ir/dim.js";
 export type { DType } from "./ir/dtype.js";

@@ -1,19 +1,24 @@
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { gzipSync } from "node:zlib";
 import { Command, InvalidArgumentError, Option } from "commander";
+import pc from "picocolors";
 import { ModelError } from "../../ir/errors.js";
 import type { Graph } from "../../ir/graph.js";
 import { nameProblem } from "../../runtime/encode.js";
 import { type VariantId, variantIds } from "../../runtime/format.js";
 import { withCache } from "../cache.js";
 import { compile } from "../compile.js";
+import { readWeights } from "../dsl/weights-file.js";
 import { type WeightsPolicy, weightsPolicies } from "../plan/prepare.js";
 import { type PresetName, presetNames } from "../presets.js";
 import type { Program } from "../program.js";
+import { inferenceGraph, withWeights } from "../weights-given.js";
 import { writeWhole } from "../write.js";
-import { bytes, ms, table } from "./format.js";
+import { CompileWatch, reportText } from "./compile-report.js";
+import { type ImportFlags, withImportFlags } from "./import-flags.js";
 import { type EncryptFlags, encryptionKey } from "./key.js";
-import { collectDim, type DimOption, loadModel } from "./load-model.js";
+import { collectDim, loadModel } from "./load-model.js";
+import { StatusLine } from "./status-line.js";
 import { checkTuningFlags, measuredTuning, readTuningFile, type TuningFlags } from "./tuning.js";
 
 export interface CompileFlags {
@@ -92,11 +97,22 @@ function decoderOf(path: string, { entries, state }: Program): Graph {
   });
 }
 
+interface OwnFlags extends CompileFlags, EncryptFlags, ImportFlags, TuningFlags {
+  readonly out: string;
+  readonly weights?: string;
+  readonly entry?: string;
+  readonly cache?: number;
+  readonly singleFile?: boolean;
+  readonly standalone?: boolean;
+  readonly json?: boolean;
+}
+
 export function compileCommand(): Command {
-  return withCompileFlags(new Command("compile"))
+  return withImportFlags(withCompileFlags(new Command("compile")))
     .description("compile a model to an artefact: wasm variants, weights, typed glue")
     .argument("<model>", ".onnx, .graph, .js, .mjs or .ts file")
-    .option("--dim <name=value>", "size or range (lo..hi) of a dim of an ONNX file; repeatable", collectDim)
+    .option("--weights <file>", "safetensors file, such as of a training session, whose weights replace the model's")
+    .option("--entry <name>", "only this entry of a program, for inference: its state becomes constant")
     .option(
       "--cache <tokens>",
       "keep a decoder's caches of keys and values in the session, with room for so many",
@@ -112,37 +128,27 @@ export function compileCommand(): Command {
     .option("--tune-dim <name=value>", "size of a dim to measure with (default: its least); repeatable", collectDim)
     .option("--tuning <file>", "take the kernels and tiles that --tune found")
     .option("--json", "report as JSON")
-    .action(
-      async (
-        path: string,
-        flags: CompileFlags &
-          EncryptFlags &
-          TuningFlags & {
-            out: string;
-            dim?: DimOption;
-            cache?: number;
-            singleFile?: boolean;
-            standalone?: boolean;
-            json?: boolean;
-          },
-      ) => {
-        const slash = flags.out.lastIndexOf("/");
-        const stem = flags.out.slice(slash + 1).replace(/\.wasm$/, "");
-        // Before the work.
-        const problem = (flags.name ?? stem) === "" ? undefined : nameProblem(flags.name ?? stem);
-        if (problem) throw new ModelError(problem);
-        checkTuningFlags(flags);
-        const stored = flags.tuning === undefined ? undefined : await readTuningFile(flags.tuning);
-        const key = await encryptionKey(flags);
-        const model = await loadModel(path, flags.dim);
+    .action(async (path: string, flags: OwnFlags) => {
+      const slash = flags.out.lastIndexOf("/");
+      const stem = flags.out.slice(slash + 1).replace(/\.wasm$/, "");
+      // Before the work.
+      const problem = (flags.name ?? stem) === "" ? undefined : nameProblem(flags.name ?? stem);
+      if (problem) throw new ModelError(problem);
+      checkTuningFlags(flags);
+      const stored = flags.tuning === undefined ? undefined : await readTuningFile(flags.tuning);
+      const key = await encryptionKey(flags);
+      const status = new StatusLine();
+      try {
+        status.show(`reading ${path}`);
+        const model = await loadModel(path, flags);
         const directory = slash < 0 ? "." : flags.out.slice(0, slash) || "/";
-        const program =
-          flags.cache === undefined
-            ? model.program
-            : withCache(decoderOf(path, model.program), { length: flags.cache });
+        const program = await asAsked(path, model.program, flags);
         const options = compileOptions({ ...flags, ...(stem ? { name: flags.name ?? stem } : {}) }, model.name);
+        if (flags.tune) status.clear();
         const tuning = flags.tune ? await measuredTuning(program, options, flags.tuneDim) : stored;
-        const artifact = await compile(program, { ...options, ...(tuning ? { tuning } : {}) });
+        const watch = new CompileWatch(status);
+        const artifact = await compile(program, { ...options, ...watch.options, ...(tuning ? { tuning } : {}) });
+        status.show("writing");
         const paths = [
           ...(await artifact.write(directory, {
             ...(flags.singleFile ? { singleFile: true } : {}),
@@ -155,24 +161,25 @@ export function compileCommand(): Command {
           await writeWhole(file, new TextEncoder().encode(`${JSON.stringify(tuning, null, 2)}\n`));
           paths.push(file);
         }
-        const sizes = artifact.manifest.variants.map((v) => ({
-          id: v.id,
-          bytes: artifact.wasm[v.id]!.length,
-          gzip: gzipSync(artifact.wasm[v.id]!).length,
-        }));
-        const { bytes: weightBytes } = artifact.manifest.weights;
+        const report = watch.report(artifact, paths);
+        status.clear();
         if (flags.json) {
-          console.log(JSON.stringify({ paths, variants: sizes, weights: weightBytes, stages: artifact.stages }));
+          console.log(JSON.stringify(report));
           return;
         }
-        console.log(
-          table([
-            ...sizes.map((s) => [s.id, bytes(s.bytes), `${bytes(s.gzip)} gzipped`]),
-            ["weights", bytes(weightBytes), ""],
-            ...Object.entries(artifact.stages).map(([stage, t]) => [stage, ms(t), ""]),
-          ]),
-        );
+        console.log(reportText(report));
+        for (const text of report.warnings) console.error(`${pc.yellow("warning:")} ${text}`);
         for (const p of paths) console.log(p);
-      },
-    );
+      } finally {
+        status.clear();
+      }
+    });
+}
+
+/** The program with other weights, as a graph of one entry, or with caches, as flags say. */
+async function asAsked(path: string, given: Program, { weights, entry, cache }: OwnFlags): Promise<Program> {
+  const trained =
+    weights === undefined ? given : withWeights(given, readWeights(new Uint8Array(await readFile(weights)), weights));
+  const program = entry === undefined ? trained : { entries: { main: inferenceGraph(trained, entry) }, state: [] };
+  return cache === undefined ? program : withCache(decoderOf(path, program), { length: cache });
 }

@@ -78,7 +78,7 @@ function graphOf(path: string, { entries, state }: Program) {
 }
 
 async function explain(path: string, flags: ExplainFlags): Promise<void> {
-  const { program } = await loadModel(path, flags.dim);
+  const { program } = await loadModel(path, flags);
   const { from, scores: output } = flags;
   const model = explainable(graphOf(path, program), {
     ...(from === undefined ? {} : { input: from }),

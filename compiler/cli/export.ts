@@ -5,29 +5,28 @@ import { readOnnx } from "../onnx/model.js";
 import { writeWhole } from "../write.js";
 import { positive } from "./compile.js";
 import { bytes, table } from "./format.js";
-import { collectDim, type DimOption, loadModel } from "./load-model.js";
+import { type ImportFlags, withImportFlags } from "./import-flags.js";
+import { loadModel } from "./load-model.js";
 
-interface ExportFlags {
+interface ExportFlags extends ImportFlags {
   readonly out?: string;
   readonly weights?: string;
   readonly opset?: number;
   readonly entry?: string;
-  readonly dim?: DimOption;
   readonly json?: boolean;
 }
 
 export function exportCommand(): Command {
-  return new Command("export")
+  return withImportFlags(new Command("export"))
     .description("write a model as an ONNX file")
     .argument("<model>", ".onnx, .graph, .js, .mjs or .ts file")
     .option("-o, --out <file>", "where to write it (default: the model's name with .onnx)")
     .option("--weights <file>", "safetensors file, such as of a training session, whose weights replace the model's")
     .option("--opset <n>", "opset of the file (default: 20, or what the model needs)", positive)
     .option("--entry <name>", "which graph of a program (default: the one that predicts)")
-    .option("--dim <name=value>", "size or range (lo..hi) of a dim of an ONNX file; repeatable", collectDim)
     .option("--json", "report as JSON")
     .action(async (path: string, flags: ExportFlags) => {
-      const model = await loadModel(path, flags.dim);
+      const model = await loadModel(path, flags);
       const file = exportOnnx(model.program, {
         ...(flags.weights ? { weights: new Uint8Array(await readFile(flags.weights)) } : {}),
         ...(flags.opset ? { opset: flags.opset } : {}),

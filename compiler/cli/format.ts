@@ -13,13 +13,18 @@ export function ms(t: number): string {
 /** Five digits, which is what f32 sums are good for. */
 export const number = (v: number): string => String(Number(v.toPrecision(5)));
 
-/** Columns aligned with spaces; numbers to the right. */
-export function table(rows: readonly (readonly string[])[]): string {
+/** `1 step`, `2 steps`. */
+export const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? "" : "s"}`;
+
+/** Columns aligned with spaces; numbers to the right, unless all is to be to the left. */
+export function table(rows: readonly (readonly string[])[], align: "left" | "numbers" = "numbers"): string {
   const widths = rows.reduce<number[]>((w, row) => row.map((cell, i) => Math.max(w[i] ?? 0, cell.length)), []);
   return rows
     .map((row) =>
       row
-        .map((cell, i) => (/^[\d.]/.test(cell) ? cell.padStart(widths[i]!) : cell.padEnd(widths[i]!)))
+        .map((cell, i) =>
+          align === "numbers" && /^[\d.]/.test(cell) ? cell.padStart(widths[i]!) : cell.padEnd(widths[i]!),
+        )
         .join("  ")
         .trimEnd(),
     )

@@ -3,12 +3,11 @@
 import { readFile } from "node:fs/promises";
 import { type Command, InvalidArgumentError } from "commander";
 import { describe } from "../../ir/describe.js";
-import { type DType, dtypeInfo, isDType, isFloat } from "../../ir/dtype.js";
+import { type DType, dtypeInfo, isDType, isFloat, type TensorData } from "../../ir/dtype.js";
 import { ModelError } from "../../ir/errors.js";
 import { choices } from "../../ir/names.js";
 import { elementCount, type Tensor } from "../../ir/tensor.js";
 import { elementsOf, isNumeric, numbersOf } from "../../runtime/convert.js";
-import type { TensorData } from "../../runtime/tensor.js";
 import { asStored, readTensors } from "./feeds.js";
 import { asInput, type PixelOptions, pictureInput, readPicture, resized } from "./picture.js";
 
@@ -49,8 +48,13 @@ export function withInputFlags(command: Command): Command {
     .option("--inputs <file>", "an .npz, .safetensors or .json file with a tensor for each input");
 }
 
-/** Tensors that flags give, of the dtypes that the model has, by name. @throws ModelError naming the input and the file */
-export async function givenTensors(flags: InputFlags, inputs: readonly InputSpec[], specOf: SpecOf): Promise<Tensors> {
+/** Tensors that flags give, of the dtypes that the model has, by name. @param option that errors name. @throws ModelError naming the input and the file */
+export async function givenTensors(
+  flags: InputFlags,
+  inputs: readonly InputSpec[],
+  specOf: SpecOf,
+  option = "--input",
+): Promise<Tensors> {
   const found: Record<string, Tensor> = {};
   if (flags.inputs !== undefined) {
     for (const [name, value] of Object.entries(await namedValues(flags.inputs)))
@@ -61,7 +65,7 @@ export async function givenTensors(flags: InputFlags, inputs: readonly InputSpec
     const spec = specOf(to);
     if (!spec)
       throw new ModelError({
-        where: "--input",
+        where: option,
         message: `the model has no input "${to}"`,
         hint: choices(
           to,

@@ -16,18 +16,19 @@ import { toWat } from "../wasm/module.js";
 import { modelError } from "../write.js";
 import { type CompileFlags, compileOptions, integer, withCompileFlags } from "./compile.js";
 import { bytes, ms, table } from "./format.js";
+import { type ImportFlags, withImportFlags } from "./import-flags.js";
 import { type KeyFlags, keyOption, withKeyFlag } from "./key.js";
-import { collectDim, type DimOption, type LoadedModel, loadModel } from "./load-model.js";
+import { type LoadedModel, loadModel } from "./load-model.js";
 
 const stages = ["summary", "import", "passes", "loop", "wat", "plan", "manifest"] as const;
 type Stage = (typeof stages)[number];
 
 type InspectFlags = CompileFlags &
+  ImportFlags &
   KeyFlags & {
     stage: Stage;
     elide: number;
     coverage?: boolean;
-    dim?: DimOption;
     json?: boolean;
   };
 
@@ -57,18 +58,17 @@ async function inspectCoverage(path: string, json: boolean): Promise<void> {
 }
 
 export function inspectCommand(): Command {
-  return withKeyFlag(withCompileFlags(new Command("inspect")))
+  return withKeyFlag(withCompileFlags(withImportFlags(new Command("inspect"))))
     .description("show a model at any stage of compilation, or what an artefact holds")
     .argument("<model>", "a model, or an artefact's .wasm")
     .addOption(new Option("--stage <stage>", "what to show").choices([...stages]).default("summary"))
     .option("--elide <n>", "cut constants of more elements in the text of graphs", integer, 16)
     .option("--coverage", "which ops of an ONNX file are supported, without compiling it")
-    .option("--dim <name=value>", "size or range (lo..hi) of a dim of an ONNX file; repeatable", collectDim)
     .option("--json", "the summary as JSON")
     .action(async (path: string, flags: InspectFlags) => {
       if (flags.coverage) return inspectCoverage(path, flags.json ?? false);
       if (path.endsWith(".wasm")) return inspectArtifact(path, flags);
-      const model = await loadModel(path, flags.dim);
+      const model = await loadModel(path, flags);
       if (flags.stage === "import") {
         for (const g of Object.values(model.program.entries)) console.log(printGraph(g, { elide: flags.elide }));
         return;

@@ -11,6 +11,7 @@ import type { Graph } from "../../ir/graph.js";
 import { parseGraph } from "../../ir/graph-parse.js";
 import { importOnnx } from "../onnx/import.js";
 import type { Program } from "../program.js";
+import { checkImportFlags, type ImportFlags, importOptionsOf } from "./import-flags.js";
 
 /** Range or value of a dim from `--dim name=value` or `--dim name=lo..hi`. */
 export type DimOption = Readonly<Record<string, number | readonly [number, number]>>;
@@ -41,20 +42,15 @@ export interface LoadedModel {
 }
 
 /**
- * @param dims ranges or values of an ONNX file's named dims
+ * @param flags what an ONNX file leaves open
  * @throws ModelError when the file is none of the forms
  */
-export async function loadModel(given: string, dims: DimOption = {}): Promise<LoadedModel> {
+export async function loadModel(given: string, flags: ImportFlags = {}): Promise<LoadedModel> {
   const path = inFolder(given);
   const extension = extname(path);
   const name = path.replace(/^.*[\\/]/, "").slice(0, -extension.length || undefined);
   const of = (graph: Graph): Program => ({ entries: { main: graph }, state: [] });
-  if (extension !== ".onnx" && Object.keys(dims).length > 0)
-    throw new ModelError({
-      where: "--dim",
-      message: `the sizes of a ${extension} file are what it says; only those of ONNX files can be fixed or bounded`,
-      hint: "change them in the file",
-    });
+  checkImportFlags(path, extension, flags);
   switch (extension) {
     case ".graph":
       return { program: of(parseGraph(await readFile(path, "utf8"), path)), name, file: path, exports: {} };
@@ -77,7 +73,8 @@ export async function loadModel(given: string, dims: DimOption = {}): Promise<Lo
       });
     }
     case ".onnx": {
-      const graph = importOnnx(await readFile(path), { dims, path, transfer: true });
+      const bytes = await readFile(path);
+      const graph = importOnnx(bytes, { ...(await importOptionsOf(path, bytes, flags)), path, transfer: true });
       return { program: of(graph), name, file: path, exports: {} };
     }
     default:

@@ -1,7 +1,6 @@
 /** Outputs on the command line: as files of many kinds, as JSON, and in words. */
 
 import { type Command, InvalidArgumentError } from "commander";
-import { encode } from "fast-png";
 import { ModelError } from "../../ir/errors.js";
 import { choices } from "../../ir/names.js";
 import { element, type Tensor } from "../../ir/tensor.js";
@@ -9,6 +8,7 @@ import { writeSafetensors } from "../../runtime/safetensors.js";
 import { writeWhole } from "../write.js";
 import { number, table } from "./format.js";
 import { encodeNpy, encodeNpz } from "./numpy.js";
+import { encodePng } from "./picture.js";
 
 type Tensors = Readonly<Record<string, Tensor>>;
 
@@ -93,31 +93,6 @@ export function asJson(tensors: Tensors): Readonly<Record<string, unknown>> {
   return Object.fromEntries(
     Object.entries(tensors).map(([name, t]) => [name, { dtype: t.dtype, shape: t.shape, data: plain(t) }]),
   );
-}
-
-/** [1, c, h, w], [1, h, w, c] and so on: 1, 3 or 4 channels. @throws ModelError where the shape is not that of a picture */
-function encodePng(name: string, t: Tensor, range: OutputFlags["range"]): Uint8Array {
-  const shape = [...t.shape];
-  while (shape.length > 2 && shape[0] === 1) shape.shift();
-  const isChannels = (n: number | undefined) => n === 1 || n === 3 || n === 4;
-  const flat = shape.length === 2;
-  const first = flat || (shape.length === 3 && isChannels(shape[0]));
-  const [channels, height, width] = flat ? [1, ...shape] : first ? shape : [shape[2], shape[0], shape[1]];
-  if (!flat && (shape.length !== 3 || !isChannels(channels)))
-    throw new ModelError({
-      where: `output "${name}"`,
-      message: `its shape [${t.shape}] is not that of a picture`,
-      hint: "write an .npy file",
-    });
-  const [c, h, w] = [channels!, height!, width!];
-  const [black, white] = range ?? (t.dtype === "u8" ? [0, 255] : [0, 1]);
-  const data = new Uint8Array(c * h * w);
-  for (let p = 0; p < h * w; p++)
-    for (let k = 0; k < c; k++) {
-      const value = (255 * (element(t, first ? k * h * w + p : p * c + k) - black)) / (white - black);
-      data[p * c + k] = Math.max(0, Math.min(255, Math.round(value)));
-    }
-  return encode({ width: w, height: h, data, channels: c, depth: 8 });
 }
 
 /** First values shown of an output. */

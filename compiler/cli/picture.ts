@@ -1,8 +1,8 @@
-/** Pictures for `wasmith explain`: read as a model's input, and drawn over with what the model looked at. */
+/** Pictures: read as a model's input, written of its outputs, and drawn over with what it looked at. */
 
 import { encode } from "fast-png";
 import { ModelError } from "../../ir/errors.js";
-import { type Tensor, tensor } from "../../ir/tensor.js";
+import { element, type Tensor, tensor } from "../../ir/tensor.js";
 import { readImage } from "../../runtime/data/read/image.js";
 
 /** Values one plane after the other. */
@@ -170,4 +170,29 @@ export function matrices({ shape, data }: Tensor): Uint8Array {
         );
   }
   return encode({ width, height, data: out, channels: 1, depth: 8 });
+}
+
+/** [1, c, h, w], [1, h, w, c] and so on: 1, 3 or 4 channels. @throws ModelError where the shape is not that of a picture */
+export function encodePng(name: string, t: Tensor, range: PixelOptions["range"]): Uint8Array {
+  const shape = [...t.shape];
+  while (shape.length > 2 && shape[0] === 1) shape.shift();
+  const isChannels = (n: number | undefined) => n === 1 || n === 3 || n === 4;
+  const flat = shape.length === 2;
+  const first = flat || (shape.length === 3 && isChannels(shape[0]));
+  const [channels, height, width] = flat ? [1, ...shape] : first ? shape : [shape[2], shape[0], shape[1]];
+  if (!flat && (shape.length !== 3 || !isChannels(channels)))
+    throw new ModelError({
+      where: `output "${name}"`,
+      message: `its shape [${t.shape}] is not that of a picture`,
+      hint: "write an .npy file",
+    });
+  const [c, h, w] = [channels!, height!, width!];
+  const [black, white] = range ?? (t.dtype === "u8" ? [0, 255] : [0, 1]);
+  const data = new Uint8Array(c * h * w);
+  for (let p = 0; p < h * w; p++)
+    for (let k = 0; k < c; k++) {
+      const value = (255 * (element(t, first ? k * h * w + p : p * c + k) - black)) / (white - black);
+      data[p * c + k] = Math.max(0, Math.min(255, Math.round(value)));
+    }
+  return encode({ width: w, height: h, data, channels: c, depth: 8 });
 }

@@ -14,6 +14,7 @@ import type { OnnxModel, OnnxType } from "../onnx/model.js";
 import { type CompileFlags, compileOptions } from "./compile.js";
 import { entryOf } from "./entry.js";
 import { asStored } from "./feeds.js";
+import { specOfType } from "./import-flags.js";
 import type { InputSpec } from "./inputs.js";
 import { type KeyFlags, keyOption } from "./key.js";
 import { type DimOption, loadModel } from "./load-model.js";
@@ -118,12 +119,6 @@ async function lateRunner(path: string, flags: RunnerFlags, dims: DimOption): Pr
     },
     dispose: () => cache.dispose(),
   };
-}
-
-function specOfType(name: string, type: OnnxType): InputSpec {
-  if (type.kind === "optional") return specOfType(name, type.element);
-  if (type.kind !== "tensor") return { name, dtype: undefined, shape: undefined };
-  return { name, dtype: type.dtype === "string" ? undefined : type.dtype, shape: type.shape };
 }
 
 /** The model's feeds out of tensors by name. */

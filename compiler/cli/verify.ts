@@ -18,6 +18,7 @@ import { asStored, readTensors } from "./feeds.js";
 import { withKeyFlag } from "./key.js";
 import { collectDim, type DimOption } from "./load-model.js";
 import { type Bound, openRunner, type Runner, sessionOptions, type Tensors } from "./runner.js";
+import { StatusLine } from "./status-line.js";
 
 interface VerifyFlags extends CompileFlags {
   readonly io: string;
@@ -159,16 +160,17 @@ export function verifyCommand(): Command {
     });
 }
 
-/** Compares node by node with the evaluator, which takes its time: says so on a terminal. */
+/** Compares node by node with the evaluator, which takes its time. */
 async function explain(main: Graph, feeds: Tensors, flags: VerifyFlags): Promise<Divergence> {
-  const { isTTY } = process.stderr;
-  if (!isTTY) return findDivergence(main, feeds, (g, skip) => probe(g, flags, skip));
-  const found = await findDivergence(
-    main,
-    feeds,
-    (g, skip) => probe(g, flags, skip),
-    (i, count) => process.stderr.write(`\rcomparing with the reference evaluator: node ${i + 1} of ${count}`),
-  );
-  process.stderr.write("\r\x1b[K");
-  return found;
+  const status = new StatusLine();
+  try {
+    return await findDivergence(
+      main,
+      feeds,
+      (g, skip) => probe(g, flags, skip),
+      (i, count) => status.show(`comparing with the reference evaluator: node ${i + 1}/${count}`),
+    );
+  } finally {
+    status.clear();
+  }
 }

@@ -10,10 +10,10 @@ import { type DimSymbol, dimSymbols } from "../../../ir/dim.js";
 import { ModelError } from "../../../ir/errors.js";
 import { type Graph, paramName } from "../../../ir/graph.js";
 import type { Tensor } from "../../../ir/tensor.js";
-import { readWeights } from "../../dsl/weights-file.js";
 import { anObject, aString, atLeast, type Checks, checkOptions, recordOf } from "../../options.js";
 import type { Program } from "../../program.js";
 import { version } from "../../version.js";
+import { type GivenWeights, isTrainingState, weightsByName } from "../../weights-given.js";
 import { DIMS_KEY } from "../model.js";
 import type { GraphProto, ModelProto } from "../proto-types.js";
 import { encodeModel } from "../protobuf.js";
@@ -30,7 +30,7 @@ export interface ExportOptions {
    * Values of weights over those that the graph or program holds, by name: tensors, or a safetensors file such as a session's
    * `save()` or `exportSafetensors()` gives.
    */
-  readonly weights?: ReadonlyMap<string, Tensor> | Readonly<Record<string, Tensor>> | Uint8Array;
+  readonly weights?: GivenWeights;
   /** Which graph of a program. Default: `predict` of a training program, else `main` or the only one. */
   readonly entry?: string;
   /**
@@ -87,15 +87,6 @@ function targetOf(input: Graph | Program, entry: string | undefined): Target {
   };
 }
 
-function weightsOf(given: ExportOptions["weights"]): ReadonlyMap<string, Tensor> {
-  if (given === undefined) return new Map();
-  if (given instanceof Uint8Array) return readWeights(given);
-  return given instanceof Map ? given : new Map(Object.entries(given as Readonly<Record<string, Tensor>>));
-}
-
-/** Optimiser state and the like, which a checkpoint holds beside the weights. */
-const isTraining = (name: string): boolean => /^(.*\.)?optimizer\d*\.|^metric\.|^rng\.(key|counter)$/.test(name);
-
 /** A model as drafts: what `exportOnnx` and the template of a training artefact share. */
 export interface Drafted {
   readonly model: ModelDraft;
@@ -114,7 +105,7 @@ export function draft(input: Graph | Program, options: ExportOptions): Drafted {
       hint: "convert the file with onnx.version_converter",
     });
   const { graph: g, states: known, unused } = targetOf(input, options.entry);
-  const weights = weightsOf(options.weights);
+  const weights = weightsByName(options.weights);
   // ONNX has no state: what an entry changes goes in as it was and comes out as it is then.
   const outputs = g.results.map((value, i) => {
     const name = g.resultNames[i]!;
@@ -159,7 +150,7 @@ export function draft(input: Graph | Program, options: ExportOptions): Drafted {
     return { ref: own, type: value.type };
   });
   for (const name of weights.keys())
-    if (!model.replaced.has(name) && !unused.has(name) && !isTraining(name))
+    if (!model.replaced.has(name) && !unused.has(name) && !isTrainingState(name))
       model.problems.push({ where: name, message: "a new value is given, but the model has no weight of this name" });
   if (model.problems.length > 0) throw new ModelError(unique(model.problems));
   const constants = [...model.constants].map(
