@@ -1,11 +1,11 @@
 import { Command } from "commander";
 import { randomFeeds } from "../random-feeds.js";
 import { positive, withCompileFlags } from "./compile.js";
+import { collectDim, type DimOption } from "./dim-flag.js";
 import { entryOf } from "./entry.js";
 import { readTensors } from "./feeds.js";
 import { ms, table } from "./format.js";
 import { withKeyFlag } from "./key.js";
-import { collectDim, type DimOption } from "./load-model.js";
 import { type OpenFlags, openSession } from "./open.js";
 import { countsOf } from "./repeat.js";
 

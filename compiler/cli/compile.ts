@@ -15,9 +15,10 @@ import type { Program } from "../program.js";
 import { inferenceGraph, withWeights } from "../weights-given.js";
 import { writeWhole } from "../write.js";
 import { CompileWatch, reportText } from "./compile-report.js";
+import { collectDim } from "./dim-flag.js";
 import { type ImportFlags, withImportFlags } from "./import-flags.js";
 import { type EncryptFlags, encryptionKey } from "./key.js";
-import { collectDim, loadModel } from "./load-model.js";
+import { loadModel } from "./load-model.js";
 import { StatusLine } from "./status-line.js";
 import { checkTuningFlags, measuredTuning, readTuningFile, type TuningFlags } from "./tuning.js";
 

@@ -12,8 +12,9 @@ import { classCount, Explainer } from "../explain/explainer.js";
 import type { Program } from "../program.js";
 import { writeAll } from "../write.js";
 import { integer, positive } from "./compile.js";
+import { collectDim, type DimOption } from "./dim-flag.js";
 import { table } from "./format.js";
-import { collectDim, type DimOption, loadModel } from "./load-model.js";
+import { loadModel } from "./load-model.js";
 import {
   asInput,
   matrices,

@@ -5,8 +5,8 @@ import { ModelError } from "../../ir/errors.js";
 import type { Tensor } from "../../ir/tensor.js";
 import type { ImportOptions } from "../onnx/inputs.js";
 import { type OnnxType, readOnnx } from "../onnx/model.js";
+import { collectDim, type DimOption } from "./dim-flag.js";
 import type { InputSpec } from "./inputs.js";
-import { collectDim, type DimOption } from "./load-model.js";
 
 export interface ImportFlags {
   readonly dim?: DimOption;

@@ -4,7 +4,6 @@ import { existsSync, statSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { extname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { InvalidArgumentError } from "commander";
 import type { Plugin } from "esbuild";
 import { ModelError } from "../../ir/errors.js";
 import type { Graph } from "../../ir/graph.js";
@@ -12,19 +11,6 @@ import { parseGraph } from "../../ir/graph-parse.js";
 import { importOnnx } from "../onnx/import.js";
 import type { Program } from "../program.js";
 import { checkImportFlags, type ImportFlags, importOptionsOf } from "./import-flags.js";
-
-/** Range or value of a dim from `--dim name=value` or `--dim name=lo..hi`. */
-export type DimOption = Readonly<Record<string, number | readonly [number, number]>>;
-
-export function collectDim(text: string, previous: DimOption = {}): DimOption {
-  const match = /^(.+)=(\d+)(?:\.\.(\d+))?$/.exec(text);
-  if (!match) throw new InvalidArgumentError("write name=value or name=low..high, as in batch=1..64");
-  const low = Number(match[2]);
-  if (match[3] === undefined) return { ...previous, [match[1]!]: low };
-  const high = Number(match[3]);
-  if (low > high) throw new InvalidArgumentError(`${low}..${high} is empty: write the smaller size first`);
-  return { ...previous, [match[1]!]: [low, high] };
-}
 
 const isGraph = (value: unknown): value is Graph =>
   typeof value === "object" && value !== null && "params" in value && "results" in value;

@@ -12,12 +12,13 @@ import { type CachedArtifact, ModelCache } from "../late/cache.js";
 import type { ModelFeed, ModelFeeds } from "../late/feeds.js";
 import type { OnnxModel, OnnxType } from "../onnx/model.js";
 import { type CompileFlags, compileOptions } from "./compile.js";
+import type { DimOption } from "./dim-flag.js";
 import { entryOf } from "./entry.js";
 import { asStored } from "./feeds.js";
 import { specOfType } from "./import-flags.js";
 import type { InputSpec } from "./inputs.js";
 import { type KeyFlags, keyOption } from "./key.js";
-import { type DimOption, loadModel } from "./load-model.js";
+import { loadModel } from "./load-model.js";
 
 export type Tensors = Readonly<Record<string, Tensor>>;
 

@@ -8,7 +8,7 @@ import type { CompileOptions } from "../compile.js";
 import type { Program } from "../program.js";
 import { type LoadSession, tune } from "../tune/tune.js";
 import { readTuning, type Tuning } from "../tune/tuning.js";
-import type { DimOption } from "./load-model.js";
+import type { DimOption } from "./dim-flag.js";
 
 export interface TuningFlags {
   readonly tune?: boolean;

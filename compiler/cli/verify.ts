@@ -13,10 +13,10 @@ import { compile } from "../compile.js";
 import { factText } from "../late/facts.js";
 import { compareTensors, type Difference, describeDifference, largestOf } from "./compare.js";
 import { type CompileFlags, compileOptions, positive, tolerance, withCompileFlags } from "./compile.js";
+import { collectDim, type DimOption } from "./dim-flag.js";
 import { type Divergence, describeDivergence, findDivergence } from "./divergence.js";
 import { asStored, readTensors } from "./feeds.js";
 import { withKeyFlag } from "./key.js";
-import { collectDim, type DimOption } from "./load-model.js";
 import { type Bound, openRunner, type Runner, sessionOptions, type Tensors } from "./runner.js";
 import { StatusLine } from "./status-line.js";
 
