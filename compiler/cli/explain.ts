@@ -85,11 +85,18 @@ async function explain(path: string, flags: ExplainFlags): Promise<void> {
     ...(from === undefined ? {} : { input: from }),
     ...(output === undefined ? {} : { output }),
   });
-  const input = model.graph.params.find((p) => paramName(p) === model.input)!;
-  const { layout, channels, height, width } = pictureInput(model.input, input.type.shape);
+  const name = model.input;
+  if (name === undefined)
+    throw new ModelError({
+      where: path,
+      message: "no input of floats, as pictures are",
+      hint: "explain it by explainable and Explainer of the package wasmith, which give the attention of any model",
+    });
+  const input = model.graph.params.find((p) => paramName(p) === name)!;
+  const { layout, channels, height, width } = pictureInput(name, input.type.shape);
   const whole = await readPicture(flags.input, channels);
   const picture = resized(whole, height ?? whole.height, width ?? whole.width);
-  const feeds = { [model.input]: asInput(picture, layout, flags) };
+  const feeds = { [name]: asInput(picture, layout, flags) };
   const session = await load(await compile(model.graph));
   try {
     const explainer = new Explainer(model, (given) => session.run(given as never));
@@ -118,10 +125,10 @@ async function explain(path: string, flags: ExplainFlags): Promise<void> {
     };
     const has = (m: Method) =>
       m === "grad-cam" ? model.channels !== undefined : m !== "attention" || model.attentions > 0;
-    const name = basename(flags.input, extname(flags.input));
+    const title = basename(flags.input, extname(flags.input));
     const files: [string, Uint8Array][] = [];
     for (const method of flags.method ?? methods.filter(has))
-      for (const [suffix, png] of await draw[method]()) files.push([`${name}.${suffix}.png`, png]);
+      for (const [suffix, png] of await draw[method]()) files.push([`${title}.${suffix}.png`, png]);
     await writeAll(flags.out, files);
     const paths = files.map(([file]) => join(flags.out, file));
     if (flags.json) {

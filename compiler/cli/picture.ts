@@ -152,24 +152,39 @@ export function overlay(picture: Planes, map: Planes): Uint8Array {
   return encode({ width, height, data, channels: 3, depth: 8 });
 }
 
-/** A PNG of matrices side by side, [..., rows, columns]: white is the largest value of each. */
+/** Around matrices, told from all that is in them on any page. */
+const frame = [208, 213, 221];
+const gap = 8;
+/** The largest weight; 0 is white. */
+const largest = [16, 42, 120];
+
+/**
+ * A PNG of matrices [..., rows, columns], in as many rows as columns or one less: white is 0, the darkest the largest value of each, and
+ * between them the square root of the share, so that weights that many share are seen beside one that is large.
+ */
 export function matrices({ shape, data }: Tensor): Uint8Array {
   const [rows, columns] = shape.slice(-2) as [number, number];
   const values = data as Float32Array;
   const count = values.length / (rows * columns);
+  const across = Math.ceil(Math.sqrt(count));
+  const down = Math.ceil(count / across);
   const scale = Math.max(1, Math.ceil(leastSide / Math.max(rows, columns)));
-  const [height, width] = [rows * scale, (columns * scale + 2) * count - 2];
-  const out = new Uint8Array(height * width).fill(255);
+  const [high, wide] = [rows * scale, columns * scale];
+  const [height, width] = [(high + gap) * down + gap, (wide + gap) * across + gap];
+  const out = Uint8Array.from({ length: height * width * 3 }, (_, i) => frame[i % 3]!);
   for (let m = 0; m < count; m++) {
     const matrix = values.subarray(m * rows * columns, (m + 1) * rows * columns);
     const most = matrix.reduce((a, b) => Math.max(a, b), 0) || 1;
-    for (let y = 0; y < height; y++)
-      for (let x = 0; x < columns * scale; x++)
-        out[y * width + m * (columns * scale + 2) + x] = Math.round(
-          (255 * matrix[Math.floor(y / scale) * columns + Math.floor(x / scale)]!) / most,
-        );
+    const [top, left] = [gap + Math.floor(m / across) * (high + gap), gap + (m % across) * (wide + gap)];
+    for (let y = 0; y < high; y++)
+      for (let x = 0; x < wide; x++) {
+        const value = matrix[Math.floor(y / scale) * columns + Math.floor(x / scale)]!;
+        const share = Math.sqrt(Math.max(0, value) / most);
+        for (let c = 0; c < 3; c++)
+          out[((top + y) * width + left + x) * 3 + c] = Math.round(255 + share * (largest[c]! - 255));
+      }
   }
-  return encode({ width, height, data: out, channels: 1, depth: 8 });
+  return encode({ width, height, data: out, channels: 3, depth: 8 });
 }
 
 /** [1, c, h, w], [1, h, w, c] and so on: 1, 3 or 4 channels. @throws ModelError where the shape is not that of a picture */

@@ -20,7 +20,7 @@ import { gradients } from "../../passes/graph/differentiate.js";
 import { aString, type Checks, checked } from "../options.js";
 
 export interface ExplainableOptions {
-  /** The input whose elements are explained. Default: the first of floats. */
+  /** The input whose elements are explained. Default: the first of floats; a model that has none (as those of texts) has no gradients. */
   readonly input?: string;
   /** The output that holds scores of classes, along its last axis that is not 1. Default: the first of floats. */
   readonly output?: string;
@@ -34,8 +34,8 @@ const checks: Checks<ExplainableOptions> = { input: aString, output: aString, la
 /** A graph for `Explainer`: compile `graph`, and load it. */
 export interface Explainable {
   readonly graph: Graph;
-  /** The input that is explained, in f32 whatever the model computes in. */
-  readonly input: string;
+  /** The input that is explained, in f32 whatever the model computes in; undefined where the model has none of floats. */
+  readonly input: string | undefined;
   /** Where the channels of the layer that Grad-CAM weighs lie; undefined where there is none. */
   readonly channels: "first" | "last" | undefined;
   /** How many attention maps it gives. */
@@ -60,17 +60,14 @@ export const names = {
  */
 export function explainable(g: Graph, options: ExplainableOptions = {}): Explainable {
   const { input, output, layer } = checked("explainable", options, checks);
-  const at = indexOf(
-    "input",
-    g.params.map((p) => [paramName(p), p] as const),
-    input,
-  );
-  const asked = g.params[at]!;
-  const x = param(paramName(asked), { dtype: "f32", shape: asked.type.shape });
-  const inputs = g.params.map((p, i) => (i === at ? x : param(paramName(p), p.type)));
+  const given = g.params.map((p) => [paramName(p), p] as const);
+  const hasNone = input === undefined && !g.params.some((p) => isFloat(p.type.dtype));
+  const at = hasNone ? -1 : indexOf("input", given, input);
+  const inputs = given.map(([name, p], i) => param(name, i === at ? { dtype: "f32", shape: p.type.shape } : p.type));
+  const x = inputs[at];
   const { results, sizes = [] } = copyGraph(
     g,
-    inputs.map((p) => (p === x ? asType(x, asked.type.dtype) : p)),
+    inputs.map((p, i) => (p === x ? asType(p, g.params[i]!.type.dtype) : p)),
   );
   const named = results.map((r, i) => [g.resultNames[i]!, r] as const);
   const scores = beforeSoftmax(results[indexOf("output", named, output)]!);
@@ -84,11 +81,18 @@ export function explainable(g: Graph, options: ExplainableOptions = {}): Explain
       ? lastConvolution(inner)
       : { value: results[indexOf("output", named, layer)]!, channels: "first" };
   const attentions = inner.flatMap(attentionOf).filter((v) => v !== scores);
-  const [gradient, layerGradient] = gradients(score, weighed ? [x, weighed.value] : [x]);
+  const sources = [
+    ...(x ? [[names.gradient, x] as const] : []),
+    ...(weighed ? [[names.layerGradient, weighed.value] as const] : []),
+  ];
+  const found = gradients(
+    score,
+    sources.map(([, v]) => v),
+  );
   const outputs: (readonly [string, Value])[] = [
     [names.scores, scores],
-    [names.gradient, gradient!],
-    ...(weighed ? [[names.layer, weighed.value] as const, [names.layerGradient, layerGradient!] as const] : []),
+    ...sources.map(([name], i) => [name, found[i]!] as const),
+    ...(weighed ? [[names.layer, weighed.value] as const] : []),
     ...attentions.map((v, i) => [names.attention(i), v] as const),
   ];
   return {
@@ -100,7 +104,7 @@ export function explainable(g: Graph, options: ExplainableOptions = {}): Explain
       undefined,
       sizes,
     ),
-    input: paramName(x),
+    input: x && paramName(x),
     channels: weighed?.channels,
     attentions: attentions.length,
   };

@@ -72,6 +72,7 @@ export class Explainer {
   /** |∂score/∂x|. Simonyan, Vedaldi and Zisserman, https://arxiv.org/abs/1312.6034 */
   async saliency(feeds: Tensors, options: TargetOptions): Promise<Tensor> {
     const { target } = checked("saliency", options, targetChecks);
+    this.#input();
     const gradient = (await this.#results(feeds, await this.#target(feeds, target)))[names.gradient]!;
     return tensor("f32", gradient.shape, f32Of(gradient).map(Math.abs));
   }
@@ -129,11 +130,26 @@ export class Explainer {
     return Array.from({ length: this.#model.attentions }, (_, i) => results[names.attention(i)]!);
   }
 
-  #explained(feeds: Tensors): { readonly shape: readonly number[]; readonly data: Float32Array } {
-    const x = feeds[this.#model.input];
+  #explained(feeds: Tensors): {
+    readonly name: string;
+    readonly shape: readonly number[];
+    readonly data: Float32Array;
+  } {
+    const name = this.#input();
+    const x = feeds[name];
     if (x === undefined || !(x.data instanceof Float32Array))
-      throw new ModelError({ where: `input "${this.#model.input}"`, message: "expected a tensor of f32" });
-    return { shape: x.shape, data: x.data };
+      throw new ModelError({ where: `input "${name}"`, message: "expected a tensor of f32" });
+    return { name, shape: x.shape, data: x.data };
+  }
+
+  #input(): string {
+    const { input } = this.#model;
+    if (input !== undefined) return input;
+    throw new ModelError({
+      where: "Explainer",
+      message: "the model has no input of floats, so that there is no gradient",
+      hint: "what there is of it are scores and attention",
+    });
   }
 
   /** 1 at the class, 0 elsewhere, of the scores' shape. */
@@ -161,12 +177,12 @@ export class Explainer {
     count: number,
     input: (i: number) => Float32Array,
   ): Promise<Tensor> {
-    const { shape, data } = this.#explained(feeds);
+    const { name, shape, data } = this.#explained(feeds);
     const chosen = await this.#target(feeds, target);
     const total = new Float64Array(data.length);
     for (let i = 0; i < count; i++) {
       const at = tensor("f32", shape, input(i));
-      const results = await this.#results({ ...feeds, [this.#model.input]: at }, chosen);
+      const results = await this.#results({ ...feeds, [name]: at }, chosen);
       for (const [j, d] of f32Of(results[names.gradient]!).entries()) total[j]! += d / count;
     }
     return tensor("f32", shape, Float32Array.from(total));
