@@ -22,6 +22,7 @@ export default defineConfig({
       { find: /^wasmith$/, replacement: source("index.ts") },
       { find: /^wasmith\/runtime$/, replacement: source("runtime/index.ts") },
       { find: /^wasmith\/data$/, replacement: source("runtime/data/index.ts") },
+      { find: /^wasmith\/callbacks$/, replacement: source("runtime/callbacks/index.ts") },
     ],
   },
   test: {

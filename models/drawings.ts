@@ -1,6 +1,6 @@
 /** Drawings of what a model computes, as SVG files. */
 
-import { escaped } from "./plot.js";
+const escaped = (text: string) => text.replace(/[&<>]/g, (c) => `&#${c.charCodeAt(0)};`);
 
 /** Weights [rows, columns] as squares, the larger the darker, between the tokens that they connect. */
 export function attentionMap(

@@ -1,16 +1,22 @@
-/** What a history has to draw, for its page and its drawing. */
+/** What there is to draw of a training: charts, for pages and drawings. */
 import type { EpochEvent } from "./fit.js";
 import type { Curve } from "./history.js";
 
-export interface Series {
-  readonly label: string;
-  readonly values: readonly (number | null)[];
-}
+/** A point of a line; the line breaks off where y is null. */
+export type Point = readonly [x: number, y: number | null];
+
 export interface Chart {
   readonly title: string;
+  /** What runs along the horizontal axis. */
   readonly axis: string;
-  readonly x: readonly number[];
-  readonly series: readonly Series[];
+  /** Points of each line by its name. What is not finite is not drawn. */
+  readonly lines: Readonly<Record<string, readonly Point[]>>;
+  /** Names of the lines whose points are not joined. */
+  readonly dots?: readonly string[];
+  /** Values grow by factors along the vertical axis; those that are not positive are not drawn. */
+  readonly logarithmic?: boolean;
+  /** A unit is as long down as across. */
+  readonly equalUnits?: boolean;
 }
 
 /** Text as it stands in a page or a drawing. */
@@ -18,26 +24,25 @@ export const escaped = (text: string): string =>
   text.replace(/[&<>"]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[c]!);
 
 /** What is not finite has no place in a chart. */
-const point = (value: number | null | undefined): number | null => (Number.isFinite(value) ? value! : null);
+const present = (value: number | null | undefined): number | null => (Number.isFinite(value) ? value! : null);
 
 /** What there is to draw: measures over epochs, losses of batches, rate, time. */
 export function chartsOf(epochs: readonly EpochEvent[], { stride, losses }: Curve): Chart[] {
-  const x = epochs.map((e) => e.epoch);
   const over = (
     title: string,
     named: Readonly<Record<string, (e: EpochEvent) => number | null | undefined>>,
   ): Chart => ({
     title,
     axis: "epoch",
-    x,
-    series: Object.entries(named).map(([label, value]) => ({ label, values: epochs.map((e) => point(value(e))) })),
+    lines: Object.fromEntries(
+      Object.entries(named).map(([label, value]) => [label, epochs.map((e) => [e.epoch, present(value(e))] as const)]),
+    ),
   });
   const names = [...new Set(epochs.flatMap((e) => Object.keys(e.metrics)))];
   const batches: Chart = {
     title: stride === 1 ? "Loss of each batch" : `Loss of batches, means of ${stride}`,
     axis: "batch",
-    x: losses.map((_, i) => i * stride),
-    series: [{ label: "training", values: losses.map(point) }],
+    lines: { training: losses.map((loss, i) => [i * stride, present(loss)] as const) },
   };
   const all = [
     over("Loss", { training: (e) => e.loss, validation: (e) => e.validation?.loss }),
@@ -48,6 +53,8 @@ export function chartsOf(epochs: readonly EpochEvent[], { stride, losses }: Curv
     over("Learning rate", { rate: (e) => e.learningRate }),
     over("Seconds of an epoch", { seconds: (e) => e.seconds }),
   ];
-  const isSeen = ({ values }: Series) => values.some((v) => v !== null);
-  return all.map((c) => ({ ...c, series: c.series.filter(isSeen) })).filter((c) => c.series.length > 0);
+  const isSeen = (line: readonly Point[]) => line.some(([, y]) => y !== null);
+  return all
+    .map((c) => ({ ...c, lines: Object.fromEntries(Object.entries(c.lines).filter(([, line]) => isSeen(line))) }))
+    .filter((c) => Object.keys(c.lines).length > 0);
 }

@@ -1,6 +1,6 @@
 /** A page that shows how training went. A module of its own, which is loaded by those who ask for it. */
 import { chartLibrary } from "./chart.js";
-import { chartsOf, escaped } from "./charts.js";
+import { type Chart, chartsOf, escaped } from "./charts.js";
 import type { EpochEvent } from "./fit.js";
 import type { Curve } from "./history.js";
 
@@ -77,6 +77,14 @@ draw();
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 addEventListener("resize", () => { for (const { plot, place } of drawn) plot.setSize({ width: place.clientWidth, height: 240 }); });`;
 
+/** As the chart library takes it: lines over the same x. */
+const columns = ({ title, axis, lines }: Chart) => ({
+  title,
+  axis,
+  x: Object.values(lines)[0]!.map(([x]) => x),
+  series: Object.entries(lines).map(([label, points]) => ({ label, values: points.map(([, y]) => y) })),
+});
+
 /** @returns a whole page, whose charts are drawn by uPlot, which is in it with its licence */
 export async function reportPage(title: string, epochs: readonly EpochEvent[], curve: Curve): Promise<string> {
   const library = await chartLibrary();
@@ -100,7 +108,7 @@ ${places.join("\n")}
 </div>
 <section class="wide">${tableOf(epochs)}</section>
 </main>
-<script type="application/json" id="data">${JSON.stringify(charts).replaceAll("<", "\\u003c")}</script>
+<script type="application/json" id="data">${JSON.stringify(charts.map(columns)).replaceAll("<", "\\u003c")}</script>
 <script>${library.script}</script>
 <script>${script}</script>
 </html>

@@ -1,117 +1,154 @@
 /**
- * Curves of a training run as one SVG, for notebooks, pages and files, where no script runs: the chart library of reports draws on a
- * canvas. A module of its own, which is loaded by those who ask for it.
+ * Charts as one SVG, for notebooks, pages and files, where no script runs: the chart library of reports draws on a canvas. A module of its
+ * own, which is loaded by those who ask for it.
  */
-import { type Chart, chartsOf, escaped, type Series } from "./charts.js";
+import { type Axis, hasLogarithm, linearAxis, logarithmicAxis, rangeOf } from "./axis.js";
+import { type Chart, chartsOf, escaped, type Point } from "./charts.js";
 import type { EpochEvent } from "./fit.js";
 import type { Curve } from "./history.js";
 
-/** Of a chart, and of the room around its plot. */
+/** Of a chart without its legend, and of the room around its plot. */
 const [width, height] = [440, 260];
 const room = { left: 64, right: 12, top: 36, bottom: 40 };
-/** Classes of the lines: training first. */
-const colors = ["a", "b"];
+const [plotWidth, plotHeight] = [width - room.left - room.right, height - room.top - room.bottom];
+/** Names in a row of the legend, and how high a row is. */
+const [columns, rowHeight] = [4, 18];
+
+/** Of the lines, on white and on dark. */
+const colors: readonly (readonly [light: string, dark: string])[] = [
+  ["#2563eb", "#6ea8fe"],
+  ["#d97706", "#fbbf24"],
+  ["#16a34a", "#4ade80"],
+  ["#dc2626", "#f87171"],
+  ["#7c3aed", "#a78bfa"],
+  ["#0891b2", "#22d3ee"],
+  ["#667085", "#98a2b3"],
+  ["#be185d", "#f472b6"],
+  ["#854d0e", "#d6a35c"],
+  ["#4d7c0f", "#bef264"],
+];
+/** The class of a line: a letter. */
+const classOf = (line: number): string => String.fromCharCode(97 + (line % colors.length));
+const inks = (theme: 0 | 1): string => colors.map((pair, i) => `--${classOf(i)}: ${pair[theme]};`).join(" ");
 
 /** Of this drawing alone, also where it stands in a page. */
 const style = `
-.wasmith { --ink: #1c2330; --soft: #667085; --grid: #e4e7ec; --page: #fff; --a: #2563eb; --b: #d97706; }
-@media (prefers-color-scheme: dark) { .wasmith { --ink: #e6e9ef; --soft: #98a2b3; --grid: #2b3240; --page: #181d27; --a: #6ea8fe; --b: #fbbf24; } }
+.wasmith { --ink: #1c2330; --soft: #667085; --grid: #e4e7ec; --page: #fff; ${inks(0)} }
+@media (prefers-color-scheme: dark) { .wasmith { --ink: #e6e9ef; --soft: #98a2b3; --grid: #2b3240; --page: #181d27; ${inks(1)} } }
 .wasmith text { font: 12px system-ui, sans-serif; fill: var(--soft); }
 .wasmith .title { font-size: 14px; font-weight: 600; fill: var(--ink); }
 .wasmith .page { fill: var(--page); }
 .wasmith .grid { stroke: var(--grid); }
-.wasmith path { fill: none; stroke-width: 2; stroke-linejoin: round; }
-.wasmith path.a { stroke: var(--a); }
-.wasmith path.b { stroke: var(--b); }
-.wasmith .a.dot { fill: var(--a); }
-.wasmith .b.dot { fill: var(--b); }`;
+.wasmith path { fill: none; stroke-width: 2; stroke-linejoin: round; stroke-linecap: round; }
+.wasmith .dots { stroke-width: 5; }
+.wasmith .dots.many { stroke-width: 3; opacity: 0.75; }
+${colors.map((_, i) => `.wasmith path.${classOf(i)} { stroke: var(--${classOf(i)}); } .wasmith rect.${classOf(i)} { fill: var(--${classOf(i)}); }`).join("\n")}`;
 
-/** Round numbers from about low to about high, some five of them. */
-function ticks(low: number, high: number, whole: boolean): number[] {
-  const raw = (high - low) / 5;
-  const power = 10 ** Math.floor(Math.log10(raw));
-  const step = Math.max(whole ? 1 : 0, ([1, 2, 5, 10].find((m) => m * power >= raw) ?? 10) * power);
-  const count = Math.floor(high / step + 1e-9) - Math.ceil(low / step - 1e-9) + 1;
-  return Array.from({ length: count }, (_, i) => (Math.ceil(low / step - 1e-9) + i) * step);
-}
-
-/** Differences that are less are none: steps between marks would vanish beside the values, or in themselves. */
-const [leastPart, least] = [1e-9, 1e-300];
-
-/** Least and largest, apart from one another. */
-function rangeOf(values: readonly number[]): readonly [number, number] {
-  const [low, high] = [Math.min(...values), Math.max(...values)];
-  const size = Math.max(Math.abs(low), Math.abs(high));
-  if (high - low > Math.max(leastPart * size, least)) return [low, high];
-  const apart = size > least ? size / 2 : 0.5;
-  return [low - apart, high + apart];
-}
-
-const number = (v: number): string => String(+v.toPrecision(5));
 const place = (v: number): string => v.toFixed(1);
 
-function drawn({ title, axis, x, series }: Chart, i: number): string {
-  const present = series.flatMap((s) => s.values.filter((v) => v !== null));
-  const [xs, ys] = [rangeOf(x), rangeOf(present)];
-  const across = (v: number) => room.left + ((v - xs[0]) / (xs[1] - xs[0])) * (width - room.left - room.right);
-  const down = (v: number) =>
-    height - room.bottom - ((v - ys[0]) / (ys[1] - ys[0])) * (height - room.top - room.bottom);
-  const lines = [
-    ...ticks(...ys, false).map((v) => {
-      const y = place(down(v));
+type Range = readonly [number, number];
+
+/** Ranges of which a unit is as long down as across. */
+function equalized(across: Range, down: Range): readonly [Range, Range] {
+  const unit = Math.max(across[1] / plotWidth - across[0] / plotWidth, down[1] / plotHeight - down[0] / plotHeight);
+  const widened = ([low, high]: Range, length: number): Range => {
+    const [middle, half] = [low / 2 + high / 2, (unit * length) / 2];
+    return [Math.max(-Number.MAX_VALUE, middle - half), Math.min(Number.MAX_VALUE, middle + half)];
+  };
+  return [widened(across, plotWidth), widened(down, plotHeight)];
+}
+
+/** Axes over what is drawn. */
+function axesOf({ logarithmic = false, equalUnits = false }: Chart, points: readonly Point[]): readonly [Axis, Axis] {
+  const xs = points.map(([x]) => x);
+  const ys = points.flatMap(([, y]) => (y === null ? [] : [y]));
+  const whole = xs.every(Number.isInteger);
+  if (logarithmic) return [linearAxis(rangeOf(xs), whole), logarithmicAxis(ys)];
+  const ranges = [rangeOf(xs), rangeOf(ys)] as const;
+  const [across, down] = equalUnits ? equalized(...ranges) : ranges;
+  return [linearAxis(across, whole), linearAxis(down)];
+}
+
+function drawn(chart: Chart, column: number, top: number): string {
+  const { title, axis, dots = [], logarithmic = false } = chart;
+  const isSeen = (y: number | null) => Number.isFinite(y) && (!logarithmic || hasLogarithm(y!));
+  const lines = Object.entries(chart.lines).map(([name, points]) => ({
+    name,
+    points: points.filter(([x]) => Number.isFinite(x)).map(([x, y]): Point => [x, isSeen(y) ? y : null]),
+  }));
+  const [horizontal, vertical] = axesOf(
+    chart,
+    lines.flatMap(({ points }) => points),
+  );
+  const across = (v: number) => place(room.left + horizontal.at(v) * plotWidth);
+  const down = (v: number) => place(height - room.bottom - vertical.at(v) * plotHeight);
+  const parts = [
+    ...vertical.marks.map(({ value, label }) => {
+      const y = down(value);
       const line = `<line class="grid" x1="${room.left}" x2="${width - room.right}" y1="${y}" y2="${y}"/>`;
-      return `${line}<text x="${room.left - 8}" y="${y}" dy="4" text-anchor="end">${number(v)}</text>`;
+      return `${line}<text x="${room.left - 8}" y="${y}" dy="4" text-anchor="end">${label}</text>`;
     }),
-    ...ticks(...xs, true).map(
-      (v) => `<text x="${place(across(v))}" y="${height - room.bottom + 18}" text-anchor="middle">${number(v)}</text>`,
+    ...horizontal.marks.map(
+      ({ value, label }) =>
+        `<text x="${across(value)}" y="${height - room.bottom + 18}" text-anchor="middle">${label}</text>`,
     ),
+    `<text x="${(width + room.left) / 2}" y="${height - 6}" text-anchor="middle">${escaped(axis)}</text>`,
+    ...lines.map(({ name, points }, i) => {
+      const places = points.map(([x, y]) => (y === null ? null : `${across(x)} ${down(y)}`));
+      return curve(places, classOf(i), !dots.includes(name));
+    }),
+    ...(lines.length > 1 ? lines.map(({ name }, i) => legend(name, i)) : []),
   ];
-  const few = x.length < 60;
-  const curves = series.map(({ values }, n) => curveOf(x, values, { across, down }, colors[n % 2]!, few));
-  const legend = series
-    .map(({ label }, n) => {
-      const at = width - room.right - 110 * (series.length - n);
-      const mark = `<rect class="${colors[n % 2]} dot" x="${at}" y="14" width="12" height="4"/>`;
-      return `${mark}<text x="${at + 18}" y="20">${escaped(label)}</text>`;
-    })
-    .join("");
-  return `<g transform="translate(${(i % 2) * width} ${Math.floor(i / 2) * height})">
-<text class="title" x="12" y="20">${escaped(title)}</text>${series.length > 1 ? legend : ""}
-${lines.join("\n")}
-<text x="${(width + room.left) / 2}" y="${height - 6}" text-anchor="middle">${axis}</text>
-${curves.join("\n")}
+  return `<g transform="translate(${column * width} ${top})">
+<text class="title" x="12" y="20">${escaped(title)}</text>
+${parts.join("\n")}
 </g>`;
 }
 
-interface Scale {
-  readonly across: (v: number) => number;
-  readonly down: (v: number) => number;
+/** A line that breaks off where there is no value, with dots where there are few; or dots alone, which are lines of no length. */
+function curve(places: readonly (string | null)[], color: string, joined: boolean): string {
+  const dots = places.map((p) => (p === null ? "" : `M${p}h0`)).join("");
+  const few = places.length < 60;
+  if (!joined) return `<path class="${color} dots${few ? "" : " many"}" d="${dots}"/>`;
+  const line = places.map((p, i) => (p === null ? "" : `${i > 0 && places[i - 1] !== null ? "L" : "M"}${p}`)).join("");
+  return `<path class="${color}" d="${line}"/>${few ? `<path class="${color} dots" d="${dots}"/>` : ""}`;
 }
 
-/** A line that breaks off where there is no value. */
-function curveOf(x: readonly number[], values: Series["values"], scale: Scale, color: string, dots: boolean): string {
-  const points = values.map((v, i) => (v === null ? null : `${place(scale.across(x[i]!))} ${place(scale.down(v))}`));
-  const path = points.map((p, i) => (p === null ? "" : `${i > 0 && points[i - 1] !== null ? "L" : "M"}${p}`)).join("");
-  const marks = points.flatMap((p) => {
-    const [cx, cy] = p?.split(" ") ?? [];
-    return p === null ? [] : `<circle class="${color} dot" cx="${cx}" cy="${cy}" r="2.5"/>`;
+function legend(name: string, i: number): string {
+  const x = room.left + ((i % columns) * plotWidth) / columns;
+  const y = height + 12 + Math.floor(i / columns) * rowHeight;
+  return `<rect class="${classOf(i)}" x="${x}" y="${y - 6}" width="12" height="4"/><text x="${x + 16}" y="${y}">${escaped(name)}</text>`;
+}
+
+/** How high a chart is with its legend. */
+function heightOf({ lines }: Chart): number {
+  const names = Object.keys(lines).length;
+  return height + (names > 1 ? Math.ceil(names / columns) * rowHeight : 0);
+}
+
+/**
+ * Draws charts as one SVG document, in light and dark as the page is, two in a row: `await writeFile("curves.svg", drawCharts("Training", [{ title: "Loss",
+ * axis: "epoch", lines: { training: losses.map((loss, epoch) => [epoch, loss]) } }]))`.
+ */
+export function drawCharts(title: string, charts: readonly Chart[]): string {
+  const rows = Array.from({ length: Math.ceil(charts.length / 2) }, (_, i) => charts.slice(2 * i, 2 * i + 2));
+  let bottom = 36;
+  const parts = rows.map((row) => {
+    const top = bottom;
+    bottom += Math.max(...row.map(heightOf));
+    return row.map((chart, column) => drawn(chart, column, top)).join("\n");
   });
-  return `<path class="${color}" d="${path}"/>${dots ? marks.join("") : ""}`;
-}
-
-/** @returns an SVG document with a chart for each measure, in light and dark */
-export function drawing(title: string, epochs: readonly EpochEvent[], curve: Curve): string {
-  const charts = chartsOf(epochs, curve);
-  const [columns, rows] = [Math.min(2, Math.max(1, charts.length)), Math.max(1, Math.ceil(charts.length / 2))];
-  const [w, h] = [columns * width, rows * height + 36];
+  const [w, h] = [Math.min(2, Math.max(1, charts.length)) * width, Math.max(bottom, height)];
   return `<svg class="wasmith" xmlns="http://www.w3.org/2000/svg" width="${w}" height="${h}" viewBox="0 0 ${w} ${h}" role="img">
 <title>${escaped(title)}</title>
 <style>${style}</style>
 <rect class="page" width="${w}" height="${h}"/>
 <text class="title" x="12" y="24">${escaped(title)}</text>
-<g transform="translate(0 36)">
-${charts.map(drawn).join("\n")}
-</g>
+${parts.join("\n")}
 </svg>
 `;
 }
+
+/** The charts of a training. */
+export const drawing = (title: string, epochs: readonly EpochEvent[], curve: Curve): string =>
+  drawCharts(title, chartsOf(epochs, curve));

@@ -1,9 +1,10 @@
 /** Trains the autoencoder on handwritten digits: `wasmith train models/autoencoder`. */
 
 import { F, type Goal, optim, program, type SessionOf, schedules } from "wasmith";
+import { drawCharts } from "wasmith/callbacks";
+import { pointsOf } from "../curves.js";
 import { digitBytes, flat, flatDigits } from "../data/digits.js";
 import { grid } from "../pictures.js";
-import { scatter } from "../scatter.js";
 import { floats } from "../values.js";
 import { Autoencoder } from "./model.js";
 
@@ -47,13 +48,16 @@ export async function show(session: Session) {
   const count = 2000;
   const first = { ...x, shape: [count, 784], data: x.data.subarray(0, count * 784) };
   const codes = floats((await session.encode({ x: first })).code);
-  const series = Array.from({ length: 10 }, (_, digit) => ({
-    name: String(digit),
-    points: codes.filter((_, i) => Number(labels.data[i >> 1]) === digit),
-  }));
+  const names = Array.from({ length: 10 }, (_, digit) => String(digit));
+  const lines = Object.fromEntries(
+    names.map((name) => [name, pointsOf(codes.filter((_, i) => String(labels.data[i >> 1]) === name))]),
+  );
   const made = floats((await session.predict({ x: first })).reconstruction);
   const rows = [0, 10].flatMap((from) =>
     [x.data, made].flatMap((pictures) => [...pictures.subarray(from * 784, (from + 10) * 784)]),
   );
-  return { "codes.svg": scatter("Codes of digits", series), "digits.png": grid(rows, { size: [28, 28], columns: 10 }) };
+  return {
+    "codes.svg": drawCharts("Codes of digits", [{ title: "", axis: "", lines, dots: names, equalUnits: true }]),
+    "digits.png": grid(rows, { size: [28, 28], columns: 10 }),
+  };
 }

@@ -13,9 +13,10 @@ import {
   type TrainRun,
   type Value,
 } from "wasmith";
+import { type Chart, drawCharts } from "wasmith/callbacks";
 import { randomOf } from "wasmith/data";
+import { thinned } from "../curves.js";
 import { digitRows } from "../data/digits.js";
-import { type Chart, charts, thinned } from "../plot.js";
 import { floats, numbers } from "../values.js";
 import { Deep, Perceptron } from "./model.js";
 
@@ -238,19 +239,24 @@ export function show(): Promise<Record<string, string>> {
     );
   const loss = (title: string, names: readonly string[]): Chart => ({
     title,
-    x: "epochs",
+    axis: "epochs",
     lines: epochs(names),
     logarithmic: true,
   });
   return Promise.resolve({
-    "optimisers.svg": charts(
+    "optimisers.svg": drawCharts("Ways to go down", [
       loss("Loss: by hand, SGD, momentum, Adam", ["byHand", ...Object.keys(races)]),
       loss("Loss: batches of 64 and of 512", Object.keys(batches)),
-    ),
-    "signals.svg": charts(
-      { title: "Deviation of what a layer hands on", x: "layer", lines: layers(first!.deviations), logarithmic: true },
-      { title: "Length of the gradient there", x: "layer", lines: layers(first!.slopes), logarithmic: true },
+    ]),
+    "signals.svg": drawCharts("Eight layers, by their first weights", [
+      {
+        title: "Deviation of what a layer hands on",
+        axis: "layer",
+        lines: layers(first!.deviations),
+        logarithmic: true,
+      },
+      { title: "Length of the gradient there", axis: "layer", lines: layers(first!.slopes), logarithmic: true },
       { ...loss("Loss of 8 layers", Object.keys(deep)), logarithmic: false },
-    ),
+    ]),
   });
 }

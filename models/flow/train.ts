@@ -1,10 +1,11 @@
 /** Trains RealNVP on two moons: `wasmith train models/flow`. */
 
 import { type Goal, optim, program, type SessionOf, schedules } from "wasmith";
+import { drawCharts } from "wasmith/callbacks";
 import { randomOf } from "wasmith/data";
+import { pointsOf } from "../curves.js";
 import { twoMoons } from "../data/plane.js";
 import { grid } from "../pictures.js";
-import { scatter } from "../scatter.js";
 import { floats } from "../values.js";
 import { RealNvp } from "./model.js";
 
@@ -48,9 +49,14 @@ export async function show(session: Session) {
   });
   const { density } = await session.density({ x: places });
   return {
-    "samples.svg": scatter("Two moons", [
-      { name: "learnt from", points: twoMoons(2000, 1) },
-      { name: "drawn", points: floats(x) },
+    "samples.svg": drawCharts("Two moons", [
+      {
+        title: "",
+        axis: "",
+        lines: { "learnt from": pointsOf(twoMoons(2000, 1)), drawn: pointsOf(floats(x)) },
+        dots: ["learnt from", "drawn"],
+        equalUnits: true,
+      },
     ]),
     "density.png": grid(floats(density), { size: [side, side], columns: 1 }),
   };

@@ -1,8 +1,8 @@
 /** Learns to learn sinusoids from ten points: `wasmith train models/maml`. */
 
 import { F, type Goal, optim, program, type SessionOf, type TrainRun } from "wasmith";
+import { type Chart, drawCharts } from "wasmith/callbacks";
 import { type Random, randomOf } from "wasmith/data";
-import { type Chart, charts } from "../plot.js";
 import { floats } from "../values.js";
 import { Regressor } from "./model.js";
 
@@ -110,12 +110,13 @@ export async function show(session: Session) {
   const part = (xs: Float32Array, ys: Float32Array, from: number, count: number) =>
     Array.from({ length: count }, (_, i) => [xs[from + i]!, ys[from + i]!] as const);
   return {
-    "sinusoids.svg": charts(
-      ...[0, 1, 2].map((task): Chart => {
+    "sinusoids.svg": drawCharts(
+      "What is made of ten points",
+      [0, 1, 2].map((task): Chart => {
         const after = (i: number) => part(at, said.subarray(i * 3 * grid, (i + 1) * 3 * grid), task * grid, grid);
         return {
           title: `Task ${task + 1}`,
-          x: "x",
+          axis: "x",
           lines: {
             wanted: part(at, wanted, task * grid, grid),
             before: after(0),

@@ -1,8 +1,9 @@
 /** Learns sixteen functions, one for each region of the input, with sixteen experts: `wasmith train models/moe`. */
 
 import { F, type Goal, optim, program, type SessionOf, type TrainRun } from "wasmith";
+import { drawCharts } from "wasmith/callbacks";
 import { type Random, randomOf } from "wasmith/data";
-import { charts, thinned } from "../plot.js";
+import { thinned } from "../curves.js";
 import { floats } from "../values.js";
 import { dense, Mixture } from "./model.js";
 
@@ -123,19 +124,19 @@ export async function show(session: Session) {
   const { x } = points(randomOf(5));
   const { shares } = await session.run({ x }, { entry: "predict" });
   return {
-    "curves.svg": charts(
+    "curves.svg": drawCharts("A mixture of experts", [
       {
         title: "Error: a mixture, and one dense network",
-        x: "epochs",
+        axis: "epochs",
         lines: { mixture: thinned(curves.mixture), dense: thinned(curves.dense) },
         logarithmic: true,
       },
       {
         title: "Share of the experts",
-        x: "expert",
+        axis: "expert",
         lines: { share: Array.from(floats(shares), (s, i) => [i + 1, s] as const) },
         dots: ["share"],
       },
-    ),
+    ]),
   };
 }

@@ -1,8 +1,8 @@
 /** Learns how a pendulum swings from short, noisy observations: `wasmith train models/neural-ode`. */
 
 import { F, type Goal, nn, optim, program, type SessionOf, type TrainRun } from "wasmith";
+import { drawCharts } from "wasmith/callbacks";
 import { randomOf } from "wasmith/data";
-import { charts } from "../plot.js";
 import { floats } from "../values.js";
 import { NeuralOde, slopes } from "./model.js";
 
@@ -119,10 +119,10 @@ export async function show(session: Session) {
     Array.from({ length: ahead }, (_, t) => [(t + 1) * time, of(t)] as const);
   const line = (said: Float32Array, i: number) => angles((t) => said[(t * truth.length + i) * 2]!);
   return {
-    "swings.svg": charts(
+    "swings.svg": drawCharts("A neural ODE", [
       {
         title: "Angle of a pendulum that was not seen",
-        x: "seconds",
+        axis: "seconds",
         lines: {
           pendulum: angles((t) => truth[widest]![t + 1]![0]),
           "neural ODE": line(ode, widest),
@@ -132,7 +132,7 @@ export async function show(session: Session) {
       },
       {
         title: "Angle and velocity of eight swings",
-        x: "angle",
+        axis: "angle",
         lines: Object.fromEntries(
           truth.map((_, i) => [
             String(i + 1),
@@ -143,6 +143,6 @@ export async function show(session: Session) {
           ]),
         ),
       },
-    ),
+    ]),
   };
 }

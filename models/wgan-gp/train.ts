@@ -1,10 +1,11 @@
 /** Trains a Wasserstein GAN with gradient penalty on eight normal distributions in a circle: `wasmith train models/wgan-gp`. */
 
 import { F, type Goal, optim, program, type SessionOf, type TrainRun } from "wasmith";
+import { drawCharts } from "wasmith/callbacks";
 import { randomOf } from "wasmith/data";
+import { pointsOf } from "../curves.js";
 import { eightNormals } from "../data/plane.js";
 import { grid } from "../pictures.js";
-import { scatter } from "../scatter.js";
 import { floats, numbers } from "../values.js";
 import { critic, generator, gradientPenalty } from "./model.js";
 
@@ -112,9 +113,17 @@ export async function show(session: Session) {
   const score = floats((await session.criticise({ x: places })).score);
   const range = [Math.min(...score), Math.max(...score)] as const;
   return {
-    "points.svg": scatter("Eight normal distributions", [
-      { name: "real", points: eightNormals(2000, 1000) },
-      { name: "generated", points: (await generated(session)).subarray(0, 4000) },
+    "points.svg": drawCharts("Eight normal distributions", [
+      {
+        title: "",
+        axis: "",
+        lines: {
+          real: pointsOf(eightNormals(2000, 1000)),
+          generated: pointsOf((await generated(session)).subarray(0, 4000)),
+        },
+        dots: ["real", "generated"],
+        equalUnits: true,
+      },
     ]),
     "critic.png": grid(score, { size: [side, side], columns: 1, range, scale: 3 }),
   };
