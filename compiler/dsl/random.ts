@@ -4,10 +4,11 @@
  * Generator: Philox 4×32-10 with key (seed, FNV-1a hash of the tensor's name in UTF-8) and a block counter from 0. So each tensor
  * has its own stream: its values depend on the seed and its name only, not on the order in which a model is built. Uniform
  * numbers take two words (53 bits), normal ones are made in pairs by Box–Muller in doubles. Arrays are filled with the numbers that
- * as many single calls give.
+ * as many single calls give, on every engine: nothing here calls its library of functions.
  */
 
-import { type Key, mostBlocks, philoxWords } from "./philox.js";
+import { philoxInto } from "../../ir/ops/random.js";
+import { type Distribution, fewestBlocks, fillBlocks, type Key } from "./random-blocks.js";
 
 /** Numbers in row-major order: `Float32Array` where a tensor is f32, so that large ones need no second array. */
 export type FloatArray = Float32Array | Float64Array;
@@ -55,30 +56,62 @@ function cosine(x: number): number {
   return 1 - z * (0.5 - z * (4.16666666666666e-2 + z * sum));
 }
 
+const bits = new DataView(new ArrayBuffer(8));
+
 /**
- * Box–Muller: two standard normal numbers of four words, times `deviation` plus `mean`, into `values` from `to` on. The angle is a
- * share of a turn, so that its quarter is exact, and one reduction and no library call give both its sine and cosine.
+ * The natural logarithm of FreeBSD's msun, for normal x > 0: x = 2^k · (1 + f) with 1 + f from √½ to √2, and
+ * ln(1 + f) = f − f²/2 + s · (f²/2 + r), where s = f / (2 + f) and r is a polynomial in s².
  */
-function normalPair(values: FloatArray, to: number, words: Uint32Array, at: number, mean: number, deviation: number) {
-  const radius = Math.sqrt(-2 * Math.log(1 - unit(words[at]!, words[at + 1]!)));
-  const quarters = 4 * unit(words[at + 2]!, words[at + 3]!);
+export function log(x: number): number {
+  bits.setFloat64(0, x);
+  const high = bits.getInt32(0);
+  const mantissa = high & 0xfffff;
+  const exponent = (high + 0x95f64) >> 20;
+  bits.setInt32(0, high - ((exponent - 1023) << 20));
+  const f = bits.getFloat64(0) - 1;
+  const k = exponent - 1023;
+  const low = k * 1.9082149292705877e-10;
+  return k * 0.6931471803691238 - (shortOf(f, mantissa, low) - f);
+}
+
+/** What is taken from f: with fewer roundings close to 1, and in other order in the middle of the range. */
+function shortOf(f: number, mantissa: number, low: number): number {
+  if (mantissa >= 0xffffe || mantissa < 1) return f * f * (0.5 - (1 / 3) * f) - low;
+  const s = f / (2 + f);
+  const z = s * s;
+  const w = z * z;
+  const odd = w * (0.3999999999940942 + w * (0.22222198432149784 + w * 0.15313837699209373));
+  const even = z * (0.6666666666666735 + w * (0.2857142874366239 + w * (0.1818357216161805 + w * 0.14798198605116586)));
+  const r = even + odd;
+  if (mantissa < 0x6147a || mantissa > 0x6b851) return s * (f - r) - low;
+  const square = 0.5 * f * f;
+  return square - (s * (square + r) + low);
+}
+
+/**
+ * Box–Muller: two standard normal numbers of two uniform ones. The angle is a share of a turn, so that its quarter is exact, and one
+ * reduction gives both its sine and cosine.
+ */
+function normalPair(first: number, second: number): [number, number] {
+  const radius = Math.sqrt(-2 * log(1 - first));
+  const quarters = 4 * second;
   const nearest = (quarters + 0.5) | 0;
   const rest = (quarters - nearest) * (Math.PI / 2);
   const c = cosine(rest);
   const s = sine(rest);
   const c0 = quarterCosines[nearest]!;
   const s0 = quarterSines[nearest]!;
-  values[to] = mean + deviation * (radius * (c0 * c - s0 * s));
-  values[to + 1] = mean + deviation * (radius * (s0 * c + c0 * s));
+  return [radius * (c0 * c - s0 * s), radius * (s0 * c + c0 * s)];
 }
 
 class PhiloxRandom implements Random {
   readonly #key: Key;
   readonly #single: boolean;
-  #words = new Uint32Array(4);
+  readonly #words = new Uint32Array(4);
   #used = 4;
+  /** The next block whose words are made. */
   #block = 0;
-  readonly #pair = new Float64Array(2);
+  /** The second number of a pair. */
   #spare: number | undefined;
 
   constructor(key: Key, single: boolean) {
@@ -86,40 +119,28 @@ class PhiloxRandom implements Random {
     this.#single = single;
   }
 
-  /** Makes words, as all are used: as many as are wanted, if there is room. */
-  #more(wanted: number): void {
-    const blocks = Math.min(mostBlocks, Math.ceil(wanted / 4));
-    if (this.#words.length !== 4 * blocks) this.#words = new Uint32Array(4 * blocks);
-    philoxWords(this.#words, this.#block, this.#key);
-    this.#block += blocks;
-    this.#used = 0;
-  }
-
-  /** How many numbers of so many words can be made of those that are there, at most `count`; makes words if there are none. */
-  #ready(count: number, words: number): number {
-    if (count > 0 && this.#used === this.#words.length) this.#more(count * words);
-    return Math.min(count, Math.floor((this.#words.length - this.#used) / words));
-  }
-
   #word(): number {
-    if (this.#used === this.#words.length) this.#more(1);
+    if (this.#used === 4) {
+      philoxInto(this.#words, [this.#block >>> 0, Math.floor(this.#block / 2 ** 32), 0, 0], this.#key);
+      this.#block++;
+      this.#used = 0;
+    }
     return this.#words[this.#used++]!;
   }
 
   uniform(): number {
-    return unit(this.#word(), this.#word());
+    const high = this.#word();
+    return unit(high, this.#word());
   }
 
   normal(): number {
-    if (this.#spare !== undefined) {
-      const kept = this.#spare;
-      this.#spare = undefined;
-      return kept;
-    }
-    const words = Uint32Array.of(this.#word(), this.#word(), this.#word(), this.#word());
-    normalPair(this.#pair, 0, words, 0, 0, 1);
-    this.#spare = this.#pair[1]!;
-    return this.#pair[0]!;
+    const kept = this.#spare;
+    this.#spare = undefined;
+    if (kept !== undefined) return kept;
+    const first = this.uniform();
+    const [number, spare] = normalPair(first, this.uniform());
+    this.#spare = spare;
+    return number;
   }
 
   array(count: number): FloatArray {
@@ -127,26 +148,26 @@ class PhiloxRandom implements Random {
   }
 
   fillUniform(values: FloatArray, low: number, high: number): void {
-    for (let i = 0; i < values.length; ) {
-      const end = i + this.#ready(values.length - i, 2);
-      const words = this.#words;
-      let at = this.#used;
-      for (; i < end; i++, at += 2) values[i] = low + (high - low) * unit(words[at]!, words[at + 1]!);
-      this.#used = at;
-    }
+    this.#fill(values, "uniform", low, high - low);
   }
 
   fillNormal(values: FloatArray, mean: number, deviation: number): void {
-    const one = () => mean + deviation * this.normal();
+    this.#fill(values, "normal", mean, deviation);
+  }
+
+  /** Single numbers where a block is begun or a pair, or will be; else whole blocks, which make two each. */
+  #fill(values: FloatArray, distribution: Distribution, shift: number, scale: number): void {
     for (let i = 0; i < values.length; ) {
-      const pairs = this.#spare === undefined ? this.#ready((values.length - i) >> 1, 4) : 0;
-      // One is left of a pair, or will be; or the words of a pair do not lie side by side.
-      if (pairs === 0) values[i++] = one();
-      const words = this.#words;
-      const end = i + 2 * pairs;
-      let at = this.#used;
-      for (; i < end; i += 2, at += 4) normalPair(values, i, words, at, mean, deviation);
-      this.#used = at;
+      const begun = this.#used < 4 || (distribution === "normal" && this.#spare !== undefined);
+      const blocks = begun ? 0 : (values.length - i) >> 1;
+      if (blocks < fewestBlocks) {
+        values[i++] = shift + scale * this[distribution]();
+        continue;
+      }
+      const end = i + 2 * blocks;
+      fillBlocks(values.subarray(i, end), distribution, { key: this.#key, first: this.#block, shift, scale });
+      this.#block += blocks;
+      i = end;
     }
   }
 }

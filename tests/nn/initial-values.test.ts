@@ -2,9 +2,14 @@
 
 import { createHash } from "node:crypto";
 import { describe, expect, it } from "vitest";
-import { mostBlocks } from "../../compiler/dsl/philox.js";
-import { type Random, randomOf } from "../../compiler/dsl/random.js";
+import { log, type Random, randomOf } from "../../compiler/dsl/random.js";
+import { fillBlocks, mostBlocks } from "../../compiler/dsl/random-blocks.js";
+import { logLanes } from "../../compiler/kernels/box-muller.js";
+import { emitModule } from "../../compiler/wasm/emit.js";
 import { nn } from "../../index.js";
+import { buildFunction } from "../../ir/loop-block.js";
+import * as B from "../../ir/loop-build.js";
+import { philoxInto } from "../../ir/ops/random.js";
 
 /** One number at a time, as initialisers of users draw. */
 const one = {
@@ -40,6 +45,51 @@ it("a stream goes on where it is, whatever is drawn in which way", () => {
     expect(values).toEqual(Float64Array.from({ length: count }, () => one[first](b)));
     expect(one[second](a)).toBe(one[second](b));
   }
+});
+
+it("blocks go on behind the first 2^32", () => {
+  const first = 2 ** 32 - 6;
+  const values = new Float64Array(24);
+  fillBlocks(values, "uniform", { key: [3, 4], first, shift: 0, scale: 1 });
+  const expected = Array.from({ length: 12 }, (_, i) => {
+    const [block, w] = [first + i, new Uint32Array(4)];
+    philoxInto(w, [block >>> 0, Math.floor(block / 2 ** 32), 0, 0], [3, 4]);
+    const unit = (high: number, low: number) => ((high >>> 5) * 2 ** 26 + (low >>> 6)) / 2 ** 53;
+    return [unit(w[0]!, w[1]!), unit(w[2]!, w[3]!)];
+  });
+  expect([...values]).toEqual(expected.flat());
+});
+
+it("the logarithm of lanes is the scalar one to the last bit, which is right", () => {
+  // Between them lie all numbers that uniform ones leave of 1: the least, 1, and where terms are summed in another order.
+  const turns = [2 ** -53, Math.SQRT1_2, 0x6147a, 0x6b851, 0xffffe, 1].flatMap((at) =>
+    at > 1 ? [(1 + at / 2 ** 20) / 2, (1 + at / 2 ** 20) / 8] : [at],
+  );
+  const near = turns.flatMap((x) => [-3, -2, -1, 0, 1, 2, 3].map((n) => x * (1 + n * 2 ** -52)));
+  const random = randomOf(1, "numbers");
+  const close = Array.from({ length: 1000 }, (_, i) => 1 - (random.uniform() * 2 ** -(i % 53)) / 2);
+  const given = [...near, ...close, ...Array.from({ length: 10_000 }, () => 1 - random.uniform())];
+  const x = Float64Array.from(given.filter((v) => v > 0 && v <= 1));
+  const padded = new Float64Array(x.length + (x.length % 2)).fill(1);
+  padded.set(x);
+
+  const params = [{ name: "count", type: "i32" }, B.pointer("x", "f64")] as const;
+  const loop = buildFunction("logs", params, undefined, (b, [count, at]) => {
+    b.for("i", 0, count, 2, (i) => b.store("f64", at, i, logLanes(b, b.let("v", B.load("f64x2", "f64", at, i)))));
+  });
+  const memory = new WebAssembly.Memory({ initial: 2, maximum: 2 });
+  const { bytes } = emitModule({
+    functions: [loop],
+    exports: ["logs"],
+    memory: { shared: false, initialPages: 2, maximumPages: 2 },
+    variant: { simd: "simd128", threads: false },
+  });
+  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes as BufferSource), { env: { memory } });
+  const lanes = new Float64Array(memory.buffer, 0, padded.length);
+  lanes.set(padded);
+  (exports.logs as (count: number, x: number) => void)(padded.length, 0);
+  expect(lanes.subarray(0, x.length)).toEqual(x.map(log));
+  for (const v of x) expect(Math.abs(log(v) - Math.log(v))).toBeLessThanOrEqual(2 ** -52 * Math.abs(Math.log(v)));
 });
 
 it("truncated normals are the normals that lie within", () => {
