@@ -152,8 +152,8 @@ export function overlay(picture: Planes, map: Planes): Uint8Array {
   return encode({ width, height, data, channels: 3, depth: 8 });
 }
 
-/** Around matrices, told from all that is in them on any page. */
-const frame = [208, 213, 221];
+/** Around matrices: a warm grey, since all that is in them is bluish. */
+const frame = [190, 182, 168];
 const gap = 8;
 /** The largest weight; 0 is white. */
 const largest = [16, 42, 120];

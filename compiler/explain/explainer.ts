@@ -1,6 +1,8 @@
 /** What a model looked at: saliency, SmoothGrad, integrated gradients, Grad-CAM and weights of attention. */
 
+import { dimBounds, dimEqual, dimSubstitute, dimSymbols, symbolDim } from "../../ir/dim.js";
 import { ModelError } from "../../ir/errors.js";
+import { paramName } from "../../ir/graph.js";
 import { elementCount, type Tensor, tensor } from "../../ir/tensor.js";
 import { randomOf } from "../dsl/random.js";
 import { aFunction, aNumber, atLeast, type Checks, checked } from "../options.js";
@@ -63,8 +65,14 @@ export class Explainer {
 
   /** Scores of all classes, before a softmax. */
   async scores(feeds: Tensors): Promise<Tensor> {
-    // Sizes that the model leaves open are those of one sample.
-    const shape = this.#model.graph.params.at(-1)!.type.shape.map((d) => (typeof d === "number" ? d : 1));
+    // Sizes that the model leaves open are those of the feeds, and where these do not tell them, of one sample.
+    const { params } = this.#model.graph;
+    const sizes = new Map<string, number>();
+    for (const p of params)
+      for (const [axis, d] of p.type.shape.entries())
+        for (const s of dimSymbols(d).values())
+          if (dimEqual(d, symbolDim(s)) && !sizes.has(s.name)) sizes.set(s.name, feeds[paramName(p)]?.shape[axis] ?? 1);
+    const shape = params.at(-1)!.type.shape.map((d) => dimBounds(dimSubstitute(d, (s) => sizes.get(s.name) ?? 1)).min);
     const results = await this.#results(feeds, tensor("f32", shape, new Float32Array(elementCount(shape))));
     return results[names.scores]!;
   }

@@ -127,15 +127,18 @@ describe("Explainer", () => {
       readonly embedding = nn.Embedding(5, 4);
       forward(ctx: nn.Context, tokens: Parameters<typeof F.tanh>[0]) {
         const x = this.embedding(ctx, tokens);
-        return F.mean(F.attention(x, x, x), 1);
+        return F.attention(x, x, x);
       }
     }
-    const explainer = explainerOf(toGraph(new Reads(), { inputs: { tokens: { dtype: "i32", shape: [1, 3] } } }));
+    const explainer = explainerOf(
+      toGraph(new Reads(), { inputs: { tokens: { dtype: "i32", shape: ["n", "words"] } } }),
+    );
     const feeds = { tokens: tensor("i32", [1, 3], Int32Array.of(4, 0, 2)) };
+    // Sizes that are open are those of the feeds.
     const [map, ...more] = await explainer.attention(feeds);
     expect(more).toEqual([]);
     expect(sum(map!)).toBeCloseTo(3, 5);
-    expect((await explainer.scores(feeds)).shape).toEqual([1, 4]);
+    expect((await explainer.scores(feeds)).shape).toEqual([1, 3, 4]);
     for (const method of ["saliency", "smoothGrad", "integratedGradients"] as const)
       await expect(explainer[method](feeds, { target: 1 })).rejects.toThrow(
         /the model has no input of floats, so that there is no gradient\n {2}→ what there is of it are scores and attention/,
