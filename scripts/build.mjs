@@ -6,6 +6,7 @@
  * - wasmith.js, cli.js and the chunk that they share: the compiler. protobufjs and onnx-proto are bundled, so that users
  *   get the one protobufjs that is tested; binaryen stays an ordinary dependency, since it is 10 MB of ready-made code of
  *   its own that a bundle would only copy. cli-packages.js: the small packages of the command line.
+ * - plugin.js and loader.js: wasmith/plugin and wasmith/loader, which compile models for bundlers.
  * - data.js and the chunks that it loads when they are needed (decoders, readers): wasmith/data. Its packages are bundled too.
  * - callbacks.js: wasmith/callbacks, what watches training.
  * - ort.js: wasmith/ort, with the runtime beside it; ort-compiler.js and ort-worker.js share the compiler's chunk, and are loaded where a
@@ -17,7 +18,7 @@
  */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
@@ -44,12 +45,12 @@ const common = {
 
 /**
  * What is imported, but for files beside it, is only there in Node: webpack, vite (whose comments minifiers drop) and others must not look
- * for it.
+ * for it. esbuild knows no comment, and what `String("node:fs")` is; of `join` it thinks nothing.
  */
 const withMarkedImports = (code) =>
   code.replace(
     /\bimport\((?!"\.\/)([^()"]+|"[^".][^"]*")\)/g,
-    "import(/*webpackIgnore:true*//*@vite-ignore*/String($1))",
+    "import(/*webpackIgnore:true*//*@vite-ignore*/[$1].join())",
   );
 
 /** Reports hold the chart library as text. In the sources it is read from node_modules, which what is published does not have. */
@@ -113,6 +114,8 @@ function buildCompiler() {
     cli: "compiler/cli/main.ts",
     "ort-compiler": "ort/ort-compiler.ts",
     "ort-worker": "ort/ort-worker.ts",
+    plugin: "compiler/plugin/index.ts",
+    loader: "compiler/plugin/loader.ts",
   };
   const entries = Object.entries(all).filter(([name, file]) => {
     if (existsSync(`${root}/${file}`)) return true;
@@ -218,6 +221,7 @@ function finishCommandLine() {
 function declare() {
   const tsc = fileURLToPath(new URL("../node_modules/typescript/bin/tsc", import.meta.url));
   execFileSync(process.execPath, [tsc, "--project", "scripts/tsconfig.types.json"], { cwd: root, stdio: "inherit" });
+  copyFileSync(`${root}/compiler/plugin/client.d.ts`, `${root}/dist/types/client.d.ts`);
 }
 
 /** Writes the licences of the packages that the bundles hold. Fails where one states none. */

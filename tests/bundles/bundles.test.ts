@@ -1,15 +1,19 @@
 /** What bundlers make of glue and runtime, from the package as it is published: run in Chromium, with threads, under a strict policy. */
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Artifact, compile, losses, nn, optim, trainStep } from "../../index.js";
+import { type Artifact, compile, exportOnnx } from "../../index.js";
+import { parseGraph } from "../../ir/graph-parse.js";
 import { load, type Report } from "../../runtime/index.js";
 import { browserObstacle, serve, startBrowser } from "../browser/harness.js";
+// Its weights are larger than what bundlers put into code (vite: 4 KiB).
+import trainingStep from "./project/net.js";
 
 const execute = promisify(execFile);
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -27,16 +31,21 @@ interface Answer {
   readonly losses: readonly number[];
   readonly error: string;
   readonly report: Report;
+  /** Of `models.js`. */
+  readonly scores?: readonly number[];
+  readonly before?: Answer;
+  readonly same?: boolean;
 }
 
-/** A training step whose weights are larger than what bundlers put into code (vite: 4 KiB), and whose modules are of all four variants. */
-function trainingStep() {
-  return trainStep(nn.sequential(nn.Linear(48, 48), nn.ReLU()), {
-    inputs: { x: ["n", 48] },
-    targets: { t: ["n", 48] },
-    loss: losses.mse(),
-    optimizer: optim.SGD({ lr: 0.1 }),
-  });
+const scores = (op: string): Uint8Array =>
+  exportOnnx(
+    parseGraph(`graph @scores(%x: f32[3]) -> (y: f32[3]) {\n  %0: f32[3] = ${op} %x\n  return %0\n}`, "scores"),
+  );
+
+/** What a page tells; null where it says nothing. */
+async function told(page: Page): Promise<Answer> {
+  const attribute = await page.waitForSelector("html[data-answer]", { state: "attached" }).catch(() => null);
+  return JSON.parse((await attribute?.getAttribute("data-answer")) ?? "null");
 }
 
 /** Files of a folder by their paths in it. */
@@ -60,6 +69,10 @@ describe.skipIf(obstacle !== null)("the published package", () => {
     await execute("tar", ["-xzf", filename], { cwd: folder });
     await mkdir(join(folder, "node_modules"));
     await rename(join(folder, "package"), join(folder, "node_modules/wasmith"));
+    const { dependencies } = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
+    // esbuild reads models in TypeScript.
+    for (const name of [...Object.keys(dependencies), "esbuild"])
+      await symlink(join(root, "node_modules", name), join(folder, "node_modules", name));
     artifact = await compile(trainingStep(), { name: "net" });
     browser = await startBrowser();
     const session = await load(await compile(trainingStep(), { name: "net" }));
@@ -74,54 +87,109 @@ describe.skipIf(obstacle !== null)("the published package", () => {
     await rm(folder, { recursive: true, force: true });
   });
 
-  /** A project with the model in it. */
-  async function projectOf(name: string, options: Parameters<Artifact["write"]>[1] = {}): Promise<string> {
+  /** A project with the model in it, and one that is not compiled yet. */
+  async function projectOf(
+    name: string,
+    { entry = "main.js", ...options }: Parameters<Artifact["write"]>[1] & { readonly entry?: string } = {},
+  ): Promise<string> {
     const project = join(folder, name);
     await cp(join(here, "project"), project, { recursive: true });
+    const page = await readFile(join(project, "index.html"), "utf8");
+    await writeFile(join(project, "index.html"), page.replace("main.js", entry));
+    await writeFile(join(project, "package.json"), `{ "type": "module", "private": true }\n`);
+    const scores = parseGraph(
+      "graph @scores(%x: f32[3]) -> (y: f32[3]) {\n  %0: f32[3] = neg %x\n  return %0\n}",
+      "test",
+    );
+    await writeFile(join(project, "scores.onnx"), exportOnnx(scores));
     await artifact.write(join(project, "model"), options);
     return project;
   }
 
+  const build = (project: string, bundler: string, ...args: readonly string[]) =>
+    execute(process.execPath, [join(here, "build", `${bundler}.mjs`), ...args], { cwd: project });
+
   /** Opens a page of these files and awaits what it tells. */
-  async function expectAnswer(files: ReadonlyMap<string, Uint8Array>, path = "index.html"): Promise<void> {
+  async function answerOf(files: ReadonlyMap<string, Uint8Array>, path = "index.html"): Promise<Answer> {
     // Chromium asks for an icon of its own accord.
     const site = await serve({ files: new Map([...files, ["/favicon.ico", new Uint8Array()]]) });
     const page = await browser.newPage();
-    const told: string[] = [];
-    page.on("console", (message) => told.push(message.text()));
-    page.on("pageerror", (error) => told.push(String(error)));
-    page.on("requestfailed", (request) => told.push(`${request.url()} failed`));
-    page.on("response", (response) => response.ok() || told.push(`${response.status()} ${response.url()}`));
+    const heard: string[] = [];
+    page.on("console", (message) => heard.push(message.text()));
+    page.on("pageerror", (error) => heard.push(String(error)));
+    page.on("requestfailed", (request) => heard.push(`${request.url()} failed`));
+    page.on("response", (response) => response.ok() || heard.push(`${response.status()} ${response.url()}`));
     page.setDefaultTimeout(20_000);
     try {
       await page.goto(site.url + path);
-      const attribute = await page.waitForSelector("html[data-answer]", { state: "attached" }).catch(() => null);
-      const answer: Answer = JSON.parse((await attribute?.getAttribute("data-answer")) ?? "null");
-      expect({ told, answer }).toMatchObject({ told: [], answer: { report: { threads: 2, notes: [] } } });
-      expect(answer.report.variant).toMatch(/-threads$/);
-      // Relaxed SIMD may round otherwise.
-      for (const what of ["output", "losses"] as const)
-        for (const [i, value] of answer[what].entries()) expect(value).toBeCloseTo(expected[what][i]!, 5);
-      expect(answer.error).toMatch(/input "X": the model has no such input/);
+      const answer = await told(page);
+      expect({ heard, answer }).toMatchObject({ heard: [], answer: { report: { threads: 2, notes: [] } } });
+      expectRight(answer);
+      return answer;
     } finally {
       await page.close();
       site.close();
     }
   }
 
+  function expectRight(answer: Answer): void {
+    expect(answer).toMatchObject({ report: { variant: expect.stringMatching(/-threads$/) } });
+    // Relaxed SIMD may round otherwise.
+    for (const what of ["output", "losses"] as const)
+      for (const [i, value] of answer[what].entries()) expect(value).toBeCloseTo(expected[what][i]!, 5);
+    expect(answer.error).toMatch(/input "X": the model has no such input/);
+  }
+
   it.each(["vite", "webpack", "rspack", "rollup"])("is bundled by %s", async (bundler) => {
     const project = await projectOf(bundler);
-    await execute(process.execPath, [join(here, "build", `${bundler}.mjs`)], { cwd: project });
-    await expectAnswer(await filesIn(join(project, "out")));
+    await build(project, bundler);
+    await answerOf(await filesIn(join(project, "out")));
+  });
+
+  it.each(["vite", "webpack", "rspack", "rollup", "esbuild"])("compiles models for %s", async (bundler) => {
+    const project = await projectOf(`${bundler}-plugin`, { entry: "models.js" });
+    const { stdout } = await build(project, bundler, "models.js", "plugin");
+    expect(stdout).toMatch(/scores\.onnx: simd128 .+ gzipped\), .+, weights/);
+    const answer = await answerOf(await filesIn(join(project, "out")));
+    expectRight(answer.before!);
+    expect(answer.scores).toEqual([-1, -2, -3]);
+    expect(answer.same).toBe(true);
+    expect(await readFile(join(project, "scores.d.onnx.ts"), "utf8")).toMatch(
+      /"x": Tensor<"f32"[\s\S]+export default load;/,
+    );
+  });
+
+  it("compiles a model anew while vite serves it", async () => {
+    const project = await projectOf("vite-serve", { entry: "models.js" });
+    const server = spawn(process.execPath, [join(here, "build/vite-serve.mjs"), "models.js", "plugin"], {
+      cwd: project,
+    });
+    const page = await browser.newPage();
+    try {
+      const url = await new Promise<string>((resolve, reject) => {
+        server.stdout.once("data", (data) => resolve(String(data).trim()));
+        server.stderr.once("data", (data) => reject(new Error(String(data))));
+        server.once("exit", (code) => reject(new Error(`it ended with ${code}`)));
+      });
+      await page.goto(url);
+      const first = await told(page);
+      expectRight(first);
+      expect(first.scores).toEqual([-1, -2, -3]);
+      await writeFile(join(project, "scores.onnx"), scores("abs"));
+      await page.waitForFunction(() => document.documentElement.dataset.answer?.includes('"scores":[1,2,3]'));
+    } finally {
+      await page.close();
+      server.kill();
+    }
   });
 
   it("is needed by no page and no worker beside a standalone artefact", async () => {
     const files = await filesIn(await projectOf("static", { standalone: true }));
-    await expectAnswer(files);
-    await expectAnswer(files, "worker.html");
+    await answerOf(files);
+    await answerOf(files, "worker.html");
   });
 
   it("is one file with its glue", async () => {
-    await expectAnswer(await filesIn(await projectOf("single", { standalone: true, singleFile: true })));
+    await answerOf(await filesIn(await projectOf("single", { standalone: true, singleFile: true })));
   });
 });

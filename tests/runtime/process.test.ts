@@ -94,18 +94,20 @@ describe.skipIf(!isBuilt)("the built runtime", () => {
     expect(fourth).toBe("true\ntrue true");
   });
 
-  it("goes through a bundler for browsers without a word, and keeps what bundlers look for", async () => {
+  it.each([false, true])("goes through a bundler for browsers without a word (minified: %s)", async (minify) => {
     const entryPoints = [join(root, "dist/runtime.js"), join(root, "dist/worker.js")];
     const { warnings, outputFiles } = await build({
       entryPoints,
       bundle: true,
       format: "esm",
+      minify,
       platform: "browser",
       outdir: folder,
       write: false,
       logLevel: "silent",
     });
     expect(warnings).toEqual([]);
+    // What bundlers look for is there.
     expect(outputFiles[0]!.text).toMatch(/new URL\("\.\/worker\.js", ?import\.meta\.url\)/);
     for (const { text } of outputFiles)
       expect(text).not.toMatch(/\beval\b|new Function|from ?"node:|\bcreateObjectURL\b/);

@@ -1,3 +1,9 @@
 import { build } from "vite";
+import { plugin } from "./from-project.mjs";
 
-await build({ root: process.cwd(), logLevel: "warn", build: { outDir: "out" } });
+await build({
+  root: process.cwd(),
+  logLevel: "warn",
+  build: { outDir: "out" },
+  plugins: plugin ? [plugin.vite()] : [],
+});
