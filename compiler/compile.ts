@@ -45,7 +45,7 @@ import { type Program, type TrainingProgram, type TypedProgram, weightStates } f
 import { readTuning, type Tuning, tunerOf } from "./tune/tuning.js";
 import { version } from "./version.js";
 import { inlinableMath } from "./wasm/math.js";
-import { type WriteOptions, writeArtifact } from "./write.js";
+import { fileNameOf, type WriteOptions, writeArtifact } from "./write.js";
 
 export interface CompileOptions {
   /** Stem of the files and name in the manifest. Default: the graph's name. */
@@ -164,9 +164,6 @@ function isProgram(input: Graph | Program): input is Program {
     hint: "pass what importOnnx, toGraph or trainStep returns",
   });
 }
-
-/** A graph's name as the stem of files: names of imported graphs are what some exporter chose. */
-export const fileNameOf = (name: string): string => name.replace(/[^\w.-]/g, "_").slice(0, 100) || "model";
 
 /**
  * Compiles a graph (inference: entry `main`) or a program. Equal input and options give equal bytes.

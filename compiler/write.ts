@@ -43,6 +43,9 @@ const writeChecks: Checks<WriteOptions> = {
   key: anything,
 };
 
+/** A graph's name as the stem of files: names of imported graphs are what some exporter chose. */
+export const fileNameOf = (name: string): string => name.replace(/[^\w.-]/g, "_").slice(0, 100) || "model";
+
 /** For modules of the runtime that are told which error to make. */
 export const modelError = (where: string, message: string, hint?: string, cause?: unknown): ModelError =>
   new ModelError({ where, message, hint }, { cause });

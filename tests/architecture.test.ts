@@ -45,7 +45,7 @@ const mayImport = ({ file, folder }: Source, target: string): boolean =>
 /** Packages, and where they may be imported. */
 const packages: Readonly<Record<string, readonly string[]>> = {
   // Models are written as users write theirs.
-  wasmith: ["models/"],
+  wasmith: ["models/", "compiler/plugin/client.d.ts"],
   binaryen: ["compiler/wasm/"],
   protobufjs: ["compiler/onnx/"],
   "onnx-proto": ["compiler/onnx/"],

@@ -11,14 +11,7 @@ import { ModelError, type Need, type Problem } from "../../ir/errors.js";
 import type { Graph } from "../../ir/graph.js";
 import type { Tensor } from "../../ir/tensor.js";
 import type { FixedFact, Manifest, OutputForm, Specialization } from "../../runtime/format.js";
-import {
-  type Artifact,
-  type CompileOptions,
-  checkCompileChoices,
-  compile,
-  compileChecks,
-  fileNameOf,
-} from "../compile.js";
+import { type Artifact, type CompileOptions, checkCompileChoices, compile, compileChecks } from "../compile.js";
 import type { FileBytes } from "../onnx/file-bytes.js";
 import { importModel } from "../onnx/import.js";
 import { importChecks, nameProblems } from "../onnx/import-options.js";
@@ -26,6 +19,7 @@ import type { Structure } from "../onnx/importer.js";
 import type { ImportOptions } from "../onnx/inputs.js";
 import { type OnnxModel, readOnnx } from "../onnx/model.js";
 import { type Checks, checkOptions, pick } from "../options.js";
+import { fileNameOf } from "../write.js";
 import {
   type BoundTensor,
   brokenSymbols,

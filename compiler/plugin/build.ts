@@ -6,11 +6,11 @@ import { gzipSync } from "node:zlib";
 import { ModelError } from "../../ir/errors.js";
 import { contentHash } from "../../runtime/encode.js";
 import { bytes } from "../cli/format.js";
-import { type Artifact, compile, fileNameOf } from "../compile.js";
+import type { Artifact } from "../compile.js";
 import type { ExternalData } from "../onnx/external-data.js";
 import type { Program } from "../program.js";
 import { version } from "../version.js";
-import { writeWhole } from "../write.js";
+import { fileNameOf, writeWhole } from "../write.js";
 import {
   type BuiltModel,
   cacheFolderOf,
@@ -83,7 +83,9 @@ async function compiled(request: ModelRequest, options: ModelOptions, cache: str
   const { path, train } = request;
   const source = await readFile(path);
   const name = fileNameOf(basename(path, extname(path)));
-  const made = async (program: Program): Promise<Artifact> => compile(program, { ...options.compile, name });
+  // What is in the cache needs no compiler.
+  const made = async (program: Program): Promise<Artifact> =>
+    (await import("../compile.js")).compile(program, { ...options.compile, name });
   // What code decides is asked anew: nobody knows what it reads.
   if (train || /s$/.test(extname(path))) {
     const artifact = await made(await programOf(request, options));
