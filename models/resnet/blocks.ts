@@ -2,10 +2,11 @@
 
 import { nn, type Value } from "wasmith";
 
-export const conv = (from: number, to: number, kernel: number, stride = 1) =>
+export const conv = (from: number, to: number, kernel: number, stride = 1, dilation = 1) =>
   nn.Conv2d(from, to, kernel, {
     stride,
-    padding: kernel >> 1,
+    padding: dilation * (kernel >> 1),
+    dilation,
     bias: false,
     weightInit: nn.init.kaimingNormal({ mode: "fanOut" }),
   });
@@ -26,11 +27,11 @@ export class BasicBlock extends nn.Module {
   readonly bn2: nn.Layer;
   readonly downsample: nn.Layer | undefined;
 
-  constructor(from: number, width: number, stride: number, norm: Norm = nn.BatchNorm2d) {
+  constructor(from: number, width: number, stride: number, norm: Norm = nn.BatchNorm2d, dilation = 1) {
     super();
-    this.conv1 = conv(from, width, 3, stride);
+    this.conv1 = conv(from, width, 3, stride, dilation);
     this.bn1 = norm(width);
-    this.conv2 = conv(width, width, 3);
+    this.conv2 = conv(width, width, 3, 1, dilation);
     this.bn2 = norm(width);
     this.downsample = shortcut(from, width, stride, norm);
   }
@@ -53,12 +54,12 @@ export class Bottleneck extends nn.Module {
   readonly bn3: nn.Layer;
   readonly downsample: nn.Layer | undefined;
 
-  constructor(from: number, width: number, stride: number, norm: Norm = nn.BatchNorm2d) {
+  constructor(from: number, width: number, stride: number, norm: Norm = nn.BatchNorm2d, dilation = 1) {
     super();
     const to = width * Bottleneck.expansion;
     this.conv1 = conv(from, width, 1);
     this.bn1 = norm(width);
-    this.conv2 = conv(width, width, 3, stride);
+    this.conv2 = conv(width, width, 3, stride, dilation);
     this.bn2 = norm(width);
     this.conv3 = conv(width, to, 1);
     this.bn3 = norm(to);

@@ -18,9 +18,11 @@ export interface TrunkOptions {
   /** For small pictures: 3×3 without a stride in front. */
   readonly small?: boolean;
   readonly norm?: Norm;
+  /** So many of the last stages keep the size of maps: their windows are spread instead, twice as wide from stage to stage. */
+  readonly dilated?: 0 | 1 | 2;
 }
 
-/** Maps of strides 4, 8, 16 and 32. */
+/** Maps of strides 4, 8, 16 and 32, or less where stages are dilated. */
 export type Maps = readonly [Value, Value, Value, Value];
 
 /** All but the last layer. */
@@ -42,16 +44,26 @@ abstract class Stages<O> extends nn.Module<readonly [x: Value], O> {
     width = 64,
     small = false,
     norm = nn.BatchNorm2d,
+    dilated = 0,
   }: TrunkOptions) {
     super();
     this.channels = depths.map((_, stage) => (width << stage) * Block.expansion);
-    const stage = (index: 0 | 1 | 2 | 3) =>
-      nn.sequential(
-        ...Array.from({ length: depths[index] }, (_, i) => {
-          const from = i > 0 ? this.channels[index]! : index > 0 ? this.channels[index - 1]! : width;
-          return new Block(from, width << index, i === 0 && index > 0 ? 2 : 1, norm);
-        }),
+    const dilation = (stage: number) => 1 << Math.max(0, stage + dilated - 3);
+    const stage = (index: 0 | 1 | 2 | 3) => {
+      const stride = index === 0 || dilation(index) > 1 ? 1 : 2;
+      const first = new Block(
+        index > 0 ? this.channels[index - 1]! : width,
+        width << index,
+        stride,
+        norm,
+        dilation(index - 1),
       );
+      const others = Array.from(
+        { length: depths[index] - 1 },
+        () => new Block(this.channels[index]!, width << index, 1, norm, dilation(index)),
+      );
+      return nn.sequential(first, ...others);
+    };
     this.conv1 = small ? conv(inputs, width, 3) : conv(inputs, width, 7, 2);
     this.bn1 = norm(width);
     this.maxpool = nn.MaxPool2d(3, { stride: 2, padding: 1 });
