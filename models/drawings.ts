@@ -1,6 +1,7 @@
 /** Drawings of what a model computes, as SVG files. */
 
-const escaped = (text: string) => text.replace(/[&<>]/g, (c) => `&#${c.charCodeAt(0)};`);
+/** Text of an SVG element. */
+export const escaped = (text: string) => text.replace(/[&<>]/g, (c) => `&#${c.charCodeAt(0)};`);
 
 /** Weights [rows, columns] as squares, the larger the darker, between the tokens that they connect. */
 export function attentionMap(

@@ -36,3 +36,6 @@ export function grid(
   }
   return encode({ width: w, height: h, data, channels, depth: 8 });
 }
+
+/** A PNG file as an address, for documents that hold their pictures. */
+export const embedded = (png: Uint8Array): string => `data:image/png;base64,${Buffer.from(png).toString("base64")}`;
