@@ -16,7 +16,7 @@ import { Tensor } from "./tensor.js";
 export type FeedsType = Readonly<Record<string, OnnxValue | undefined>>;
 /** Wanted outputs by name: null, or a tensor that the result is written to. */
 export type FetchesType = Readonly<Record<string, OnnxValue | null>>;
-export type ReturnType = Record<string, OnnxValue>;
+type Results = Record<string, OnnxValue>;
 
 /** Where a model's runs happen. */
 export interface Engine {
@@ -70,7 +70,7 @@ export class Handler {
   }
 
   /** @throws ModelError naming inputs that do not fit, or what can't be compiled or run */
-  async run(feeds: FeedsType, fetches: FetchesType, options: RunOptions = {}): Promise<ReturnType> {
+  async run(feeds: FeedsType, fetches: FetchesType, options: RunOptions = {}): Promise<Results> {
     checkRunOptions(options);
     const given: Record<string, ModelFeeds[string]> = {};
     for (const [name, value] of Object.entries(feeds)) if (value !== undefined) given[name] = feedOf(name, value);

@@ -17,8 +17,8 @@ import { Tensor } from "./tensor.js";
 export type { OnnxValue } from "./convert.js";
 export type { Env, Progress, WasmithFlags } from "./env.js";
 export type { ValueMetadata } from "./face.js";
-export type { FeedsType, FetchesType, ReturnType } from "./handler.js";
 export type { ExternalFile, ModelFile, RunOptions, SessionOptions, WasmithOptions } from "./options.js";
+export type { TensorLocation, TypedTensor } from "./tensor.js";
 export type { TensorData, TensorDataOf, TensorType } from "./types.js";
 export { env, InferenceSession, Tensor };
 

@@ -1,10 +1,17 @@
 /** onnxruntime's `InferenceSession`. */
 
+import type { OnnxValue } from "./convert.js";
 import { createHandler } from "./create.js";
-import type { ValueMetadata } from "./face.js";
-import type { FeedsType, FetchesType, Handler, ReturnType } from "./handler.js";
-import type { RunOptions, SessionOptions } from "./options.js";
+import type * as face from "./face.js";
+import type { FeedsType as FeedsOf, FetchesType as FetchesOf, Handler } from "./handler.js";
+import type * as options from "./options.js";
 import { Tensor } from "./tensor.js";
+
+type RunOptions = options.RunOptions;
+type SessionOptions = options.SessionOptions;
+type ValueMetadata = face.ValueMetadata;
+/** Outputs by name; of a model with sequences or optionals, arrays of tensors and null as well. */
+type ReturnType = Record<string, Tensor>;
 
 const isOptions = (value: unknown): value is object => typeof value === "object" && value !== null;
 
@@ -64,11 +71,11 @@ export class InferenceSession {
    * result is written to. Default: all.
    * @throws Error, TypeError or RangeError as onnxruntime where arguments are wrong; ModelError naming inputs that do not fit
    */
-  run(feeds: FeedsType, options?: RunOptions): Promise<ReturnType>;
-  run(feeds: FeedsType, fetches: FetchesType | readonly string[], options?: RunOptions): Promise<ReturnType>;
+  run(feeds: FeedsOf, options?: RunOptions): Promise<ReturnType>;
+  run(feeds: FeedsOf, fetches: FetchesOf | readonly string[], options?: RunOptions): Promise<ReturnType>;
   async run(
-    feeds: FeedsType,
-    second?: FetchesType | readonly string[] | RunOptions,
+    feeds: FeedsOf,
+    second?: FetchesOf | readonly string[] | RunOptions,
     third?: RunOptions,
   ): Promise<ReturnType> {
     if (!isOptions(feeds) || feeds instanceof Tensor || Array.isArray(feeds))
@@ -79,11 +86,12 @@ export class InferenceSession {
     for (const name of this.inputNames)
       if (feeds[name] === undefined && !this.#handler.isOptional(name))
         throw new Error(`input '${name}' is missing in 'feeds'.`);
-    return this.#handler.run(
+    const results = await this.#handler.run(
       feeds,
       fetches ?? Object.fromEntries(this.outputNames.map((name) => [name, null])),
       options,
     );
+    return results as ReturnType;
   }
 
   /** Ends the session's threads and gives its memory back. */
@@ -104,18 +112,18 @@ export class InferenceSession {
   #arguments(
     second: unknown,
     third: unknown,
-  ): { readonly fetches: FetchesType | undefined; readonly options: RunOptions } {
+  ): { readonly fetches: FetchesOf | undefined; readonly options: RunOptions } {
     if (second === undefined) return { fetches: undefined, options: {} };
     if (second === null) throw new TypeError("Unexpected argument[1]: cannot be null.");
     if (typeof second !== "object") throw new TypeError("Unexpected argument[1]: must be 'fetches' or 'options'.");
     if (second instanceof Tensor) throw new TypeError("'fetches' cannot be a Tensor");
-    const fetches = Array.isArray(second) ? this.#named(second) : this.#picked(second as FetchesType);
+    const fetches = Array.isArray(second) ? this.#named(second) : this.#picked(second as FetchesOf);
     if (!fetches) return { fetches, options: second };
     if (third !== undefined && !isOptions(third)) throw new TypeError("'options' must be an object.");
     return { fetches, options: third ?? {} };
   }
 
-  #named(names: readonly unknown[]): FetchesType {
+  #named(names: readonly unknown[]): FetchesOf {
     if (names.length === 0) throw new TypeError("'fetches' cannot be an empty array.");
     for (const name of names) {
       if (typeof name !== "string") throw new TypeError("'fetches' must be a string array or an object.");
@@ -125,7 +133,7 @@ export class InferenceSession {
   }
 
   /** Outputs that an object names; undefined where it names none, and so is one of options. */
-  #picked(object: FetchesType): FetchesType | undefined {
+  #picked(object: FetchesOf): FetchesOf | undefined {
     const picked = this.outputNames.filter(
       (name) => Object.hasOwn(object, name) && (object[name] === null || object[name] instanceof Tensor),
     );
@@ -146,4 +154,19 @@ function partOf(buffer: ArrayBufferLike, offset: number, given: unknown): Uint8A
   if (!Number.isSafeInteger(length)) throw new RangeError("'byteLength' must be an integer.");
   if (length <= 0 || length > rest) throw new RangeError(`'byteLength' is out of range (0, ${rest}].`);
   return new Uint8Array(buffer as ArrayBuffer, offset, length);
+}
+
+/** onnxruntime's names of these types. */
+export declare namespace InferenceSession {
+  type OnnxValueMapType = Readonly<Record<string, OnnxValue>>;
+  type NullableOnnxValueMapType = FetchesOf;
+  type FeedsType = FeedsOf;
+  type FetchesType = FetchesOf | readonly string[];
+  type ReturnType = Record<string, Tensor>;
+  type SessionOptions = options.SessionOptions;
+  type ExecutionProviderConfig = NonNullable<options.SessionOptions["executionProviders"]>[number];
+  type RunOptions = options.RunOptions;
+  type ValueMetadata = face.ValueMetadata;
+  type TensorValueMetadata = Extract<face.ValueMetadata, { isTensor: true }>;
+  type NonTensorValueMetadata = Extract<face.ValueMetadata, { isTensor: false }>;
 }

@@ -181,3 +181,14 @@ export class Tensor<T extends TensorType = TensorType> {
       : new Tensor<T>(this.type, data, dims);
   }
 }
+
+/** onnxruntime's names of these types. */
+export declare namespace Tensor {
+  type Type = TensorType;
+  type DataTypeMap = { [T in TensorType]: TensorDataOf<T> };
+  type DataType = TensorData;
+  type ElementType = TensorData[number];
+  type DataLocation = TensorLocation;
+}
+
+export type TypedTensor<T extends TensorType> = Tensor<T>;
