@@ -7,6 +7,8 @@ import type { CompiledModel } from "./face.js";
 import type { CompileJob } from "./ort-compiler.js";
 
 export type WorkerReply =
+  /** It listens: what is sent to a worker of a page before that is lost. */
+  | { readonly kind: "ready" }
   | ({ readonly kind: "stage" } & Progress)
   | { readonly kind: "compiled"; readonly compiled: CompiledModel }
   | {
@@ -47,6 +49,12 @@ interface Compiler {
   hold(isBusy: boolean): void;
 }
 
+/** What becomes of a worker's messages. */
+interface Listener {
+  readonly received: (reply: WorkerReply) => void;
+  readonly lost: (why: unknown) => void;
+}
+
 interface Task {
   readonly job: CompileJob;
   readonly onProgress: CompileWhere["onProgress"];
@@ -62,8 +70,19 @@ let timer: ReturnType<typeof setTimeout> | undefined;
 function send(task: Task, workerUrl: CompileWhere["workerUrl"]): void {
   tasks.push(task);
   clearTimeout(timer);
-  compiler ??= (isNode ? nodeWorker : webWorker)(workerUrl);
+  compiler ??= started(workerUrl);
   if (tasks.length === 1) next();
+}
+
+/** A worker that listens. */
+function started(workerUrl: CompileWhere["workerUrl"]): Promise<Compiler> {
+  return new Promise((resolve, reject) => {
+    const starting = (isNode ? nodeWorker : webWorker)(workerUrl, {
+      received: (reply) => (reply.kind === "ready" ? starting.then(resolve) : received(reply)),
+      lost,
+    });
+    starting.catch(reject);
+  });
 }
 
 function next(): void {
@@ -83,7 +102,7 @@ function next(): void {
   (timer as { unref?: () => void }).unref?.();
 }
 
-function received(reply: WorkerReply): void {
+function received(reply: Exclude<WorkerReply, { kind: "ready" }>): void {
   const [task] = tasks;
   if (reply.kind === "stage") {
     task?.onProgress?.({ stage: reply.stage, milliseconds: reply.milliseconds });
@@ -114,7 +133,7 @@ function errorOf({ name, message, problems, stack }: Extract<WorkerReply, { kind
   return Object.assign(new Error(message), { name, ...(stack === undefined ? {} : { stack }) });
 }
 
-async function nodeWorker(url: URL | string | undefined): Promise<Compiler> {
+async function nodeWorker(url: URL | string | undefined, { received, lost }: Listener): Promise<Compiler> {
   const { Worker } = await importModule<typeof import("node:worker_threads")>("node:worker_threads");
   // Options of the process (--input-type, loaders) are not meant for the worker.
   const worker = new Worker(new URL(url ?? "./ort-worker.js", import.meta.url), { execArgv: [] });
@@ -130,7 +149,7 @@ async function nodeWorker(url: URL | string | undefined): Promise<Compiler> {
   };
 }
 
-async function webWorker(url: URL | string | undefined): Promise<Compiler> {
+async function webWorker(url: URL | string | undefined, { received, lost }: Listener): Promise<Compiler> {
   // Bundlers look for exactly the second expression.
   const worker = url
     ? new Worker(url, { type: "module" })

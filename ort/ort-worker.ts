@@ -41,3 +41,4 @@ listen((job) => {
       ),
   );
 });
+reply({ kind: "ready" }, []);

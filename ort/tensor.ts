@@ -1,6 +1,14 @@
 /** onnxruntime's tensors. */
 
 import {
+  dataUrlOf,
+  type FromImageOptions,
+  type ImageSource,
+  pixelsOf,
+  planesOfImage,
+  type ToImageOptions,
+} from "./image.js";
+import {
   type ArrayConstructor,
   arrayOf,
   float16Array,
@@ -150,6 +158,22 @@ export class Tensor<T extends TensorType = TensorType> {
     dims: readonly number[] = [data.length],
   ): Tensor<T> {
     return new Tensor<T>({ location: "cpu-pinned", type, data: data as NumericData, dims });
+  }
+
+  /** A picture as f32 [1, channels, height, width], in pages and their workers. @throws Error where it can't be read */
+  static async fromImage(image: ImageSource, options?: FromImageOptions): Promise<Tensor<"float32">> {
+    const { data, dims } = await planesOfImage(image, options);
+    return new Tensor<"float32">("float32", data, dims);
+  }
+
+  /** The tensor [1, channels, height, width] as pixels, in pages and their workers. */
+  toImageData(options?: ToImageOptions): ImageData {
+    return pixelsOf(this.data as ArrayLike<number>, this.dims, options);
+  }
+
+  /** The same as the address of a picture, in pages. */
+  toDataURL(options?: ToImageOptions): string {
+    return dataUrlOf(this.toImageData(options));
   }
 
   /** The elements. @throws Error after `dispose` */
