@@ -40,7 +40,7 @@ export function components(pixels: ArrayLike<number>, size: number): [number, nu
 }
 
 /** What a box holds, stretched to side × side, and 1 for the bias. */
-function stretched(pixels: ArrayLike<number>, size: number, box: readonly [number, number, number, number]) {
+export function stretched(pixels: ArrayLike<number>, size: number, box: readonly [number, number, number, number]) {
   const [left, top, right, bottom] = box;
   const values = new Float64Array(side * side + 1).fill(1);
   for (let i = 0; i < side * side; i++) {
