@@ -180,7 +180,9 @@ export async function train(session: Session, { epochs, report }: TrainRun) {
   const batches = dataset(labelled)
     .shuffle({ seed: 2 })
     .batch(25, { pad: { tokens: 0 }, dtypes: { y: "i32" } });
-  for (let round = 0; round < rounds; round++)
+  // A short pre-training is followed by a short tuning.
+  const toGo = Math.min(rounds, 8 * epochs);
+  for (let round = 0; round < toGo; round++)
     for await (const batch of batches.epoch(round)) await session.run(batch, { entry: "tune" });
 }
 

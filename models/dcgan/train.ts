@@ -14,9 +14,11 @@ const D = discriminator(small);
 /** The mean of the generator's weights over the last hundreds of steps, which makes better pictures: the game itself goes in circles. */
 const average = generator(small);
 
-export const fit = { epochs: 8, batchSize: 50 };
+/** Rounds of 50 steps, of which four see all digits once. */
+export const fit = { epochs: 32, batchSize: 50 };
+const stepsOfRound = 50;
 /** Steps in all. */
-const steps = fit.epochs * (10_000 / fit.batchSize);
+const steps = fit.epochs * stepsOfRound;
 
 /**
  * Two time scales: the discriminator learns faster than the generator, so that one step of each is enough.
@@ -68,20 +70,23 @@ const dcganProgram = program(
 export default dcganProgram;
 type Session = SessionOf<typeof dcganProgram>;
 
-export async function train(session: Session, { epochs, seed, report }: TrainRun) {
+export async function train(session: Session, { epochs: rounds, seed, report }: TrainRun) {
   const digits = dataset(await smallDigits("train"));
   const batches = digits.shuffle({ seed }).batch(fit.batchSize, { dtypes: { y: "i32" } });
-  for (let epoch = 0; epoch < epochs; epoch++) {
-    let figures = { loss: 0, discriminator: 0 };
-    for await (const batch of batches.epoch(epoch)) {
-      const { loss, discriminator } = numbers(await session.run(batch, { entry: "learn" }));
-      // Of the last hundred steps or so.
-      figures = {
-        loss: 0.99 * figures.loss + 0.01 * loss!,
-        discriminator: 0.99 * figures.discriminator + 0.01 * discriminator!,
-      };
-    }
-    await report(figures);
+  let sums = { loss: 0, discriminator: 0 };
+  let step = 0;
+  for await (const batch of batches
+    .repeat(rounds)
+    .take(rounds * stepsOfRound)
+    .epoch(0)) {
+    const { loss, discriminator } = numbers(await session.run(batch, { entry: "learn" }));
+    sums = {
+      loss: sums.loss + loss! / stepsOfRound,
+      discriminator: sums.discriminator + discriminator! / stepsOfRound,
+    };
+    if (++step % stepsOfRound > 0) continue;
+    await report(sums);
+    sums = { loss: 0, discriminator: 0 };
   }
 }
 

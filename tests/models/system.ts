@@ -7,7 +7,9 @@ export interface Reduced {
   readonly epochs: number;
   /** Samples to learn from, of data sets that can be cut; default: all. */
   readonly samples?: number;
-  /** What the goal's figure reaches so, from the side of the goal. */
+  /** The figure that tells whether it learns, better the larger it is; default: the goal's. For goals that say nothing so early. */
+  readonly figure?: string;
+  /** What the figure reaches so, from the side of the goal: what the untrained system misses. */
   readonly reaches: number;
 }
 

@@ -1,6 +1,7 @@
 import type { System } from "../system.js";
 
 export default {
-  reduced: { epochs: 3, reaches: 0 },
+  // The gap that adaptation closes is a quotient of differences, which is large by chance where nothing has learnt.
+  reduced: { epochs: 1, figure: "accuracy", reaches: 0.3 },
   exported: [{ entry: "predict" }],
 } satisfies System;
