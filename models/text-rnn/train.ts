@@ -5,11 +5,13 @@ import { lines, texts } from "./data.js";
 import { classifier } from "./program.js";
 
 const all = await lines(new URL("./data/sentences.tsv.gz", import.meta.url), ([, label]) => Number(label), 1);
-export const { training: dataset, validation, vocabulary } = await texts(all, 600, 32);
+const held = 600;
+const batchSize = 32;
+export const { training: dataset, validation, vocabulary } = await texts(all, held, batchSize);
 export const fit = { epochs: 14 };
 export const goal: Goal = {
   figure: "accuracy",
-  atLeast: 0.8,
-  baseline: { name: "logistic regression over tf-idf of words and pairs", value: 0.817 },
+  atLeast: 0.802,
+  baseline: { name: "PyTorch's run of the same program", value: 0.802 },
 };
-export default classifier(vocabulary.size);
+export default classifier(vocabulary.size, fit.epochs * Math.ceil((all.length - held) / batchSize));

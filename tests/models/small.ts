@@ -25,7 +25,7 @@ export async function small(name: ModelName): Promise<Small> {
         label === "spam" ? 1 : 0,
       );
       const { vocabulary, training } = await texts(all.slice(0, 150), 30, 16);
-      const program = classifier(vocabulary.size, { hidden: 16, embedding: 16 });
+      const program = classifier(vocabulary.size, 24, { hidden: 16, embedding: 16 });
       return { program, dataset: training, options: { epochs: 3 } };
     }
   }
