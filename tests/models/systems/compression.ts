@@ -1,6 +1,6 @@
 import type { System } from "../system.js";
 
 export default {
-  reduced: { epochs: 3, reaches: 0.87 },
+  reduced: { epochs: 1, reaches: 0.75 },
   exported: [{ entry: "predict" }],
 } satisfies System;
