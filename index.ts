@@ -14,11 +14,13 @@ export {
   type GraphTrainOptions,
   grad,
   gradients,
+  graph,
   losses,
   metrics,
   nn,
   optim,
   type ProgramOptions,
+  param,
   perSample,
   program,
   type StreamingMetric,
@@ -67,7 +69,7 @@ export * as build from "./ir/build.js";
 export type { Dim } from "./ir/dim.js";
 export type { DType } from "./ir/dtype.js";
 export { InternalError, ModelError, type Problem, VerifyError } from "./ir/errors.js";
-export { type Graph, graph, param, type Shape, type TensorType, type Value } from "./ir/graph.js";
+export type { Graph, Shape, TensorType, Value } from "./ir/graph.js";
 export { parseGraph } from "./ir/graph-parse.js";
 export { printGraph } from "./ir/graph-print.js";
 export { verifyGraph } from "./ir/graph-verify.js";

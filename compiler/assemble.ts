@@ -62,7 +62,8 @@ export interface Assembled {
   readonly plans: readonly { readonly schedule: Schedule; readonly arena: Arena }[];
 }
 
-const variantOf = (id: VariantId): Variant => ({
+/** What emission has to know of a variant. */
+export const variantOf = (id: VariantId): Variant => ({
   simd: id.startsWith("relaxed") ? "relaxed" : "simd128",
   threads: id.endsWith("threads"),
   memory64: isWide(id),

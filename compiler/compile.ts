@@ -17,7 +17,7 @@ import {
   type VariantId,
   variantIds,
 } from "../runtime/format.js";
-import { type Assembled, assemble } from "./assemble.js";
+import { type Assembled, assemble, variantOf } from "./assemble.js";
 import { DebugLog } from "./debug.js";
 import { debugSettings } from "./env.js";
 import { KernelPool } from "./lower/core/kernel-builder.js";
@@ -44,6 +44,7 @@ import { type PresetName, presetNames, presets, presetVariants } from "./presets
 import { type Program, type TrainingProgram, type TypedProgram, weightStates } from "./program.js";
 import { readTuning, type Tuning, tunerOf } from "./tune/tuning.js";
 import { version } from "./version.js";
+import { loadBinaryen, type Optimizer, optimizers } from "./wasm/binaryen.js";
 import { inlinableMath } from "./wasm/math.js";
 import { fileNameOf, type WriteOptions, writeArtifact } from "./write.js";
 
@@ -79,6 +80,11 @@ export interface CompileOptions {
    * another kernel (Winograd's in place of a direct convolution) may round otherwise.
    */
   readonly tuning?: Tuning;
+  /**
+   * `"binaryen"` runs binaryen's passes over the modules, which takes the package binaryen and several times as long. Default `"direct"`: the
+   * code is about as small and as fast without them.
+   */
+  readonly optimizer?: Optimizer;
   /** Told what of the tuning no kernel serves any more. Default: `console.warn`. */
   readonly onWarning?: (text: string) => void;
   /** Time that compiling may take, of the processor where the host tells it (Node, Bun, Deno). Default 300. */
@@ -102,6 +108,7 @@ export const compileChecks: Checks<CompileOptions> = {
   maxMemoryBytes: atLeast(1),
   weights: oneOf(...weightsPolicies),
   tuning: anObject,
+  optimizer: oneOf(...optimizers),
   onWarning: aFunction,
   maxSeconds: seconds,
   skipPasses: listOf(oneOf(...defaultPipeline.map((p) => p.name))),
@@ -234,6 +241,7 @@ export function optimized(input: Graph | Program, options: CompileOptions, debug
   return {
     async build({ tuner, variants }) {
       const stages = { ...passed };
+      const binaryen = options.optimizer === "binaryen" ? await loadBinaryen() : undefined;
       // Shared, so that the names of kernels and epilogues are unique in the module.
       const pool = new KernelPool();
       const choice = tuner ? { tuner } : {};
@@ -243,7 +251,7 @@ export function optimized(input: Graph | Program, options: CompileOptions, debug
       const template = program.training?.fit?.predict
         ? spent(stages, "template", () => onnxTemplate(program))
         : undefined;
-      const assembled = spent(stages, "emit", () =>
+      const emitted = spent(stages, "emit", () =>
         assemble(schedules, program, {
           name,
           variants:
@@ -256,10 +264,21 @@ export function optimized(input: Graph | Program, options: CompileOptions, debug
           ...(template ? { template } : {}),
         }),
       );
+      const assembled =
+        binaryen === undefined ? emitted : spent(stages, "optimize", () => withModules(emitted, binaryen));
       debug.assembled(assembled);
       return artifactOf(assembled, stages, options.preset ? presets[options.preset].write : {});
     },
   };
+}
+
+/** With what `optimize` makes of each module. */
+function withModules(
+  { wasm, ...rest }: Assembled,
+  optimize: (bytes: Uint8Array, variant: ReturnType<typeof variantOf>) => Uint8Array,
+): Assembled {
+  const modules = Object.entries(wasm) as [VariantId, Uint8Array][];
+  return { ...rest, wasm: Object.fromEntries(modules.map(([id, bytes]) => [id, optimize(bytes, variantOf(id))])) };
 }
 
 /** Times stages, whose sum may take as long as the options say. */

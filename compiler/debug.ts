@@ -11,10 +11,11 @@ import { printGraph } from "../ir/graph-print.js";
 import { printLoopFunction } from "../ir/loop-print.js";
 import type { Trace } from "../passes/pass.js";
 import { type PassEvent, type PassFailure, passSummary } from "../passes/pipeline.js";
+import { importModule } from "../runtime/platform.js";
 import type { Assembled } from "./assemble.js";
 import type { DebugSettings } from "./env.js";
 import { planText } from "./plan/text.js";
-import { toWat } from "./wasm/module.js";
+import { toWat } from "./wasm/text.js";
 
 /** Constants longer than this are cut short on the terminal. Files hold them in full. */
 const shown = 16;
@@ -77,8 +78,8 @@ export class DebugLog {
   async flush(): Promise<void> {
     const { dump } = this.#settings;
     if (dump === undefined || this.#files.length === 0) return;
-    const { mkdir, writeFile } = await import("node:fs/promises");
-    const { join } = await import("node:path");
+    const { mkdir, writeFile } = await importModule<typeof import("node:fs/promises")>("node:fs/promises");
+    const { join } = await importModule<typeof import("node:path")>("node:path");
     await mkdir(dump, { recursive: true });
     for (const f of this.#files) await writeFile(join(dump, f.name), f.text);
   }

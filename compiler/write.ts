@@ -13,6 +13,7 @@ import {
 import type { EncryptedFile, ModelKey } from "../runtime/encryption.js";
 import { diskError, writeTogether, writeWhole as writeWholeFile } from "../runtime/files.js";
 import type { ArtifactParts, ByteParts } from "../runtime/format.js";
+import { importModule } from "../runtime/platform.js";
 import { aBoolean, anything, type Checks, checkOptions } from "./options.js";
 import { version } from "./version.js";
 
@@ -70,7 +71,7 @@ export async function writeArtifact(
       hint: "add singleFile: true",
     });
   const { name } = parts.manifest;
-  const { fileURLToPath } = await import("node:url");
+  const { fileURLToPath } = await importModule<typeof import("node:url")>("node:url");
   const folder = directory instanceof URL ? fileURLToPath(directory) : directory;
   const runtime = options.standalone ? await writeRuntime(folder, options) : undefined;
   const files = await filesOf(parts, options, runtime);
@@ -99,9 +100,9 @@ async function writeRuntime(folder: string, { key }: WriteOptions): Promise<stri
       message: "an encrypted artefact has no glue, which would import the runtime",
       hint: "leave it out, and load the artefact with the runtime and the key",
     });
-  const { createRequire } = await import("node:module");
-  const { readFile } = await import("node:fs/promises");
-  const { dirname, join } = await import("node:path");
+  const { createRequire } = await importModule<typeof import("node:module")>("node:module");
+  const { readFile } = await importModule<typeof import("node:fs/promises")>("node:fs/promises");
+  const { dirname, join } = await importModule<typeof import("node:path")>("node:path");
   const built = dirname(createRequire(import.meta.url).resolve("wasmith/runtime"));
   const list = await readFile(join(built, runtimeList), "utf8").catch((cause) => {
     throw diskError(join(built, runtimeList), "read", cause, modelError);
@@ -126,8 +127,8 @@ export async function writeAll(
   files: readonly FileToWrite[],
   isReplaced: (name: string) => boolean = () => false,
 ): Promise<string[]> {
-  const { mkdir } = await import("node:fs/promises");
-  const { join } = await import("node:path");
+  const { mkdir } = await importModule<typeof import("node:fs/promises")>("node:fs/promises");
+  const { join } = await importModule<typeof import("node:path")>("node:path");
   try {
     await mkdir(folder, { recursive: true });
   } catch (cause) {

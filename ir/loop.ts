@@ -1,7 +1,7 @@
 /**
  * Loop IR: what a kernel DOES. One level above WebAssembly: typed, explicit about memory, vector lanes and accumulators.
  *
- * A `LoopFunction` is a list of statements over one linear memory. Nothing here knows graphs, shapes, layers or binaryen. Scalars live
+ * A `LoopFunction` is a list of statements over one linear memory. Nothing here knows graphs, shapes, layers or opcodes. Scalars live
  * in four kinds of register (i32 i64 f32 f64), addresses in a fifth (`ptr`), which is as wide as the memory of the variant asks for, and
  * 128-bit vectors in typed lanes; how an element is *stored* is the separate type `Elem`, so that an f16 tensor computes in f32 registers.
  *

@@ -12,8 +12,8 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const folders = ["ir", "passes", "compiler", "runtime", "ort", "models"] as const;
 type Folder = (typeof folders)[number];
 
-/** The artefact format, and how its files are written, as the compiler may use it. */
-const format = ["format", "encode", "container", "stream", "safetensors", "files", "encryption"].map(
+/** The artefact format, how its files are written, and how modules are imported that are in Node only, as the compiler may use them. */
+const format = ["format", "encode", "container", "stream", "safetensors", "files", "encryption", "platform"].map(
   (name) => `runtime/${name}.ts`,
 );
 
@@ -47,8 +47,6 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   // Models are written as users write theirs.
   wasmith: ["models/", "compiler/plugin/client.d.ts"],
   binaryen: ["compiler/wasm/"],
-  protobufjs: ["compiler/onnx/"],
-  "onnx-proto": ["compiler/onnx/"],
   commander: ["compiler/cli/"],
   "cli-progress": ["compiler/cli/"],
   picocolors: ["compiler/cli/"],

@@ -12,6 +12,7 @@ import { readWeights } from "../dsl/weights-file.js";
 import { type WeightsPolicy, weightsPolicies } from "../plan/prepare.js";
 import { type PresetName, presetNames } from "../presets.js";
 import type { Program } from "../program.js";
+import { type Optimizer, optimizers } from "../wasm/binaryen.js";
 import { inferenceGraph, withWeights } from "../weights-given.js";
 import { writeWhole } from "../write.js";
 import { CompileWatch, reportText } from "./compile-report.js";
@@ -30,6 +31,7 @@ export interface CompileFlags {
   readonly maxThreads?: number;
   readonly maxMemory?: number;
   readonly keep?: WeightsPolicy;
+  readonly optimizer?: Optimizer;
 }
 
 export function variantList(text: string): readonly VariantId[] {
@@ -72,6 +74,11 @@ export function withCompileFlags(command: Command): Command {
       new Option("--keep <policy>", "what runs make of weights alone: made once and kept, or in every run").choices(
         weightsPolicies,
       ),
+    )
+    .addOption(
+      new Option("--optimizer <name>", "passes over the modules: none, or binaryen's, if it is installed").choices(
+        optimizers,
+      ),
     );
 }
 
@@ -83,6 +90,7 @@ export function compileOptions(flags: CompileFlags, name: string) {
     ...(flags.preset ? { preset: flags.preset } : {}),
     ...(flags.maxThreads ? { maxThreads: flags.maxThreads } : {}),
     ...(flags.keep ? { weights: flags.keep } : {}),
+    ...(flags.optimizer ? { optimizer: flags.optimizer } : {}),
     ...(flags.maxMemory ? { maxMemoryBytes: flags.maxMemory } : {}),
   };
 }

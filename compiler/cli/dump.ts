@@ -5,7 +5,7 @@ import { printLoopFunction } from "../../ir/loop-print.js";
 import { compile } from "../compile.js";
 import { graphPasses } from "../pipeline.js";
 import { planText } from "../plan/text.js";
-import { toWat } from "../wasm/module.js";
+import { toWat } from "../wasm/text.js";
 import { writeAll } from "../write.js";
 import { type CompileFlags, compileOptions, withCompileFlags } from "./compile.js";
 import { type ImportFlags, withImportFlags } from "./import-flags.js";

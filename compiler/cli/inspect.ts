@@ -12,7 +12,7 @@ import { factText } from "../late/facts.js";
 import { coverage, type OpUse } from "../onnx/coverage.js";
 import { readOnnx } from "../onnx/model.js";
 import { planText } from "../plan/text.js";
-import { toWat } from "../wasm/module.js";
+import { toWat } from "../wasm/text.js";
 import { modelError } from "../write.js";
 import { type CompileFlags, compileOptions, integer, withCompileFlags } from "./compile.js";
 import { bytes, ms, table } from "./format.js";

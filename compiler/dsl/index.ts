@@ -1,5 +1,6 @@
 /** The DSL: models, losses, optimisers and training as graphs. */
 
+export { graph, param } from "./by-hand.js";
 export type { EntryContext, Learning, MinimizeOptions, NamedParameter } from "./entry-context.js";
 export { F } from "./f/guarded.js";
 export { checkpoint, type GradientOptions, grad, gradients, perSample, vjp } from "./gradients.js";

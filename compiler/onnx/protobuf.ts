@@ -1,18 +1,11 @@
 /**
- * ONNX files: bytes ⇄ messages.
- *
- * onnx-proto's static coders (generated code on protobufjs's Reader and Writer: no eval, so it works under a strict
- * content security policy) read and write what ONNX 1.10 knew. This file wraps each of them to
- *  - read and write the newer fields of proto-extension.ts, and keep fields that nobody knows;
- *  - hold every message to its declared length, and depth, message count and value count to budgets;
- *  - give 64-bit integers as number | bigint, exactly.
- * The static coders call one another through the namespace object, so replacing `decode` and `encode` there is enough.
+ * ONNX files: bytes ⇄ messages, by the table of their fields (proto-schema.ts). Fields that it does not know, or whose wire type it does not
+ * expect, are kept as they came. Every message is held to its declared length, and depth, message count and value count to budgets.
  */
-import onnxProto from "onnx-proto";
-import protobuf from "protobufjs/minimal.js";
 import { ModelError } from "../../ir/errors.js";
-import { EXTENSIONS, type ExtensionField } from "./proto-extension.js";
+import { type FieldKind, type ScalarKind, schemas } from "./proto-schema.js";
 import type { Int, MessageName, Messages, ModelProto, Unknowns } from "./proto-types.js";
+import { stringBytes, varintBytes, WireReader, WireWriter, wire } from "./wire.js";
 
 export interface DecodeLimits {
   /** Messages within messages; a subgraph costs 3. */
@@ -25,243 +18,271 @@ export interface DecodeLimits {
 
 export const DEFAULT_DECODE_LIMITS: DecodeLimits = { maxDepth: 100, maxMessages: 4_000_000, maxIntegers: 64_000_000 };
 
-/** protobufjs's Reader, with the types that this file needs of it. */
-interface BaseReader {
-  buf: Uint8Array;
-  pos: number;
-  len: number;
-  tag(): number;
-  uint32(): number;
-  int32(): number;
-  string(): string;
-  bytes(): Uint8Array;
-  skipType(wireType: number, depth?: number, fieldNumber?: number): this;
+interface Field {
+  readonly id: number;
+  readonly name: string;
+  readonly kind: FieldKind;
+  readonly repeated: boolean;
+  readonly alternative: boolean;
+  /** Wire type of one value. */
+  readonly type: number;
+  /** Numbers, whose lists have one tag and length. */
+  readonly packed: boolean;
 }
 
-interface BaseWriter {
-  uint32(value: number): this;
-  int32(value: number): this;
-  int64(value: unknown): this;
-  string(value: string): this;
-  bytes(value: Uint8Array): this;
-  raw(value: Uint8Array): this;
-  fork(): this;
-  ldelim(): this;
-  finish(): Uint8Array;
+type Message = Record<string, unknown> & Unknowns;
+
+interface Schema {
+  readonly name: MessageName;
+  readonly fields: readonly Field[];
+  /** By number. */
+  readonly byId: readonly (Field | undefined)[];
+  /** Makes an empty message, whose prototype has the values of absent fields. */
+  readonly create: new () => Message;
 }
 
-const ReaderBase = protobuf.Reader as unknown as new (bytes: Uint8Array) => BaseReader;
-const WriterBase = protobuf.Writer as unknown as new () => BaseWriter;
+const wireTypes: Readonly<Record<ScalarKind, number>> = {
+  int32: wire.varint,
+  int64: wire.varint,
+  uint64: wire.varint,
+  float: wire.fixed32,
+  double: wire.fixed64,
+  string: wire.delimited,
+  bytes: wire.delimited,
+};
 
-class OnnxReader extends ReaderBase {
-  depth = 0;
-  messages = 0;
-  integers = 0;
-  /** Set when a static decoder met a field that it does not know. */
-  skipped = false;
-  readonly limits: DecodeLimits;
+const isScalar = (kind: FieldKind): kind is ScalarKind => kind in wireTypes;
+
+function schemaOf(name: MessageName): Schema {
+  const fields = Object.entries(schemas[name]).map(([id, [field, kind, alternative]]): Field => {
+    const of = typeof kind === "string" ? kind : kind[0];
+    const type = isScalar(of) ? wireTypes[of] : wire.delimited;
+    const repeated = typeof kind !== "string";
+    return {
+      id: Number(id),
+      name: field,
+      kind: of,
+      repeated,
+      alternative: alternative !== undefined,
+      type,
+      packed: repeated && type !== wire.delimited,
+    };
+  });
+  const byId: Field[] = [];
+  for (const field of fields) byId[field.id] = field;
+  class Message {}
+  for (const field of fields) Object.assign(Message.prototype, { [field.name]: absent(field) });
+  return { name, fields, byId, create: Message as new () => Message & Record<string, unknown> };
+}
+
+/** What reading an absent field gives. */
+function absent({ kind, repeated, alternative }: Field): unknown {
+  if (alternative) return null;
+  if (repeated) return Object.freeze([]);
+  if (kind === "string") return "";
+  if (kind === "bytes") return new Uint8Array(0);
+  return isScalar(kind) ? 0 : null;
+}
+
+const made = new Map<MessageName, Schema>();
+
+function schema(name: MessageName): Schema {
+  const known = made.get(name) ?? schemaOf(name);
+  made.set(name, known);
+  return known;
+}
+
+class Decoder {
+  readonly reader: WireReader;
+  readonly #limits: DecodeLimits;
+  #depth = 0;
+  #messages = 0;
+  #integers = 0;
 
   constructor(bytes: Uint8Array, limits: DecodeLimits) {
-    super(bytes);
-    this.limits = limits;
+    this.reader = new WireReader(bytes);
+    this.#limits = limits;
   }
 
-  private countInteger(): void {
-    if (++this.integers > this.limits.maxIntegers)
-      throw new RangeError(`more than ${this.limits.maxIntegers} integers stored one by one`);
-  }
-
-  override int32(): number {
-    this.countInteger();
-    return super.int32();
-  }
-
-  /** The low and high 32 bits of a varint of at most 10 bytes. */
-  private varint64(): [lo: number, hi: number] {
-    this.countInteger();
-    let lo = 0;
-    let hi = 0;
-    for (let shift = 0; shift < 70; shift += 7) {
-      if (this.pos >= this.len) throw new RangeError(`index out of range: ${this.pos} + 1 > ${this.len}`);
-      const byte = this.buf[this.pos++]!;
-      if (shift < 28) lo |= (byte & 127) << shift;
-      else if (shift === 28) {
-        lo |= (byte & 15) << 28;
-        hi |= (byte & 127) >> 4;
-      } else hi |= (byte & 127) << (shift - 32);
-      if (byte < 128) return [lo >>> 0, hi >>> 0];
-    }
-    throw new RangeError("invalid varint encoding");
-  }
-
-  int64(): Int {
-    const [lo, hi] = this.varint64();
-    const value = (hi | 0) * 2 ** 32 + lo;
-    return Number.isSafeInteger(value) ? value : (BigInt(hi | 0) << 32n) | BigInt(lo);
-  }
-
-  uint64(): Int {
-    const [lo, hi] = this.varint64();
-    const value = hi * 2 ** 32 + lo;
-    return Number.isSafeInteger(value) ? value : (BigInt(hi) << 32n) | BigInt(lo);
-  }
-
-  override skipType(wireType: number, depth?: number, fieldNumber?: number): this {
-    this.skipped = true;
-    return super.skipType(wireType, depth, fieldNumber);
-  }
-}
-
-class OnnxWriter extends WriterBase {
-  override int64(value: Int): this {
-    const bits = BigInt.asUintN(64, BigInt(value));
-    return super.int64({ low: Number(bits & 0xffffffffn) | 0, high: Number(bits >> 32n) | 0, unsigned: false });
-  }
-
-  uint64(value: Int): this {
-    return this.int64(value);
-  }
-}
-
-interface Coder {
-  decode(reader: OnnxReader, length?: number): object;
-  encode(message: object, writer: OnnxWriter): OnnxWriter;
-}
-
-const coders = new Map<MessageName, Coder>();
-
-function coder(name: MessageName): Coder {
-  return coders.get(name)!;
-}
-
-function readFields(name: MessageName, reader: OnnxReader, message: Record<string, unknown> & Unknowns, end: number) {
-  const { known, fields } = EXTENSIONS[name];
-  while (reader.pos < end) {
-    const start = reader.pos;
-    const tag = reader.uint32();
-    const field = fields[tag >>> 3];
-    if (!field || !wireTypeFits(field, tag & 7)) {
-      reader.skipType(tag & 7, 0, tag >>> 3);
-      if (!known.includes(tag >>> 3)) {
+  /** The message that takes the next `length` bytes. */
+  message({ name, byId, create }: Schema, length: number): Message {
+    const { reader } = this;
+    const { end: outer, bytes } = reader;
+    if (length > outer - reader.pos)
+      throw new RangeError(`a ${name} declares ${length} bytes, but ${outer - reader.pos} are left`);
+    if (++this.#depth > this.#limits.maxDepth)
+      throw new RangeError(`messages are nested deeper than ${this.#limits.maxDepth}`);
+    if (++this.#messages > this.#limits.maxMessages)
+      throw new RangeError(`more than ${this.#limits.maxMessages} messages`);
+    const message = new create();
+    reader.end = reader.pos + length;
+    while (reader.pos < reader.end) {
+      const start = reader.pos;
+      const tag = reader.uint32();
+      const type = tag & 7;
+      const field = byId[tag >>> 3];
+      if (field?.packed && type === wire.delimited) this.#packed(field, listIn(message, field));
+      else if (field?.type === type) {
+        const value = this.#value(field.kind);
+        if (field.repeated) listIn(message, field).push(value);
+        else message[field.name] = value;
+      } else {
+        reader.skip(type);
         message.unknownFields ??= [];
-        message.unknownFields.push(reader.buf.subarray(start, reader.pos));
+        message.unknownFields.push(bytes.subarray(start, reader.pos));
       }
-      continue;
     }
-    const list = field.repeated && ownList(message, field.name);
-    if (list && field.kind === "int64" && (tag & 7) === 2) {
-      const stop = reader.uint32() + reader.pos;
-      if (stop > reader.len) throw new RangeError(`index out of range: ${stop} > ${reader.len}`);
-      while (reader.pos < stop) list.push(reader.int64());
-    } else {
-      const value = readValue(field, reader);
-      if (list) list.push(value);
-      else message[field.name] = value;
+    reader.end = outer;
+    this.#depth--;
+    return message;
+  }
+
+  #packed({ kind }: Field, list: unknown[]): void {
+    const { reader } = this;
+    const length = reader.uint32();
+    const stop = reader.pos + length;
+    if (stop > reader.end) throw new RangeError(`index out of range: ${stop} > ${reader.end}`);
+    while (reader.pos < stop) list.push(this.#value(kind));
+  }
+
+  #value(kind: FieldKind): unknown {
+    const { reader } = this;
+    switch (kind) {
+      case "string":
+        return reader.string();
+      case "bytes":
+        return reader.delimited();
+      case "float":
+        return reader.float();
+      case "double":
+        return reader.double();
+      case "int32":
+        this.#countInteger();
+        return reader.int32();
+      case "int64":
+        this.#countInteger();
+        return reader.int64();
+      case "uint64":
+        this.#countInteger();
+        return reader.uint64();
+      default:
+        return this.message(schema(kind), reader.uint32());
     }
+  }
+
+  #countInteger(): void {
+    if (++this.#integers > this.#limits.maxIntegers)
+      throw new RangeError(`more than ${this.#limits.maxIntegers} integers stored one by one`);
   }
 }
 
-function ownList(message: Record<string, unknown>, name: string): unknown[] {
+function listIn(message: Message, { name }: Field): unknown[] {
   if (!Object.hasOwn(message, name)) message[name] = [];
   return message[name] as unknown[];
 }
 
-function wireTypeFits(field: ExtensionField, wireType: number): boolean {
-  if (field.kind === "int32" || field.kind === "int64")
-    return wireType === 0 || (wireType === 2 && field.repeated === true && field.kind === "int64");
-  return wireType === 2;
-}
+class Encoder {
+  /** Bytes of the messages that have been measured. */
+  readonly #sizes = new Map<object, number>();
 
-function readValue(field: ExtensionField, reader: OnnxReader): unknown {
-  switch (field.kind) {
-    case "string":
-      return reader.string();
-    case "bytes":
-      return reader.bytes();
-    case "int32":
-      return reader.int32();
-    case "int64":
-      return reader.int64();
-    default:
-      return coder(field.kind).decode(reader, reader.uint32());
+  size(name: MessageName, message: Message): number {
+    let size = 0;
+    for (const field of schema(name).fields) {
+      const values = valuesIn(message, field);
+      if (values.length === 0) continue;
+      const tag = varintBytes(field.id * 8);
+      if (field.packed) size += tag + delimited(this.#packedSize(field, values));
+      else for (const value of values) size += tag + this.#valueSize(field.kind, value);
+    }
+    for (const bytes of unknownIn(message)) size += bytes.length;
+    this.#sizes.set(message, size);
+    return size;
   }
-}
 
-function writeValue(id: number, kind: ExtensionField["kind"], value: unknown, writer: OnnxWriter): void {
-  const varint = kind === "int32" || kind === "int64";
-  writer.uint32(((id << 3) | (varint ? 0 : 2)) >>> 0);
-  if (kind === "string") writer.string(value as string);
-  else if (kind === "bytes") writer.bytes(value as Uint8Array);
-  else if (kind === "int32") writer.int32(value as number);
-  else if (kind === "int64") writer.int64(value as Int);
-  else
-    coder(kind)
-      .encode(value as object, writer.fork())
-      .ldelim();
-}
-
-function writeFields(name: MessageName, message: Record<string, unknown> & Unknowns, writer: OnnxWriter): void {
-  for (const [id, field] of Object.entries(EXTENSIONS[name].fields)) {
-    if (!Object.hasOwn(message, field.name)) continue;
-    const value = message[field.name];
-    if (value === null || value === undefined) continue;
-    for (const item of field.repeated ? (value as unknown[]) : [value])
-      writeValue(Number(id), field.kind, item, writer);
+  #packedSize({ kind }: Field, values: readonly unknown[]): number {
+    let size = 0;
+    for (const value of values) size += this.#valueSize(kind, value);
+    return size;
   }
-  if (Object.hasOwn(message, "unknownFields")) for (const bytes of message.unknownFields!) writer.raw(bytes);
-}
 
-/** Wraps `base`, onnx-proto's coder of this message, or makes one where it has none. */
-function extend(name: MessageName, base: Coder | undefined): Coder {
-  return {
-    decode(reader, length) {
-      const { pos: start, len: outer } = reader;
-      const end = length === undefined ? outer : start + length;
-      if (end > outer) throw new RangeError(`a ${name} declares ${length} bytes, but ${outer - start} are left`);
-      if (++reader.depth > reader.limits.maxDepth)
-        throw new RangeError(`messages are nested deeper than ${reader.limits.maxDepth}`);
-      if (++reader.messages > reader.limits.maxMessages)
-        throw new RangeError(`more than ${reader.limits.maxMessages} messages`);
-      reader.len = end;
-      reader.skipped = base === undefined;
-      const message = base ? base.decode(reader, end - start) : {};
-      if (reader.skipped) {
-        reader.pos = start;
-        readFields(name, reader, message as Record<string, unknown>, end);
+  #valueSize(kind: FieldKind, value: unknown): number {
+    switch (kind) {
+      case "string":
+        return delimited(stringBytes(value as string));
+      case "bytes":
+        return delimited((value as Uint8Array).length);
+      case "float":
+        return 4;
+      case "double":
+        return 8;
+      case "int32":
+        return varintBytes((value as number) | 0);
+      case "int64":
+      case "uint64":
+        return varintBytes(value as Int);
+      default:
+        return delimited(this.size(kind, value as Message));
+    }
+  }
+
+  /** Writes what was measured. */
+  write(name: MessageName, message: Message, out: WireWriter): void {
+    for (const field of schema(name).fields) {
+      const values = valuesIn(message, field);
+      if (values.length === 0) continue;
+      if (field.packed) {
+        out.varint(field.id * 8 + wire.delimited);
+        out.varint(this.#packedSize(field, values));
       }
-      reader.skipped = false;
-      reader.len = outer;
-      reader.depth--;
-      return message;
-    },
-    encode(message, writer) {
-      base?.encode(message, writer);
-      writeFields(name, message as Record<string, unknown>, writer);
-      return writer;
-    },
-  };
-}
+      for (const value of values) {
+        if (!field.packed) out.varint(field.id * 8 + field.type);
+        this.#writeValue(field.kind, value, out);
+      }
+    }
+    for (const bytes of unknownIn(message)) out.raw(bytes);
+  }
 
-/** Whether this is an object of the package `long`, which protobufjs uses where it is installed. */
-function isLong(value: unknown): boolean {
-  return typeof value === "object" && value !== null && "__isLong__" in value;
-}
-
-function install(): void {
-  for (const name of Object.keys(EXTENSIONS) as MessageName[]) {
-    let holder: unknown = onnxProto.onnx;
-    for (const part of name.split(".")) holder = (holder as Record<string, unknown> | undefined)?.[part];
-    const type = holder as (Coder & { prototype: Record<string, unknown> }) | undefined;
-    const extended = extend(name, type && { decode: type.decode, encode: type.encode });
-    coders.set(name, extended);
-    if (!type) continue;
-    type.decode = extended.decode;
-    type.encode = extended.encode;
-    // Absent 64-bit integers read as 0, not as an object of the package `long`.
-    for (const key of Object.keys(type.prototype)) if (isLong(type.prototype[key])) type.prototype[key] = 0;
+  #writeValue(kind: FieldKind, value: unknown, out: WireWriter): void {
+    switch (kind) {
+      case "string":
+        out.varint(stringBytes(value as string));
+        out.string(value as string);
+        break;
+      case "bytes":
+        out.varint((value as Uint8Array).length);
+        out.raw(value as Uint8Array);
+        break;
+      case "float":
+        out.float(value as number);
+        break;
+      case "double":
+        out.double(value as number);
+        break;
+      case "int32":
+        out.varint((value as number) | 0);
+        break;
+      case "int64":
+      case "uint64":
+        out.varint(value as Int);
+        break;
+      default:
+        out.varint(this.#sizes.get(value as Message)!);
+        this.write(kind, value as Message, out);
+    }
   }
 }
-install();
+
+const delimited = (bytes: number): number => varintBytes(bytes) + bytes;
+
+/** The values of a field that are to be written: none where it is absent. */
+function valuesIn(message: Message, { name, repeated }: Field): readonly unknown[] {
+  const value = Object.hasOwn(message, name) ? message[name] : undefined;
+  if (value === undefined || value === null) return [];
+  return repeated ? (value as readonly unknown[]) : [value];
+}
+
+const unknownIn = (message: Message): readonly Uint8Array[] =>
+  (Object.hasOwn(message, "unknownFields") && message.unknownFields) || [];
 
 /**
  * Decodes one message. Byte fields are views of `bytes`.
@@ -273,14 +294,14 @@ export function decodeMessage<M extends MessageName>(
   limits: DecodeLimits = DEFAULT_DECODE_LIMITS,
 ): Messages[M] {
   const plain = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const reader = new OnnxReader(plain, limits);
+  const decoder = new Decoder(plain, limits);
   try {
-    return coder(name).decode(reader) as Messages[M];
+    return decoder.message(schema(name), plain.length) as Messages[M];
   } catch (cause) {
     if (!(cause instanceof Error)) throw cause;
     throw new ModelError(
       {
-        message: `cannot decode ${bytes.length} bytes as an ONNX ${name}: ${cause.message} (at byte ${reader.pos})`,
+        message: `cannot decode ${bytes.length} bytes as an ONNX ${name}: ${cause.message} (at byte ${decoder.reader.pos})`,
         hint: "the file is truncated, damaged or not ONNX; download or export it again",
       },
       { cause },
@@ -289,8 +310,10 @@ export function decodeMessage<M extends MessageName>(
 }
 
 export function encodeMessage<M extends MessageName>(name: M, message: Messages[M]): Uint8Array {
-  const bytes = coder(name).encode(message, new OnnxWriter()).finish();
-  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const encoder = new Encoder();
+  const out = new WireWriter(encoder.size(name, message as Message));
+  encoder.write(name, message as Message, out);
+  return out.bytes;
 }
 
 /** Files that people pass by mistake: their first bytes (from `at`), what they are, and what to do. */

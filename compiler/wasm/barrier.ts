@@ -32,45 +32,41 @@ const patience = "patience";
 
 export function addBarrier(m: WasmModule): void {
   const [threads, mine, left] = [0, 1, 2];
-  m.addGlobalI32(patience, spins.most);
-  const current = () => m.globalGet(patience, "i32");
-  const isBelow = (value: number) => m.binary("LtUInt32", current(), m.i32(value));
-  const morePatient = m.if(isBelow(spins.most), m.globalSet(patience, m.binary("ShlInt32", current(), m.i32(1))));
+  m.addGlobal(patience, spins.most);
+  const current = () => m.globalGet(patience);
+  const isBelow = (value: number) => m.op("i32.lt_u", current(), m.i32(value));
+  const morePatient = m.if(isBelow(spins.most), m.globalSet(patience, m.op("i32.shl", current(), m.i32(1))));
   const lessPatient = m.if(
-    m.unary("EqZInt32", isBelow(4 * spins.least)),
-    m.globalSet(patience, m.binary("ShrUInt32", current(), m.i32(2))),
+    m.op("i32.eqz", isBelow(4 * spins.least)),
+    m.globalSet(patience, m.op("i32.shr_u", current(), m.i32(2))),
   );
   const get = (local: number): Ref => m.get(local, "i32");
-  const stillWaiting = () => m.binary("EqInt32", m.atomicLoad(at.generation), get(mine));
+  const stillWaiting = () => m.op("i32.eq", m.atomicLoad(at.generation), get(mine));
   const trapIfPoisoned = () => m.if(m.atomicLoad(at.poison), m.unreachable());
 
-  const release = m.block(null, [
+  const release = m.sequence([
     m.atomicStore(at.arrived, m.i32(0)),
-    m.atomicStore(at.generation, m.binary("AddInt32", get(mine), m.i32(1))),
+    m.atomicStore(at.generation, m.op("i32.add", get(mine), m.i32(1))),
     // A sleeper counts itself before it compares the generation, so either it is seen here or it does not sleep.
     m.if(m.atomicLoad(at.sleepers), m.drop(m.atomicNotifyAll(at.generation))),
     m.return(),
   ]);
   const spin = m.loop(
     "spin",
-    m.block(null, [
-      m.if(m.unary("EqZInt32", stillWaiting()), m.block(null, [trapIfPoisoned(), morePatient, m.return()])),
+    m.sequence([
+      m.if(m.op("i32.eqz", stillWaiting()), m.sequence([trapIfPoisoned(), morePatient, m.return()])),
       trapIfPoisoned(),
-      m.set(left, m.binary("SubInt32", get(left), m.i32(1))),
-      m.brIf("spin", m.binary("OrInt32", get(left), m.unary("EqZInt32", m.globalGet(canBlockExport, "i32")))),
+      m.set(left, m.op("i32.sub", get(left), m.i32(1))),
+      m.brIf("spin", m.op("i32.or", get(left), m.op("i32.eqz", m.globalGet(canBlockExport)))),
     ]),
   );
   const sleep = m.loop(
     "sleep",
-    m.block(null, [m.drop(m.atomicWait(at.generation, get(mine))), trapIfPoisoned(), m.brIf("sleep", stillWaiting())]),
+    m.sequence([m.drop(m.atomicWait(at.generation, get(mine))), trapIfPoisoned(), m.brIf("sleep", stillWaiting())]),
   );
-  const lastToArrive = m.binary(
-    "EqInt32",
-    m.atomicAdd(at.arrived, m.i32(1)),
-    m.binary("SubInt32", get(threads), m.i32(1)),
-  );
-  const body = m.block(null, [
-    m.if(m.binary("LeSInt32", get(threads), m.i32(1)), m.return()),
+  const lastToArrive = m.op("i32.eq", m.atomicAdd(at.arrived, m.i32(1)), m.op("i32.sub", get(threads), m.i32(1)));
+  const body = m.sequence([
+    m.if(m.op("i32.le_s", get(threads), m.i32(1)), m.return()),
     m.set(mine, m.atomicLoad(at.generation)),
     trapIfPoisoned(),
     m.if(lastToArrive, release),

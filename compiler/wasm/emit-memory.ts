@@ -5,8 +5,8 @@ import { type Elem, type Expr, elemBytes, type LoopType, type VectorKind } from 
 import { elemKind, isVector, laneInfo } from "../../ir/loop-types.js";
 import type { FunctionContext } from "./emit-context.js";
 import { emitHalf } from "./half.js";
-import type { Ref, VectorLoad } from "./module.js";
-import { suffix } from "./opcodes.js";
+import type { Ref } from "./module.js";
+import { lanesType } from "./opcodes.js";
 
 type Emit = (e: Expr) => Ref;
 type Load = Extract<Expr, { kind: "load" }>;
@@ -43,52 +43,45 @@ function addressOf(
   return { ptr: m.addressOf(fromZero ? undefined : emit(a.base), emit(a.index), shift), offset };
 }
 
-const intLoads = {
-  i8: "load8_s",
-  u8: "load8_u",
-  i16: "load16_s",
-  u16: "load16_u",
-  i32: "load32_s",
-  u32: "load32_u",
-} as const;
+const sized = { 1: "8", 2: "16" } as const;
+const signOf = (elem: Elem) => (elem.startsWith("u") ? "u" : "s");
 
 function scalarLoad(ctx: FunctionContext, emit: Emit, type: LoopType, elem: Elem, { ptr, offset }: Address): Ref {
   const m = ctx.module;
-  const align = elemBytes[elem];
+  const int = type === "i64" ? "i64" : "i32";
   switch (elem) {
     case "i8":
     case "u8":
+      return m.access(`${int}.load8_${signOf(elem)}`, offset, 1, ptr);
     case "i16":
     case "u16":
-      return type === "i64"
-        ? m.loadI64(intLoads[elem], offset, align, ptr)
-        : m.loadI32(intLoads[elem], offset, align, ptr);
+      return m.access(`${int}.load16_${signOf(elem)}`, offset, 2, ptr);
     case "i32":
     case "u32":
-      return type === "i64" ? m.loadI64(intLoads[elem], offset, 4, ptr) : m.loadI32("load", offset, 4, ptr);
+      return m.access(int === "i64" ? `i64.load32_${signOf(elem)}` : "i32.load", offset, 4, ptr);
     case "i64":
     case "u64":
-      return m.loadI64("load", offset, 8, ptr);
+      return m.access("i64.load", offset, 8, ptr);
     case "f16":
     case "bf16":
-      return emitHalf(ctx, emit, elem, "f32", "widen", m.loadI32("load16_u", offset, 2, ptr));
+      return emitHalf(ctx, emit, elem, "f32", "widen", m.access("i32.load16_u", offset, 2, ptr));
     case "f32": {
-      const x = m.loadF32(offset, 4, ptr);
-      return type === "f64" ? m.unary("PromoteFloat32", x) : x;
+      const x = m.access("f32.load", offset, 4, ptr);
+      return type === "f64" ? m.op("f64.promote_f32", x) : x;
     }
     case "f64":
-      return m.loadF64(offset, 8, ptr);
+      return m.access("f64.load", offset, 8, ptr);
     default:
       return elem satisfies never;
   }
 }
 
-const splats: Readonly<Record<number, VectorLoad>> = {
-  1: "load8_splat",
-  2: "load16_splat",
-  4: "load32_splat",
-  8: "load64_splat",
-};
+const splats = {
+  1: "v128.load8_splat",
+  2: "v128.load16_splat",
+  4: "v128.load32_splat",
+  8: "v128.load64_splat",
+} as const;
 
 export function emitLoad(ctx: FunctionContext, emit: Emit, e: Load): Ref {
   const m = ctx.module;
@@ -98,8 +91,8 @@ export function emitLoad(ctx: FunctionContext, emit: Emit, e: Load): Ref {
   if (!isVector(type)) return scalarLoad(ctx, emit, type, elem, at);
   const { laneBytes, scalar } = laneInfo[type];
   if (e.splat) {
-    if (laneBytes === bytes) return m.loadV128(splats[bytes] as VectorLoad, at.offset, bytes, at.ptr);
-    return m.unary(`Splat${suffix[type]}`, scalarLoad(ctx, emit, scalar, elem, at));
+    if (laneBytes === bytes) return m.access(splats[bytes], at.offset, bytes, at.ptr);
+    return m.op(`${lanesType[type]}.splat`, scalarLoad(ctx, emit, scalar, elem, at));
   }
   return vectorLoad(ctx, emit, type, elem, at);
 }
@@ -107,28 +100,28 @@ export function emitLoad(ctx: FunctionContext, emit: Emit, e: Load): Ref {
 function vectorLoad(ctx: FunctionContext, emit: Emit, type: VectorKind, elem: Elem, { ptr, offset }: Address): Ref {
   const m = ctx.module;
   const bytes = elemBytes[elem];
-  if (laneInfo[type].laneBytes === bytes) return m.loadV128("load", offset, bytes, ptr);
+  if (laneInfo[type].laneBytes === bytes) return m.access("v128.load", offset, bytes, ptr);
   switch (elem) {
     case "f16":
     case "bf16":
-      return emitHalf(ctx, emit, elem, "f32x4", "widen", m.loadV128("load16x4_u", offset, 2, ptr));
+      return emitHalf(ctx, emit, elem, "f32x4", "widen", m.access("v128.load16x4_u", offset, 2, ptr));
     case "f32":
-      return m.unary("PromoteLowVecF32x4ToVecF64x2", m.loadV128("load64_zero", offset, 4, ptr));
+      return m.op("f64x2.promote_low_f32x4", m.access("v128.load64_zero", offset, 4, ptr));
     case "i32":
-      return m.loadV128("load32x2_s", offset, 4, ptr);
+      return m.access("v128.load32x2_s", offset, 4, ptr);
     case "u32":
-      return m.loadV128("load32x2_u", offset, 4, ptr);
+      return m.access("v128.load32x2_u", offset, 4, ptr);
     case "i16":
-      return m.loadV128("load16x4_s", offset, 2, ptr);
+      return m.access("v128.load16x4_s", offset, 2, ptr);
     case "u16":
-      return m.loadV128("load16x4_u", offset, 2, ptr);
+      return m.access("v128.load16x4_u", offset, 2, ptr);
     case "i8":
     case "u8": {
-      const sign = elem === "i8" ? "S" : "U";
-      if (type === "i16x8") return m.loadV128(elem === "i8" ? "load8x8_s" : "load8x8_u", offset, 1, ptr);
-      const four = m.loadV128("load32_zero", offset, 1, ptr);
-      const eight = m.unary(`ExtendLow${sign}VecI8x16ToVecI16x8`, four);
-      return m.unary(`ExtendLow${sign}VecI16x8ToVecI32x4`, eight);
+      const sign = signOf(elem);
+      if (type === "i16x8") return m.access(`v128.load8x8_${sign}`, offset, 1, ptr);
+      const four = m.access("v128.load32_zero", offset, 1, ptr);
+      const eight = m.op(`i16x8.extend_low_i8x16_${sign}`, four);
+      return m.op(`i32x4.extend_low_i16x8_${sign}`, eight);
     }
     default:
       throw new InternalError(`no load of ${elem} as ${type}`);
@@ -164,17 +157,17 @@ function scalarStore(
   const m = ctx.module;
   const bytes = elemBytes[elem];
   if (elem === "f16" || elem === "bf16")
-    return m.storeI32("store16", offset, 2, ptr, emitHalf(ctx, emit, elem, "f32", "narrow", value));
+    return m.access("i32.store16", offset, 2, ptr, emitHalf(ctx, emit, elem, "f32", "narrow", value));
   switch (elemKind[elem]) {
     case "f32":
-      return m.storeF32(offset, 4, ptr, type === "f64" ? m.unary("DemoteFloat64", value) : value);
+      return m.access("f32.store", offset, 4, ptr, type === "f64" ? m.op("f32.demote_f64", value) : value);
     case "f64":
-      return m.storeF64(offset, 8, ptr, value);
+      return m.access("f64.store", offset, 8, ptr, value);
     case "i32":
     case "i64": {
-      const narrow = bytes === 1 ? "store8" : bytes === 2 ? "store16" : "store";
-      if (type !== "i64") return m.storeI32(narrow, offset, bytes, ptr, value);
-      return m.storeI64(bytes === 4 ? "store32" : narrow, offset, bytes, ptr, value);
+      const int = type === "i64" ? "i64" : "i32";
+      if (bytes === 8 || (bytes === 4 && int === "i32")) return m.access(`${int}.store`, offset, bytes, ptr, value);
+      return m.access(bytes === 4 ? "i64.store32" : `${int}.store${sized[bytes]}`, offset, bytes, ptr, value);
     }
   }
 }
@@ -190,13 +183,13 @@ function vectorStore(ctx: FunctionContext, emit: Emit, type: VectorKind, elem: E
   const { ptr, offset } = at;
   const bytes = elemBytes[elem];
   const { lanes, laneBytes } = laneInfo[type];
-  if (laneBytes === bytes) return m.storeV128(offset, bytes, ptr, value);
-  const bits = lanes * bytes * 8 === 64 ? 64 : 32;
-  if (elem === "f32") return m.storeLane(64, offset, 4, ptr, m.unary("DemoteZeroVecF64x2ToVecF32x4", value));
+  if (laneBytes === bytes) return m.access("v128.store", offset, bytes, ptr, value);
+  const storeLane = lanes * bytes === 8 ? "v128.store64_lane" : "v128.store32_lane";
+  if (elem === "f32") return m.accessLane(storeLane, 0, offset, 4, ptr, m.op("f32x4.demote_f64x2_zero", value));
   const narrowed = elem === "f16" || elem === "bf16" ? emitHalf(ctx, emit, elem, "f32x4", "narrow", value) : value;
   // Integers wrap: the low bytes of every lane. shuffle reads its operand twice, so it goes through a local.
   const local = ctx.allocate(type);
   const packed = m.shuffle(ctx.tee(local, narrowed), ctx.get(local), lowBytes(laneBytes, bytes));
   ctx.release(local);
-  return m.storeLane(bits, offset, bytes, ptr, packed);
+  return m.accessLane(storeLane, 0, offset, bytes, ptr, packed);
 }

@@ -25,9 +25,7 @@ export function emitFunction(
     f.params.map((p) => wasmType[p.type]),
     f.result === undefined ? undefined : wasmType[f.result],
     ctx.locals,
-    body.length === 1
-      ? (body[0] as Ref)
-      : module.block(null, body, f.result === undefined ? undefined : wasmType[f.result]),
+    module.sequence(body),
   );
 }
 
@@ -39,11 +37,7 @@ function emitBody(ctx: FunctionContext, body: readonly Stmt[], results: Results)
 
 /** A statement list as one expression. */
 function block(ctx: FunctionContext, body: readonly Stmt[], results: Results): Ref {
-  return sequence(ctx, emitBody(ctx, body, results));
-}
-
-function sequence(ctx: FunctionContext, refs: readonly Ref[]): Ref {
-  return refs.length === 1 ? (refs[0] as Ref) : ctx.module.block(null, refs);
+  return ctx.module.sequence(emitBody(ctx, body, results));
 }
 
 function emitStmt(ctx: FunctionContext, s: Stmt, results: Results): Ref[] {
@@ -66,7 +60,7 @@ function emitStmt(ctx: FunctionContext, s: Stmt, results: Results): Ref[] {
       const label = ctx.label("while");
       const cond = emit(s.cond);
       const body = [...emitBody(ctx, s.body, results), m.br(label)];
-      return [m.loop(label, m.if(cond, m.block(null, body)))];
+      return [m.loop(label, m.if(cond, m.sequence(body)))];
     }
     case "if": {
       const known = knownCondition(ctx.variant, s.cond);
@@ -81,9 +75,9 @@ function emitStmt(ctx: FunctionContext, s: Stmt, results: Results): Ref[] {
       return [result === undefined ? call : m.drop(call)];
     }
     case "copy":
-      return [m.memoryCopy(emit(s.dst), emit(s.src), emit(s.bytes))];
+      return [m.op("memory.copy", emit(s.dst), emit(s.src), emit(s.bytes))];
     case "fill":
-      return [m.memoryFill(emit(s.dst), emit(s.byte), emit(s.bytes))];
+      return [m.op("memory.fill", emit(s.dst), emit(s.byte), emit(s.bytes))];
     case "barrier": {
       const threads = emit(s.threads);
       if (!ctx.variant.threads) return [m.drop(threads)];
@@ -118,12 +112,12 @@ function emitFor(ctx: FunctionContext, s: Extract<Stmt, { kind: "for" }>, result
     const label = ctx.label("for");
     const body = [
       ...emitBody(ctx, s.body, results),
-      ctx.set(i, m.binary("AddInt32", ctx.get(i), m.i32(s.step))),
-      m.brIf(label, m.binary("LtSInt32", ctx.get(i), end())),
+      ctx.set(i, m.op("i32.add", ctx.get(i), m.i32(s.step))),
+      m.brIf(label, m.op("i32.lt_s", ctx.get(i), end())),
     ];
-    const loop = m.loop(label, m.block(null, body));
+    const loop = m.loop(label, m.sequence(body));
     const runs = beginIsConst && s.end.kind === "const" && (s.begin.value as number) < (s.end.value as number);
-    statements.push(runs ? loop : m.if(m.binary("LtSInt32", ctx.get(i), end()), loop));
-    return m.block(null, statements);
+    statements.push(runs ? loop : m.if(m.op("i32.lt_s", ctx.get(i), end()), loop));
+    return m.sequence(statements);
   });
 }

@@ -1,6 +1,6 @@
 /**
  * Loop IR module → WebAssembly bytes. Verifies what it gets, emits every function, generates the helpers they need (math
- * library, half-precision conversions, the team's barrier) once each, runs binaryen's passes, and encodes.
+ * library, half-precision conversions, the team's barrier) once each, and encodes.
  */
 
 import { checkTime } from "../../ir/deadline.js";
@@ -15,8 +15,9 @@ import { engineDots, engineDotsName, reachable } from "./engine.js";
 import { halfFunction, halfName } from "./half.js";
 import { addHost, hostName } from "./host.js";
 import { mathFunctions, mathName } from "./math.js";
-import { type MemoryLimits, toWat, type Variant, WasmModule } from "./module.js";
+import { type MemoryLimits, type Variant, WasmModule } from "./module.js";
 import { withAddresses } from "./pointers.js";
+import { toWat } from "./text.js";
 
 export type { MemoryLimits, Variant } from "./module.js";
 
@@ -30,8 +31,6 @@ export interface EmitOptions {
   readonly variant: Variant;
   /** Keep function names, for profilers and stack traces (default true). */
   readonly names?: boolean;
-  /** binaryen passes, in order; `defaultPasses` where absent. */
-  readonly passes?: readonly string[];
 }
 
 export interface EmittedModule {
@@ -39,12 +38,6 @@ export interface EmittedModule {
   /** Text form, made on demand. */
   wat(): string;
 }
-
-/**
- * None: over 210 GEMM functions, code that binaryen's -O2 or any hand-picked list had been over ran neither faster nor slower
- * in V8, was 10 % smaller at best, and took five to ten times as long to make.
- */
-export const defaultPasses: readonly string[] = [];
 
 /** Lists of functions that have been verified: several variants are emitted from the same list. */
 const verified = new WeakSet<readonly LoopFunction[]>();
@@ -57,7 +50,7 @@ export function emitModule(options: EmitOptions): EmittedModule {
   checkExports(options);
   const m = new WasmModule(variant);
   m.importMemory(options.memory);
-  if (variant.threads) m.addGlobalI32(canBlockExport, 0, canBlockExport);
+  if (variant.threads) m.addGlobal(canBlockExport, 0, canBlockExport);
 
   const address = variant.memory64 ? "i64" : "i32";
   const functions = options.functions.map((f) => withAddresses(f, address));
@@ -99,7 +92,6 @@ export function emitModule(options: EmitOptions): EmittedModule {
 
   for (const name of options.exports) m.exportFunction(name, name);
   for (const s of options.customSections ?? []) m.addCustomSection(s.name, s.contents);
-  m.optimize(options.passes ?? defaultPasses);
   const bytes = m.finish({ names: options.names ?? true });
   return { bytes, wat: () => toWat(bytes) };
 }

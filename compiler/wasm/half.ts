@@ -11,7 +11,6 @@ import * as B from "../../ir/loop-build.js";
 
 import type { FunctionContext } from "./emit-context.js";
 import type { Ref } from "./module.js";
-import { wasmType } from "./opcodes.js";
 
 type Lanes = "f32" | "f32x4";
 /** To f32, to the format's bits, or to the format's nearest number, kept in f32. */
@@ -72,7 +71,7 @@ export function emitHalf(
       } else if (s.kind === "return" && s.value !== undefined) refs.push(emit(s.value));
       else throw new InternalError(`@${f.name} is not straight-line code`);
     }
-    return m.block(null, refs, wasmType.f32x4);
+    return m.sequence(refs);
   });
 }
 

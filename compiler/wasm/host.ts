@@ -19,27 +19,27 @@ export function addHost(m: WasmModule, fn: HostFn, threads: boolean): void {
 /** Threads are stopped from outside: by the word that also frees them when one of them traps. */
 function addTeamPoll(m: WasmModule): void {
   const body = [m.if(m.atomicLoad(4 * wordPoison), m.unreachable()), m.i32(0)];
-  m.addFunction(hostName.poll, [], "i32", [], m.block(null, body, "i32"));
+  m.addFunction(hostName.poll, [], "i32", [], m.sequence(body));
 }
 
 /** A lone thread keeps everybody out, so it asks; but only where somebody wants to be asked. */
 function addPoll(m: WasmModule): void {
   m.importFunction(pollImport, [], "i32");
-  const wanted = m.loadI32("load", 4 * wordPoll, 4, m.address(0));
-  const body = [m.if(m.unary("EqZInt32", wanted), m.return(m.i32(0))), m.call(pollImport, [], "i32")];
-  m.addFunction(hostName.poll, [], "i32", [], m.block(null, body, "i32"));
+  const wanted = m.access("i32.load", 4 * wordPoll, 4, m.address(0));
+  const body = [m.if(m.op("i32.eqz", wanted), m.return(m.i32(0))), m.call(pollImport, [], "i32")];
+  m.addFunction(hostName.poll, [], "i32", [], m.sequence(body));
 }
 
 function addReserve(m: WasmModule): void {
   const [bytes, pages] = [0, 1];
   const get = () => m.get(pages, "i32");
-  const inPages = m.binary("DivFloat64", m.get(bytes, "f64"), m.f64(pageBytes));
+  const inPages = m.op("f64.div", m.get(bytes, "f64"), m.f64(pageBytes));
   const body = [
-    m.set(pages, m.unary("TruncSatUFloat64ToInt32", m.unary("CeilFloat64", inPages))),
-    m.storeI32("store", 4 * wordNeeded, 4, m.address(0), get()),
-    m.if(m.binary("GtUInt32", get(), m.loadI32("load", 4 * wordLimit, 4, m.address(0))), m.return(m.i32(0))),
-    m.if(m.binary("LeUInt32", get(), m.memorySize()), m.return(m.i32(1))),
-    m.binary("NeInt32", m.memoryGrow(m.binary("SubInt32", get(), m.memorySize())), m.i32(-1)),
+    m.set(pages, m.op("i32.trunc_sat_f64_u", m.op("f64.ceil", inPages))),
+    m.access("i32.store", 4 * wordNeeded, 4, m.address(0), get()),
+    m.if(m.op("i32.gt_u", get(), m.access("i32.load", 4 * wordLimit, 4, m.address(0))), m.return(m.i32(0))),
+    m.if(m.op("i32.le_u", get(), m.memorySize()), m.return(m.i32(1))),
+    m.op("i32.ne", m.memoryGrow(m.op("i32.sub", get(), m.memorySize())), m.i32(-1)),
   ];
-  m.addFunction(hostName.reserve, ["f64"], "i32", ["i32"], m.block(null, body, "i32"));
+  m.addFunction(hostName.reserve, ["f64"], "i32", ["i32"], m.sequence(body));
 }

@@ -1,17 +1,18 @@
 /**
- * The only file that touches binaryen: a thin, typed wrapper over one module under construction.
+ * One module under construction: makes expressions, whose types it checks by the table of instructions, and collects functions, imports and
+ * exports, which it writes as bytes.
  *
- * An `Ref` (binaryen's ExpressionRef) has exactly one parent: every method consumes its operands, so build afresh whatever
- * is needed twice.
+ * A `Ref` has exactly one parent: every method consumes its operands, so build afresh whatever is needed twice.
  */
 
-import binaryen from "binaryen";
 import { InternalError } from "../../ir/errors.js";
+import { ByteWriter } from "./bytes.js";
+import { encodeFunction, type FunctionCode, typeCode, writeConstant } from "./encode.js";
+import { type OperandType, type OperationName, opcode, operation, type WasmType } from "./instructions.js";
+import type { NodeType, Ref } from "./nodes.js";
 
-/** An expression under construction. */
-export type Ref = binaryen.ExpressionRef;
-/** WebAssembly value types. */
-export type WasmType = "i32" | "i64" | "f32" | "f64" | "v128";
+export type { WasmType } from "./instructions.js";
+export type { Ref } from "./nodes.js";
 
 export interface Variant {
   readonly simd: "simd128" | "relaxed";
@@ -26,304 +27,239 @@ export interface MemoryLimits {
   readonly maximumPages: number;
 }
 
-/** C entry points that binaryen's typed API lacks, or has only as one method per instruction. */
-interface RawApi {
-  _BinaryenUnary(module: number, op: number, x: Ref): Ref;
-  _BinaryenBinary(module: number, op: number, a: Ref, b: Ref): Ref;
-  _BinaryenSIMDTernary(module: number, op: number, a: Ref, b: Ref, c: Ref): Ref;
-  _BinaryenSIMDShift(module: number, op: number, x: Ref, shift: Ref): Ref;
-  _BinaryenSIMDExtract(module: number, op: number, x: Ref, lane: number): Ref;
-  _BinaryenSIMDReplace(module: number, op: number, x: Ref, lane: number, value: Ref): Ref;
+interface Signature {
+  readonly params: readonly NodeType[];
+  readonly result: WasmType | undefined;
 }
 
-const raw = binaryen as unknown as RawApi & Readonly<Record<string, unknown>>;
-
-const memoryName = "0";
-
-const wasmTypes: Readonly<Record<WasmType, binaryen.Type>> = {
-  i32: binaryen.i32,
-  i64: binaryen.i64,
-  f32: binaryen.f32,
-  f64: binaryen.f64,
-  v128: binaryen.v128,
-};
-
-/** binaryen's number of an operation, by its name there: `AddVecF32x4`. */
-function opcode(name: string): number {
-  const code = raw[name];
-  if (typeof code !== "number") throw new InternalError(`binaryen has no operation ${name}`);
-  return code;
+interface FunctionType extends Signature {
+  readonly params: readonly WasmType[];
 }
 
-/** Loads that widen, splat or zero-fill a vector. */
-export type VectorLoad =
-  | "load8_splat"
-  | "load16_splat"
-  | "load32_splat"
-  | "load64_splat"
-  | "load8x8_s"
-  | "load8x8_u"
-  | "load16x4_s"
-  | "load16x4_u"
-  | "load32x2_s"
-  | "load32x2_u"
-  | "load32_zero"
-  | "load64_zero"
-  | "load";
-
-export type IntLoad = "load" | "load8_s" | "load8_u" | "load16_s" | "load16_u";
-export type LongLoad = IntLoad | "load32_s" | "load32_u";
+interface Global {
+  readonly name: string;
+  readonly initial: number;
+  readonly exportName: string | undefined;
+}
 
 export class WasmModule {
-  readonly #m = new binaryen.Module();
-  readonly #wide: boolean;
+  readonly #address: "i32" | "i64";
+  readonly #imports: { readonly name: string; readonly type: FunctionType }[] = [];
+  readonly #functions: { readonly name: string; readonly type: FunctionType; readonly code: FunctionCode }[] = [];
+  readonly #types = new Map<string, FunctionType>();
+  /** Types of the functions that are called, as callers have them. */
+  readonly #called = new Map<string, Signature>();
+  readonly #globals: Global[] = [];
+  readonly #exports: { readonly name: string; readonly as: string }[] = [];
+  readonly #custom: { readonly name: string; readonly contents: Uint8Array }[] = [];
+  #memory: MemoryLimits | undefined;
 
   constructor(variant: Variant) {
-    this.#wide = variant.memory64 ?? false;
-    const f = binaryen.Features;
-    this.#m.setFeatures(
-      f.MVP |
-        f.MutableGlobals |
-        f.NontrappingFPToInt |
-        f.SIMD128 |
-        f.BulkMemory |
-        f.BulkMemoryOpt |
-        f.SignExt |
-        (variant.simd === "relaxed" ? f.RelaxedSIMD : 0) |
-        (variant.threads ? f.Atomics : 0) |
-        (this.#wide ? f.Memory64 : 0),
-    );
+    this.#address = variant.memory64 ? "i64" : "i32";
   }
 
   // ---- constants and locals
 
   i32(value: number): Ref {
-    return this.#m.i32.const(value);
+    return { kind: "const", type: "i32", value };
   }
 
   i64(value: bigint): Ref {
-    return this.#m.i64.const(value);
+    return { kind: "const", type: "i64", value };
   }
 
   f32(value: number): Ref {
-    return this.#m.f32.const(value);
+    return { kind: "const", type: "f32", value };
   }
 
   f64(value: number): Ref {
-    return this.#m.f64.const(value);
+    return { kind: "const", type: "f64", value };
   }
 
   v128(bytes: Uint8Array): Ref {
-    return this.#m.v128.const(bytes);
+    return { kind: "const", type: "v128", value: bytes };
   }
 
   get(local: number, type: WasmType): Ref {
-    return this.#m.local.get(local, wasmTypes[type]);
+    return { kind: "local.get", type, local };
   }
 
   set(local: number, value: Ref): Ref {
-    return this.#m.local.set(local, value);
+    return { kind: "local.set", type: "none", local, value };
   }
 
   tee(local: number, value: Ref, type: WasmType): Ref {
-    return this.#m.local.tee(local, value, wasmTypes[type]);
+    expectType("local.tee", value, type);
+    return { kind: "local.tee", type, local, value };
   }
 
-  globalGet(name: string, type: WasmType): Ref {
-    return this.#m.global.get(name, wasmTypes[type]);
+  globalGet(name: string): Ref {
+    return { kind: "global.get", type: "i32", global: this.#globalIndex(name) };
   }
 
   globalSet(name: string, value: Ref): Ref {
-    return this.#m.global.set(name, value);
+    expectType(name, value, "i32");
+    return { kind: "global.set", type: "none", global: this.#globalIndex(name), value };
   }
 
-  // ---- operations, by binaryen's names
+  // ---- operations, by the names of their instructions
 
-  unary(op: string, x: Ref): Ref {
-    return raw._BinaryenUnary(this.#m.ptr, opcode(op), x);
+  op(name: OperationName, ...operands: readonly Ref[]): Ref {
+    return this.#operation(name, operands, 0, 1, []);
   }
 
-  binary(op: string, a: Ref, b: Ref): Ref {
-    return raw._BinaryenBinary(this.#m.ptr, opcode(op), a, b);
+  /** One that names lanes, or 16 bytes of two vectors (`i8x16.shuffle`: of a from 0, of b from 16). */
+  lanes(name: OperationName, lanes: readonly number[], ...operands: readonly Ref[]): Ref {
+    return this.#operation(name, operands, 0, 1, lanes);
   }
 
-  ternary(op: string, a: Ref, b: Ref, c: Ref): Ref {
-    return raw._BinaryenSIMDTernary(this.#m.ptr, opcode(op), a, b, c);
+  /** A load, store or atomic access; `offset` is the immediate in bytes, `align` in bytes. */
+  access(name: OperationName, offset: number, align: number, ...operands: readonly Ref[]): Ref {
+    return this.#operation(name, operands, offset, align, []);
   }
 
-  vectorShift(op: string, x: Ref, shift: Ref): Ref {
-    return raw._BinaryenSIMDShift(this.#m.ptr, opcode(op), x, shift);
+  /** A load or store of one lane. */
+  accessLane(name: OperationName, lane: number, offset: number, align: number, ...operands: readonly Ref[]): Ref {
+    return this.#operation(name, operands, offset, align, [lane]);
   }
 
-  extractLane(op: string, x: Ref, lane: number): Ref {
-    return raw._BinaryenSIMDExtract(this.#m.ptr, opcode(op), x, lane);
+  #operation(
+    name: OperationName,
+    operands: readonly Ref[],
+    offset: number,
+    align: number,
+    lanes: readonly number[],
+  ): Ref {
+    const instruction = operation(name);
+    const expected = instruction.operands;
+    if (operands.length !== expected.length)
+      throw new InternalError(`${name} has ${expected.length} operands, not ${operands.length}`);
+    for (let k = 0; k < expected.length; k++) expectType(name, operands[k]!, this.#typeOf(expected[k]!));
+    const type = instruction.result === undefined ? "none" : this.#typeOf(instruction.result);
+    return { kind: "operation", type, instruction, operands, offset, align, lanes };
   }
 
-  replaceLane(op: string, x: Ref, lane: number, value: Ref): Ref {
-    return raw._BinaryenSIMDReplace(this.#m.ptr, opcode(op), x, lane, value);
+  #typeOf(type: OperandType): WasmType {
+    return type === "address" ? this.#address : type;
   }
 
   /** `bytes`: 16 byte indices into a (0…15) and b (16…31). */
   shuffle(a: Ref, b: Ref, bytes: readonly number[]): Ref {
-    return this.#m.i8x16.shuffle(a, b, bytes);
+    return this.lanes("i8x16.shuffle", bytes, a, b);
   }
 
   select(cond: Ref, a: Ref, b: Ref): Ref {
-    return this.#m.select(cond, a, b);
+    expectType("select", cond, "i32");
+    if (a.type === "none" || a.type !== b.type) throw new InternalError(`select of ${a.type} and ${b.type}`);
+    return { kind: "select", type: a.type, a, b, cond };
   }
+
+  // ---- addresses
 
   /** A constant address, or distance between two. */
   address(value: number): Ref {
-    return this.#wide ? this.i64(BigInt(value)) : this.i32(value | 0);
+    return this.#address === "i64" ? this.i64(BigInt(value)) : this.i32(value | 0);
   }
 
   addressPlus(base: Ref, bytes: number): Ref {
-    return this.binary(this.#wide ? "AddInt64" : "AddInt32", base, this.address(bytes));
+    return this.op(`${this.#address}.add`, base, this.address(bytes));
   }
 
   /** base + (index << shift): `base` an address, `index` an i32. */
   addressOf(base: Ref | undefined, index: Ref, shift: number): Ref {
-    const [add, shl] = this.#wide ? ["AddInt64", "ShlInt64"] : ["AddInt32", "ShlInt32"];
-    const whole = this.#wide ? this.unary("ExtendSInt32", index) : index;
-    const scaled = shift === 0 ? whole : this.binary(shl!, whole, this.address(shift));
-    return base === undefined ? scaled : this.binary(add!, base, scaled);
-  }
-
-  // ---- memory; `offset` is the immediate in bytes, `align` in bytes
-
-  loadI32(op: IntLoad, offset: number, align: number, address: Ref): Ref {
-    return this.#m.i32[op](offset, align, address);
-  }
-
-  loadI64(op: LongLoad, offset: number, align: number, address: Ref): Ref {
-    return this.#m.i64[op](offset, align, address);
-  }
-
-  loadF32(offset: number, align: number, address: Ref): Ref {
-    return this.#m.f32.load(offset, align, address);
-  }
-
-  loadF64(offset: number, align: number, address: Ref): Ref {
-    return this.#m.f64.load(offset, align, address);
-  }
-
-  loadV128(op: VectorLoad, offset: number, align: number, address: Ref): Ref {
-    return this.#m.v128[op](offset, align, address);
-  }
-
-  storeI32(op: "store" | "store8" | "store16", offset: number, align: number, address: Ref, value: Ref): Ref {
-    return this.#m.i32[op](offset, align, address, value);
-  }
-
-  storeI64(
-    op: "store" | "store8" | "store16" | "store32",
-    offset: number,
-    align: number,
-    address: Ref,
-    value: Ref,
-  ): Ref {
-    return this.#m.i64[op](offset, align, address, value);
-  }
-
-  storeF32(offset: number, align: number, address: Ref, value: Ref): Ref {
-    return this.#m.f32.store(offset, align, address, value);
-  }
-
-  storeF64(offset: number, align: number, address: Ref, value: Ref): Ref {
-    return this.#m.f64.store(offset, align, address, value);
-  }
-
-  storeV128(offset: number, align: number, address: Ref, value: Ref): Ref {
-    return this.#m.v128.store(offset, align, address, value);
-  }
-
-  /** Stores lane 0 of 32 or 64 bits. */
-  storeLane(bits: 32 | 64, offset: number, align: number, address: Ref, value: Ref): Ref {
-    return bits === 32
-      ? this.#m.v128.store32_lane(offset, align, 0, address, value)
-      : this.#m.v128.store64_lane(offset, align, 0, address, value);
-  }
-
-  memoryCopy(dst: Ref, src: Ref, bytes: Ref): Ref {
-    return this.#m.memory.copy(dst, src, bytes);
-  }
-
-  memoryFill(dst: Ref, byte: Ref, bytes: Ref): Ref {
-    return this.#m.memory.fill(dst, byte, bytes);
+    const whole = this.#address === "i64" ? this.op("i64.extend_i32_s", index) : index;
+    const scaled = shift === 0 ? whole : this.op(`${this.#address}.shl`, whole, this.address(shift));
+    return base === undefined ? scaled : this.op(`${this.#address}.add`, base, scaled);
   }
 
   /** Pages of 64 KiB, an i32. */
   memorySize(): Ref {
-    return this.#wide ? this.unary("WrapInt64", this.#m.memory.size(memoryName, true)) : this.#m.memory.size();
+    const pages = this.op("memory.size");
+    return this.#address === "i64" ? this.op("i32.wrap_i64", pages) : pages;
   }
 
   /** Grows by as many pages (i32); -1 where it can't. */
   memoryGrow(pages: Ref): Ref {
-    if (!this.#wide) return this.#m.memory.grow(pages);
-    return this.unary("WrapInt64", this.#m.memory.grow(this.unary("ExtendUInt32", pages), memoryName, true));
+    if (this.#address === "i32") return this.op("memory.grow", pages);
+    return this.op("i32.wrap_i64", this.op("memory.grow", this.op("i64.extend_i32_u", pages)));
   }
 
   // ---- atomics on i32 words at constant addresses
 
   atomicLoad(address: number): Ref {
-    return this.#m.i32.atomic.load(address, this.address(0));
+    return this.access("i32.atomic.load", address, 4, this.address(0));
   }
 
   atomicStore(address: number, value: Ref): Ref {
-    return this.#m.i32.atomic.store(address, this.address(0), value);
+    return this.access("i32.atomic.store", address, 4, this.address(0), value);
   }
 
   /** Returns the value before. */
   atomicAdd(address: number, value: Ref): Ref {
-    return this.#m.i32.atomic.rmw.add(address, this.address(0), value);
+    return this.access("i32.atomic.rmw.add", address, 4, this.address(0), value);
   }
 
   /** Sleeps while the word equals `expected`, without a timeout. */
   atomicWait(address: number, expected: Ref): Ref {
-    return this.#m.memory.atomic.wait32(this.address(address), expected, this.i64(-1n));
+    return this.access("memory.atomic.wait32", address, 4, this.address(0), expected, this.i64(-1n));
   }
 
   /** Wakes all sleepers. */
   atomicNotifyAll(address: number): Ref {
-    return this.#m.memory.atomic.notify(this.address(address), this.i32(-1));
+    return this.access("memory.atomic.notify", address, 4, this.address(0), this.i32(-1));
   }
 
   // ---- control
 
-  block(label: string | null, body: readonly Ref[], result?: WasmType): Ref {
-    return this.#m.block(label, body, result === undefined ? binaryen.none : wasmTypes[result]);
+  /** One after the other; the value, if there is one, is the last one's. What stands behind a jump is left out. */
+  sequence(parts: readonly Ref[]): Ref {
+    const jump = parts.findIndex((part) => part.type === "never");
+    const body = jump < 0 ? parts : parts.slice(0, jump + 1);
+    const last = body.at(-1);
+    for (const part of body) if (part !== last) expectNothing("a statement", part);
+    return { kind: "sequence", type: last?.type ?? "none", body };
   }
 
   loop(label: string, body: Ref): Ref {
-    return this.#m.loop(label, body);
+    expectNothing("the body of a loop", body);
+    return { kind: "loop", type: "none", label, body };
   }
 
   if(cond: Ref, then: Ref, otherwise?: Ref): Ref {
-    return otherwise === undefined ? this.#m.if(cond, then) : this.#m.if(cond, then, otherwise);
+    expectType("if", cond, "i32");
+    expectNothing("a branch", then);
+    if (otherwise !== undefined) expectNothing("a branch", otherwise);
+    return { kind: "if", type: "none", cond, then, otherwise };
   }
 
   br(label: string): Ref {
-    return this.#m.br(label);
+    return { kind: "br", type: "never", label, cond: undefined };
   }
 
   brIf(label: string, cond: Ref): Ref {
-    return this.#m.br_if(label, cond);
+    expectType("br_if", cond, "i32");
+    return { kind: "br", type: "none", label, cond };
   }
 
   return(value?: Ref): Ref {
-    return value === undefined ? this.#m.return() : this.#m.return(value);
+    return { kind: "return", type: "never", value };
   }
 
   call(name: string, args: readonly Ref[], result: WasmType | undefined): Ref {
-    return this.#m.call(name, args, result === undefined ? binaryen.none : wasmTypes[result]);
+    const signature = { params: args.map((x) => x.type), result };
+    const known = this.#called.get(name);
+    if (known === undefined) this.#called.set(name, signature);
+    else expectSignature(name, signature, known);
+    return { kind: "call", type: result ?? "none", name, args };
   }
 
-  drop(x: Ref): Ref {
-    return this.#m.drop(x);
+  drop(value: Ref): Ref {
+    if (value.type === "none") throw new InternalError("drop of a statement without a value");
+    return { kind: "drop", type: "none", value };
   }
 
   unreachable(): Ref {
-    return this.#m.unreachable();
+    return { kind: "unreachable", type: "never" };
   }
 
   // ---- the module
@@ -335,73 +271,171 @@ export class WasmModule {
     locals: readonly WasmType[],
     body: Ref,
   ): void {
-    this.#m.addFunction(
-      name,
-      binaryen.createType(params.map((t) => wasmTypes[t])),
-      result === undefined ? binaryen.none : wasmTypes[result],
-      locals.map((t) => wasmTypes[t]),
-      body,
-    );
+    if (result === undefined) expectNothing(`the body of @${name}`, body);
+    else expectType(`@${name}`, body, result);
+    const code = encodeFunction({ name, params, locals, result, body });
+    this.#functions.push({ name, type: this.#type(params, result), code });
   }
 
   /** Imports `env.NAME`. */
   importFunction(name: string, params: readonly WasmType[], result: WasmType): void {
-    this.#m.addFunctionImport(
-      name,
-      "env",
-      name,
-      binaryen.createType(params.map((t) => wasmTypes[t])),
-      wasmTypes[result],
-    );
+    this.#imports.push({ name, type: this.#type(params, result) });
   }
 
-  addGlobalI32(name: string, initial: number, exportName?: string): void {
-    this.#m.addGlobal(name, binaryen.i32, true, this.i32(initial));
-    if (exportName !== undefined) this.#m.addGlobalExport(name, exportName);
+  /** A mutable i32. */
+  addGlobal(name: string, initial: number, exportName?: string): void {
+    this.#globals.push({ name, initial, exportName });
   }
 
   exportFunction(name: string, as: string): void {
-    this.#m.addFunctionExport(name, as);
+    this.#exports.push({ name, as });
   }
 
   /** Imports the memory as `env.memory`. */
   importMemory(limits: MemoryLimits): void {
-    this.#m.setMemory(limits.initialPages, limits.maximumPages, null, [], limits.shared, this.#wide, memoryName);
-    this.#m.addMemoryImport(memoryName, "env", "memory", limits.shared);
+    this.#memory = limits;
   }
 
   addCustomSection(name: string, contents: Uint8Array): void {
-    this.#m.addCustomSection(name, contents);
+    this.#custom.push({ name, contents });
   }
 
-  /** Runs binaryen's passes by name, in order. */
-  optimize(passes: readonly string[]): void {
-    if (passes.length === 0) return;
-    binaryen.setOptimizeLevel(2);
-    binaryen.setShrinkLevel(0);
-    this.#m.runPasses(passes);
+  /** The one object for all functions of the type. */
+  #type(params: readonly WasmType[], result: WasmType | undefined): FunctionType {
+    const key = `${params.join()}:${result ?? ""}`;
+    const known = this.#types.get(key) ?? { params, result };
+    this.#types.set(key, known);
+    return known;
   }
 
-  /** Frees the module; nothing may be built in it afterwards. @throws InternalError if it is invalid */
+  #globalIndex(name: string): number {
+    const index = this.#globals.findIndex((g) => g.name === name);
+    if (index < 0) throw new InternalError(`there is no global ${name}`);
+    return index;
+  }
+
+  /** @throws InternalError if functions are missing or called with other types than theirs */
   finish(options: { readonly names: boolean }): Uint8Array {
-    try {
-      binaryen.setDebugInfo(options.names);
-      if (!this.#m.validate()) throw new InternalError("binaryen refuses the emitted module (its report is on stderr)");
-      return this.#m.emitBinary();
-    } finally {
-      this.#m.dispose();
-    }
+    const all = [...this.#imports, ...this.#functions];
+    const indices = new Map(all.map((f, index) => [f.name, index]));
+    const indexOf = (name: string): number => {
+      const index = indices.get(name);
+      if (index === undefined) throw new InternalError(`no function is called @${name}`);
+      return index;
+    };
+    for (const [name, signature] of this.#called) expectSignature(name, signature, all[indexOf(name)]!.type);
+    const types = [...this.#types.values()];
+    const out = new ByteWriter();
+    out.raw([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
+    const section = (id: number, write: (s: ByteWriter) => void): void => {
+      const contents = new ByteWriter();
+      write(contents);
+      out.byte(id);
+      out.unsigned(contents.length);
+      out.raw(contents.finish());
+    };
+    const list = <T>(id: number, items: readonly T[], write: (s: ByteWriter, item: T) => void): void => {
+      if (items.length === 0) return;
+      section(id, (s) => {
+        s.unsigned(items.length);
+        for (const item of items) write(s, item);
+      });
+    };
+    list(1, types, writeType);
+    const imports = [...(this.#memory ? [this.#memory] : []), ...this.#imports];
+    list(2, imports, (s, item) => {
+      s.name("env");
+      s.name("name" in item ? item.name : "memory");
+      if ("name" in item) {
+        s.byte(0);
+        s.unsigned(types.indexOf(item.type));
+      } else this.#writeMemory(s, item);
+    });
+    list(3, this.#functions, (s, f) => s.unsigned(types.indexOf(f.type)));
+    list(6, this.#globals, (s, g) => {
+      s.byte(typeCode.i32);
+      s.byte(1);
+      writeConstant(s, { kind: "const", type: "i32", value: g.initial });
+      s.byte(opcode.end);
+    });
+    const exports = [
+      ...this.#globals.flatMap((g, index) =>
+        g.exportName === undefined ? [] : [{ as: g.exportName, kind: 3, index }],
+      ),
+      ...this.#exports.map(({ name, as }) => ({ as, kind: 0, index: indexOf(name) })),
+    ];
+    list(7, exports, (s, e) => {
+      s.name(e.as);
+      s.byte(e.kind);
+      s.unsigned(e.index);
+    });
+    list(10, this.#functions, (s, f) => writeCode(s, f.code, indexOf));
+    if (options.names) section(0, (s) => writeNames(s, all));
+    for (const { name, contents } of this.#custom)
+      section(0, (s) => {
+        s.name(name);
+        s.raw(contents);
+      });
+    return out.finish();
+  }
+
+  #writeMemory(s: ByteWriter, { shared, initialPages, maximumPages }: MemoryLimits): void {
+    s.byte(2);
+    s.byte(1 | (shared ? 2 : 0) | (this.#address === "i64" ? 4 : 0));
+    s.unsigned(initialPages);
+    s.unsigned(maximumPages);
   }
 }
 
-/** The text form of an emitted module. */
-export function toWat(bytes: Uint8Array): string {
-  // binaryen's declarations lag behind: readBinary takes the features as a second argument.
-  const read = binaryen.readBinary as (data: Uint8Array, features: binaryen.Features) => binaryen.Module;
-  const m = read(bytes, binaryen.Features.All);
-  try {
-    return m.emitText();
-  } finally {
-    m.dispose();
+function writeType(s: ByteWriter, { params, result }: FunctionType): void {
+  const types = (list: readonly WasmType[]) => {
+    s.unsigned(list.length);
+    for (const t of list) s.byte(typeCode[t]);
+  };
+  s.byte(0x60);
+  types(params);
+  types(result === undefined ? [] : [result]);
+}
+
+function writeCode(s: ByteWriter, { bytes, calls }: FunctionCode, indexOf: (name: string) => number): void {
+  const body = new ByteWriter();
+  let from = 0;
+  for (const { at, name } of calls) {
+    body.raw(bytes.subarray(from, at));
+    body.unsigned(indexOf(name));
+    from = at;
   }
+  body.raw(bytes.subarray(from));
+  s.unsigned(body.length);
+  s.raw(body.finish());
+}
+
+/** The section that says what functions are called, for stack traces and profilers. */
+function writeNames(s: ByteWriter, functions: readonly { readonly name: string }[]): void {
+  s.name("name");
+  const names = new ByteWriter();
+  names.unsigned(functions.length);
+  for (const [index, f] of functions.entries()) {
+    names.unsigned(index);
+    names.name(f.name);
+  }
+  s.byte(1);
+  s.unsigned(names.length);
+  s.raw(names.finish());
+}
+
+function expectType(what: string, { type }: Ref, expected: WasmType): void {
+  if (type !== expected && type !== "never") throw new InternalError(`${what} takes ${expected}, not ${type}`);
+}
+
+function expectNothing(what: string, { type }: Ref): void {
+  if (type !== "none" && type !== "never") throw new InternalError(`${what} leaves a value of type ${type}`);
+}
+
+function expectSignature(name: string, call: Signature, { params, result }: Signature): void {
+  const fits = call.params.length === params.length && call.params.every((type, k) => type === params[k]);
+  if (!fits || call.result !== result)
+    throw new InternalError(
+      `@${name}: (${params.join()}) -> ${result} is called as (${call.params.join()}) -> ${call.result}`,
+    );
 }

@@ -1,11 +1,11 @@
 /**
- * Names of WebAssembly instructions, as binaryen spells them, for Loop IR operations that map to one instruction. Where an
- * operation needs several instructions at some type (scalar integer `minS`, …) there is no name and emit-expr.ts builds it.
+ * Names of the instructions for Loop IR operations that map to one. Where an operation needs several at some type (scalar integer `minS`, …)
+ * there is no name, and emit-expr.ts builds it.
  */
 
-import type { BinaryOp, CompareOp, ConvertOp, LoopType, UnaryOp } from "../../ir/loop.js";
+import type { BinaryOp, CompareOp, ConvertOp, LoopType, ScalarKind, UnaryOp, VectorKind } from "../../ir/loop.js";
 import { isVector } from "../../ir/loop-types.js";
-import type { WasmType } from "./module.js";
+import { type OperationName, operation, type WasmType } from "./instructions.js";
 
 /** None is a ptr when instructions are chosen (pointers.ts). */
 export const wasmType: Readonly<Record<LoopType, WasmType>> = {
@@ -27,137 +27,156 @@ export const wasmType: Readonly<Record<LoopType, WasmType>> = {
   mask64x2: "v128",
 };
 
-/** Suffix of an instruction's name; masks use the integer instructions of their width. */
-export const suffix: Readonly<Record<LoopType, string>> = {
-  i32: "Int32",
-  i64: "Int64",
-  f32: "Float32",
-  f64: "Float64",
-  mask: "Int32",
-  ptr: "Int64",
-  i8x16: "VecI8x16",
-  i16x8: "VecI16x8",
-  i32x4: "VecI32x4",
-  i64x2: "VecI64x2",
-  f32x4: "VecF32x4",
-  f64x2: "VecF64x2",
-  mask8x16: "VecI8x16",
-  mask16x8: "VecI16x8",
-  mask32x4: "VecI32x4",
-  mask64x2: "VecI64x2",
+type ScalarType = Exclude<WasmType, "v128">;
+type Lanes = "i8x16" | "i16x8" | "i32x4" | "i64x2" | "f32x4" | "f64x2";
+
+/** Beginning of an instruction's name for scalars; masks use integers. */
+export const scalarType: Readonly<Record<ScalarKind, ScalarType>> = {
+  i32: "i32",
+  i64: "i64",
+  f32: "f32",
+  f64: "f64",
+  mask: "i32",
+  ptr: "i64",
 };
 
+/** Beginning of an instruction's name for vectors; masks use the integer instructions of their width. */
+export const lanesType: Readonly<Record<VectorKind, Lanes>> = {
+  i8x16: "i8x16",
+  i16x8: "i16x8",
+  i32x4: "i32x4",
+  i64x2: "i64x2",
+  f32x4: "f32x4",
+  f64x2: "f64x2",
+  mask8x16: "i8x16",
+  mask16x8: "i16x8",
+  mask32x4: "i32x4",
+  mask64x2: "i64x2",
+};
+
+const shapeOf = (type: LoopType): string => (isVector(type) ? lanesType[type] : scalarType[type]);
+
 const isScalarInt = (t: LoopType) => t === "i32" || t === "i64";
-const capital = (s: string) => s.slice(0, 1).toUpperCase() + s.slice(1);
+
+/** `addSatS` → `add_sat_s`. */
+const spelled = (op: string) => op.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`);
+
+/** The instruction of a type's name and the operation's. */
+function named(type: LoopType, op: string): OperationName {
+  return operation(`${shapeOf(type)}.${op}`).name as OperationName;
+}
 
 /** Undefined where one instruction does not do it: integer scalar neg and abs, scalar not. */
-export function unaryCode(op: UnaryOp, type: LoopType): string | undefined {
-  if (op === "not") return isVector(type) ? "NotVec128" : undefined;
+export function unaryCode(op: UnaryOp, type: LoopType): OperationName | undefined {
+  if (op === "not") return isVector(type) ? "v128.not" : undefined;
   if ((op === "neg" || op === "abs") && isScalarInt(type)) return undefined;
-  return capital(op) + suffix[type];
+  return named(type, op);
 }
 
 /** Undefined for scalar and i64x2 minima and maxima, vector copysign. */
-export function binaryCode(op: BinaryOp, type: LoopType): string | undefined {
+export function binaryCode(op: BinaryOp, type: LoopType): OperationName | undefined {
   const vector = isVector(type);
   switch (op) {
     case "and":
     case "or":
     case "xor":
-      return capital(op) + (vector ? "Vec128" : suffix[type]);
+      return vector ? `v128.${op}` : named(type, op);
     case "minS":
     case "minU":
     case "maxS":
     case "maxU":
-      return vector && type !== "i64x2" ? capital(op) + suffix[type] : undefined;
+      return vector && type !== "i64x2" ? named(type, spelled(op)) : undefined;
     case "min":
     case "max":
-      return vector ? capital(op) + suffix[type] : undefined;
     case "pmin":
-      return vector ? `PMin${suffix[type]}` : undefined;
     case "pmax":
-      return vector ? `PMax${suffix[type]}` : undefined;
+      return vector ? named(type, op) : undefined;
     case "copysign":
-      return vector ? undefined : `CopySign${suffix[type]}`;
+      return vector ? undefined : named(type, op);
     case "dotI8":
       return undefined;
     case "dotI16":
-      return "DotSVecI16x8ToVecI32x4";
+      return "i32x4.dot_i16x8_s";
     case "narrowS":
+      return type === "i16x8" ? "i8x16.narrow_i16x8_s" : "i16x8.narrow_i32x4_s";
     case "narrowU":
-      return `${capital(op)}${suffix[type]}ToVec${type === "i16x8" ? "I8x16" : "I16x8"}`;
+      return type === "i16x8" ? "i8x16.narrow_i16x8_u" : "i16x8.narrow_i32x4_u";
     case "extmulLowS":
     case "extmulHighS":
     case "extmulLowU":
     case "extmulHighU":
-      return `ExtMul${op.slice("extmul".length)}Vec${wider(type)}`;
+      return named(wider(type), halves("extmul", op, type));
     case "q15mulr":
-      return "Q15MulrSatSVecI16x8";
+      return "i16x8.q15mulr_sat_s";
     default:
-      return capital(op) + suffix[type];
+      return named(type, spelled(op));
   }
 }
 
-export function compareCode(op: CompareOp, type: LoopType): string {
-  return capital(op) + suffix[type];
+export function compareCode(op: CompareOp, type: LoopType): OperationName {
+  return named(type, spelled(op));
 }
 
-function wider(type: LoopType): string {
-  return type === "i8x16" ? "I16x8" : type === "i16x8" ? "I32x4" : "I64x2";
+const wider = (type: LoopType): VectorKind => (type === "i8x16" ? "i16x8" : type === "i16x8" ? "i32x4" : "i64x2");
+
+/** `extendLowS` of i8x16 → `extend_low_i8x16_s`. */
+function halves(name: "extend" | "extmul", op: string, from: LoopType): string {
+  return `${name}_${op.includes("Low") ? "low" : "high"}_${from}_${signOf(op)}`;
 }
+
+const signOf = (op: string): "s" | "u" => (op.at(-1) === "U" ? "u" : "s");
 
 /** Undefined for conversions that are no instruction (mask, half precision, bitcasts between vectors). */
-export function convertCode(op: ConvertOp, from: LoopType, to: LoopType): string | undefined {
-  const sign = op.at(-1) === "U" ? "U" : "S";
+export function convertCode(op: ConvertOp, from: LoopType, to: LoopType): OperationName | undefined {
+  const sign = signOf(op);
   switch (op) {
     case "f32.from_i32S":
     case "f32.from_i32U":
-      return from === "i32" ? `Convert${sign}Int32ToFloat32` : `Convert${sign}VecI32x4ToVecF32x4`;
+      return from === "i32" ? `f32.convert_i32_${sign}` : `f32x4.convert_i32x4_${sign}`;
     case "f64.from_i32S":
     case "f64.from_i32U":
-      return from === "i32" ? `Convert${sign}Int32ToFloat64` : `ConvertLow${sign}VecI32x4ToVecF64x2`;
+      return from === "i32" ? `f64.convert_i32_${sign}` : `f64x2.convert_low_i32x4_${sign}`;
     case "f32.from_i64S":
     case "f32.from_i64U":
-      return `Convert${sign}Int64ToFloat32`;
+      return `f32.convert_i64_${sign}`;
     case "f64.from_i64S":
     case "f64.from_i64U":
-      return `Convert${sign}Int64ToFloat64`;
+      return `f64.convert_i64_${sign}`;
     case "f64.from_f32":
-      return from === "f32" ? "PromoteFloat32" : "PromoteLowVecF32x4ToVecF64x2";
+      return from === "f32" ? "f64.promote_f32" : "f64x2.promote_low_f32x4";
     case "f32.from_f64":
-      return from === "f64" ? "DemoteFloat64" : "DemoteZeroVecF64x2ToVecF32x4";
+      return from === "f64" ? "f32.demote_f64" : "f32x4.demote_f64x2_zero";
     case "i32.from_f32S":
     case "i32.from_f32U":
-      return from === "f32" ? `TruncSat${sign}Float32ToInt32` : `TruncSat${sign}VecF32x4ToVecI32x4`;
+      return from === "f32" ? `i32.trunc_sat_f32_${sign}` : `i32x4.trunc_sat_f32x4_${sign}`;
     case "i32.from_f64S":
     case "i32.from_f64U":
-      return from === "f64" ? `TruncSat${sign}Float64ToInt32` : `TruncSatZero${sign}VecF64x2ToVecI32x4`;
+      return from === "f64" ? `i32.trunc_sat_f64_${sign}` : `i32x4.trunc_sat_f64x2_${sign}_zero`;
     case "i64.from_f32S":
     case "i64.from_f32U":
-      return `TruncSat${sign}Float32ToInt64`;
+      return `i64.trunc_sat_f32_${sign}`;
     case "i64.from_f64S":
     case "i64.from_f64U":
-      return `TruncSat${sign}Float64ToInt64`;
+      return `i64.trunc_sat_f64_${sign}`;
     case "i64.from_i32S":
     case "i64.from_i32U":
-      return `Extend${sign}Int32`;
+      return `i64.extend_i32_${sign}`;
     case "i32.from_i64":
-      return "WrapInt64";
+      return "i32.wrap_i64";
     case "i32.extend8S":
-      return "ExtendS8Int32";
+      return "i32.extend8_s";
     case "i32.extend16S":
-      return "ExtendS16Int32";
+      return "i32.extend16_s";
     case "extendLowS":
     case "extendHighS":
     case "extendLowU":
     case "extendHighU":
-      return `${capital(op)}${suffix[from]}ToVec${wider(from)}`;
+      return named(wider(from), halves("extend", op, from));
     case "extaddPairwiseS":
     case "extaddPairwiseU":
-      return `ExtAddPairwise${sign}${suffix[from]}To${wider(from)}`;
+      return named(wider(from), `extadd_pairwise_${from}_${sign}`);
     case "bitcast":
-      if (isVector(from) || isVector(to) || from === to) return undefined;
-      return `Reinterpret${suffix[from]}`;
+      return reinterpretCode(from, to);
     case "i32.from_mask":
     case "mask.from_i32":
     case "mask.from_i64":
@@ -171,4 +190,10 @@ export function convertCode(op: ConvertOp, from: LoopType, to: LoopType): string
     default:
       return op satisfies never;
   }
+}
+
+function reinterpretCode(from: LoopType, to: LoopType): OperationName | undefined {
+  if (isVector(from) || isVector(to)) return undefined;
+  const [a, b] = [scalarType[from], scalarType[to]];
+  return a === b ? undefined : named(to, `reinterpret_${a}`);
 }

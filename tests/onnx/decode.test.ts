@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { isDeepStrictEqual } from "node:util";
+import onnxProto from "onnx-proto";
 import { describe, expect, it } from "vitest";
 import { codeOfDType, dtypeOfCode } from "../../compiler/onnx/dtype.js";
 import { readModel } from "../../compiler/onnx/model.js";
@@ -108,6 +109,20 @@ describe("a file that uses every message", () => {
     const model = decodeModel(bytes);
     expect(model.unknownFields).toEqual([extra]);
     expect(decodeModel(encodeModel(model)).unknownFields).toEqual([extra]);
+  });
+
+  it("is read and written by protobufjs likewise, as far as its schema goes", () => {
+    const { ModelProto } = onnxProto.onnx;
+    const bytes = encodeModel(everything);
+    const read = ModelProto.toObject(ModelProto.decode(bytes), { longs: String });
+    expect(read).toMatchObject({ irVersion: "14", modelVersion: "4611686018427387905", metadataProps: [{ key: "k" }] });
+    expect(read.graph).toMatchObject({
+      initializer: [{ name: "i", dims: ["1"], int64Data: ["-9223372036854775808"] }],
+      sparseInitializer: [{ values: { floatData: [1] } }],
+      node: [{ opType: "f", input: ["s"], output: ["z"] }],
+    });
+    const again = ModelProto.encode(ModelProto.decode(bytes)).finish();
+    expect(encodeModel(decodeModel(again))).toEqual(new Uint8Array(again));
   });
 
   it("works without eval", () => {
