@@ -1,6 +1,6 @@
 /** Articles of clothing, 10,000 to learn from and 2,000 to be measured on; see fashion/README.md. */
 
-import { losses, metrics, type nn, optim, schedules, trainStep } from "wasmith";
+import { losses, metrics, type nn, optim, program, schedules, trainStep, type Value } from "wasmith";
 import { augment, dataset, normalize, readIdx } from "wasmith/data";
 import type { TrainingSession } from "wasmith/runtime";
 import { grid } from "../pictures.js";
@@ -36,19 +36,59 @@ const scale = normalize({ mean, std });
 export const training = async () => (await fashion("train")).shuffle({ seed: 1 }).map(augment("x", [scale]));
 export const validation = async () => (await fashion("test")).map(augment("x", [scale]));
 
+const pictures = { x: ["batch", 1, 28, 28] } as const;
+const labels = { y: { dtype: "i64", shape: ["batch"] } } as const;
+const loss = losses.crossEntropy();
+
+/** What `fit` of a training says. */
+export interface Fit {
+  readonly epochs: number;
+  readonly batchSize: number;
+}
+
+/** 10,000 pictures in batches: a warm-up of 50 updates, then down to 0 with the last one. */
+const schedule = ({ epochs, batchSize }: Fit) =>
+  schedules.warmupCosine(2e-3, 50, epochs * Math.ceil(10_000 / batchSize));
+
 /** A training of a network that gives scores of articles [batch, 10] for pictures. */
-export const classifier = (net: nn.Layer, { epochs, batchSize }: { epochs: number; batchSize: number }) =>
+export const classifier = (net: nn.Layer, fit: Fit) =>
   trainStep(net, {
-    inputs: { x: ["batch", 1, 28, 28] },
-    targets: { y: { dtype: "i64", shape: ["batch"] } },
-    loss: losses.crossEntropy(),
+    inputs: pictures,
+    targets: labels,
+    loss,
     optimizer: optim.Adam(),
-    schedule: schedules.warmupCosine(2e-3, 50, epochs * updatesAnEpoch(batchSize)),
+    schedule: schedule(fit),
     metrics: { accuracy: metrics.accuracy() },
   });
 
-/** Batches in an epoch. */
-export const updatesAnEpoch = (batchSize: number) => Math.ceil(10_000 / batchSize);
+/** A network with classifiers on the way: `all` gives their scores too. */
+export type Supervised = nn.Layer & {
+  all(ctx: nn.Context, x: Value): { readonly logits: Value; readonly aux: readonly Value[] };
+};
+
+/** A training in which each classifier on the way adds 0.3 times its loss, as in GoogLeNet. */
+export function supervisedOnTheWay(net: Supervised, fit: Fit) {
+  const adam = optim.Adam();
+  return program(
+    { net },
+    {
+      step: {
+        inputs: { ...pictures, ...labels },
+        run(ctx, { x, y }) {
+          const { logits, aux } = net.all(ctx, x);
+          const onTheWay = aux.map((scores) => loss(scores, y)).reduce((sum, other) => sum.add(other));
+          return { loss: ctx.minimize(loss(logits, y).add(onTheWay.mul(0.3)), net, adam, { schedule: schedule(fit) }) };
+        },
+      },
+      evaluate: {
+        inputs: { ...pictures, ...labels },
+        training: false,
+        run: (ctx, { x, y }) => ({ loss: loss(net(ctx, x), y) }),
+      },
+      predict: { inputs: pictures, training: false, run: (ctx, { x }) => ({ output: net(ctx, x) }) },
+    },
+  );
+}
 
 /** What a network is compared with: one linear layer, 20 epochs of Adam at 0.001 with batches of 64. */
 export const linear = { name: "softmax regression on pixels", value: 0.833 };

@@ -66,15 +66,15 @@ export class GoogLeNet extends nn.Module {
     this.fc = nn.Linear(from, classes);
   }
 
-  /** The logits of all three classifiers. */
-  all(ctx: nn.Context, x: Value): { logits: Value; aux1: Value; aux2: Value } {
+  /** The logits, and those of the classifiers on the way. */
+  all(ctx: nn.Context, x: Value): { logits: Value; aux: readonly Value[] } {
     const run = (value: Value, ...layers: readonly nn.Layer[]) => layers.reduce((v, layer) => layer(ctx, v), value);
     const stem = run(x, this.conv1, this.maxpool1, this.conv2, this.conv3, this.maxpool2);
     const a = run(stem, this.inception3a, this.inception3b, this.maxpool3, this.inception4a);
     const d = run(a, this.inception4b, this.inception4c, this.inception4d);
     const top = run(d, this.inception4e, this.maxpool4, this.inception5a, this.inception5b);
     const logits = this.fc(ctx, this.dropout(ctx, top.mean([2, 3])));
-    return { logits, aux1: this.aux1(ctx, a), aux2: this.aux2(ctx, d) };
+    return { logits, aux: [this.aux1(ctx, a), this.aux2(ctx, d)] };
   }
 
   forward(ctx: nn.Context, x: Value): Value {
