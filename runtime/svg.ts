@@ -11,8 +11,10 @@ import type { Curve } from "./history.js";
 const [width, height] = [440, 260];
 const room = { left: 64, right: 12, top: 36, bottom: 40 };
 const [plotWidth, plotHeight] = [width - room.left - room.right, height - room.top - room.bottom];
-/** Names in a row of the legend, and how high a row is. */
-const [columns, rowHeight] = [4, 18];
+/** How high a row of the legend is. */
+const rowHeight = 18;
+/** Names in a row of the legend: four, or two where some are long. */
+const columnsOf = (names: readonly string[]): number => (names.every((name) => name.length <= 11) ? 4 : 2);
 
 /** Of the lines, on white and on dark. */
 const colors: readonly (readonly [light: string, dark: string])[] = [
@@ -97,7 +99,7 @@ function drawn(chart: Chart, column: number, top: number): string {
       const places = points.map(([x, y]) => (y === null ? null : `${across(x)} ${down(y)}`));
       return curve(places, classOf(i), !dots.includes(name));
     }),
-    ...(lines.length > 1 ? lines.map(({ name }, i) => legend(name, i)) : []),
+    ...(lines.length > 1 ? legend(lines.map(({ name }) => name)) : []),
   ];
   return `<g transform="translate(${column * width} ${top})">
 <text class="title" x="12" y="20">${escaped(title)}</text>
@@ -114,16 +116,19 @@ function curve(places: readonly (string | null)[], color: string, joined: boolea
   return `<path class="${color}" d="${line}"/>${few ? `<path class="${color} dots" d="${dots}"/>` : ""}`;
 }
 
-function legend(name: string, i: number): string {
-  const x = room.left + ((i % columns) * plotWidth) / columns;
-  const y = height + 12 + Math.floor(i / columns) * rowHeight;
-  return `<rect class="${classOf(i)}" x="${x}" y="${y - 6}" width="12" height="4"/><text x="${x + 16}" y="${y}">${escaped(name)}</text>`;
+function legend(names: readonly string[]): string[] {
+  const columns = columnsOf(names);
+  return names.map((name, i) => {
+    const x = room.left + ((i % columns) * plotWidth) / columns;
+    const y = height + 12 + Math.floor(i / columns) * rowHeight;
+    return `<rect class="${classOf(i)}" x="${x}" y="${y - 6}" width="12" height="4"/><text x="${x + 16}" y="${y}">${escaped(name)}</text>`;
+  });
 }
 
 /** How high a chart is with its legend. */
 function heightOf({ lines }: Chart): number {
-  const names = Object.keys(lines).length;
-  return height + (names > 1 ? Math.ceil(names / columns) * rowHeight : 0);
+  const names = Object.keys(lines);
+  return height + (names.length > 1 ? Math.ceil(names.length / columnsOf(names)) * rowHeight : 0);
 }
 
 /**

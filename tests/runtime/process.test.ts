@@ -91,7 +91,7 @@ describe.skipIf(!isBuilt)("the built runtime", () => {
     const shown = Array.from(examples[1]!.matchAll(/^\/\/ (.*)$/gm), (m) => m[1]);
     expect(second).toBe(shown.join("\n"));
     expect(third).toBe("true\n-1");
-    expect(fourth).toBe("true\ntrue true");
+    expect(fourth).toBe("true\ntrue true true");
   });
 
   it.each([false, true])("goes through a bundler for browsers without a word (minified: %s)", async (minify) => {
