@@ -11,7 +11,7 @@ export const { training: dataset, validation, vocabulary } = await texts(all, he
 export const fit = { epochs: 14 };
 export const goal: Goal = {
   figure: "accuracy",
-  atLeast: 0.802,
-  baseline: { name: "PyTorch's run of the same program", value: 0.802 },
+  atLeast: 0.806,
+  baseline: { name: "PyTorch's two runs of the same program", value: 0.806 },
 };
 export default classifier(vocabulary.size, fit.epochs * Math.ceil((all.length - held) / batchSize));
