@@ -1,4 +1,5 @@
 import { execFileSync } from "node:child_process";
+import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 
 /** Tests that run the relaxed variants in their own process. */
@@ -53,6 +54,8 @@ export default defineConfig({
     setupFiles: ["tests/setup/use-worker.ts", "tests/setup/typed-arrays.ts"],
     // The difference of two tensors takes minutes and gigabytes to write where all of it is different.
     diff: { truncateThreshold: 2000 },
+    // vitest leaves a core to itself, which idles while tests run: of two cores that is half of them.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     testTimeout: 120_000,
     hookTimeout: 120_000,
   },
