@@ -62,10 +62,10 @@ export class Artifacts {
   async prepare(): Promise<ModelFace> {
     const { library } = this.options;
     const known = await library.face();
-    if (known) {
-      for (const entry of library.entries) if (await this.restore(entry)) break;
-      return known;
-    }
+    const { entries } = library;
+    // Nothing is kept of a model that feeds decide until there were some.
+    if (known && entries.length === 0) return known;
+    for (const entry of entries) if (await this.restore(entry)) return known!;
     const { face, files, artifact } = await this.compile(undefined);
     if (artifact) await this.add(face, files, artifact);
     else await library.add(face);

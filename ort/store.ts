@@ -8,7 +8,7 @@ export interface Store {
   read(name: string): Promise<Uint8Array | undefined>;
   /** What `load` takes; undefined where there is none. Marks the file as used now. */
   open(name: string): Promise<BinarySource | undefined>;
-  /** Writes a file, and removes those not used for longest as far as all take more than the limit. */
+  /** Writes a file, and removes what was not used for longest as far as all takes more than the limit. */
   write(name: string, bytes: Uint8Array): Promise<void>;
   remove(name: string): Promise<void>;
 }
@@ -48,13 +48,25 @@ interface Used {
   readonly used: number;
 }
 
-/** Names of the files that have to go, so that the rest takes no more than the limit. @param kept is not among them */
+/** The model that a file belongs to. */
+const groupOf = (name: string): string => name.split("/")[0]!;
+
+/**
+ * Names of the files that have to go, so that the rest takes no more than the limit: all of the models that were not used for longest.
+ * @param kept a file whose model is not among them
+ */
 export function evicted(files: readonly Used[], limit: number, kept: string): readonly string[] {
-  let left = limit;
-  const gone: string[] = [];
-  for (const file of [...files].sort((a, b) => b.used - a.used)) {
-    left -= file.bytes;
-    if (left < 0 && file.name !== kept) gone.push(file.name);
+  const groups = new Map<string, { bytes: number; used: number }>();
+  for (const { name, bytes, used } of files) {
+    const group = groups.get(groupOf(name)) ?? { bytes: 0, used: 0 };
+    groups.set(groupOf(name), { bytes: group.bytes + bytes, used: Math.max(group.used, used) });
   }
-  return gone;
+  let left = limit - (groups.get(groupOf(kept))?.bytes ?? 0);
+  groups.delete(groupOf(kept));
+  const gone = new Set<string>();
+  for (const [name, { bytes }] of [...groups].sort(([, a], [, b]) => b.used - a.used)) {
+    left -= bytes;
+    if (left < 0) gone.add(name);
+  }
+  return files.map(({ name }) => name).filter((name) => gone.has(groupOf(name)));
 }

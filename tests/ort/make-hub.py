@@ -564,6 +564,63 @@ def translation():
     )
 
 
+def transcription():
+    """As whisper, of English alone: five seconds of sound, 16 bands."""
+    torch.manual_seed(9)
+    files, vocab = words_tokenizer("WhisperTokenizer", ["<|endoftext|>", "<|startoftranscript|>", "<unk>"], ends=False)
+    silent = "<|notimestamps|>"  # tokens behind it are times
+    special = {"id": vocab, "content": silent, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    files["tokenizer.json"]["added_tokens"].append(special)
+    files["tokenizer.json"]["model"]["vocab"][silent] = vocab
+    files["tokenizer_config.json"]["eos_token"] = "<|endoftext|>"
+    axes = {"input_features": {0: "batch_size"}, "last_hidden_state": {0: "batch_size"}}
+    encoder = export(SpectrogramEncoder(16), (torch.randn(2, 16, 500),), ["input_features"], ["last_hidden_state"], axes)
+    decoder = export_merged(Decoder(vocab + 1, crosses=True), masked=False)
+    config = {
+        "model_type": "whisper",
+        "architectures": ["WhisperForConditionalGeneration"],
+        "is_encoder_decoder": True,
+        "d_model": D,
+        "encoder_attention_heads": HEADS,
+        "decoder_attention_heads": HEADS,
+        "encoder_layers": LAYERS,
+        "decoder_layers": LAYERS,
+        "num_mel_bins": 16,
+        "max_source_positions": 10,
+        "vocab_size": vocab + 1,
+        "decoder_start_token_id": 1,
+        "eos_token_id": 0,
+        "pad_token_id": 0,
+    }
+    generation = {
+        "decoder_start_token_id": 1,
+        "eos_token_id": 0,
+        "pad_token_id": 0,
+        "is_multilingual": False,
+        "no_timestamps_token_id": vocab,
+        "begin_suppress_tokens": [0, vocab],
+        "max_new_tokens": 12,
+    }
+    preprocessor = {
+        "feature_extractor_type": "WhisperFeatureExtractor",
+        "processor_class": "WhisperProcessor",
+        "feature_size": 16,
+        "hop_length": 160,
+        "n_fft": 400,
+        "n_samples": 80000,
+        "nb_max_frames": 500,
+        "chunk_length": 5,
+        "sampling_rate": 16000,
+        "padding_value": 0.0,
+    }
+    write(
+        "whisper",
+        {"config.json": config, "generation_config.json": generation, "preprocessor_config.json": preprocessor, **files},
+        encoder_model=encoder,
+        decoder_model_merged=decoder,
+    )
+
+
 if __name__ == "__main__":
     bert("bert-nli", "text", ["contradiction", "neutral", "entailment"], "BertForSequenceClassification")
     bert("bert-states", "states", [], "BertModel")
@@ -577,3 +634,4 @@ if __name__ == "__main__":
     speech()
     causal()
     translation()
+    transcription()

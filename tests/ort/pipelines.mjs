@@ -30,6 +30,7 @@ const tasks = {
   "image-classification": ["vit", (run) => run(picture(40, 30), { top_k: 5 })],
   "object-detection": ["yolos", (run) => run(picture(60, 40), { threshold: 0.1 })],
   "automatic-speech-recognition": ["wav2vec2", (run) => run(sound)],
+  "automatic-speech-recognition by steps": ["whisper", (run) => run(sound)],
   "text-generation": [
     "gpt2",
     async (run) => [
@@ -50,7 +51,7 @@ const results = {};
 for (const [task, [model, use]] of Object.entries(tasks)) {
   try {
     // transformers.js knows no names of devices of a runtime that it does not bring, but "auto".
-    const run = await pipeline(task, model, address ? { device: "auto" } : {});
+    const run = await pipeline(task.split(" ")[0], model, address ? { device: "auto" } : {});
     results[task] = plain(await use(run));
     await run.dispose();
   } catch (error) {

@@ -53,6 +53,7 @@ describe.skipIf(missing !== "")(`pipelines of transformers.js${missing}`, () => 
     "image-classification",
     "object-detection",
     "automatic-speech-recognition",
+    "automatic-speech-recognition by steps",
     "text-generation",
     "text2text-generation",
   ])("%s", (task) => {

@@ -210,6 +210,15 @@ describe("run", () => {
     await session.release();
   });
 
+  it("has the threads that are asked for", async () => {
+    const stages: string[] = [];
+    const onProgress = ({ stage }: { stage: string }): void => void stages.push(stage);
+    const session = await InferenceSession.create(twoOutputs(), { wasmith: { threads: 2, onProgress } });
+    expect([...((await session.run({ x: x() })).sum as ort.Tensor).data]).toEqual([6, 15]);
+    await session.release();
+    expect(stages).toContain("load");
+  });
+
   it("takes sequences as arrays", async () => {
     const session = await InferenceSession.create(ofSequence());
     expect(session.inputMetadata).toEqual([{ name: "xs", isTensor: false }]);
