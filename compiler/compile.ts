@@ -41,7 +41,7 @@ import {
 import { defaultPipeline } from "./pipeline.js";
 import { type WeightsPolicy, weightsPolicies } from "./plan/prepare.js";
 import { type PresetName, presetNames, presets, presetVariants } from "./presets.js";
-import { type Program, type TrainingProgram, type TypedProgram, weightStates } from "./program.js";
+import { type Program, seeded, type TrainingProgram, type TypedProgram, weightStates } from "./program.js";
 import { readTuning, type Tuning, tunerOf } from "./tune/tuning.js";
 import { version } from "./version.js";
 import { loadBinaryen, type Optimizer, optimizers } from "./wasm/binaryen.js";
@@ -85,6 +85,11 @@ export interface CompileOptions {
    * code is about as small and as fast without them.
    */
   readonly optimizer?: Optimizer;
+  /**
+   * Seed of what is random in a program of layers: first values of weights that were not loaded, and the key of random numbers that runs draw
+   * (dropout, noise). It is added to the seeds that the program has itself. Default: 0.
+   */
+  readonly seed?: number;
   /** Told what of the tuning no kernel serves any more. Default: `console.warn`. */
   readonly onWarning?: (text: string) => void;
   /** Time that compiling may take, of the processor where the host tells it (Node, Bun, Deno). Default 300. */
@@ -109,6 +114,7 @@ export const compileChecks: Checks<CompileOptions> = {
   weights: oneOf(...weightsPolicies),
   tuning: anObject,
   optimizer: oneOf(...optimizers),
+  seed: atLeast(0),
   onWarning: aFunction,
   maxSeconds: seconds,
   skipPasses: listOf(oneOf(...defaultPipeline.map((p) => p.name))),
@@ -211,7 +217,8 @@ export interface Optimized {
 
 /** Runs the graph passes. */
 export function optimized(input: Graph | Program, options: CompileOptions, debug: DebugLog): Optimized {
-  const program: Program = isProgram(input) ? input : { entries: { main: input }, state: [] };
+  const given: Program = isProgram(input) ? input : { entries: { main: input }, state: [] };
+  const program = options.seed === undefined ? given : seeded(given, options.seed);
   const names = Object.keys(program.entries);
   if (names.length === 0) throw new ModelError("the program has no entry");
   const name = options.name ?? fileNameOf(isProgram(input) ? "" : input.name);

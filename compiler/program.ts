@@ -14,6 +14,8 @@ export interface ProgramState {
   readonly role: StateRole;
   /** Its first value. */
   readonly tensor: Tensor;
+  /** Draws the first value with a seed that is added to its own. Undefined where it is not random: it was loaded, or is given. */
+  readonly draw?: (seed: number) => Tensor;
 }
 
 export interface Program {
@@ -30,6 +32,12 @@ export interface Program {
   /** What feeds decided of it (compileFor). */
   readonly specialization?: Omit<Specialization, "relations">;
 }
+
+/** The program with other random first values: initial weights that were not loaded, and the key of random numbers that runs draw. */
+export const seeded = <P extends Program>(program: P, seed: number): P => ({
+  ...program,
+  state: program.state.map((s) => (s.draw ? { ...s, tensor: s.draw(seed) } : s)),
+});
 
 /** Names of the state that changes by training, and not in every run (counters) or whenever someone likes (rates). */
 export const weightStates = ({ state }: Program): ReadonlySet<string> =>

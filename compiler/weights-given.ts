@@ -67,7 +67,10 @@ export function withWeights<T extends Graph | Program>(of: T, given: GivenWeight
   const result = isProgram(of)
     ? {
         ...of,
-        state: of.state.map((s) => ({ ...s, tensor: newValue(s.name, s.tensor) })),
+        state: of.state.map((s) => {
+          const tensor = newValue(s.name, s.tensor);
+          return tensor === s.tensor ? s : { name: s.name, role: s.role, tensor };
+        }),
         entries: Object.fromEntries(Object.entries(of.entries).map(([name, g]) => [name, held.run(g)])),
       }
     : held.run(of);

@@ -2,7 +2,7 @@
 import type { Dataset } from "./dataset.js";
 import type { History } from "./history.js";
 import type { StateSignature } from "./state.js";
-import type { Tensor } from "./tensor.js";
+import type { Tensor, TensorData } from "./tensor.js";
 
 /** Means over a batch or over a data set. */
 export interface Measures {
@@ -31,6 +31,8 @@ export interface BeginEvent {
   readonly end: number;
   /** Whether the run goes on from a checkpoint. */
   readonly resumed: boolean;
+  /** What the callback's own `state` gave when the checkpoint was made. */
+  readonly state?: CallbackState | undefined;
   /** What the events will hold: `loss`, names of metrics, and both as `validation.NAME` where there is a validation. */
   readonly measures: readonly string[];
 }
@@ -40,7 +42,7 @@ export interface FitSession {
   learningRate: number;
   readonly state: readonly StateSignature[];
   getState(name: string): Tensor;
-  setState(name: string, value: Tensor): void;
+  setState(name: string, value: Tensor | TensorData): void;
   save(path?: string | URL): Promise<Uint8Array<ArrayBuffer>>;
 }
 
@@ -50,11 +52,22 @@ export interface EndEvent {
   readonly error: unknown;
 }
 
+/** What a callback has seen. */
+export interface CallbackState {
+  /** As JSON holds it; numbers may be NaN or infinite. */
+  readonly values: unknown;
+  readonly tensors?: Readonly<Record<string, Tensor>> | undefined;
+}
+
 /**
  * Awaited before training goes on. Returning (or resolving to) false from onBatch or onEpoch ends it after this batch or epoch.
  * `wasmith/callbacks` has ready ones.
  */
 export interface Callbacks {
+  /** Of its state in checkpoints. */
+  readonly name?: string | undefined;
+  /** What it has seen, for checkpoints: `onBegin` gets it when training goes on from one. */
+  state?(): CallbackState;
   onBegin?(event: BeginEvent): unknown;
   /** Also after an error, once for each onBegin. */
   onEnd?(event: EndEvent): unknown;

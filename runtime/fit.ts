@@ -10,6 +10,7 @@ import {
 import type {
   BatchEvent,
   BeginEvent,
+  CallbackState,
   Callbacks,
   EndEvent,
   EpochEvent,
@@ -22,10 +23,22 @@ import { type Origin, originOf, type Paused } from "./finite.js";
 import type { EntryInfo, FitInfo } from "./format.js";
 import { History } from "./history.js";
 import type { yieldToLoop } from "./platform.js";
+import { type Position, placeOf, positionOf, statesOf, type Told } from "./position.js";
 import { startProgress } from "./progress.js";
+import type { Place } from "./store.js";
 import type { checkOptions } from "./validate.js";
 
-export type { BatchEvent, BeginEvent, Callbacks, EndEvent, EpochEvent, FitOptions, FitSession, Measures };
+export type {
+  BatchEvent,
+  BeginEvent,
+  CallbackState,
+  Callbacks,
+  EndEvent,
+  EpochEvent,
+  FitOptions,
+  FitSession,
+  Measures,
+};
 
 /** The session. */
 export interface FitHost {
@@ -44,23 +57,12 @@ export interface FitHost {
   /** null: the graph's own schedule sets it. */
   learningRate(): number | null;
   /** Where training stands: sets it where given, else tells it. */
-  position(value?: string | null): string | null;
+  position(value?: (() => Place) | null): (() => Place) | null;
 }
 
 export interface Tools extends DatasetTools {
   readonly checkOptions: typeof checkOptions;
   readonly yieldToLoop: typeof yieldToLoop;
-}
-
-/** Where a run of `fit` stands, as checkpoints hold it. */
-interface Position {
-  readonly first: number;
-  readonly epoch: number;
-  /** Batches of the epoch that are done, and the means over them. */
-  readonly batch: number;
-  readonly mean: { readonly values: readonly number[]; readonly weight: number };
-  readonly shuffle: number | false;
-  readonly batchSize: number | null;
 }
 
 /** How long steps may keep the event loop waiting, in ms. */
@@ -108,65 +110,87 @@ export class Fit {
     const asked = (["shuffle", "batchSize"] as const).filter((o) => (options[o] ?? false) !== false);
     let going = true;
     let resumed = performance.now();
-    const stand = (epoch: number, batch: number, mean: Mean) => {
-      const position: Position = { first, epoch, batch, mean, shuffle, batchSize: batchSize ?? null };
-      host.position(JSON.stringify(position));
+    let told: Told | null = null;
+    const fixed = { first, shuffle, batchSize: batchSize ?? null };
+    const stand = (epoch: number, batch: number, { values, weight }: Mean, measured: Measures | null = null) => {
+      const mean = { values: [...values], weight };
+      host.position(() => placeOf({ ...fixed, epoch, batch, mean, measured, told }, callbacks));
+    };
+    const tell = async (of: Told["of"], event: Told["event"], from = 0, whom = (_: number) => true) => {
+      for (let i = from; i < callbacks.length; i++) {
+        if (!whom(i)) continue;
+        told = { event, of, from: i + 1, going };
+        going = (await callbacks[i]![of]?.(event as never)) !== false && going;
+      }
+      told = null;
     };
     const begun: Callbacks[] = [];
     let error: unknown;
     try {
-      for (const c of callbacks) {
+      const states = statesOf(saved, callbacks);
+      for (const [i, c] of callbacks.entries()) {
         begun.push(c);
         await c.onBegin?.({
           session: host.session,
+          state: states[i],
           epoch: saved?.epoch ?? first,
           end: last,
           resumed: saved !== null,
           measures: this.#names(options.validation !== undefined),
         });
       }
-      for (let epoch = saved?.epoch ?? first; epoch < last && going; epoch++) {
-        const begin = performance.now();
-        const seed = shuffle === false ? null : shuffle;
-        const done = epoch === saved?.epoch ? saved.batch : 0;
-        const batches = await this.#batches(dataset, host.info.step, { batchSize, seed, epoch, from: done, asked });
-        const mean = new Mean(this.#scalars.length, done > 0 ? saved?.mean : undefined);
-        if (done === 0) host.clearMetrics();
-        const bar = await startProgress(options.progress, batches.count);
-        let batch = done;
-        try {
-          for await (const feeds of batches) {
-            signal?.throwIfAborted();
-            const place = checkFinite ? `epoch ${epoch}, batch ${batch}` : null;
-            const { values, size } = await this.#run(host.info.step, feeds, this.#scalars, place);
-            mean.add(values, size);
-            history.note(values[0]!);
-            stand(epoch, batch + 1, mean);
-            const measures = this.#measures(values);
-            for (const c of callbacks)
-              going = (await c.onBatch?.({ epoch, batch, batches: batches.count, ...measures })) !== false && going;
-            batch++;
-            bar?.update(batch, `epoch ${epoch + 1}/${last} loss ${mean.values[0]!.toFixed(4)}`);
-            if (!going) break;
-            // Timers, input events and the caller's abort get their turn.
-            if (performance.now() - resumed > slice) {
-              await this.#tools.yieldToLoop();
-              resumed = performance.now();
+      // Callbacks whose state was saved before they had the event. Others, which write logs, may have had it since.
+      if (saved?.told) {
+        ({ going } = saved.told);
+        await tell(saved.told.of, saved.told.event, saved.told.from, (i) => states[i] !== undefined);
+      }
+      const begin = saved?.epoch ?? first;
+      const isOver = !going && saved?.told?.of === "onEpoch";
+      // What ends the training at a batch ends it with the epoch.
+      for (let epoch = begin; epoch < last && !isOver && (going || epoch === begin); epoch++) {
+        const since = performance.now();
+        const at = epoch === saved?.epoch ? saved : null;
+        const mean = new Mean(this.#scalars.length, at && at.batch > 0 ? at.mean : undefined);
+        let batch = at?.batch ?? 0;
+        if (going && !at?.measured) {
+          const which = { batchSize, seed: shuffle === false ? null : shuffle, epoch, from: batch, asked };
+          const batches = await this.#batches(dataset, host.info.step, which);
+          if (batch === 0) host.clearMetrics();
+          const bar = await startProgress(options.progress, batches.count);
+          try {
+            for await (const feeds of batches) {
+              signal?.throwIfAborted();
+              const place = checkFinite ? `epoch ${epoch}, batch ${batch}` : null;
+              const { values, size } = await this.#run(host.info.step, feeds, this.#scalars, place);
+              mean.add(values, size);
+              history.note(values[0]!);
+              const event = { epoch, batch, batches: batches.count, ...this.#measures(values) };
+              stand(epoch, ++batch, mean);
+              await tell("onBatch", event);
+              bar?.update(batch, `epoch ${epoch + 1}/${last} loss ${mean.values[0]!.toFixed(4)}`);
+              if (!going) break;
+              // Timers, input events and the caller's abort get their turn.
+              if (performance.now() - resumed > slice) {
+                await this.#tools.yieldToLoop();
+                resumed = performance.now();
+              }
             }
+          } finally {
+            bar?.stop();
           }
-        } finally {
-          bar?.stop();
         }
-        const measures = this.#measures(mean.values, await this.#streamed());
+        const measures = at?.measured ?? this.#measures(mean.values, await this.#streamed());
+        // Validation begins streamed metrics anew.
+        stand(epoch, batch, mean, measures);
         const place = checkFinite ? `epoch ${epoch}, validation` : null;
         const validation = options.validation
           ? await this.#measure(options.validation, { batchSize, signal }, place, [])
           : null;
-        const seconds = (performance.now() - begin) / 1000;
+        const seconds = (performance.now() - since) / 1000;
         const event = { epoch, ...measures, validation, seconds, learningRate: host.learningRate() };
         history.push(event);
         stand(epoch + 1, 0, new Mean(0));
-        for (const c of callbacks) going = (await c.onEpoch?.(event)) !== false && going;
+        await tell("onEpoch", event);
       }
     } catch (cause) {
       error = cause;
@@ -216,9 +240,9 @@ export class Fit {
 
   /** Where a restored checkpoint stood, unless the caller says where to begin. */
   #saved({ firstEpoch, shuffle, batchSize }: FitOptions): Position | null {
-    const text = this.#host.position();
-    if (text === null || firstEpoch !== undefined) return null;
-    const saved = JSON.parse(text) as Position;
+    const place = this.#host.position();
+    if (place === null || firstEpoch !== undefined) return null;
+    const saved = positionOf(place());
     for (const [name, now, then] of [
       ["shuffle", shuffle, saved.shuffle],
       ["batchSize", batchSize, saved.batchSize],

@@ -6,6 +6,7 @@ export type { Feed, Feeds } from "./feeds.js";
 export type {
   BatchEvent,
   BeginEvent,
+  CallbackState,
   Callbacks,
   EndEvent,
   EpochEvent,

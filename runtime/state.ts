@@ -3,7 +3,7 @@ import { describe, ModelError, modelError } from "./errors.js";
 import { arrayTypes, type DType, type StateInfo, type StateRole } from "./format.js";
 import type { Machine } from "./machine.js";
 import { type BinarySource, read } from "./read.js";
-import type { Stored } from "./store.js";
+import type { Place, Stored } from "./store.js";
 import { byteSize, bytesOf, holds, type Tensor, type TensorData } from "./tensor.js";
 
 /** A part of the state: the tensors whose names begin so. In files they have the rest of their names, as if it were the whole. */
@@ -101,7 +101,7 @@ export abstract class HoldsState {
    */
   async save(path?: string | URL): Promise<Uint8Array<ArrayBuffer>> {
     const { encodeCheckpoint } = await import("./store.js");
-    return this.write(() => encodeCheckpoint(this.machine.bytes, this.#part(), this.position), path);
+    return this.write(() => encodeCheckpoint(this.machine.bytes, this.#part(), this.position?.()), path);
   }
 
   /** Goes on from what `save` wrote. @throws ModelError listing all that does not fit; then nothing was changed. */
@@ -144,8 +144,8 @@ export abstract class HoldsState {
     return this.write(() => onnxFile(this.machine, modelError), path);
   }
 
-  /** Where its training stands, for a checkpoint. */
-  protected position: string | null = null;
+  /** Tells where its training stands, for a checkpoint. */
+  protected position: (() => Place) | null = null;
 
   protected async write(
     make: () => Uint8Array<ArrayBuffer> | Promise<Uint8Array<ArrayBuffer>>,

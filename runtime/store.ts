@@ -3,11 +3,11 @@
  * restore; it is given the runtime's errors, of which there is one of each.
  */
 import type { describe, ModelError, modelError, Problem } from "./errors.js";
-import type { StateInfo } from "./format.js";
+import { arrayTypes, type DType, type StateInfo } from "./format.js";
 import type { Machine } from "./machine.js";
 import { isNode } from "./platform.js";
-import { readSafetensors, type Safetensors, storedDtype, writeSafetensors } from "./safetensors.js";
-import { byteSize } from "./tensor.js";
+import { readSafetensors, type Safetensors, type StoredTensor, storedDtype, writeSafetensors } from "./safetensors.js";
+import { byteSize, bytesOf, type Tensor } from "./tensor.js";
 
 export interface Tools {
   readonly ModelError: typeof ModelError;
@@ -15,11 +15,20 @@ export interface Tools {
   readonly describe: typeof describe;
 }
 
+/** Where training stands, as a checkpoint holds it. */
+export interface Place {
+  readonly text: string;
+  readonly tensors: Readonly<Record<string, Tensor>>;
+}
+
+/** Names of the place's tensors in files begin so. */
+const placePrefix = "position/";
+
 /** Tensors of state with the names that they have in the file. */
 export type Stored = readonly (readonly [name: string, state: StateInfo])[];
 
 const checkpointFormat = "2";
-const width = (s: StateInfo): number => byteSize(s.dtype, []);
+const width = (s: { readonly dtype: DType }): number => byteSize(s.dtype, []);
 const typeOf = (t: { dtype: string; shape: readonly number[] }): string => `${t.dtype}[${t.shape.join(", ")}]`;
 
 /** Copies tensors of state out of memory, widest dtype first so that each lies aligned in the file. */
@@ -27,15 +36,18 @@ export function encodeState(
   memory: Uint8Array,
   state: Stored,
   metadata: Readonly<Record<string, string>>,
+  more: Place["tensors"] = {},
 ): Uint8Array<ArrayBuffer> {
-  const order = [...state].sort(([, a], [, b]) => width(b) - width(a));
+  const tensors = [
+    ...state.map(([name, { dtype, shape, offset }]) => {
+      return { name, dtype, shape, data: memory.subarray(offset, offset + byteSize(dtype, shape)) };
+    }),
+    ...Object.entries(more).map(([name, { dtype, shape, data }]) => {
+      return { name: placePrefix + name, dtype, shape, data: bytesOf(data) };
+    }),
+  ];
   return writeSafetensors(
-    order.map(([name, s]) => ({
-      name,
-      dtype: s.dtype,
-      shape: s.shape,
-      data: memory.subarray(s.offset, s.offset + byteSize(s.dtype, s.shape)),
-    })),
+    tensors.sort((a, b) => width(b) - width(a)),
     { metadata },
   );
 }
@@ -48,13 +60,15 @@ export const openWeights = (bytes: Uint8Array, { modelError }: Tools): Safetenso
 export async function encodeCheckpoint(
   memory: Uint8Array,
   state: Stored,
-  position: string | null,
+  place: Place | undefined,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const metadata = { wasmith_checkpoint: checkpointFormat, ...(position === null ? {} : { position }) };
-  const draft = encodeState(memory, state, metadata);
+  const metadata = { wasmith_checkpoint: checkpointFormat, ...(place ? { position: place.text } : {}) };
+  const draft = encodeState(memory, state, metadata, place?.tensors);
   const checksum = await checksumOf(readSafetensors(draft));
   // From the draft, since the session may go on.
-  return checksum === null ? draft : encodeState(draft, placedIn(draft, state), { ...metadata, checksum });
+  return checksum === null
+    ? draft
+    : encodeState(draft, placedIn(draft, state), { ...metadata, checksum }, place?.tensors);
 }
 
 /** The state as it lies in a file. */
@@ -86,9 +100,9 @@ async function checksumOf({ tensors, metadata }: Safetensors): Promise<string | 
 export async function openCheckpoint(
   bytes: Uint8Array,
   { modelError, describe }: Tools,
-): Promise<{ readonly file: Safetensors; readonly position: string | null }> {
+): Promise<{ readonly file: Safetensors; readonly position: (() => Place) | null }> {
   const file = readSafetensors(bytes, "checkpoint", modelError);
-  const { wasmith_checkpoint: version, checksum, position = null } = file.metadata;
+  const { wasmith_checkpoint: version, checksum, position: text } = file.metadata;
   if (version === undefined)
     throw modelError("checkpoint", "not a checkpoint (a file of weights alone?)", "use loadSafetensors");
   if (version !== checkpointFormat)
@@ -100,8 +114,16 @@ export async function openCheckpoint(
   const found = await checksumOf(file);
   if (checksum !== undefined && found !== null && checksum !== found)
     throw modelError("checkpoint", "its contents do not have its checksum: the file is damaged", "use another copy");
-  return { file, position };
+  const state = new Map<string, StoredTensor>();
+  const tensors: Record<string, Tensor> = {};
+  for (const [name, t] of file.tensors)
+    if (name.startsWith(placePrefix)) tensors[name.slice(placePrefix.length)] = copied(t);
+    else state.set(name, t);
+  return { file: { ...file, tensors: state }, position: text === undefined ? null : () => ({ text, tensors }) };
 }
+
+const copied = ({ dtype, shape, data }: StoredTensor): Tensor =>
+  ({ dtype, shape, data: new arrayTypes[dtype](data.slice().buffer as ArrayBuffer) }) as Tensor;
 
 /**
  * Copies a file's tensors into memory; all of `state` must be there, with its types. Nothing is changed unless all fits.

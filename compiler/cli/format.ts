@@ -7,7 +7,11 @@ export function bytes(n: number): string {
 }
 
 export function ms(t: number): string {
-  return t < 1 ? `${(t * 1000).toFixed(0)} µs` : t < 100 ? `${t.toFixed(2)} ms` : `${t.toFixed(0)} ms`;
+  if (t < 1) return `${(t * 1000).toFixed(0)} µs`;
+  if (t < 1000) return `${t < 100 ? t.toFixed(2) : t.toFixed(0)} ms`;
+  return t < 60_000
+    ? `${(t / 1000).toFixed(2)} s`
+    : `${Math.floor(t / 60_000)} min ${Math.round((t % 60_000) / 1000)} s`;
 }
 
 /** Five digits, which is what f32 sums are good for. */

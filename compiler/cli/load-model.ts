@@ -1,8 +1,9 @@
 /** What the commands accept as a model: an ONNX file, graph text, a JavaScript or TypeScript module, or an artefact. */
 
 import { existsSync, statSync } from "node:fs";
-import { readFile } from "node:fs/promises";
-import { extname, join, resolve } from "node:path";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { basename, extname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { Plugin } from "esbuild";
 import { ModelError } from "../../ir/errors.js";
@@ -31,7 +32,10 @@ export interface LoadedModel {
  * @param flags what an ONNX file leaves open
  * @throws ModelError when the file is none of the forms
  */
-export async function loadModel(given: string, flags: ImportFlags = {}): Promise<LoadedModel> {
+export async function loadModel(
+  given: string,
+  flags: ImportFlags & { readonly seed?: number | undefined } = {},
+): Promise<LoadedModel> {
   const path = inFolder(given);
   const extension = extname(path);
   const name = path.replace(/^.*[\\/]/, "").slice(0, -extension.length || undefined);
@@ -49,7 +53,10 @@ export async function loadModel(given: string, flags: ImportFlags = {}): Promise
         unknown
       >;
       const given = exports.default;
-      const value: unknown = given instanceof Function ? await ofUser(path, given as () => unknown) : given;
+      const value: unknown =
+        given instanceof Function
+          ? await ofUser(path, () => (given as (run: object) => unknown)({ seed: flags.seed ?? 0 }))
+          : given;
       if (isProgram(value)) return { program: value, name, file: path, exports };
       if (isGraph(value)) return { program: of(value), name, file: path, exports };
       throw new ModelError({
@@ -122,22 +129,43 @@ async function importModule(path: string, typescript: boolean): Promise<unknown>
       { cause },
     );
   }
-  const { rm } = await import("node:fs/promises");
-  // Beside the source, so that its bare imports resolve as they would from there.
-  const outfile = `${absolute}.${process.pid}.mjs`;
-  await esbuild.build({
-    entryPoints: [absolute],
-    outfile,
-    bundle: true,
-    format: "esm",
-    platform: "node",
-    packages: "external",
-    logLevel: "silent",
-    plugins: [ownPlaces(/\.m?[jt]s$/)],
-  });
+  // Not beside the source: whatever ends this process, nothing is left there.
+  const folder = await mkdtemp(join(tmpdir(), "wasmith-"));
   try {
+    const outfile = join(folder, `${basename(path)}.mjs`);
+    await esbuild.build({
+      entryPoints: [absolute],
+      outfile,
+      bundle: true,
+      format: "esm",
+      platform: "node",
+      logLevel: "silent",
+      // What is thrown names lines of the sources.
+      sourcemap: "inline",
+      sourcesContent: false,
+      plugins: [packagesInPlace, ownPlaces(/\.m?[jt]s$/)],
+    });
+    process.setSourceMapsEnabled(true);
     return await import(pathToFileURL(outfile).href);
   } finally {
-    await rm(outfile, { force: true });
+    await rm(folder, { recursive: true, force: true });
   }
 }
+
+/**
+ * Packages are not bundled, but imported from where the source would find them. Their sources in TypeScript (of a workspace) are bundled, since
+ * Node does not read them.
+ */
+const packagesInPlace: Plugin = {
+  name: "packages-in-place",
+  setup({ onResolve, resolve: resolved }) {
+    onResolve({ filter: /^[^./]/ }, async ({ path, kind, importer, resolveDir, pluginData }) => {
+      if (pluginData === packagesInPlace || kind === "entry-point") return undefined;
+      const found = await resolved(path, { kind, importer, resolveDir, pluginData: packagesInPlace });
+      // Missing ones are errors where they are imported, which an optional one never is.
+      if (found.errors.length > 0) return { path, external: true };
+      if (found.external || /\.[cm]?tsx?$/.test(found.path)) return found;
+      return { path: pathToFileURL(found.path).href, external: true };
+    });
+  },
+};

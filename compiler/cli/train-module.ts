@@ -4,7 +4,7 @@ import { basename, dirname, resolve } from "node:path";
 import { describe } from "../../ir/describe.js";
 import { ModelError } from "../../ir/errors.js";
 import { History } from "../../runtime/history.js";
-import type { Dataset, EpochEvent, FitOptions, TrainingSession } from "../../runtime/index.js";
+import type { Callbacks, Dataset, EpochEvent, FitOptions, TrainingSession } from "../../runtime/index.js";
 import type { Program } from "../program.js";
 import { loadModel, ofUser } from "./load-model.js";
 import type { Figures, Goal, TrainModule } from "./train-types.js";
@@ -15,9 +15,9 @@ type Exports = Readonly<Record<string, unknown>>;
  * @param path .js, .mjs or .ts file, or a folder with train.ts
  * @throws ModelError naming the export that is missing or of another kind
  */
-export async function readTrainModule(path: string): Promise<TrainModule> {
-  const { program, name, exports, file } = await loadModel(path);
-  return trainModuleOf(path, name === "train" ? basename(dirname(resolve(file))) : name, program, exports);
+export async function readTrainModule(path: string, seed?: number): Promise<TrainModule> {
+  const { program, name, exports, file } = await loadModel(path, { seed });
+  return trainModuleOf(path, name === "train" ? basename(dirname(resolve(file))) : name, program, exports, seed);
 }
 
 /** @param path is what errors name */
@@ -26,8 +26,12 @@ export async function trainModuleOf(
   name: string,
   program: Program,
   exports: Exports,
+  seed?: number,
 ): Promise<TrainModule> {
-  const data = { dataset: await given(path, exports.dataset), validation: await given(path, exports.validation) };
+  const data = {
+    dataset: await given(path, exports.dataset, seed),
+    validation: await given(path, exports.validation, seed),
+  };
   const own = {
     train: functionOf<TrainModule["train"]>(path, exports, "train"),
     measure: functionOf<TrainModule["measure"]>(path, exports, "measure"),
@@ -64,7 +68,8 @@ export async function trainModule(
     readonly batchSize?: number | undefined;
     readonly seed?: number | undefined;
     readonly signal: AbortSignal;
-    readonly onEpoch?: (event: EpochEvent) => void;
+    /** @param end number of the epoch after the last */
+    readonly onEpoch?: (event: EpochEvent, end: number) => void;
     readonly saved?: () => Promise<void>;
     readonly progress?: boolean;
   },
@@ -84,23 +89,39 @@ const fitted = (
   { dataset, validation, fit }: TrainModule,
   session: TrainingSession,
   { epochs, batchSize, seed, signal, onEpoch, saved, progress }: TrainOptions,
-): Promise<History> =>
-  session.fit(dataset!, {
+): Promise<History> => {
+  let end = 0;
+  const first: Callbacks = {
+    onBegin(event) {
+      ({ end } = event);
+    },
+    // While fit still knows where it stands, and before callbacks put back weights of an epoch before: --resume goes on from here.
+    onEnd: () => saved?.(),
+  };
+  // When all callbacks have seen the epoch.
+  const last: Callbacks = {
+    async onEpoch(event) {
+      await saved?.();
+      onEpoch?.(event, end);
+    },
+  };
+  return session.fit(dataset!, {
     epochs: epochs ?? fit.epochs,
     batchSize: batchSize ?? fit.batchSize,
-    shuffle: seed,
+    shuffle: isArrays(dataset) ? seed : undefined,
     validation,
     signal,
     progress,
-    callbacks: {
-      onEpoch: async (event) => {
-        await saved?.();
-        onEpoch?.(event);
-      },
-      // While fit still knows where it stands, so that --resume goes on there, or has nothing left to do.
-      onEnd: () => saved?.(),
-    },
+    callbacks: [first, ...[fit.callbacks ?? []].flat(), last],
   } as FitOptions);
+};
+
+/** Data sets of other kinds come in their own order. */
+export const isArrays = (dataset: Dataset | undefined): boolean =>
+  typeof dataset === "object" &&
+  !("batches" in dataset) &&
+  !(Symbol.iterator in dataset) &&
+  !(Symbol.asyncIterator in dataset);
 
 async function ownLoop(
   { train, fit }: TrainModule,
@@ -109,8 +130,9 @@ async function ownLoop(
 ): Promise<History> {
   const history = new History();
   let begin = performance.now();
+  const rounds = epochs ?? fit.epochs ?? 1;
   await train!(session, {
-    epochs: epochs ?? fit.epochs ?? 1,
+    epochs: rounds,
     seed: seed ?? 0,
     signal,
     report: async ({ loss = Number.NaN, ...metrics }) => {
@@ -118,7 +140,7 @@ async function ownLoop(
       const event = { epoch: history.length, loss, metrics, validation: null, seconds, learningRate: null };
       history.push(event);
       await saved?.();
-      onEpoch?.(event);
+      onEpoch?.(event, rounds);
       begin = performance.now();
       signal.throwIfAborted();
     },
@@ -132,8 +154,8 @@ const present = <T extends object>(of: T) =>
     readonly [K in keyof T]?: Exclude<T[K], undefined>;
   };
 
-async function given(path: string, value: unknown): Promise<Dataset | undefined> {
-  return (typeof value === "function" ? await ofUser(path, value as () => unknown) : await value) as
+async function given(path: string, value: unknown, seed = 0): Promise<Dataset | undefined> {
+  return (typeof value === "function" ? await ofUser(path, () => value({ seed }) as unknown) : await value) as
     | Dataset
     | undefined;
 }

@@ -1,6 +1,6 @@
 /** What a module exports that `wasmith train` trains: `models/` has many. */
 
-import type { Dataset, History, Session, SessionWith, TrainingSession } from "../../runtime/index.js";
+import type { Dataset, FitOptions, History, Session, SessionWith, TrainingSession } from "../../runtime/index.js";
 import type { Program, TrainingProgram, TypedProgram } from "../program.js";
 
 /** The session of a program, with a method for each of its entries. */
@@ -43,7 +43,7 @@ export interface TrainModule<S = TrainingSession> {
   /** What `fit` trains on, unless there is a `train`. */
   readonly dataset?: Dataset;
   readonly validation?: Dataset;
-  readonly fit: { readonly epochs?: number; readonly batchSize?: number };
+  readonly fit: Pick<FitOptions, "epochs" | "batchSize" | "callbacks">;
   /** A loop of its own, in place of `dataset`: for what learns from what it does, or in stages. */
   readonly train?: (session: S, run: TrainRun) => Promise<void>;
   /** Figures of the trained model. */

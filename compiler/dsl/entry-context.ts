@@ -37,6 +37,9 @@ const minimizeChecks: Checks<MinimizeOptions> = {
   name: aString,
 };
 
+/** The key of Philox that a seed gives. */
+const keyOf = (seed: number): Tensor => tensorFrom("u32", [2], [seed >>> 0, Math.floor(seed / 2 ** 32) >>> 0]);
+
 /** What all entries of a program share while they are built. */
 export interface ProgramParts {
   readonly root: AnyModule;
@@ -69,8 +72,8 @@ export class EntryContext extends Context {
     const { store, seed } = parts;
     let drawn = false;
     const random = (name: "key" | "counter"): Value => {
-      const words = { key: [seed >>> 0, Math.floor(seed / 2 ** 32) >>> 0], counter: [0] }[name];
-      store.declare(randomNames[name], "rng", tensorFrom("u32", [words.length], words));
+      if (name === "counter") store.declare(randomNames.counter, "rng", tensorFrom("u32", [1], [0]));
+      else store.declare(randomNames.key, "rng", keyOf(seed), (other) => keyOf(seed + other));
       // What this run draws, no other run draws.
       if (!drawn && name === "counter") {
         drawn = true;

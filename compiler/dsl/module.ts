@@ -246,8 +246,17 @@ export type Layer = Module<readonly [Value], Value>;
 function drawn(v: Variable, seed: number, name: string): Tensor {
   const values = v.initializer(v.shape, randomOf(seed, name, v.dtype === "f32"));
   const own = v.dtype === "f32" && values instanceof Float32Array && values.length === elementCount(v.shape);
-  return own ? { dtype: v.dtype, shape: v.shape, data: values } : tensorFrom(v.dtype, v.shape, values);
+  const made = own ? { dtype: v.dtype, shape: v.shape, data: values } : tensorFrom(v.dtype, v.shape, values);
+  // Members of an ensemble, drawn with seeds of their own, stay different.
+  draws.set(made, (other) => drawn(v, seed + other, name));
+  return made;
 }
+
+/** How tensors that were drawn, not loaded, are drawn with another seed. What took the values of another module has the other's again. */
+const draws = new WeakMap<Tensor, (seed: number) => Tensor>();
+
+/** Draws a first value anew, its own seed added to the given one; undefined where it was not drawn. */
+export const drawOf = (value: Tensor): ((seed: number) => Tensor) | undefined => draws.get(value);
 
 /** Variables and modules among members, arrays and records of them included. */
 function* leavesOf(members: Iterable<Member>, prefix: string): Generator<readonly [string, unknown]> {

@@ -7,7 +7,7 @@ import type { Tensor } from "../../ir/tensor.js";
 import type { StateRole } from "../../runtime/format.js";
 import type { ProgramState } from "../program.js";
 import type { AnyModule } from "./graph.js";
-import type { Variable } from "./module.js";
+import { drawOf, type Variable } from "./module.js";
 
 /** All state of a program, in the order of declaration. */
 export class StateStore {
@@ -18,7 +18,7 @@ export class StateStore {
     const values = root.state();
     const variables = [...root.variables()];
     this.#names = new Map(variables.map(([name, v]) => [v, name]));
-    for (const [name, v] of variables) this.declare(name, v.role, values.get(name)!);
+    for (const [name, v] of variables) this.declare(name, v.role, values.get(name)!, drawOf(values.get(name)!));
   }
 
   /** Variables of the modules by name. */
@@ -27,9 +27,9 @@ export class StateStore {
   }
 
   /** Declares a state, or finds the one that is declared already. @throws ModelError where that one is something else */
-  declare(name: string, role: StateRole, initial: Tensor): void {
+  declare(name: string, role: StateRole, initial: Tensor, draw?: ProgramState["draw"]): void {
     const known = this.#declared.get(name);
-    if (known === undefined) this.#declared.set(name, { name, role, tensor: initial });
+    if (known === undefined) this.#declared.set(name, { name, role, tensor: initial, ...(draw ? { draw } : {}) });
     else if (known.role !== role)
       throw new ModelError({ where: name, message: "two states have this name", hint: "rename the layer" });
   }

@@ -874,8 +874,10 @@ class Session:
             raise _error("checkpoint", f'of format "{version}", this loader reads 2', "use the runtime that wrote it")
         if metadata.get("checksum") not in (None, _checksum(tensors, metadata)):
             raise _error("checkpoint", "its contents do not have its checksum: the file is damaged", "use another copy")
-        self._take(self._part(""), tensors, "checkpoint", allow_more=False)
-        self._position = metadata.get("position")
+        # What callbacks of `fit` have seen, which goes on in JavaScript alone.
+        state = {name: t for name, t in tensors.items() if not name.startswith("position/")}
+        self._take(self._part(""), state, "checkpoint", allow_more=False)
+        self._position = metadata.get("position") if len(state) == len(tensors) else None
 
     def export_safetensors(self, path: Union[str, os.PathLike[str], None] = None, *, prefix: str = "") -> bytes:
         """The parameters and buffers by their names, as PyTorch's ``state_dict`` has them; of a part, by the rest of their names."""

@@ -45,11 +45,15 @@ export function checkpoints(options: CheckpointOptions): Callbacks {
   let batches = 0;
   const save = (kind: string): Promise<unknown> => session.save(`${path}.${kind}.safetensors`);
   return {
+    name: "checkpoints",
+    state: () => ({ values: { batches, best: monitor?.best ?? null } }),
     async onBegin(event) {
       ({ session } = event);
-      batches = 0;
+      const seen = event.state?.values as { readonly batches: number; readonly best: number | null } | undefined;
+      batches = seen?.batches ?? 0;
       monitor = best ? new Monitor("checkpoints", options, event) : null;
       if (!monitor || !event.resumed) return;
+      monitor.best = seen?.best ?? null;
       const known = await readRecord(`${path}.best.json`);
       if (known?.monitor === monitor.name) monitor.best = known.value;
     },

@@ -12,9 +12,12 @@ export interface EarlyStoppingOptions extends MonitorOptions {
   readonly restoreBest?: boolean | undefined;
 }
 
+/** Tensors by name. */
+type Values = readonly (readonly [string, Tensor])[];
+
 /**
  * Ends the training where a measure no longer gets better, by Keras's rules. One is for one run of `fit` at a time. What it has seen is
- * not in checkpoints: after `restore` it counts anew.
+ * in checkpoints: after `restore` it goes on counting.
  */
 export function earlyStopping(options: EarlyStoppingOptions = {}): Callbacks {
   checkOptions("earlyStopping", options, { ...monitorChecks, patience: aSize, restoreBest: aBoolean });
@@ -22,13 +25,19 @@ export function earlyStopping(options: EarlyStoppingOptions = {}): Callbacks {
   let monitor: Monitor;
   let session: FitSession;
   let waited = 0;
-  let best: readonly (readonly [string, Tensor])[] | null = null;
+  let best: Values | null = null;
+  const name = "earlyStopping";
   return {
+    name,
+    state: () => ({ values: { best: monitor.best, waited }, tensors: Object.fromEntries(best ?? []) }),
     onBegin(event) {
-      monitor = new Monitor("earlyStopping", options, event);
+      monitor = new Monitor(name, options, event);
       ({ session } = event);
-      waited = 0;
-      best = null;
+      const { values, tensors } = event.state ?? {};
+      const seen = (values ?? { best: null, waited: 0 }) as { readonly best: number | null; readonly waited: number };
+      ({ best: monitor.best, waited } = seen);
+      const kept = Object.entries(tensors ?? {});
+      best = restoreBest && kept.length > 0 ? kept : null;
     },
     onEpoch(event) {
       if (monitor.improves(monitor.value(event))) {
@@ -42,7 +51,8 @@ export function earlyStopping(options: EarlyStoppingOptions = {}): Callbacks {
       return ++waited < Math.max(1, patience);
     },
     onEnd() {
-      for (const [name, value] of best ?? []) session.setState(name, value);
+      // Files have no names for some dtypes: the arrays alone.
+      for (const [state, { data }] of best ?? []) session.setState(state, data);
       best = null;
     },
   };
@@ -77,12 +87,19 @@ export function reduceOnPlateau(options: PlateauOptions = {}): Callbacks {
   let session: FitSession;
   let bad = 0;
   let cooling = 0;
+  const name = "reduceOnPlateau";
   return {
+    name,
+    state: () => ({ values: { best: monitor.best, bad, cooling } }),
     onBegin(event) {
-      monitor = new Monitor("reduceOnPlateau", options, event);
+      monitor = new Monitor(name, options, event);
       ({ session } = event);
-      bad = 0;
-      cooling = 0;
+      const seen = (event.state?.values ?? { best: null, bad: 0, cooling: 0 }) as {
+        readonly best: number | null;
+        readonly bad: number;
+        readonly cooling: number;
+      };
+      ({ best: monitor.best, bad, cooling } = seen);
       // Throws where the graph sets the rate.
       session.learningRate;
     },

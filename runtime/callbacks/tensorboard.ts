@@ -68,11 +68,13 @@ export function tensorBoard(options: TensorBoardOptions): Callbacks {
   const under = (group: string, values: Readonly<Record<string, number>>): Record<string, number> =>
     Object.fromEntries(Object.entries(values).map(([name, v]) => [`${group}/${name.replace(".", "/")}`, v]));
   return {
-    async onBegin() {
+    name: "tensorBoard",
+    state: () => ({ values: batches }),
+    async onBegin({ state }) {
       const fs = await importModule<typeof import("node:fs/promises")>("node:fs/promises");
       const { join } = await importModule<typeof import("node:path")>("node:path");
       const { hostname } = await importModule<typeof import("node:os")>("node:os");
-      batches = 0;
+      batches = (state?.values ?? 0) as number;
       const now = Date.now();
       const path = join(
         folder,
