@@ -49,7 +49,9 @@ describe.runIf(isBuilt)("wasmith train", () => {
     );
     expect(whole.stderr).toBe("");
     expect(
-      whole.stdout.match(/^epoch \d\/4 {2}loss [\d.e-]+ {2}validation loss [\d.e-]+ {2}rate [\d.]+ {2}[\d.]+ [mµ]?s$/gm),
+      whole.stdout.match(
+        /^epoch \d\/4 {2}loss [\d.e-]+ {2}validation loss [\d.e-]+ {2}rate [\d.]+ {2}[\d.]+ [mµ]?s$/gm,
+      ),
     ).toHaveLength(4);
     expect(train("--seed", "3", "--checkpoint", "part.safetensors").stdout).toMatch(/^epoch 2\/2 /m);
     // Seeds of initial weights do not matter any more.
