@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { Command } from "commander";
 import { ModelError } from "../../ir/errors.js";
 import { printGraph } from "../../ir/graph-print.js";
@@ -8,6 +9,7 @@ import { planText } from "../plan/text.js";
 import { toWat } from "../wasm/text.js";
 import { writeAll } from "../write.js";
 import { type CompileFlags, compileOptions, withCompileFlags } from "./compile.js";
+import { count as inWords } from "./format.js";
 import { type ImportFlags, withImportFlags } from "./import-flags.js";
 import { loadModel } from "./load-model.js";
 
@@ -20,8 +22,12 @@ export function dumpCommand(): Command {
     .option("-o, --out <directory>", "where to", "dump")
     .option("--after <pass>", "print the graph after this pass instead of writing files")
     .option("--skip <passes>", "comma-separated passes to leave out")
+    .option("--json", "report as JSON")
     .action(
-      async (path: string, flags: CompileFlags & ImportFlags & { out: string; after?: string; skip?: string }) => {
+      async (
+        path: string,
+        flags: CompileFlags & ImportFlags & { out: string; after?: string; skip?: string; json?: boolean },
+      ) => {
         const skip = flags.skip?.split(",") ?? [];
         for (const name of [...skip, ...(flags.after ? [flags.after] : [])]) {
           if (!graphPasses.has(name)) {
@@ -58,7 +64,8 @@ export function dumpCommand(): Command {
           flags.out,
           files.map((f) => [f.name, utf8.encode(`${f.text}\n`)]),
         );
-        console.log(`${files.length} files in ${flags.out}`);
+        if (flags.json) console.log(JSON.stringify({ paths: files.map((f) => join(flags.out, f.name)) }));
+        else console.log(`${inWords(files.length, "file")} in ${flags.out}`);
       },
     );
 }

@@ -4,9 +4,11 @@ import { readFile } from "node:fs/promises";
 import type { DType } from "../../ir/dtype.js";
 import { type Tensor, zeros } from "../../ir/tensor.js";
 import { readSafetensors, storedDtype } from "../../runtime/safetensors.js";
+import { onDisk } from "./download.js";
 
 /** Tensors of a safetensors file, by name. */
-export async function readTensors(path: string): Promise<Record<string, Tensor>> {
+export async function readTensors(given: string): Promise<Record<string, Tensor>> {
+  const path = await onDisk(given);
   const { tensors } = readSafetensors(new Uint8Array(await readFile(path)), path);
   const found: Record<string, Tensor> = {};
   for (const t of tensors.values()) {

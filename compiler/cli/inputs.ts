@@ -8,6 +8,7 @@ import { ModelError } from "../../ir/errors.js";
 import { choices } from "../../ir/names.js";
 import { elementCount, type Tensor } from "../../ir/tensor.js";
 import { elementsOf, isNumeric, numbersOf } from "../../runtime/convert.js";
+import { isUrl, onDisk } from "./download.js";
 import { asStored, readTensors } from "./feeds.js";
 import { asInput, type PixelOptions, pictureInput, readPicture, resized } from "./picture.js";
 
@@ -27,13 +28,14 @@ type Tensors = Readonly<Record<string, Tensor>>;
 /** An input by name: items of a sequence `s` are called `s.0`, `s.1` … */
 type SpecOf = (name: string) => InputSpec | undefined;
 
+/** Whether it is JSON itself, and not where some is. */
 const isJson = (text: string): boolean => /^\s*([[{]|[-+]?\d[\d.e+-]*\s*$|true$|false$)/i.test(text);
 
 function collectInput(
   text: string,
   before: readonly (readonly [string | undefined, string])[] = [],
 ): readonly (readonly [string | undefined, string])[] {
-  const match = isJson(text) ? undefined : /^([^=]+)=(.+)$/s.exec(text);
+  const match = isJson(text) || isUrl(text) ? undefined : /^([^=]+)=(.+)$/s.exec(text);
   if (text === "") throw new InvalidArgumentError("write name=file");
   return [...before, match ? [match[1], match[2]!] : [undefined, text]];
 }
@@ -91,7 +93,8 @@ function onlyInput(inputs: readonly InputSpec[], source: string): string {
 /** JSON as it is written, or a tensor. */
 type Given = { readonly json: unknown } | Tensor;
 
-async function namedValues(path: string): Promise<Readonly<Record<string, Given>>> {
+async function namedValues(given: string): Promise<Readonly<Record<string, Given>>> {
+  const path = await onDisk(given);
   const kind = extensionOf(path);
   if (kind === "safetensors") return readTensors(path);
   if (kind === "npz") return (await import("../../runtime/data/read/arrays.js")).readNpz(path) as Promise<Tensors>;
@@ -102,8 +105,9 @@ async function namedValues(path: string): Promise<Readonly<Record<string, Given>
   return Object.fromEntries(Object.entries(value).map(([name, json]) => [name, { json }]));
 }
 
-async function readInput(source: string, spec: InputSpec, pixels: PixelOptions): Promise<Tensor> {
-  if (isJson(source)) return asSpec(`input "${spec.name}"`, { json: parseJson(spec.name, source) }, spec);
+async function readInput(given: string, spec: InputSpec, pixels: PixelOptions): Promise<Tensor> {
+  if (isJson(given)) return asSpec(`input "${spec.name}"`, { json: parseJson(spec.name, given) }, spec);
+  const source = await onDisk(given);
   switch (extensionOf(source)) {
     case "npy":
       return asSpec(

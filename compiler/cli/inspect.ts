@@ -15,6 +15,7 @@ import { planText } from "../plan/text.js";
 import { toWat } from "../wasm/text.js";
 import { modelError } from "../write.js";
 import { type CompileFlags, compileOptions, integer, withCompileFlags } from "./compile.js";
+import { onDisk } from "./download.js";
 import { bytes, ms, table } from "./format.js";
 import { type ImportFlags, withImportFlags } from "./import-flags.js";
 import { type KeyFlags, keyOption, withKeyFlag } from "./key.js";
@@ -33,7 +34,8 @@ type InspectFlags = CompileFlags &
   };
 
 /** Exits with 1 where an op is missing. */
-async function inspectCoverage(path: string, json: boolean): Promise<void> {
+async function inspectCoverage(given: string, json: boolean): Promise<void> {
+  const path = await onDisk(given);
   const model = readOnnx(new Uint8Array(await readFile(path)), {
     path,
   });
@@ -77,7 +79,8 @@ export function inspectCommand(): Command {
     });
 }
 
-async function inspectArtifact(path: string, flags: InspectFlags): Promise<void> {
+async function inspectArtifact(given: string, flags: InspectFlags): Promise<void> {
+  const path = await onDisk(given);
   const { stage, json = false } = flags;
   const { key } = await keyOption(path, flags);
   const stored = new Uint8Array(await readFile(path));

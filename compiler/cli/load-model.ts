@@ -1,4 +1,4 @@
-/** What the commands accept as a model: an ONNX file, graph text, a JavaScript or TypeScript module, or an artefact. */
+/** What the commands accept as a model: an ONNX file or graph text (or addresses of such), a JavaScript or TypeScript module. */
 
 import { existsSync, statSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
@@ -11,6 +11,7 @@ import type { Graph } from "../../ir/graph.js";
 import { parseGraph } from "../../ir/graph-parse.js";
 import { importOnnx } from "../onnx/import.js";
 import type { Program } from "../program.js";
+import { onDisk } from "./download.js";
 import { checkImportFlags, type ImportFlags, importOptionsOf } from "./import-flags.js";
 
 const isGraph = (value: unknown): value is Graph =>
@@ -36,7 +37,7 @@ export async function loadModel(
   given: string,
   flags: ImportFlags & { readonly seed?: number | undefined } = {},
 ): Promise<LoadedModel> {
-  const path = inFolder(given);
+  const path = inFolder(await onDisk(given));
   const extension = extname(path);
   const name = path.replace(/^.*[\\/]/, "").slice(0, -extension.length || undefined);
   const of = (graph: Graph): Program => ({ entries: { main: graph }, state: [] });

@@ -1,4 +1,7 @@
-/** The command line: `wasmith COMMAND …`. Exit codes: 0 done, 1 the model or input is wrong, 2 wrong usage, 70 a bug in wasmith. */
+/**
+ * The command line: `wasmith COMMAND …`. Exit codes: 0 done, 1 the model or input is wrong, 2 wrong usage, 70 a bug in wasmith, 128 + n ended by
+ * signal n.
+ */
 
 import { Command, CommanderError } from "commander";
 import pc from "picocolors";
@@ -6,6 +9,7 @@ import { ModelError } from "../../ir/errors.js";
 import { version } from "../version.js";
 import { benchCommand } from "./bench.js";
 import { compileCommand } from "./compile.js";
+import { completionCommand } from "./completion.js";
 import { dumpCommand } from "./dump.js";
 import { explainCommand } from "./explain.js";
 import { exportCommand } from "./export.js";
@@ -39,6 +43,7 @@ for (const command of [
   profileCommand,
   dumpCommand,
   optCommand,
+  completionCommand,
 ]) {
   const made = command();
   program.addCommand(

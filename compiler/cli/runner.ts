@@ -13,6 +13,7 @@ import type { ModelFeed, ModelFeeds } from "../late/feeds.js";
 import type { OnnxModel, OnnxType } from "../onnx/model.js";
 import { type CompileFlags, compileOptions } from "./compile.js";
 import type { DimOption } from "./dim-flag.js";
+import { isUrl, onDisk } from "./download.js";
 import { entryOf } from "./entry.js";
 import { asStored } from "./feeds.js";
 import { specOfType } from "./import-flags.js";
@@ -54,12 +55,15 @@ export async function openRunner(path: string, flags: RunnerFlags, dims: DimOpti
   const key = await keyOption(path, flags);
   if (path.endsWith(".wasm"))
     return runnerOf(await load(path, { ...sessionOptions(flags), ...key }), undefined, flags.entry);
-  if (path.endsWith(".onnx") && flags.entry === undefined) return lateRunner(path, flags, dims);
+  if (isOnnx(path) && flags.entry === undefined) return lateRunner(path, flags, dims);
   const model = await loadModel(path);
   const { main } = model.program.entries;
   const artifact = await compile(model.program, compileOptions(flags, model.name));
   return runnerOf(await load(artifact, sessionOptions(flags)), main, flags.entry);
 }
+
+/** Addresses may have more behind the name. */
+const isOnnx = (path: string): boolean => (isUrl(path) ? new URL(path).pathname : path).endsWith(".onnx");
 
 function runnerOf(session: Session, graph?: Graph, asked?: string): Runner {
   const { name: entry, inputs } = entryOf(session, asked);
@@ -81,7 +85,8 @@ function runnerOf(session: Session, graph?: Graph, asked?: string): Runner {
   };
 }
 
-async function lateRunner(path: string, flags: RunnerFlags, dims: DimOption): Promise<Runner> {
+async function lateRunner(given: string, flags: RunnerFlags, dims: DimOption): Promise<Runner> {
+  const path = await onDisk(given);
   const sessions = new Map<CachedArtifact, Session>();
   const dispose = (artifact: CachedArtifact): void => {
     sessions.get(artifact)?.dispose();
