@@ -146,8 +146,9 @@ export async function decrypted(stream: Stream, key: ModelKey, label: string, er
   const chunks: Chunks = {
     count: chunkCount(length),
     longest: Math.min(length, chunkBytes) + tagBytes,
+    lengthOf: (number) => Math.min(chunkBytes, length - number * chunkBytes) + tagBytes,
     async read(place, number) {
-      const chunk = place.subarray(0, Math.min(chunkBytes, length - number * chunkBytes) + tagBytes);
+      const chunk = place.subarray(0, this.lengthOf(number));
       if ((await stream.fill(chunk)) < chunk.length) throw damaged("cut short");
       return chunk;
     },
@@ -155,13 +156,13 @@ export async function decrypted(stream: Stream, key: ModelKey, label: string, er
       throw damaged(`changed since, in chunk ${number} of ${this.count}`, cause);
     },
   };
-  const plain = isNode ? inNode(chunks, fileKey) : inBrowsers(chunks, await importKey(fileKey, "decrypt", error));
+  const pull = isNode ? inNode(chunks, fileKey) : inBrowsers(chunks, await importKey(fileKey, "decrypt", error));
   return piecewise(
     stream.base,
-    async () => {
-      const { value, done } = await plain.next();
-      if (done && (await take(stream, 1)).length) throw damaged("has bytes behind its end");
-      return value;
+    async (target) => {
+      const piece = await pull(target);
+      if (!piece && (await take(stream, 1)).length) throw damaged("has bytes behind its end");
+      return piece;
     },
     () => stream.close(),
   );
@@ -172,51 +173,75 @@ interface Chunks {
   readonly count: number;
   /** Bytes of the longest one, with its tag. */
   readonly longest: number;
+  lengthOf(number: number): number;
   /** Reads the next one into a place that is long enough for it. */
-  read(place: Bytes, number: number): Promise<Bytes>;
+  read(place: Uint8Array, number: number): Promise<Uint8Array>;
   /** @throws ModelError: it is not what was encrypted */
   changed(number: number, cause: unknown): never;
 }
 
-type PlainChunks = AsyncGenerator<Uint8Array, undefined>;
+/** Gives the next plain bytes, in `target` or elsewhere; none at the end. */
+type Pull = (target: Uint8Array) => Promise<Uint8Array | undefined>;
 
-/** Decrypts chunks where they lie: WebCrypto copies what it is given, and new memory takes twice as long as decrypting into it. */
-async function* inNode(chunks: Chunks, fileKey: Bytes): PlainChunks {
-  const { createDecipheriv } = await importModule<typeof import("node:crypto")>("node:crypto");
-  const place = new Uint8Array(chunks.longest);
-  for (let number = 0; number < chunks.count; number++) {
-    const chunk = await chunks.read(place, number);
-    const plain = chunk.subarray(0, -tagBytes);
-    const decipher = createDecipheriv("aes-256-gcm", fileKey, nonceOf(number), { authTagLength: tagBytes });
-    decipher.setAuthTag(chunk.subarray(-tagBytes));
-    // So small results lie in memory that was used before.
-    for (let at = 0; at < plain.length; at += 2 ** 16) plain.set(decipher.update(plain.subarray(at, at + 2 ** 16)), at);
-    try {
-      decipher.final();
-    } catch (cause) {
-      chunks.changed(number, cause);
+/**
+ * Decrypts chunks where they lie, in what they are wanted for if there is room: WebCrypto copies what it is given, and writing to new memory takes
+ * longer than decrypting. The next chunk is read meanwhile, on another thread.
+ */
+function inNode(chunks: Chunks, fileKey: Bytes): Pull {
+  const crypto = importModule<typeof import("node:crypto")>("node:crypto");
+  let number = 0;
+  let own: Uint8Array | undefined;
+  const begun = (place: Uint8Array) => {
+    const reading =
+      number < chunks.count && chunks.lengthOf(number) <= place.length ? chunks.read(place, number) : undefined;
+    // It is awaited, unless the one before is wrong.
+    reading?.catch(() => {});
+    return reading;
+  };
+  return async (target) => {
+    if (number === chunks.count) return undefined;
+    const { createDecipheriv } = await crypto;
+    own ??= new Uint8Array(chunks.longest);
+    const place = chunks.lengthOf(number) <= target.length ? target : own;
+    let at = 0;
+    for (let next = begun(place); next; ) {
+      const chunk = await next;
+      const plain = chunk.subarray(0, -tagBytes);
+      const decipher = createDecipheriv("aes-256-gcm", fileKey, nonceOf(number), { authTagLength: tagBytes });
+      // A copy, since the next chunk is read over it.
+      decipher.setAuthTag(chunk.slice(-tagBytes));
+      number++;
+      at += plain.length;
+      next = place === own ? undefined : begun(place.subarray(at));
+      // So small results lie in memory that was used before.
+      for (let i = 0; i < plain.length; i += 2 ** 16) plain.set(decipher.update(plain.subarray(i, i + 2 ** 16)), i);
+      try {
+        decipher.final();
+      } catch (cause) {
+        chunks.changed(number - 1, cause);
+      }
     }
-    yield plain;
-  }
-  return undefined;
+    return place.subarray(0, at);
+  };
 }
 
 /** Decrypts chunks while the next ones are read. */
-async function* inBrowsers(chunks: Chunks, fileKey: CryptoKey): PlainChunks {
+function inBrowsers(chunks: Chunks, fileKey: CryptoKey): Pull {
   const places = Array.from({ length: Math.min(chunks.count, mostPending) }, () => new Uint8Array(chunks.longest));
   const pending: Promise<ArrayBuffer>[] = [];
-  for (let next = 0; next < chunks.count || pending.length > 0; ) {
+  let next = 0;
+  return async () => {
     while (next < chunks.count && pending.length < mostPending) {
       const number = next++;
       const chunk = await chunks.read(places[number % places.length]!, number);
       const plain = crypto.subtle
-        .decrypt(parametersOf(nonceOf(number)), fileKey, chunk)
+        .decrypt(parametersOf(nonceOf(number)), fileKey, chunk as Bytes)
         .catch((cause) => chunks.changed(number, cause));
       // It is awaited in its turn, unless another one is wrong.
       plain.catch(() => {});
       pending.push(plain);
     }
-    yield new Uint8Array(await pending.shift()!);
-  }
-  return undefined;
+    const plain = await pending.shift();
+    return plain && new Uint8Array(plain);
+  };
 }

@@ -10,8 +10,8 @@ import { byteSize } from "./tensor.js";
 /** Parts whose hashes are awaited at a time: each is copied for it, but in Node, which hashes them where they lie. */
 const mostPending = isNode ? 0 : 8;
 
-/** Bytes that are read at a time: so many parts. */
-const readAtOnce = 8 * weightsPart;
+/** Bytes that are read at a time: so many parts. More where nothing is hashed, since decrypting begins anew with each. */
+const readAtOnce = (isTrusted: boolean): number => (isTrusted ? 32 : 8) * weightsPart;
 
 /**
  * Reads the weights file into memory: what entries read as one piece, and tensors of state. Parts are checked while the next ones come,
@@ -51,13 +51,18 @@ export async function fillMemory(
   if (places.some(([from, , length]) => from + length > size)) throw corrupted(`${name} is too short`);
   const memory = new Uint8Array(buffer);
   // What is not read to where it stays; two, since one is filled while the other is looked at.
-  const between = [0, 1].map(() => new Uint8Array(Math.min(readAtOnce, size)));
+  const most = readAtOnce(isTrusted);
+  const between: Uint8Array[] = [];
+  const placeBetween = (number: number): Uint8Array => {
+    between[number] ??= new Uint8Array(Math.min(most, size));
+    return between[number];
+  };
   const begun = (at: number) => {
-    const end = Math.min(at + readAtOnce, size);
+    const end = Math.min(at + most, size);
     const part =
       end <= weightsBytes
         ? memory.subarray(weightsOffset + at, weightsOffset + end)
-        : between[(at / readAtOnce) & 1]!.subarray(0, end - at);
+        : placeBetween((at / most) & 1).subarray(0, end - at);
     const reading = stream.fill(part);
     // It is awaited, unless another part is wrong.
     reading.catch(() => {});
