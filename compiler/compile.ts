@@ -142,6 +142,12 @@ export interface Artifact extends ArtifactParts {
   /** Everything in one self-contained `.wasm`; with a key, encrypted. */
   toBytes(options?: Pick<WriteOptions, "key">): Promise<Uint8Array>;
   /**
+   * A command of WASI preview 1, for hosts without JavaScript: it reads the inputs as a safetensors file from standard input, and writes the outputs as
+   * one to standard output. It runs the entry that `run` of a session runs, on one thread, and has the weights in it.
+   * @throws ModelError where a size can't be told from the inputs, or memory needs 64-bit addresses
+   */
+  toCommand(): Promise<Uint8Array>;
+  /**
    * Writes `NAME.wasm`, the weights and further variants beside it (or all in one), and the glue `NAME.js` with its types `NAME.d.ts`. Replaces an artefact of
    * the same name as a whole. Returns the paths, `NAME.wasm` first.
    */
@@ -317,6 +323,7 @@ async function artifactOf(
     },
     stages,
     assembled,
+    toCommand: async () => (await import("./wasi/command.js")).wasiCommand(parts, assembled),
     toBytes: async ({ key } = {}) =>
       key === undefined ? encodeSingleFile(parts) : gather(await encryptSingleFile(parts, key)),
     write: (directory, options = {}) => writeArtifact(parts, directory, { ...how, ...options }),

@@ -211,6 +211,7 @@ class Machine {
         );
       }
       case "host":
+        if (e.fn !== "poll" && e.fn !== "reserve") throw new InternalError(`the interpreter has no host.${e.fn}`);
         // Nobody interrupts the interpreter, and its memory has the size it has.
         return [e.fn === "poll" ? 0 : Number(Number(value(e.args[0] as Expr)[0]) <= this.#view.byteLength)];
       case "engine":

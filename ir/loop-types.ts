@@ -222,7 +222,13 @@ export const convertOps = [...Object.keys(convertResult), "bitcast"] as readonly
 
 export const engineFacts: readonly EngineFact[] = ["fma", "dots"];
 
-export const hostParams: Readonly<Record<HostFn, readonly LoopType[]>> = { poll: [], reserve: ["f64"] };
+export const hostParams: Readonly<Record<HostFn, readonly LoopType[]>> = {
+  poll: [],
+  reserve: ["f64"],
+  read: ["i32", "ptr", "i32", "ptr"],
+  write: ["i32", "ptr", "i32", "ptr"],
+  exit: ["i32"],
+};
 
 export const mathArity: Readonly<Record<MathFn, 1 | 2>> = {
   exp: 1,

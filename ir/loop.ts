@@ -215,8 +215,12 @@ export type ReduceOp = "add" | "mul" | "min" | "max" | "minS" | "minU" | "maxS" 
  * What a run asks of who started it, each as an i32.
  * - `poll()`: 1 where the run is to leave off here, so that it can go on later. Does not return where it must end.
  * - `reserve(bytes: f64)`: 1 if memory has so many bytes now, having grown if needed; 0 where it may not or can't.
+ *
+ * Of commands, WASI's (https://github.com/WebAssembly/WASI, preview 1):
+ * - `read(file: i32, vectors: ptr, count: i32, done: ptr)` and `write(…)`: fd_read and fd_write, which give an error number or 0.
+ * - `exit(code: i32)`: proc_exit. Does not return.
  */
-export type HostFn = "poll" | "reserve";
+export type HostFn = "poll" | "reserve" | "read" | "write" | "exit";
 
 /**
  * What a module knows of the engine that runs it, or finds out, as an i32.

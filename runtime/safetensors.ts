@@ -26,7 +26,7 @@ export interface Safetensors {
  * The name of a dtype in files: F32, BOOL, F8_E4M3 for f8e4m3fn. Kinds that the format has no name for (i4, u2 …) are stored
  * as bytes and read back as i8 or u8.
  */
-function fileName(dtype: DType): string {
+export function fileName(dtype: DType): string {
   const upper = dtype.toUpperCase();
   if (upper.length === 2) return `${upper[0]}8`;
   return upper.replace(/^F8(.*?)(FN)?$/, "F8_$1");

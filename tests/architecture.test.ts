@@ -13,9 +13,17 @@ const folders = ["ir", "passes", "compiler", "runtime", "ort", "models"] as cons
 type Folder = (typeof folders)[number];
 
 /** The artefact format, how its files are written, and how modules are imported that are in Node only, as the compiler may use them. */
-const format = ["format", "encode", "container", "stream", "safetensors", "files", "encryption", "platform"].map(
-  (name) => `runtime/${name}.ts`,
-);
+const format = [
+  "format",
+  "encode",
+  "container",
+  "stream",
+  "safetensors",
+  "files",
+  "encryption",
+  "platform",
+  "tensor",
+].map((name) => `runtime/${name}.ts`);
 
 /** Paths (or their beginnings) that files of a folder may import. */
 const arrows: Readonly<Record<Folder, readonly string[]>> = {

@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
 import pc from "picocolors";
@@ -7,7 +7,7 @@ import type { Graph } from "../../ir/graph.js";
 import { nameProblem } from "../../runtime/encode.js";
 import { type VariantId, variantIds } from "../../runtime/format.js";
 import { withCache } from "../cache.js";
-import { compile } from "../compile.js";
+import { type Artifact, compile } from "../compile.js";
 import { readWeights } from "../dsl/weights-file.js";
 import { type WeightsPolicy, weightsPolicies } from "../plan/prepare.js";
 import { type PresetName, presetNames } from "../presets.js";
@@ -113,7 +113,25 @@ interface OwnFlags extends CompileFlags, EncryptFlags, ImportFlags, TuningFlags 
   readonly cache?: number;
   readonly singleFile?: boolean;
   readonly standalone?: boolean;
+  readonly wasi?: boolean;
   readonly json?: boolean;
+}
+
+/** @throws ModelError where flags say how an artefact is written, and none is */
+function checkCommandFlags({ wasi, singleFile, standalone, encrypt, preset }: OwnFlags): void {
+  const other = { "--single-file": singleFile, "--standalone": standalone, "--encrypt": encrypt, "--preset": preset };
+  const [found] = Object.entries(other).find(([, value]) => value) ?? [];
+  if (wasi && found)
+    throw new ModelError({ where: "--wasi", message: `it makes a command, for which there is no ${found}` });
+}
+
+/** Writes the command. @returns its path */
+async function writeCommand(artifact: Artifact, directory: string): Promise<string> {
+  const path = join(directory, `${artifact.manifest.name}.wasm`);
+  const bytes = await artifact.toCommand();
+  await mkdir(directory, { recursive: true });
+  await writeWhole(path, bytes);
+  return path;
 }
 
 export function compileCommand(): Command {
@@ -130,6 +148,7 @@ export function compileCommand(): Command {
     .option("-o, --out <path>", "directory and, as its last part, name of the artefact", "dist/")
     .option("--single-file", "everything in one .wasm, beside the glue")
     .option("--standalone", "copy the runtime beside it, for pages without a bundler")
+    .option("--wasi", "make a command of WASI: NAME.wasm < inputs.safetensors > outputs.safetensors")
     .option("--encrypt", "encrypt the files by AES-GCM; needs one of the next two, or the variable WASMITH_KEY")
     .option("--key <file>", "file with the key: 16 or 32 bytes in hex or base64")
     .option("--new-key <file>", "make a key, and write it to a new file that only you can read")
@@ -144,6 +163,7 @@ export function compileCommand(): Command {
       const problem = (flags.name ?? stem) === "" ? undefined : nameProblem(flags.name ?? stem);
       if (problem) throw new ModelError(problem);
       checkTuningFlags(flags);
+      checkCommandFlags(flags);
       const stored = flags.tuning === undefined ? undefined : await readTuningFile(flags.tuning);
       const key = await encryptionKey(flags);
       const status = new StatusLine();
@@ -152,19 +172,24 @@ export function compileCommand(): Command {
         const model = await loadModel(path, flags);
         const directory = slash < 0 ? "." : flags.out.slice(0, slash) || "/";
         const program = await asAsked(path, model.program, flags);
-        const options = compileOptions({ ...flags, ...(stem ? { name: flags.name ?? stem } : {}) }, model.name);
+        // One module is used.
+        const variants = flags.variants ?? (flags.wasi ? (["simd128"] as const) : undefined);
+        const chosen = { ...flags, ...(variants ? { variants } : {}) };
+        const options = compileOptions({ ...chosen, ...(stem ? { name: flags.name ?? stem } : {}) }, model.name);
         if (flags.tune) status.clear();
         const tuning = flags.tune ? await measuredTuning(program, options, flags.tuneDim) : stored;
         const watch = new CompileWatch(status);
         const artifact = await compile(program, { ...options, ...watch.options, ...(tuning ? { tuning } : {}) });
         status.show("writing");
-        const paths = [
-          ...(await artifact.write(directory, {
-            ...(flags.singleFile ? { singleFile: true } : {}),
-            ...(flags.standalone ? { standalone: true } : {}),
-            ...(key ? { key } : {}),
-          })),
-        ];
+        const paths = flags.wasi
+          ? [await writeCommand(artifact, directory)]
+          : [
+              ...(await artifact.write(directory, {
+                ...(flags.singleFile ? { singleFile: true } : {}),
+                ...(flags.standalone ? { standalone: true } : {}),
+                ...(key ? { key } : {}),
+              })),
+            ];
         if (flags.tune) {
           const file = join(directory, `${options.name}.tuning.json`);
           await writeWhole(file, new TextEncoder().encode(`${JSON.stringify(tuning, null, 2)}\n`));

@@ -13,7 +13,7 @@ import type { Helper } from "./emit-context.js";
 import { emitFunction } from "./emit-stmt.js";
 import { engineDots, engineDotsName, reachable } from "./engine.js";
 import { halfFunction, halfName } from "./half.js";
-import { addHost, hostName } from "./host.js";
+import { addHost, type Host, hostName } from "./host.js";
 import { mathFunctions, mathName } from "./math.js";
 import { type MemoryLimits, type Variant, WasmModule } from "./module.js";
 import { withAddresses } from "./pointers.js";
@@ -29,6 +29,8 @@ export interface EmitOptions {
   readonly memory: MemoryLimits;
   readonly customSections?: readonly { readonly name: string; readonly contents: Uint8Array }[];
   readonly variant: Variant;
+  /** Default: the runtime. */
+  readonly host?: Host;
   /** Keep function names, for profilers and stack traces (default true). */
   readonly names?: boolean;
 }
@@ -65,7 +67,7 @@ export function emitModule(options: EmitOptions): EmittedModule {
       return barrierName;
     }
     if (helper.kind === "host") {
-      if (!host.has(helper.fn)) addHost(m, helper.fn, variant.threads);
+      if (!host.has(helper.fn)) addHost(m, helper.fn, variant.threads, options.host ?? "runtime");
       host.add(helper.fn);
       return hostName[helper.fn];
     }

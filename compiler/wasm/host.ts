@@ -8,10 +8,23 @@ import { pageBytes, pollImport, wordLimit, wordNeeded, wordPoison, wordPoll } fr
 import type { WasmModule } from "./module.js";
 
 /** Names of the functions in the module. */
-export const hostName: Readonly<Record<HostFn, string>> = { poll: "host_poll", reserve: "host_reserve" };
+export const hostName: Readonly<Record<HostFn, string>> = {
+  poll: "host_poll",
+  reserve: "host_reserve",
+  read: "fd_read",
+  write: "fd_write",
+  exit: "host_exit",
+};
 
-export function addHost(m: WasmModule, fn: HostFn, threads: boolean): void {
+/** Who starts runs: the runtime, or the system that a command runs in. */
+export type Host = "runtime" | "wasi";
+
+export function addHost(m: WasmModule, fn: HostFn, threads: boolean, host: Host): void {
   if (fn === "reserve") addReserve(m);
+  else if (fn === "read" || fn === "write") m.importFunction(hostName[fn], ["i32", "i32", "i32", "i32"], "i32");
+  else if (fn === "exit") addExit(m);
+  // A command runs to its end.
+  else if (host === "wasi") m.addFunction(hostName.poll, [], "i32", [], m.i32(0));
   else if (threads) addTeamPoll(m);
   else addPoll(m);
 }
@@ -28,6 +41,12 @@ function addPoll(m: WasmModule): void {
   const wanted = m.access("i32.load", 4 * wordPoll, 4, m.address(0));
   const body = [m.if(m.op("i32.eqz", wanted), m.return(m.i32(0))), m.call(pollImport, [], "i32")];
   m.addFunction(hostName.poll, [], "i32", [], m.sequence(body));
+}
+
+function addExit(m: WasmModule): void {
+  m.importFunction("proc_exit", ["i32"], undefined);
+  const body = [m.call("proc_exit", [m.get(0, "i32")], undefined), m.i32(0)];
+  m.addFunction(hostName.exit, ["i32"], "i32", [], m.sequence(body));
 }
 
 function addReserve(m: WasmModule): void {

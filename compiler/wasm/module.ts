@@ -278,7 +278,7 @@ export class WasmModule {
   }
 
   /** Imports `env.NAME`. */
-  importFunction(name: string, params: readonly WasmType[], result: WasmType): void {
+  importFunction(name: string, params: readonly WasmType[], result: WasmType | undefined): void {
     this.#imports.push({ name, type: this.#type(params, result) });
   }
 

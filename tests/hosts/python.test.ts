@@ -4,13 +4,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { compile } from "../../compiler/compile.js";
-import { F, losses, metrics, nn, optim, trainStep } from "../../index.js";
+import { F } from "../../index.js";
 import { dimSymbol } from "../../ir/dim.js";
 import { graph, param } from "../../ir/graph.js";
 import { type Manifest, sections } from "../../runtime/format.js";
-import { load, type Session, type Tensor, type TrainingSession, toBFloat16, toFloat16 } from "../../runtime/index.js";
+import { load, type Session, type Tensor, type TrainingSession } from "../../runtime/index.js";
 import { readSafetensors, writeSafetensors } from "../../runtime/safetensors.js";
-import { bytesOf, sizeOf } from "../../runtime/tensor.js";
+import { bytesOf } from "../../runtime/tensor.js";
+import { f32, mixed, mixedFeeds, training } from "./models.js";
 import { type Answer, type Call, callPython, hasNumpy, pythonObstacle, runPython } from "./python.js";
 
 if (pythonObstacle) console.warn(`the loader for Python is not tested: ${pythonObstacle}`);
@@ -18,44 +19,6 @@ else if (!hasNumpy) console.warn("the loader for Python is tested without numpy 
 
 const deterministic = { deterministic: true };
 const loading = (path: string, named = {}): Call => ["load", [path], { ...deterministic, ...named }];
-const f32 = (shape: readonly number[], at = 1): Tensor<"f32"> => ({
-  dtype: "f32",
-  shape,
-  data: Float32Array.from({ length: sizeOf(shape) }, (_, i) => Math.sin(i * 1.7 + at) * 2),
-});
-
-/** Open sizes, one of them derived, and all that elements can be. */
-function mixed() {
-  const [n, m] = [dimSymbol("n", { min: 0 }), dimSymbol("m", { min: 1, max: 8 })];
-  const x = param("x", { dtype: "f32", shape: [n, 3] });
-  const h = param("h", { dtype: "f16", shape: [n] });
-  const b = param("b", { dtype: "bf16", shape: [n] });
-  const i = param("i", { dtype: "i64", shape: [m] });
-  const mask = param("mask", { dtype: "bool", shape: [m] });
-  const scale = param("scale", { dtype: "f32", shape: [] });
-  const bytes = param("bytes", { dtype: "u8", shape: [2] });
-  const outputs = {
-    y: F.cat([F.gelu(F.mul(x, scale)), x], 0),
-    h2: F.exp(h),
-    b2: F.mul(b, b),
-    i2: F.where(mask, F.mul(i, i), i),
-    not: F.logicalNot(mask),
-    bytes2: F.add(bytes, bytes),
-    total: F.sum(x),
-  };
-  return graph("mixed", [x, h, b, i, mask, scale, bytes], Object.values(outputs), Object.keys(outputs));
-}
-
-const net = () => nn.sequential(nn.Linear(4, 16), nn.Tanh(), nn.Dropout(0.2), nn.Linear(16, 3));
-const training = () =>
-  trainStep(net(), {
-    inputs: { x: ["batch", 4] },
-    targets: { y: { dtype: "i64", shape: ["batch"] } },
-    loss: losses.crossEntropy(),
-    optimizer: optim.Adam({ lr: 1e-2 }),
-    metrics: { accuracy: metrics.accuracy() },
-  });
-
 describe.skipIf(pythonObstacle)("the loader for Python", () => {
   let folder: string;
   const path = (...names: string[]): string => join(folder, ...names);
@@ -88,16 +51,6 @@ describe.skipIf(pythonObstacle)("the loader for Python", () => {
       ]);
     }
   };
-  const mixedFeeds = (n: number): Record<string, Tensor> => ({
-    x: f32([n, 3]),
-    h: { dtype: "f16", shape: [n], data: toFloat16(f32([n], 2).data) },
-    b: { dtype: "bf16", shape: [n], data: toBFloat16(f32([n], 3).data) },
-    i: { dtype: "i64", shape: [5], data: BigInt64Array.of(1n, -2n, 3n, 2n ** 40n, -5n) },
-    mask: { dtype: "bool", shape: [5], data: Uint8Array.of(1, 0, 1, 1, 0) },
-    scale: { dtype: "f32", shape: [], data: Float32Array.of(0.5) },
-    bytes: { dtype: "u8", shape: [2], data: Uint8Array.of(3, 200) },
-  });
-
   it.each(hasNumpy ? [true, false] : [false])(
     "runs with other sizes each time, from parts and from one file (numpy: %s)",
     async (numpy) => {

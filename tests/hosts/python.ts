@@ -8,7 +8,7 @@ import { promisify } from "node:util";
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
 /** What `pip install --target` put there, before what Python has itself; and the loader. */
-const env = {
+export const pythonEnv = {
   ...process.env,
   PYTHONPATH: [here("../../hosts/python"), here("python_modules"), process.env.PYTHONPATH]
     .filter(Boolean)
@@ -18,7 +18,7 @@ const env = {
 
 const imports = (name: string): boolean => {
   try {
-    execFileSync("python3", ["-c", `import ${name}`], { env, stdio: "ignore" });
+    execFileSync("python3", ["-c", `import ${name}`], { env: pythonEnv, stdio: "ignore" });
     return true;
   } catch {
     return false;
@@ -54,7 +54,7 @@ export async function callPython(
     "python3",
     [here("calls.py"), file, ...(numpy ? [] : ["--without-numpy"])],
     {
-      env,
+      env: pythonEnv,
       maxBuffer: 2 ** 26,
     },
   );
@@ -67,5 +67,5 @@ export async function callPython(
 
 /** Runs a program of Python. */
 export async function runPython(code: string, cwd: string): Promise<string> {
-  return (await promisify(execFile)("python3", ["-c", code], { env, cwd })).stdout;
+  return (await promisify(execFile)("python3", ["-c", code], { env: pythonEnv, cwd })).stdout;
 }

@@ -9,7 +9,7 @@ import { type BuildOptions, build } from "esbuild";
 import { compile } from "../../compiler/compile.js";
 import { F } from "../../index.js";
 import { dimSymbol } from "../../ir/dim.js";
-import { graph, param } from "../../ir/graph.js";
+import { type Graph, graph, param } from "../../ir/graph.js";
 
 export const root = fileURLToPath(new URL("../..", import.meta.url));
 const installed = fileURLToPath(new URL("node_modules/", import.meta.url));
@@ -24,11 +24,13 @@ export const isBuilt = existsSync(join(root, "dist/runtime.js"));
 if (!isBuilt) console.warn("the recipes are not tested: dist/ is not built (npm run build)");
 
 /** y = 2x + 1 */
-export async function affine(variants: readonly ["simd128"] | undefined, name = "affine") {
+export function affineGraph(name: string): Graph {
   const x = param("x", { dtype: "f32", shape: [dimSymbol("n"), 3] });
-  const g = graph(name, [x], [F.add(F.mul(x, 2), 1)], ["y"]);
-  return compile(g, variants ? { variants } : {});
+  return graph(name, [x], [F.add(F.mul(x, 2), 1)], ["y"]);
 }
+
+const affine = (variants: readonly ["simd128"] | undefined, name = "affine") =>
+  compile(affineGraph(name), variants ? { variants } : {});
 
 /** A project with wasmith as a dependency, the page's files and the model: `affine.wasm`, `single/affine.wasm`, `edge.wasm`. */
 export async function project(): Promise<string> {

@@ -1,8 +1,13 @@
 /** Servers of docs/HOSTS.md, as they stand there. */
+import { execFile } from "node:child_process";
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { bundle, freePort, inHosts, isBuilt, project, Server } from "./recipes.js";
+import { printGraph } from "../../ir/graph-print.js";
+import { readSafetensors, type StoredTensor, writeSafetensors } from "../../runtime/safetensors.js";
+import { bytesOf } from "../../runtime/tensor.js";
+import { affineGraph, bundle, freePort, inHosts, isBuilt, project, root, Server } from "./recipes.js";
 
 const denoFlags = ["--allow-net", "--allow-env", "--allow-read"];
 const hosts = [
@@ -42,6 +47,25 @@ describe.skipIf(!isBuilt)("the recipe for", () => {
       await server.close();
     });
   }
+
+  it("WASI makes a command that Node runs", async () => {
+    const input: StoredTensor = { name: "x", dtype: "f32", shape: [1, 3], data: bytesOf(Float32Array.of(1, 2, 3)) };
+    writeFileSync(join(folder, "inputs.safetensors"), writeSafetensors([input]));
+    writeFileSync(join(folder, "affine.graph"), printGraph(affineGraph("affine")));
+    const page = readFileSync(join(root, "docs/HOSTS.md"), "utf8");
+    const [, ...args] = /^wasmith (compile .*--wasi.*)$/m.exec(page)![0].split(" ");
+    const run = promisify(execFile);
+    await run(process.execPath, [join(root, "dist/cli.js"), ...args], { cwd: folder });
+    await run(process.execPath, ["command.mjs"], { cwd: folder });
+    const y = readSafetensors(readFileSync(join(folder, "outputs.safetensors"))).tensors.get("y")!;
+    expect([y.shape, [...new Float32Array(Uint8Array.from(y.data).buffer)]]).toEqual([
+      [1, 3],
+      [3, 5, 7],
+    ]);
+    await expect(
+      run(process.execPath, [join(root, "dist/cli.js"), ...args, "--encrypt"], { cwd: folder }),
+    ).rejects.toThrow("--wasi: it makes a command, for which there is no --encrypt");
+  });
 
   it.skipIf(!workerd)("workerd answers", async () => {
     await bundle(folder, "worker.mjs", "worker.js", { format: "esm", external: ["*.wasm"] });
