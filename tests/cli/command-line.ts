@@ -24,6 +24,8 @@ export class CommandLine {
     const { status, stdout, stderr } = spawnSync(process.execPath, [cli, ...args], {
       cwd: this.folder,
       encoding: "utf8",
+      // In continuous integration it is in colour elsewhere than on terminals too.
+      env: { ...process.env, NO_COLOR: "1" },
     });
     return { status, stdout, stderr };
   }
