@@ -46,7 +46,8 @@ export function mutateBytes(bytes: Uint8Array, next: Random): Uint8Array {
 /** One to three changes of what the model says, in any of its graphs. */
 export function mutateModel(bytes: Uint8Array, next: Random): Uint8Array {
   const pick = (n: number) => Math.floor(next() * n);
-  const damaged = decodeModel(bytes);
+  // What is decoded shares its empty lists, which nothing may change.
+  const damaged = structuredClone(decodeModel(bytes));
   const graphs = graphsOf(damaged);
   for (let i = 1 + pick(3); i > 0; i--) damages[pick(damages.length)]!(graphs[pick(graphs.length)]!, pick, damaged);
   return encodeModel(damaged);
