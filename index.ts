@@ -55,6 +55,7 @@ export {
   privacySpent,
 } from "./compiler/privacy/accountant.js";
 export type { Program, ProgramState } from "./compiler/program.js";
+export { quantizeWeights, type WeightFormat } from "./compiler/quantize.js";
 export {
   type LoadSession,
   type TunableSession,

@@ -12,6 +12,7 @@ import { readWeights } from "../dsl/weights-file.js";
 import { type WeightsPolicy, weightsPolicies } from "../plan/prepare.js";
 import { type PresetName, presetNames } from "../presets.js";
 import type { Program } from "../program.js";
+import { quantizeWeights, type WeightFormat, weightFormats } from "../quantize.js";
 import { type Optimizer, optimizers } from "../wasm/binaryen.js";
 import { inferenceGraph, withWeights } from "../weights-given.js";
 import { writeWhole } from "../write.js";
@@ -95,21 +96,18 @@ export function compileOptions(flags: CompileFlags, name: string) {
   };
 }
 
-/** @throws ModelError where a program already says what its state is */
-function decoderOf(path: string, { entries, state }: Program): Graph {
+/** @throws ModelError where a program has state of its own */
+function statelessGraph(where: string, path: string, { entries, state }: Program, hint: string): Graph {
   const { main } = entries;
   if (main !== undefined && state.length === 0) return main;
-  throw new ModelError({
-    where: "--cache",
-    message: `${path} is a program with state of its own`,
-    hint: "use withCache where the program is made",
-  });
+  throw new ModelError({ where, message: `${path} is a program with state of its own`, hint });
 }
 
 interface OwnFlags extends CompileFlags, EncryptFlags, ImportFlags, TuningFlags {
   readonly out: string;
   readonly weights?: string;
   readonly entry?: string;
+  readonly quantize?: WeightFormat;
   readonly cache?: number;
   readonly singleFile?: boolean;
   readonly standalone?: boolean;
@@ -140,6 +138,11 @@ export function compileCommand(): Command {
     .argument("<model>", ".onnx, .graph, .js, .mjs or .ts file")
     .option("--weights <file>", "safetensors file, such as of a training session, whose weights replace the model's")
     .option("--entry <name>", "only this entry of a program, for inference: its state becomes constant")
+    .addOption(
+      new Option("--quantize <format>", "store matrices of weights that products read in fewer bits").choices(
+        weightFormats,
+      ),
+    )
     .option(
       "--cache <tokens>",
       "keep a decoder's caches of keys and values in the session, with room for so many",
@@ -210,10 +213,21 @@ export function compileCommand(): Command {
     });
 }
 
-/** The program with other weights, as a graph of one entry, or with caches, as flags say. */
-async function asAsked(path: string, given: Program, { weights, entry, cache }: OwnFlags): Promise<Program> {
+/** The program with other weights, as a graph of one entry, of fewer bits, or with caches, as flags say. */
+async function asAsked(path: string, given: Program, flags: OwnFlags): Promise<Program> {
+  const { weights, entry, quantize, cache } = flags;
   const trained =
     weights === undefined ? given : withWeights(given, readWeights(new Uint8Array(await readFile(weights)), weights));
-  const program = entry === undefined ? trained : { entries: { main: inferenceGraph(trained, entry) }, state: [] };
-  return cache === undefined ? program : withCache(decoderOf(path, program), { length: cache });
+  const chosen = entry === undefined ? trained : ofGraph(inferenceGraph(trained, entry));
+  const program =
+    quantize === undefined
+      ? chosen
+      : ofGraph(
+          quantizeWeights(statelessGraph("--quantize", path, chosen, "name the entry: --entry predict"), quantize),
+        );
+  return cache === undefined
+    ? program
+    : withCache(statelessGraph("--cache", path, program, "use withCache where the program is made"), { length: cache });
 }
+
+const ofGraph = (main: Graph): Program => ({ entries: { main }, state: [] });

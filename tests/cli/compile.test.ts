@@ -68,5 +68,9 @@ describe.runIf(isBuilt)("wasmith compile", () => {
       /^error: broken\.safetensors: /,
     );
     expect(line.run("compile", "line.mjs", "--entry", "step").stderr).toMatch(/it changes state/);
+    expect(line.run("compile", "line.mjs", "--quantize", "int8").stderr).toMatch(/name the entry: --entry predict/);
+    expect(line.run("compile", "line.mjs", "--quantize", "int8", "--entry", "predict").stderr).toMatch(
+      /no product or embedding reads a constant matrix/,
+    );
   });
 });
