@@ -11,7 +11,6 @@ import { countsOf } from "./repeat.js";
 
 export function benchCommand(): Command {
   return withKeyFlag(withCompileFlags(new Command("bench")))
-    .description("time a model or an artefact: load, first run, then the least and median of many runs")
     .argument("<model>", "an artefact's .wasm, or a model to compile")
     .option("--inputs <file>", "safetensors file with the inputs (default: random)")
     .option("--dim <name=value>", "size of a dim for random inputs; repeatable", collectDim)

@@ -134,7 +134,6 @@ async function writeCommand(artifact: Artifact, directory: string): Promise<stri
 
 export function compileCommand(): Command {
   return withImportFlags(withCompileFlags(new Command("compile")))
-    .description("compile a model to an artefact: wasm variants, weights, typed glue")
     .argument("<model>", ".onnx, .graph, .js, .mjs or .ts file")
     .option("--weights <file>", "safetensors file, such as of a training session, whose weights replace the model's")
     .option("--entry <name>", "only this entry of a program, for inference: its state becomes constant")

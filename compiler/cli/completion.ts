@@ -6,7 +6,6 @@ const shells = ["bash", "zsh", "fish"] as const;
 
 export function completionCommand(): Command {
   return new Command("completion")
-    .description("print what a shell is to run for completion, as in: source <(wasmith completion bash)")
     .addArgument(new Argument("<shell>").choices(shells))
     .action((shell: (typeof shells)[number], _, command: Command) => {
       console.log(scripts[shell](commandsOf(command.parent!)));

@@ -15,9 +15,6 @@ import { loadModel } from "./load-model.js";
 
 export function dumpCommand(): Command {
   return withCompileFlags(withImportFlags(new Command("dump")))
-    .description(
-      "write every stage of compilation to files: graphs after each pass that changed them, kernels, wat, memory plan",
-    )
     .argument("<model>", "model to compile")
     .option("-o, --out <directory>", "where to", "dump")
     .option("--after <pass>", "print the graph after this pass instead of writing files")

@@ -52,7 +52,6 @@ function number(text: string): number {
 
 export function explainCommand(): Command {
   return withPixelFlags(new Command("explain"))
-    .description("draw what a model of pictures looked at: saliency, integrated gradients, Grad-CAM …")
     .argument("<model>", ".onnx, .graph, .js, .mjs or .ts file of one graph")
     .requiredOption("--input <picture>", "a PNG or JPEG file; it is brought to the model's size")
     .addOption(new Option("--method <names...>", "which to draw (default: all that the model has)").choices(methods))

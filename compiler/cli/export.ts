@@ -18,7 +18,6 @@ interface ExportFlags extends ImportFlags {
 
 export function exportCommand(): Command {
   return withImportFlags(new Command("export"))
-    .description("write a model as an ONNX file")
     .argument("<model>", ".onnx, .graph, .js, .mjs or .ts file")
     .option("-o, --out <file>", "where to write it (default: the model's name with .onnx)")
     .option("--weights <file>", "safetensors file, such as of a training session, whose weights replace the model's")

@@ -61,7 +61,6 @@ async function inspectCoverage(given: string, json: boolean): Promise<void> {
 
 export function inspectCommand(): Command {
   return withKeyFlag(withCompileFlags(withImportFlags(new Command("inspect"))))
-    .description("show a model at any stage of compilation, or what an artefact holds")
     .argument("<model>", "a model, or an artefact's .wasm")
     .addOption(new Option("--stage <stage>", "what to show").choices([...stages]).default("summary"))
     .option("--elide <n>", "cut constants of more elements in the text of graphs", integer, 16)

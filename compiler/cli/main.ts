@@ -7,18 +7,7 @@ import { Command, CommanderError } from "commander";
 import pc from "picocolors";
 import { ModelError } from "../../ir/errors.js";
 import { version } from "../version.js";
-import { benchCommand } from "./bench.js";
-import { compileCommand } from "./compile.js";
-import { completionCommand } from "./completion.js";
-import { dumpCommand } from "./dump.js";
-import { explainCommand } from "./explain.js";
-import { exportCommand } from "./export.js";
-import { inspectCommand } from "./inspect.js";
-import { optCommand } from "./opt.js";
-import { profileCommand } from "./profile.js";
-import { runCommand } from "./run.js";
-import { trainCommand } from "./train.js";
-import { verifyCommand } from "./verify.js";
+import { commands } from "./commands.js";
 
 /** On one line, with what was probably meant. */
 const output = {
@@ -31,23 +20,18 @@ const program = new Command("wasmith")
   .showHelpAfterError("(see wasmith --help)")
   .configureOutput(output)
   .exitOverride();
-for (const command of [
-  compileCommand,
-  runCommand,
-  verifyCommand,
-  inspectCommand,
-  exportCommand,
-  explainCommand,
-  trainCommand,
-  benchCommand,
-  profileCommand,
-  dumpCommand,
-  optCommand,
-  completionCommand,
-]) {
-  const made = command();
+const [asked, of] = process.argv.slice(2);
+for (const [name, { argument, description, load }] of Object.entries(commands)) {
+  const runs =
+    name === asked || (asked === "help" && name === of) || (asked !== undefined && commands[asked]?.readsOthers);
+  // Of the others, only what the list says.
+  const command = runs ? (await load())() : new Command(name).argument(argument).option("--help");
   program.addCommand(
-    made.exitOverride().configureOutput(output).showHelpAfterError(`(see wasmith ${made.name()} --help)`),
+    command
+      .description([description, command.description()].filter((text) => text !== "").join(". "))
+      .exitOverride()
+      .configureOutput(output)
+      .showHelpAfterError(`(see wasmith ${name} --help)`),
   );
 }
 

@@ -9,9 +9,7 @@ import { graphPasses } from "../pipeline.js";
 
 export function optCommand(): Command {
   return new Command("opt")
-    .description(
-      `run graph passes alone on the text form and print the result. Passes: ${[...graphPasses.keys()].join(", ")}`,
-    )
+    .description(`Passes: ${[...graphPasses.keys()].join(", ")}`)
     .argument("<file>", ".graph file; - reads standard input")
     .option("--passes <list>", "comma-separated names, in order; default: the line `// RUN:` of the file")
     .option("--stats", "a line on each pass, on standard error")

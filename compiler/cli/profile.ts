@@ -34,7 +34,6 @@ const warmUp = 10;
 
 export function profileCommand(): Command {
   return withKeyFlag(withCompileFlags(new Command("profile")))
-    .description("where the time of a run goes, by kernel and by layer, against what the machine can do")
     .argument("<model>", "a model to compile, or an artefact's .wasm (of which only times are told)")
     .option("--inputs <file>", "safetensors file with the inputs (default: random)")
     .option("--dim <name=value>", "size of a dim for random inputs; repeatable", collectDim)

@@ -14,7 +14,6 @@ import { openRunner, type Tensors } from "./runner.js";
 
 export function runCommand(): Command {
   const command = withInputFlags(new Command("run"))
-    .description("run a model or an artefact once and print or store its outputs")
     .argument("<model>", "an artefact's .wasm, or a model to compile")
     .option("--random [seed]", "random values for inputs that are not given (seed: 0)", seed)
     .option("--dim <name=value>", "size of a dim for random inputs, or of an ONNX file's dim; repeatable", collectDim)

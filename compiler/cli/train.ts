@@ -29,9 +29,6 @@ interface TrainFlags extends CompileFlags {
 
 export function trainCommand(): Command {
   return withCompileFlags(new Command("train"))
-    .description(
-      "train a program: a module whose default export is made by trainStep, and that exports `dataset` (and `validation`, `fit`: { epochs, batchSize, callbacks })",
-    )
     .argument("<module>", ".js, .mjs or .ts file, or a folder with train.ts")
     .option("--epochs <n>", "passes over the data set (default: what the module's `fit` says, or 1)", positive)
     .option("--batch-size <n>", "samples a step", positive)

@@ -129,7 +129,6 @@ async function runCases(
 
 export function verifyCommand(): Command {
   return withKeyFlag(withCompileFlags(new Command("verify")))
-    .description("compare a model's outputs with recorded ones, and find the first node that diverges")
     .argument("<model>", ".onnx, .graph, .js, .mjs or .ts file, or an artefact's .wasm")
     .requiredOption("--io <file>", "safetensors file with tensors named caseK.in.NAME and caseK.out.NAME")
     .option("--dim <name=value>", "size or range (lo..hi) of a dim of an ONNX file; repeatable", collectDim)

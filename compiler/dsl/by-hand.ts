@@ -4,10 +4,10 @@
  */
 
 import * as ir from "../../ir/graph.js";
-import "./f/methods.js";
+import { withMethods } from "./f/methods.js";
 
 /** An input of a graph. */
-export const param: typeof ir.param = (...args) => ir.param(...args);
+export const param = withMethods(ir.param);
 
 /** A graph with these results. */
-export const graph: typeof ir.graph = (...args) => ir.graph(...args);
+export const graph = withMethods(ir.graph);

@@ -131,3 +131,6 @@ addValueMethods({
 
 /** Functions of F that values have as methods. */
 export const methodNames: readonly string[] = Object.keys(functions);
+
+/** The function itself, in a file that whoever imports it loads. */
+export const withMethods = <F>(f: F): F => f;
