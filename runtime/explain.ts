@@ -17,6 +17,7 @@ const kinds: Readonly<Record<string, string>> = {
   list: "a list",
   object: "an object",
   signal: "an AbortSignal",
+  function: "a function",
 };
 
 /** What stands in braces in notes of load. */
@@ -267,6 +268,39 @@ export const words = {
 
   variant(id: string, why: string): readonly Problem[] {
     return [{ where: "option variant", message: `"${id}" can't run: ${inWords([why])}` }];
+  },
+
+  source(given: unknown): readonly Problem[] {
+    const message = `expected a path, URL, Response, bytes, module or artefact, got ${describe(given)}`;
+    return [{ where: "source", message }];
+  },
+
+  threads(given: unknown): readonly Problem[] {
+    const message = `expected "auto" or an integer from 1 to 256, got ${describe(given)}`;
+    return [{ where: "option threads", message }];
+  },
+
+  notEncrypted(): readonly Problem[] {
+    return [{ where: "option key", message: "what is loaded is not encrypted" }];
+  },
+
+  noPrediction(): readonly Problem[] {
+    const hint = "compile the training step with prediction";
+    return [{ where: "predict", message: "the artefact has no entry for it", hint }];
+  },
+
+  noSuchVariant(id: string, ids: readonly string[]): readonly Problem[] {
+    return [{ where: "option variant", message: `"${id}" is not in the artefact`, hint: `it has: ${ids.join(", ")}` }];
+  },
+
+  relaxedVariant(id: string): readonly Problem[] {
+    return [{ where: "option variant", message: `"${id}" contradicts deterministic: true` }];
+  },
+
+  /** A file of the artefact can't be reached from what was loaded. */
+  apart(file: string): readonly Problem[] {
+    const hint = "compile with --single-file, pass the option weights, or load from a path or URL";
+    return [{ where: "artefact", message: `"${file}" is not part of it`, hint }];
   },
 
   noVariant(notes: readonly string[], ids: readonly string[]): readonly Problem[] {

@@ -25,6 +25,7 @@ export {
   type TrainingArtifact,
   type TypedArtifact,
 } from "./load.js";
+export type { Fetch, LoadProgress } from "./loading.js";
 export { defaults } from "./machine.js";
 export type { ProfileRow } from "./profile.js";
 export type { BinarySource } from "./read.js";
@@ -38,7 +39,7 @@ export {
   Session,
   type Signature,
 } from "./session.js";
-export type { Source } from "./source.js";
+export type { ArtifactFiles, Source } from "./source.js";
 export type { PartOptions, StateSignature } from "./state.js";
 export {
   type DataOf,

@@ -1,7 +1,6 @@
 /** From a stored or just compiled artefact to a session. */
 import { Complaint, explain } from "./complaint.js";
 import type { ModelKey } from "./encryption.js";
-import { describe, modelError } from "./errors.js";
 import type { Measures } from "./fit.js";
 import {
   type ArtifactParts,
@@ -13,6 +12,7 @@ import {
   type VariantId,
   variantIds,
 } from "./format.js";
+import type { Fetch, LoadProgress } from "./loading.js";
 import { createMemory, Machine, type MachineOptions } from "./machine.js";
 import { importModule, isNode, keepFreedMemory, obstacle, threadObstacle } from "./platform.js";
 import type { BinarySource } from "./read.js";
@@ -49,6 +49,10 @@ export interface LoadOptions {
   readonly weights?: BinarySource | undefined;
   /** The key of an encrypted artefact. With a key, files that are not encrypted with it are refused. */
   readonly key?: ModelKey | undefined;
+  /** Told of each file's bytes as they come. */
+  readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
+  /** Fetches what lies at an http address, instead of the platform's own `fetch`: with headers, from a cache (`wasmith/fetch`). */
+  readonly fetch?: Fetch | undefined;
   /** A session whose parameters and buffers are taken, by name: of the program that trained them. */
   readonly weightsFrom?: Session<never, unknown> | undefined;
 }
@@ -120,6 +124,8 @@ async function open(source: Source | Promise<Response>, options: LoadOptions): P
     weights: "any",
     key: "any",
     weightsFrom: "object",
+    onProgress: "function",
+    fetch: "function",
   });
   const asked = await countThreads(options.threads ?? 1);
   const artifact = await openArtifact(source, options, async (ids) =>
@@ -183,7 +189,7 @@ async function countThreads(threads: number | "auto"): Promise<number> {
     return Math.min(8, cores);
   }
   if (Number.isInteger(threads) && threads >= 1 && threads <= 256) return threads;
-  throw modelError("option threads", `expected "auto" or an integer from 1 to 256, got ${describe(threads)}`);
+  throw new Complaint("threads", [threads]);
 }
 
 /** Why the engine can't run a variant, or null. */
@@ -209,14 +215,10 @@ function chooseVariant(
     .filter(Boolean)
     .join(", ");
   if (variant !== undefined) {
-    if (!variants.includes(variant)) {
-      throw modelError("option variant", `"${variant}" is not in the artefact`, `it has: ${variants.join(", ")}`);
-    }
+    if (!variants.includes(variant)) throw new Complaint("noSuchVariant", [variant, variants]);
     const why = whyNot(variant);
     if (why) throw new Complaint("variant", [variant, why]);
-    if (deterministic && variant.startsWith("relaxed")) {
-      throw modelError("option variant", `"${variant}" contradicts deterministic: true`);
-    }
+    if (deterministic && variant.startsWith("relaxed")) throw new Complaint("relaxedVariant", [variant]);
     if (team && !variant.endsWith("threads")) notes.push(`${lost}: variant "${variant}" was asked for`);
     return variant;
   }

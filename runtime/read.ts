@@ -1,6 +1,8 @@
 /** Bytes from wherever they are: paths, URLs, responses, memory. */
 
-import { describe, modelError } from "./errors.js";
+import { Complaint, explain } from "./complaint.js";
+import { modelError } from "./errors.js";
+import type { Fetch } from "./loading.js";
 import { importModule, isNode } from "./platform.js";
 import { type Bytes, piecewise, type Stream, streamOf } from "./stream.js";
 
@@ -15,7 +17,7 @@ export async function open(source: Exclude<BinarySource, Promise<Response>>, sig
   if (typeof source !== "string" && !(source instanceof URL)) {
     // Node loads its whole HTTP client where this name is first read.
     if (source instanceof Response) return openResponse(source, signal);
-    throw modelError("source", `expected a path, URL, Response, bytes, module or artefact, got ${describe(source)}`);
+    throw new Complaint("source", [source]);
   }
   let url: URL;
   try {
@@ -25,8 +27,13 @@ export async function open(source: Exclude<BinarySource, Promise<Response>>, sig
   }
   if (isNode && url.protocol === "file:") return openFile(url, String(source), signal);
   if (url.protocol === "data:") return streamOf((await import("./data-url.js")).decodeDataUrl(url));
+  return openUrl(url, signal, fetch);
+}
+
+/** Opens what is fetched. @throws ModelError where it can't be; the signal's reason */
+export async function openUrl(url: URL, signal: AbortSignal | undefined, get: Fetch): Promise<Stream> {
   try {
-    return await openResponse(await fetch(url, signal ? { signal } : {}), signal, url);
+    return await openResponse(await get(url, signal ? { signal } : {}), signal, url);
   } catch (error) {
     signal?.throwIfAborted();
     if ((error as Error).name === "ModelError") throw error;
@@ -39,7 +46,7 @@ export async function read(
   source: Exclude<BinarySource, Promise<Response>>,
   signal?: AbortSignal,
 ): Promise<Uint8Array> {
-  return (await open(source, signal)).rest();
+  return (await open(source, signal).catch(explain)).rest();
 }
 
 /** Least bytes of a file that are read at a time. */

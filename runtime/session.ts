@@ -46,6 +46,8 @@ export interface RunOptions extends Stop {
   readonly reuse?: boolean | undefined;
   /** Sizes of dims that no input shows. */
   readonly dims?: Readonly<Record<string, number>> | undefined;
+  /** f16 outputs come in a `Float16Array` instead of bit patterns in a `Uint16Array`, where the platform has one. */
+  readonly float16?: boolean | undefined;
 }
 
 export interface ProfileOptions {
@@ -134,14 +136,16 @@ export class Session<I = Feeds, O = Results> extends HoldsState {
         outputs: "list",
         reuse: "boolean",
         dims: "object",
+        float16: "boolean",
       });
       const name = options.entry ?? this.#main;
       const { machine, entry } = this.#begin(name, feeds as Feeds, options);
       const wanted = options.outputs ?? entry.outputs.map((o) => o.name);
       const outputs = wanted.map((output) => outputOf(entry, output));
       await this.#execute(machine, name, entry, options);
-      const results = outputs.map((t) => [t.name, readTensor(machine, t, options.reuse ?? false)] as const);
-      return Object.fromEntries(results) as O;
+      const read = outputs.map((t) => [t.name, readTensor(machine, t, options.reuse ?? false)] as const);
+      const results = Object.fromEntries(read) as O;
+      return options.float16 ? (await import("./float16.js")).withFloat16(results, modelError) : results;
     });
   }
 
@@ -273,6 +277,12 @@ export class Session<I = Feeds, O = Results> extends HoldsState {
 
   /** `using session = await load(…)`. */
   [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  /** `await using session = await load(…)`: runs that are under way come to their ends before. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#tail;
     this.dispose();
   }
 }

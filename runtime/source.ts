@@ -5,7 +5,8 @@ import { checkHash, type ModuleBody, type OpenModule, openCompiled, openModule, 
 import type { ModelKey } from "./encryption.js";
 import { corrupted, modelError } from "./errors.js";
 import { type ArtifactParts, type Manifest, type VariantId, variantIds } from "./format.js";
-import { type BinarySource, open } from "./read.js";
+import type { Fetch, LoadProgress } from "./loading.js";
+import { type BinarySource, open, openUrl, resolve } from "./read.js";
 import { type Stream, streamOf } from "./stream.js";
 import { validateManifest } from "./validate.js";
 
@@ -42,19 +43,25 @@ export interface OpenOptions {
   /** Of files that are encrypted, each of them. */
   readonly key?: ModelKey | undefined;
   readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
+  readonly fetch?: Fetch | undefined;
 }
+
+const tools = { open, openUrl, resolve };
 
 /** Reads the manifest. @param choose the variant that is probably wanted, where files are given */
 export async function openArtifact(
   source: Source,
-  { weights: apart, key, signal }: OpenOptions,
+  { weights: apart, key, signal, onProgress, fetch }: OpenOptions,
   choose: (ids: readonly VariantId[]) => Promise<VariantId>,
 ): Promise<OpenArtifact> {
   const input = await source;
   const streams: Stream[] = [];
   let isClosed = false;
   const opened = async (from: BinarySource, label = ""): Promise<Stream> => {
-    const stream = await open(await from, signal);
+    const stream = await (onProgress || fetch
+      ? (await import("./loading.js")).openWatched(await from, { signal, onProgress, fetch }, tools)
+      : open(await from, signal));
     streams.push(stream);
     if (isClosed) close();
     return key === undefined ? stream : (await import("./encryption.js")).decrypted(stream, key, label, modelError);
@@ -67,7 +74,7 @@ export async function openArtifact(
     // What the compiler returned a moment ago needs no hashing.
     const parts = isParts(input) ? input : null;
     const compiled = input instanceof WebAssembly.Module ? input : null;
-    if (key !== undefined && (parts || compiled)) throw modelError("option key", "what is loaded is not encrypted");
+    if (key !== undefined && (parts || compiled)) throw new Complaint("notEncrypted", []);
     const files = isFiles(input) ? input.files : null;
     const module = files ? files[await choose(variantIds.filter((id) => files[id]))]! : (input as BinarySource);
     const fetched = parts || compiled ? null : opened(module);
@@ -87,11 +94,7 @@ export async function openArtifact(
     };
     const sibling = (name: string, label?: string): Promise<Stream> => {
       if (base) return opened(new URL(encodeURIComponent(name), base), label);
-      throw modelError(
-        "artefact",
-        `"${name}" is not part of it`,
-        "compile with --single-file, pass the option weights, or load from a path or URL",
-      );
+      throw new Complaint("apart", [name]);
     };
     const unchecked = globalThis.crypto?.subtle ? "{compiled}" : "{insecure}";
     return {

@@ -51,9 +51,12 @@ export function bytesOf(data: ArrayBufferView): Uint8Array {
   return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 }
 
-/** True if the array may hold elements of the dtype. A `Float16Array`, where the platform has one, may hold f16. */
+/** Arrays whose elements are those of a dtype as well: of newer platforms, and of pictures. */
+const also: { readonly [dtype: string]: string } = { f16: "Float16Array ", u8: "Uint8ClampedArray " };
+
+/** True if the array may hold elements of the dtype. */
 export function holds(dtype: DType, data: unknown): data is TensorData {
-  return data instanceof arrayTypes[dtype] || (dtype === "f16" && describe(data).startsWith("Float16Array "));
+  return data instanceof arrayTypes[dtype] || describe(data).startsWith(also[dtype] ?? "!");
 }
 
 // Bits of the exponent and the mantissa.

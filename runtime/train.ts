@@ -72,7 +72,7 @@ export class TrainingSession<I = Feeds, O = Results, B = Feeds> extends Session<
 
   override async run(feeds: I, options?: RunOptions): Promise<O> {
     if (this.#fit.predict !== null || options?.entry !== undefined) return super.run(feeds, options);
-    throw modelError("predict", "the artefact has no entry for it", "compile the training step with prediction");
+    return explain(new Complaint("noPrediction", []));
   }
 
   get learningRate(): number {

@@ -40,6 +40,7 @@ const leaves: Readonly<Record<string, (value: unknown) => boolean>> = {
   seed: (v) => v === false || Number.isSafeInteger(v),
   list: Array.isArray,
   object: (v) => typeof v === "object" && v !== null,
+  function: (v) => typeof v === "function",
   signal: (v) => typeof (v as AbortSignal | null)?.aborted === "boolean",
 };
 

@@ -1,13 +1,13 @@
 /**
  * Builds what is published into dist/:
  *
- * - runtime.js, worker.js, and onnx.js, files.js, fit.js, profile.js, input.js, report.js, svg.js, store.js, wide.js, pool.js, warm-up.js, encryption.js, data-url.js and explain.js (loaded on demand): load and run artefacts, in Node and browsers as they are. No compiler, no dependency, no Node
+ * - runtime.js, worker.js, and onnx.js, files.js, fit.js, profile.js, input.js, report.js, svg.js, store.js, wide.js, pool.js, warm-up.js, encryption.js, data-url.js, loading.js, float16.js and explain.js (loaded on demand): load and run artefacts, in Node and browsers as they are. No compiler, no dependency, no Node
  *   builtin that is imported before it is known to run in Node. Together at most `runtimeLimit` minified and gzipped.
  * - wasmith.js, cli.js and the chunks that they share: the compiler, without any package; in a page, `compile` and `importOnnx` take at most
  *   `compilerLimit` minified and gzipped. cli-packages.js: the small packages of the command line.
  * - plugin.js and loader.js: wasmith/plugin and wasmith/loader, which compile models for bundlers.
  * - data.js and the chunks that it loads when they are needed (decoders, readers): wasmith/data. Its packages are bundled too.
- * - callbacks.js: wasmith/callbacks, what watches training.
+ * - callbacks.js: wasmith/callbacks, what watches training; fetch.js: wasmith/fetch, what keeps downloads.
  * - ort.js: wasmith/ort, with the runtime beside it; ort-compiler.js and ort-worker.js share the compiler's chunk, and are loaded where a
  *   model is to be compiled.
  * - THIRD-PARTY-NOTICES.txt: names and licences of the packages whose code is in these files.
@@ -83,6 +83,8 @@ async function buildRuntime() {
     "warm-up",
     "encryption",
     "data-url",
+    "loading",
+    "float16",
     "explain",
   ];
   const entries = { runtime: "runtime/index.ts", worker: "runtime/worker.ts" };
@@ -174,16 +176,16 @@ const withoutStreams = {
   },
 };
 
-/** Ready callbacks of `fit`, in one piece. */
+/** Ready callbacks of `fit`, and ways to fetch, each in one piece. */
 async function buildCallbacks() {
   const result = await build({
     ...common,
-    entryPoints: { callbacks: "runtime/callbacks/index.ts" },
+    entryPoints: { callbacks: "runtime/callbacks/index.ts", fetch: "runtime/fetch.ts" },
     platform: "neutral",
     external: ["node:*"],
   });
-  const path = `${root}/dist/callbacks.js`;
-  writeFileSync(path, withMarkedImports(readFileSync(path, "utf8")));
+  for (const path of Object.keys(result.metafile.outputs))
+    writeFileSync(`${root}/${path}`, withMarkedImports(readFileSync(`${root}/${path}`, "utf8")));
   return result;
 }
 

@@ -1,7 +1,7 @@
 /** Models of an application → compiled artefacts in a cache, and types beside the models. */
 
 import { readFile } from "node:fs/promises";
-import { basename, dirname, extname, join } from "node:path";
+import { basename, dirname, extname, join, relative } from "node:path";
 import { gzipSync } from "node:zlib";
 import { ModelError } from "../../ir/errors.js";
 import { contentHash } from "../../runtime/encode.js";
@@ -65,7 +65,8 @@ export class ModelBuilder {
     if (this.#options.types ?? true) await writeTypes(request, built);
     return {
       glue,
-      code: `export { load, load as default } from ${JSON.stringify(glue)};\n`,
+      // Relative, since Turbopack takes absolute paths for those of a server.
+      code: `export { load, load as default } from ${JSON.stringify(specifier(dirname(path), glue))};\n`,
       watch: [path, ...built.beside.map((name) => join(dirname(path), name))],
       report: `${basename(path)}: ${built.report}`,
     };
@@ -77,6 +78,11 @@ export class ModelBuilder {
     this.#told.add(report);
     return report;
   }
+}
+
+function specifier(folder: string, file: string): string {
+  const path = relative(folder, file).replaceAll("\\", "/");
+  return /^(\.\.?\/|[A-Za-z]:)/.test(path) ? path : `./${path}`;
 }
 
 async function compiled(request: ModelRequest, options: ModelOptions, cache: string): Promise<BuiltModel> {

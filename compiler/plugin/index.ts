@@ -186,7 +186,7 @@ export function esbuild(options: PluginOptions = {}): EsbuildPlugin {
         const model = await builder.build(request, root);
         const news = builder.news(model);
         if (news) console.info(news);
-        return { contents: model.code, loader: "js", resolveDir: dirname(model.glue), watchFiles: [...model.watch] };
+        return { contents: model.code, loader: "js", resolveDir: dirname(request.path), watchFiles: [...model.watch] };
       });
       build.onLoad({ filter: /\.js$/ }, async ({ path }) => {
         // Of packages, only the runtime and what was compiled here.

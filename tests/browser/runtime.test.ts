@@ -134,6 +134,33 @@ describe.skipIf(browserObstacle !== null)("the runtime in Chromium", () => {
     site.close();
   });
 
+  it("loads from Cache Storage when the server is gone", async () => {
+    const files = new Map<string, Uint8Array>();
+    for (const [name, bytes] of await encodeFiles(artifact)) files.set(`/model/${name}`, bytes);
+    const site = await serve({ files });
+    const page = await browser.newPage();
+    await page.goto(site.url);
+    const run = `
+      const { load } = await import("/dist/runtime.js");
+      const { cachedFetch } = await import("/dist/fetch.js");
+      const heard = [];
+      const session = await load("/model/affine.wasm", { fetch: cachedFetch(), onProgress: (p) => heard.push(p) });
+      const { y } = await session.run({ x: Float32Array.from(arg.x) });
+      session.dispose();
+      // What is kept is written beside.
+      for (let i = 0; i < 100 && (await (await caches.open("wasmith")).keys()).length < 2; i++)
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      return { bits: Array.from(new Uint32Array(y.data.buffer)), last: heard.findLast((p) => p.file.endsWith(".weights")) };`;
+    const first = await runInPage<{ bits: number[]; last: unknown }>(page, run, { x });
+    expect(first.bits).toEqual(expected.y);
+    site.close();
+    const { weights } = artifact.manifest;
+    const second = await runInPage<{ bits: number[]; last: { file: string; loaded: number } }>(page, run, { x });
+    expect(second.bits).toEqual(expected.y);
+    expect(second.last).toMatchObject({ file: expect.stringMatching(weights.file), loaded: weights.bytes });
+    await page.close();
+  });
+
   it.each([1, 2])("warms up, with %i threads", async (threads) => {
     const page = await browser.newPage();
     await page.goto(isolated.url);

@@ -1,6 +1,6 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, join, relative } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { losses, optim, trainStep } from "../../compiler/dsl/index.js";
 import { exportOnnx } from "../../compiler/onnx/export/export.js";
@@ -65,7 +65,9 @@ describe("a model that an application imports", () => {
     await write("net.onnx", modelOf("neg"));
     const first = await build("net.onnx");
     expect(dirname(dirname(first.glue))).toBe(join(folder, "node_modules/.cache/wasmith"));
-    expect(first.code).toContain(`export { load, load as default } from "${first.glue}"`);
+    expect(first.code).toContain(
+      `export { load, load as default } from "${relative(join(folder, "src"), first.glue)}"`,
+    );
     expect(first.report).toMatch(/^net\.onnx: simd128 .+ gzipped\), weights /);
     expect(await readFile(join(folder, "src/net.d.onnx.ts"), "utf8")).toContain("export default load;");
     const session = await load(first.glue.replace(/js$/, "wasm"));
