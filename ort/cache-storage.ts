@@ -15,6 +15,11 @@ export async function cacheStorage(limit: number): Promise<Store | undefined> {
   const put = (name: string, bytes: BodyInit): Promise<void> => cache.put(at(name), new Response(bytes));
   type Uses = Record<string, { readonly bytes: number; readonly used: number }>;
   const uses = async (): Promise<Uses> => (await (await cache.match(at(USED)))?.json().catch(() => ({}))) ?? {};
+  const touch = async (name: string): Promise<void> => {
+    const all = await uses();
+    all[name] = { bytes: all[name]?.bytes ?? 0, used: Date.now() };
+    await put(USED, JSON.stringify(all));
+  };
 
   return {
     async read(name) {
@@ -23,10 +28,8 @@ export async function cacheStorage(limit: number): Promise<Store | undefined> {
     },
     async open(name) {
       const found = await cache.match(at(name));
-      if (!found) return undefined;
-      const all = await uses();
-      all[name] = { bytes: all[name]?.bytes ?? 0, used: Date.now() };
-      await put(USED, JSON.stringify(all));
+      // Nobody waits for that; where it fails, the order is another.
+      if (found) touch(name).catch(() => {});
       return found;
     },
     async write(name, bytes) {

@@ -6,9 +6,11 @@ import { load } from "../runtime/index.js";
 import { importModule, isNode, obstacle, threadObstacle } from "../runtime/platform.js";
 import { Artifacts } from "./artifacts.js";
 import { build } from "./build.js";
+import { cacheStorage } from "./cache-storage.js";
 import type { CompileWhere } from "./compile.js";
 import { env, warn } from "./env.js";
 import { faceOfSession } from "./face.js";
+import { folderStore } from "./folder-store.js";
 import { aheadEngine, Handler, lateEngine } from "./handler.js";
 import { hashOf } from "./hash.js";
 import { Library } from "./library.js";
@@ -23,7 +25,11 @@ export async function createHandler(file: ModelFile, given?: SessionOptions): Pr
   const threads = await threadsFor(options);
   const isProfiling = options.enableProfiling ?? false;
   const source = await modelSource(file);
-  const ahead = wasmith.artifact === false ? undefined : (wasmith.artifact ?? (await artifactBeside(source)));
+  // Asking a server takes as long as opening what a page has kept.
+  const [ahead, store] = await Promise.all([
+    wasmith.artifact === false ? undefined : (wasmith.artifact ?? artifactBeside(source)),
+    storeFor(wasmith.cache ?? env.wasmith.cache),
+  ]);
   if (ahead !== undefined) return new Handler(await engineAhead(ahead, threads, wasmith), isProfiling);
 
   const began = performance.now();
@@ -31,7 +37,6 @@ export async function createHandler(file: ModelFile, given?: SessionOptions): Pr
   const external = await externalFiles(options.externalData);
   const dims = options.freeDimensionOverrides ?? {};
   const variants = [variantFor(threads, wasmith)];
-  const store = await storeFor(wasmith.cache ?? env.wasmith.cache);
   const digest = store && (await source.digest(store));
   const parts =
     digest === undefined ? undefined : [digest, ...(await Promise.all(Object.values(external).map(hashOf)))];
@@ -100,9 +105,7 @@ async function storeFor(cache: boolean | string): Promise<Store | undefined> {
   const tell = (error: unknown): void => warn("compiled models can't be kept, and are compiled each time", error);
   const limit = env.wasmith.maxCacheBytes;
   try {
-    const store = isNode
-      ? await (await import("./folder-store.js")).folderStore(cache === true ? undefined : cache, limit)
-      : await (await import("./cache-storage.js")).cacheStorage(limit);
+    const store = isNode ? await folderStore(cache === true ? undefined : cache, limit) : await cacheStorage(limit);
     return store && forgiving(store, tell);
   } catch (error) {
     tell(error);

@@ -4,6 +4,7 @@ import { describe } from "../ir/describe.js";
 import { ModelError } from "../ir/errors.js";
 import { importModule } from "../runtime/platform.js";
 import { read, resolve } from "../runtime/read.js";
+import { fileDigest } from "./file-digest.js";
 import { hashOf } from "./hash.js";
 import type { ExternalFile, ModelFile } from "./options.js";
 import type { Store } from "./store.js";
@@ -48,7 +49,6 @@ export async function modelSource(file: ModelFile): Promise<ModelSource> {
   }
   const { fileURLToPath } = await importModule<typeof import("node:url")>("node:url");
   const path = fileURLToPath(url);
-  const { fileDigest } = await import("./file-digest.js");
   const { dirname, join } = await importModule<typeof import("node:path")>("node:path");
   return {
     bytes: () => read(url),
