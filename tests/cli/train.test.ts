@@ -18,9 +18,13 @@ export default trainStep(net, {
 });
 const all = { x: Float32Array.from({ length: 40 }, (_, i) => Math.sin(i)), y: Float32Array.from({ length: 20 }, (_, i) => Math.cos(i)) };
 let batches = 0;
-function* parts() {
+async function* parts() {
   for (let i = 0; i < 5; i++) {
-    if (++batches === Number(process.env.STOP)) process.kill(process.pid, process.env.SIGNAL ?? "SIGINT");
+    if (++batches === Number(process.env.STOP)) {
+      process.kill(process.pid, process.env.SIGNAL ?? "SIGINT");
+      // So short a training would be over before a signal is delivered.
+      await new Promise((done) => setTimeout(done, 50));
+    }
     yield { x: all.x.subarray(8 * i, 8 * i + 8), y: all.y.subarray(4 * i, 4 * i + 4) };
   }
 }
