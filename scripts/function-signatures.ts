@@ -106,7 +106,7 @@ export function functionsOfF(): readonly FunctionFacts[] {
     .sort();
   const exported = readFileSync(new URL("index.ts", folder), "utf8");
   const sources = files
-    .filter((f) => exported.includes(`"./${f.replace(".ts", ".js")}"`))
+    .filter((f) => exported.includes(`from "./${f.replace(".ts", ".js")}"`))
     .map((f) => [f.replace(".ts", ""), readFileSync(fileURLToPath(new URL(f, folder)), "utf8")] as const);
   const aliases = new Map(files.flatMap((f) => [...aliasesOf(readFileSync(new URL(f, folder), "utf8"))]));
   return sources.flatMap(([family, source]) => functionsIn(family, source, aliases));
