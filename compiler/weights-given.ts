@@ -54,13 +54,15 @@ export function withWeights<T extends Graph | Program>(of: T, given: GivenWeight
   };
   // A weight that several entries hold is one.
   const made = new Map<Tensor, Tensor>();
+  const placed = new Set<Tensor>();
   const held = rewritePass("with-weights", [
     rule("with-weights", node(["constant"], "n"), ({ n }) => {
       const { name, value } = n.attrs as { readonly name?: string; readonly value: Tensor };
-      if (name === undefined || [...made.values()].includes(value)) return undefined;
+      if (name === undefined || placed.has(value)) return undefined;
       const next = made.get(value) ?? newValue(name, value);
       if (next === value) return undefined;
       made.set(value, next);
+      placed.add(next);
       return constant([], { value: next, name });
     }),
   ]);

@@ -1,5 +1,5 @@
 /** What there is to draw of a training: charts, for pages and drawings. */
-import type { EpochEvent } from "./fit.js";
+import type { EpochEvent } from "./events.js";
 import type { Curve } from "./history.js";
 
 /** A point of a line; the line breaks off where y is null. */

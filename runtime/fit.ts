@@ -7,17 +7,7 @@ import {
   type Tools as DatasetTools,
   isBatchSource,
 } from "./dataset.js";
-import type {
-  BatchEvent,
-  BeginEvent,
-  CallbackState,
-  Callbacks,
-  EndEvent,
-  EpochEvent,
-  FitOptions,
-  FitSession,
-  Measures,
-} from "./events.js";
+import type { Callbacks, FitOptions, FitSession, Measures } from "./events.js";
 import type { Feeds } from "./feeds.js";
 import { type Origin, originOf, type Paused } from "./finite.js";
 import type { EntryInfo, FitInfo } from "./format.js";
@@ -27,18 +17,6 @@ import { type Position, placeOf, positionOf, statesOf, type Told } from "./posit
 import { startProgress } from "./progress.js";
 import type { Place } from "./store.js";
 import type { checkOptions } from "./validate.js";
-
-export type {
-  BatchEvent,
-  BeginEvent,
-  CallbackState,
-  Callbacks,
-  EndEvent,
-  EpochEvent,
-  FitOptions,
-  FitSession,
-  Measures,
-};
 
 /** The session. */
 export interface FitHost {

@@ -1,5 +1,5 @@
 /** What `fit` returns. */
-import type { EpochEvent } from "./fit.js";
+import type { EpochEvent } from "./events.js";
 
 /** Losses of batches over the whole run, thinned so that there are never more than some. */
 export interface Curve {

@@ -2,7 +2,6 @@
 export type { Batches, BatchRequest, BatchSource, Dataset, EpochSource } from "./dataset.js";
 export type { ModelKey } from "./encryption.js";
 export { InternalError, ModelError, type Problem } from "./errors.js";
-export type { Feed, Feeds } from "./feeds.js";
 export type {
   BatchEvent,
   BeginEvent,
@@ -13,7 +12,8 @@ export type {
   FitOptions,
   FitSession,
   Measures,
-} from "./fit.js";
+} from "./events.js";
+export type { Feed, Feeds } from "./feeds.js";
 export type { ArtifactParts, DType, Manifest, StateRole, VariantId } from "./format.js";
 export type { Curve, History } from "./history.js";
 export {

@@ -1,7 +1,7 @@
 /** From a stored or just compiled artefact to a session. */
 import { Complaint, explain } from "./complaint.js";
 import type { ModelKey } from "./encryption.js";
-import type { Measures } from "./fit.js";
+import type { Measures } from "./events.js";
 import {
   type ArtifactParts,
   type DType,

@@ -1,7 +1,7 @@
 /** A page that shows how training went. A module of its own, which is loaded by those who ask for it. */
 import { chartLibrary } from "./chart.js";
 import { type Chart, chartsOf, escaped } from "./charts.js";
-import type { EpochEvent } from "./fit.js";
+import type { EpochEvent } from "./events.js";
 import type { Curve } from "./history.js";
 
 const shown = (value: unknown): string =>

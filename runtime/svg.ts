@@ -4,7 +4,7 @@
  */
 import { type Axis, hasLogarithm, linearAxis, logarithmicAxis, rangeOf } from "./axis.js";
 import { type Chart, chartsOf, escaped, type Point } from "./charts.js";
-import type { EpochEvent } from "./fit.js";
+import type { EpochEvent } from "./events.js";
 import type { Curve } from "./history.js";
 
 /** Of a chart without its legend, and of the room around its plot. */

@@ -2,8 +2,9 @@
 import { Complaint, explain } from "./complaint.js";
 import type { Dataset } from "./dataset.js";
 import { describe, modelError } from "./errors.js";
+import type { FitOptions, Measures } from "./events.js";
 import { type Feeds, readFeed } from "./feeds.js";
-import type { Fit, FitHost, FitOptions, Measures } from "./fit.js";
+import type { Fit, FitHost } from "./fit.js";
 import type { FitInfo } from "./format.js";
 import type { History } from "./history.js";
 import type { Machine } from "./machine.js";

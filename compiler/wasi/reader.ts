@@ -7,8 +7,16 @@ import { beginsWith, bufferBytes, isText, mostAxes, mostEchoed, place, setWord, 
 
 const byte = (at: string): string => `load i32.u8 %h[${at}]`;
 const code = (char: string): number => char.charCodeAt(0);
-/** The next position behind white space, and what is needed there. */
+/** There is no JSON where another character is. */
 const expect = (char: string): string => `if ne(${byte("%at")}, ${code(char)}) { return -1 }`;
+/** The name of an object's member, whose value begins at `%at` then. */
+const member = `let %key = %h + ptr.from_i32S(%at) + 1:ptr
+    let %end = call i32 @wasi_string(%h, %at, %n)
+    if ltS(%end, 0) { return -1 }
+    let %length = %end - %at - 2
+    %at = call i32 @wasi_space(%h, %end, %n)
+    ${expect(":")}
+    %at = call i32 @wasi_space(%h, %at + 1, %n)`;
 
 /** @param textAt where texts begin in scratch memory @param inputs how many inputs there are */
 export const readerText = (textAt: number, inputs: number): string => `
@@ -186,13 +194,7 @@ func @wasi_tensor(%scratch: i32, %h: ptr, %i: i32, %n: i32) -> i32 {
   mut %fields = 0
   %at = call i32 @wasi_space(%h, %at + 1, %n)
   while ltS(%at, %n) {
-    let %key = %h + ptr.from_i32S(%at) + 1:ptr
-    let %end = call i32 @wasi_string(%h, %at, %n)
-    if ltS(%end, 0) { return -1 }
-    let %length = %end - %at - 2
-    %at = call i32 @wasi_space(%h, %end, %n)
-    ${expect(":")}
-    %at = call i32 @wasi_space(%h, %at + 1, %n)
+    ${member}
     mut %next = 0
     if ${isText("dtype", "%key", "%length")} {
       %next = call i32 @wasi_string(%h, %at, %n)
@@ -229,13 +231,7 @@ func @wasi_header(%scratch: i32, %h: ptr, %n: i32) -> i32 {
   %at = call i32 @wasi_space(%h, %at + 1, %n)
   if eq(${byte("%at")}, ${code("}")}) { return %at + 1 }
   while ltS(%at, %n) {
-    let %key = %h + ptr.from_i32S(%at) + 1:ptr
-    let %end = call i32 @wasi_string(%h, %at, %n)
-    if ltS(%end, 0) { return -1 }
-    let %length = %end - %at - 2
-    %at = call i32 @wasi_space(%h, %end, %n)
-    ${expect(":")}
-    %at = call i32 @wasi_space(%h, %at + 1, %n)
+    ${member}
     if or(${isText("__metadata__", "%key", "%length")}, ${beginsWith("__pad__.", "%key", "%length")}) {
       %at = call i32 @wasi_value(%h, %at, %n)
       if ltS(%at, 0) { return -1 }

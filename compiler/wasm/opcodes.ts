@@ -7,14 +7,21 @@ import type { BinaryOp, CompareOp, ConvertOp, LoopType, ScalarKind, UnaryOp, Vec
 import { isVector } from "../../ir/loop-types.js";
 import { type OperationName, operation, type WasmType } from "./instructions.js";
 
-/** None is a ptr when instructions are chosen (pointers.ts). */
-export const wasmType: Readonly<Record<LoopType, WasmType>> = {
+type ScalarType = Exclude<WasmType, "v128">;
+type Lanes = "i8x16" | "i16x8" | "i32x4" | "i64x2" | "f32x4" | "f64x2";
+
+/** Beginning of an instruction's name for scalars; masks use integers. None is a ptr when instructions are chosen (pointers.ts). */
+export const scalarType: Readonly<Record<ScalarKind, ScalarType>> = {
   i32: "i32",
   i64: "i64",
   f32: "f32",
   f64: "f64",
   mask: "i32",
   ptr: "i64",
+};
+
+export const wasmType: Readonly<Record<LoopType, WasmType>> = {
+  ...scalarType,
   i8x16: "v128",
   i16x8: "v128",
   i32x4: "v128",
@@ -25,19 +32,6 @@ export const wasmType: Readonly<Record<LoopType, WasmType>> = {
   mask16x8: "v128",
   mask32x4: "v128",
   mask64x2: "v128",
-};
-
-type ScalarType = Exclude<WasmType, "v128">;
-type Lanes = "i8x16" | "i16x8" | "i32x4" | "i64x2" | "f32x4" | "f64x2";
-
-/** Beginning of an instruction's name for scalars; masks use integers. */
-export const scalarType: Readonly<Record<ScalarKind, ScalarType>> = {
-  i32: "i32",
-  i64: "i64",
-  f32: "f32",
-  f64: "f64",
-  mask: "i32",
-  ptr: "i64",
 };
 
 /** Beginning of an instruction's name for vectors; masks use the integer instructions of their width. */

@@ -1,8 +1,8 @@
 /** Checkpoints of the last and the best epoch. */
 import { aBoolean, aCount, aString, checkOptions } from "../data/options.js";
 import { modelError } from "../errors.js";
+import type { Callbacks, FitSession } from "../events.js";
 import { writeWhole } from "../files.js";
-import type { Callbacks, FitSession } from "../fit.js";
 import { importModule } from "../platform.js";
 import { Monitor, type MonitorOptions, monitorChecks } from "./monitor.js";
 

@@ -1,8 +1,8 @@
 /** Loggers of epochs (and batches) to files, or to a function. */
 import { aBoolean, aFunction, aString, type Checks, checkOptions, oneOf } from "../data/options.js";
 import { modelError } from "../errors.js";
+import type { BeginEvent, Callbacks, EpochEvent } from "../events.js";
 import { diskError } from "../files.js";
-import type { BeginEvent, Callbacks, EpochEvent } from "../fit.js";
 import { importModule, isNode } from "../platform.js";
 import { measuresOf } from "./monitor.js";
 

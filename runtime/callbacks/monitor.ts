@@ -1,7 +1,7 @@
 /** Which measure decides, and whether it got better. */
 import { aString, type Checks, notNegative, oneOf } from "../data/options.js";
 import { modelError } from "../errors.js";
-import type { BeginEvent, EpochEvent } from "../fit.js";
+import type { BeginEvent, EpochEvent } from "../events.js";
 
 export interface MonitorOptions {
   /** `loss`, a metric's name, or these as `validation.NAME`. Default: `validation.loss` where there is a validation, else `loss`. */

@@ -1,7 +1,7 @@
 /** Callbacks that end training or slow it down where it gets no better. */
 import { aBoolean, aShare, aSize, checkOptions, notNegative } from "../data/options.js";
 import { modelError } from "../errors.js";
-import type { Callbacks, FitSession } from "../fit.js";
+import type { Callbacks, FitSession } from "../events.js";
 import type { Tensor } from "../tensor.js";
 import { Monitor, type MonitorOptions, monitorChecks } from "./monitor.js";
 

@@ -4,8 +4,8 @@
  */
 import { aCount, aString, checkOptions } from "../data/options.js";
 import { modelError } from "../errors.js";
+import type { Callbacks } from "../events.js";
 import { diskError } from "../files.js";
-import type { Callbacks } from "../fit.js";
 import { importModule } from "../platform.js";
 import { measuresOf } from "./monitor.js";
 
